@@ -1,0 +1,28 @@
+"""Variance pruning: patches whose features vary least over the channels leave first.
+
+Named as a baseline in Token Cropr (arXiv 2412.00965, Table 1); the official repository does not contain it.
+
+Departures:
+1. The paper's text was not at hand; "variance" is read as the variance of a token's features over its channels.
+2. Patches leave after the block, where Cropr's modules sit.
+"""
+
+from torch import Tensor
+
+from suite.reduction.blocks import Projection
+from suite.reduction.scoring import ScoringMethod
+from suite.reduction.settings import ScoringSettings
+from suite.reduction.tokens import Tokens
+
+
+class Settings(ScoringSettings):
+    """Variance pruning has no settings of its own."""
+
+
+class Variance(ScoringMethod):
+    """score_n = Var_d(x_nd)."""
+
+    Settings = Settings
+
+    def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
+        return tokens.patches.var(-1)

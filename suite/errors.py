@@ -1,0 +1,18 @@
+"""The one exception a user is meant to read."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something the user asked for cannot be done; the message says what, why and what would work.
+
+    The command line prints the message without a traceback and exits with code 2.
+    """
+
+
+def suggest(found: str, valid: Iterable[str]) -> str:
+    """Say which of the `valid` names were nearest to `found`, or list them all when none is near."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(found, names, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(names)}"

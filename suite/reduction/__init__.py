@@ -1,0 +1,1 @@
+"""Tokens, blocks, schedules, the base classes of methods, and the reduced model."""

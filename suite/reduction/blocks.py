@@ -1,0 +1,269 @@
+"""The only file that knows timm's insides: one block, taken apart into verbs.
+
+`embed`, `project`, `attend`, `feed_forward`, `run` and `finish` together compute what timm's own forward computes, bit
+for bit, but between any two of them tokens may leave. Tables are keyed by the exact type of a block or attention;
+whatever is not in a table is refused by name, because look-alike blocks share attribute names and would be silently
+wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import suite.torchvision_operators  # noqa: F401  (before timm, see there)
+
+# isort: split
+from timm.layers import Attention, AttentionRope, apply_rot_embed_cat
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
+from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
+
+from suite.reduction.tokens import Tokens, take
+
+BACKBONES = (VisionTransformer, VisionTransformerDistilled, Eva)
+PRE_NORM = (Block, EvaBlock)
+POST_NORM = (ResPostBlock, EvaBlockPostNorm)
+ROTARY = (EvaAttention, AttentionRope)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What a block's attention works on.
+
+    Attributes:
+        query, key, value: (B, H, P+N, d), normalised and rotated as the block does.
+        gate: factor on the attention output, (B, P+N, H*d), or None.
+        bias: added to the logits of each key, (B, 1, 1, P+N): log of the token's size; None while all sizes are 1.
+        scale: factor on the logits.
+        prefix: P.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    gate: Tensor | None
+    bias: Tensor | None
+    scale: float
+    prefix: int
+
+    def keys(self) -> Tensor:
+        """Mean over heads of the patches' keys, (B, N, d)."""
+        return self.key[:, :, self.prefix :].mean(1)
+
+    def class_logits(self) -> Tensor:
+        """Mean over heads of the class token's scaled logits on the patches, (B, N)."""
+        return self._class_logits().mean(1)[:, 0, self.prefix :]
+
+    def class_row(self) -> Tensor:
+        """Mean over heads of the class token's attention to the patches, (B, N), out of a softmax over all tokens."""
+        return self._class_logits().softmax(-1).mean(1)[:, 0, self.prefix :]
+
+    def _class_logits(self) -> Tensor:
+        logits = (self.query[:, :, :1] * self.scale) @ self.key.transpose(-2, -1)
+        return logits if self.bias is None else logits + self.bias
+
+    def select(self, tokens: Tensor) -> Projection:
+        """Keep the tokens `tokens`, (B, K), counted with the prefix."""
+
+        def pick(x: Tensor) -> Tensor:
+            return x.gather(2, tokens[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3]))
+
+        return replace(
+            self,
+            query=pick(self.query),
+            key=pick(self.key),
+            value=pick(self.value),
+            gate=None if self.gate is None else take(self.gate, tokens),
+            bias=None if self.bias is None else self.bias.gather(3, tokens[:, None, None]),
+        )
+
+
+def check_supported(model: nn.Module) -> None:
+    """Refuse a model whose insides are not known here.
+
+    Raises:
+        TypeError: naming the type found and the types supported.
+    """
+    _refuse_unknown(model, BACKBONES, "backbone")
+    if type(model.patch_drop) not in (nn.Identity, type(None)):
+        raise TypeError("a backbone with patch dropout removes patches by itself; build it with patch_drop_rate=0")
+    for block in model.blocks:
+        _refuse_unknown(block, PRE_NORM + POST_NORM, "block")
+        _refuse_unknown(block.attn, tuple(PROJECT), "attention")
+
+
+def embed(model: nn.Module, images: Tensor, track: bool = False) -> tuple[Tokens, tuple[Tensor | None, ...]]:
+    """Embed images, (B, 3, height, width); returns the tokens and the rotary table of each block.
+
+    With `track` the tokens also know which of them speaks for each patch, so that they can be read out densely.
+    """
+    grid = model.patch_embed.dynamic_feat_size(images.shape[-2:])
+    if type(model) is Eva:
+        x, rotary = model._pos_embed(model.patch_embed(images))
+        x = model.norm_pre(x)
+    else:
+        x, rotary = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images)))), None
+    depth = len(model.blocks)
+    tables = tuple(rotary) if rotary is not None and rotary.dim() == 4 else (rotary,) * depth
+    tokens = Tokens(x, model.num_prefix_tokens, grid, tracked=track or rotary is not None)
+    return (replace(tokens, owner=tokens.where) if track else tokens), tables
+
+
+def project(block: nn.Module, tokens: Tokens) -> Projection:
+    """Queries, keys and values of all tokens, without attending."""
+    attention = block.attn
+    x = tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
+    query, key, value = PROJECT[type(attention)](attention, x)
+    query, key = attention.q_norm(query), attention.k_norm(key)
+    if tokens.rotary is not None and type(attention) in ROTARY:
+        table = _rotation(tokens)
+        query = _rotate(query, table, tokens.prefix, attention.rotate_half).type_as(value)
+        key = _rotate(key, table, tokens.prefix, attention.rotate_half).type_as(value)
+    if type(attention) is AttentionRope and attention.num_kv_groups > 1:
+        key = key.repeat_interleave(attention.num_kv_groups, dim=1)
+        value = value.repeat_interleave(attention.num_kv_groups, dim=1)
+    gate = None if attention.gate is None else attention.gate(x).sigmoid()
+    return Projection(query, key, value, gate, _log_size(tokens), attention.scale, tokens.prefix)
+
+
+def attend(
+    block: nn.Module,
+    tokens: Tokens,
+    projection: Projection | None = None,
+    keep: Tensor | None = None,
+    proportional: bool = True,
+) -> tuple[Tokens, Projection]:
+    """Attention residual of a block, among all tokens or only the prefix and the patches `keep`, (B, K).
+
+    Pass the `projection` of all tokens if it is known already. Returns the tokens that took part, and the projection
+    they attended with. Once tokens carry sizes, attention is proportional to them (ToMe, section 3) unless
+    `proportional` is off.
+    """
+    projection = project(block, tokens) if projection is None else projection
+    if keep is not None:
+        tokens, projection = tokens.select(keep), projection.select(tokens.with_prefix(keep))
+    attention = block.attn
+    bias = projection.bias if proportional else None
+    y = F.scaled_dot_product_attention(
+        projection.query,
+        projection.key,
+        projection.value,
+        attn_mask=None if bias is None else bias.expand(-1, -1, projection.query.shape[2], -1),
+        dropout_p=attention.attn_drop.p if attention.training else 0.0,
+    )
+    y = attention.norm(y.transpose(1, 2).flatten(2))
+    if projection.gate is not None:
+        y = y * projection.gate
+    y = attention.proj_drop(attention.proj(y))
+    return replace(tokens, x=tokens.x + block.drop_path1(_attention_branch(block, y))), projection
+
+
+def feed_forward(block: nn.Module, tokens: Tokens) -> Tokens:
+    """MLP residual of a block."""
+    y = block.mlp(tokens.x if type(block) in POST_NORM else block.norm2(tokens.x))
+    return replace(tokens, x=tokens.x + block.drop_path2(_mlp_branch(block, y)))
+
+
+def run(block: nn.Module, tokens: Tokens) -> Tokens:
+    """The whole block, unchanged."""
+    return feed_forward(block, attend(block, tokens)[0])
+
+
+def finish(model: nn.Module, tokens: Tokens) -> Tensor:
+    """Final norm, pooling and head: logits, (B, classes).
+
+    Average pooling weighs merged tokens by their size; everything else is timm's own head.
+    """
+    x = model.norm(tokens.x)
+    if tokens.size is None or model.global_pool != "avg":
+        return model.forward_head(x)  # type: ignore[no-any-return]
+    with_prefix = type(model) is not Eva and model.pool_include_prefix
+    size = F.pad(tokens.size, (tokens.prefix, 0), value=1.0 if with_prefix else 0.0)
+    pooled = torch.einsum("bt,btd->bd", (size / size.sum(1, keepdim=True)).to(x.dtype), x)
+    return model.head(model.head_drop(model.fc_norm(pooled)))  # type: ignore[no-any-return]
+
+
+def _attention_branch(block: nn.Module, y: Tensor) -> Tensor:
+    if type(block) is Block:
+        return block.ls1(y)  # type: ignore[no-any-return]
+    if type(block) is EvaBlock:
+        return y if block.gamma_1 is None else block.gamma_1 * y
+    return block.norm1(y)  # type: ignore[no-any-return]
+
+
+def _mlp_branch(block: nn.Module, y: Tensor) -> Tensor:
+    if type(block) is Block:
+        return block.ls2(y)  # type: ignore[no-any-return]
+    if type(block) is EvaBlock:
+        return y if block.gamma_2 is None else block.gamma_2 * y
+    return block.norm2(y)  # type: ignore[no-any-return]
+
+
+def _joint(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One projection for query, key and value; EVA keeps the biases apart and has none for the key."""
+    if type(attention) is EvaAttention and attention.q_bias is not None:
+        bias = torch.cat((attention.q_bias, attention.k_bias, attention.v_bias))
+        separate = attention.qkv_bias_separate
+        joint = attention.qkv(x) + bias if separate else F.linear(x, attention.qkv.weight, bias)
+    else:
+        joint = attention.qkv(x)
+    query, key, value = joint.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    return query, key, value
+
+
+def _separate(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Three projections; grouped-query attention has fewer key and value heads."""
+    query, key, value = (
+        part(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+        for part in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    return query, key, value
+
+
+def _joint_or_separate(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return (_separate if attention.qkv is None else _joint)(attention, x)
+
+
+PROJECT: dict[type[nn.Module], Callable[[nn.Module, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
+    Attention: _joint,
+    EvaAttention: _joint_or_separate,
+    AttentionRope: _joint_or_separate,
+}
+
+
+def _rotation(tokens: Tokens) -> Tensor:
+    """Rotary table of the tokens where they are now, broadcastable to (B, H, N, d)."""
+    table, position = tokens.rotary, tokens.position
+    assert table is not None
+    if position is None:
+        return table
+    half = table.shape[-1] // 2
+    identity = torch.cat([table.new_zeros(*table.shape[:-2], 1, half), table.new_ones(*table.shape[:-2], 1, half)], -1)
+    table = torch.cat([table, identity], -2)  # position -1 is the last row: a fused token is not rotated
+    if table.dim() == 2:
+        return table[position].unsqueeze(1)
+    return table[:, position].transpose(0, 1)
+
+
+def _rotate(x: Tensor, table: Tensor, prefix: int, half: bool) -> Tensor:
+    rotated: Tensor = apply_rot_embed_cat(x[:, :, prefix:], table, half=half)
+    return torch.cat([x[:, :, :prefix], rotated], dim=2)
+
+
+def _log_size(tokens: Tokens) -> Tensor | None:
+    if tokens.size is None:
+        return None
+    return F.pad(tokens.size.log(), (tokens.prefix, 0))[:, None, None]
+
+
+def _refuse_unknown(module: nn.Module, known: tuple[type[nn.Module], ...], what: str) -> None:
+    if type(module) not in known:
+        raise TypeError(
+            f"{what} {type(module).__module__}.{type(module).__qualname__} is not supported; "
+            f"supported: {', '.join(kind.__qualname__ for kind in known)}"
+        )

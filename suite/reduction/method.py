@@ -1,0 +1,78 @@
+"""The base class of every token-reduction method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from suite.reduction import blocks
+from suite.reduction.schedule import Schedule
+from suite.reduction.settings import Fusion, MethodSettings
+from suite.reduction.tokens import Tokens
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method is built for.
+
+    Attributes:
+        depth, width, heads, prefix: of the backbone; `prefix` counts prefix tokens.
+        grid: rows and columns of patches.
+        has_class_token: whether the first prefix token is a class token.
+        classes: number of classes of the task.
+        schedule: patches removed in each block, at full strength.
+        fusion: whether removed patches are put aside and rejoin before the last block.
+    """
+
+    depth: int
+    width: int
+    heads: int
+    prefix: int
+    grid: tuple[int, int]
+    has_class_token: bool
+    classes: int
+    schedule: Schedule
+    fusion: Fusion = "none"
+
+
+class UnmetNeed(ValueError):
+    """The backbone lacks what a method needs; a study records the cell as skipped with this reason."""
+
+
+class Method(nn.Module):
+    """A token-reduction method; overriding `forward_block` is all that is required.
+
+    As it stands it runs every block unchanged, which is the unpruned baseline.
+
+    Attributes:
+        Settings: the method's settings, declared in the method's own file.
+        counts: patches to remove in each block now; a curriculum may change it between epochs.
+        state_dict keys of the backbone never change: a method holds its own modules only.
+    """
+
+    Settings: ClassVar[type[MethodSettings]] = MethodSettings
+
+    def __init__(self, context: Context, settings: MethodSettings) -> None:
+        super().__init__()
+        self.context = context
+        self.settings = settings
+        self.counts: tuple[int, ...] = context.schedule.removed
+        settings.check(context.schedule, context.fusion)
+        if "class token" in settings.needs and not context.has_class_token:
+            raise UnmetNeed(f"{type(self).__name__} needs a class token and the backbone has none")
+
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
+        """Run block number `layer` on `tokens` and remove what the method removes there."""
+        return blocks.run(block, tokens)
+
+    def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
+        """Loss on the outputs in `Tokens.auxiliary`, or None; `criterion` and `target` are the task's."""
+        return None
+
+    def deploy(self) -> None:
+        """Drop or fold what only training needs; outputs in evaluation mode stay as they were."""

@@ -1,0 +1,107 @@
+"""A timm backbone whose blocks run under a token-reduction method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from suite.reduction import blocks
+from suite.reduction.method import Context, Method
+from suite.reduction.registry import method_class
+from suite.reduction.schedule import Schedule
+from suite.reduction.settings import Fusion
+from suite.reduction.tokens import Tokens
+
+
+class Output(NamedTuple):
+    """Logits, (B, classes), and what the method's auxiliary loss reads."""
+
+    logits: Tensor
+    auxiliary: tuple[Tensor, ...]
+
+
+class ReducedModel(nn.Module):
+    """A backbone, a method, and the loop between them.
+
+    The backbone stays an ordinary timm model with its own `state_dict` keys, so any timm checkpoint loads into
+    `model.backbone`.
+    """
+
+    def __init__(self, backbone: nn.Module, method: Method) -> None:
+        super().__init__()
+        blocks.check_supported(backbone)
+        self.backbone = backbone
+        self.method = method
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, (B, classes), of images, (B, 3, height, width)."""
+        return blocks.finish(self.backbone, self.tokens(images))
+
+    def outputs(self, images: Tensor) -> Output:
+        """Logits together with the outputs that only training needs."""
+        tokens = self.tokens(images)
+        return Output(blocks.finish(self.backbone, tokens), tokens.auxiliary)
+
+    def dense(self, images: Tensor) -> Tensor:
+        """Normalised features for every patch, (B, N0, D), each from the token that speaks for it."""
+        tokens = self.tokens(images, track=True)
+        return replace(tokens, x=self.backbone.norm(tokens.x)).dense()
+
+    def tokens(self, images: Tensor, track: bool = False) -> Tokens:
+        """Tokens after the last block."""
+        *_, last = self.steps(images, track)
+        return last
+
+    def steps(self, images: Tensor, track: bool = False) -> Iterator[Tokens]:
+        """Tokens after each block; with last-layer fusion, removed patches are back before the last."""
+        tokens, rotary = blocks.embed(self.backbone, images, track)
+        last = len(rotary) - 1
+        for layer, block in enumerate(self.backbone.blocks):
+            if layer == last:
+                tokens = tokens.rejoin()
+            tokens = self.method.forward_block(block, replace(tokens, rotary=rotary[layer]), layer)
+            yield tokens
+
+    def deploy(self) -> ReducedModel:
+        """Drop what only training needs and switch to evaluation mode; outputs stay as they were."""
+        self.method.deploy()
+        return self.eval()
+
+
+def reduce(
+    backbone: nn.Module,
+    name: str,
+    removed: tuple[int, ...] | None = None,
+    settings: dict[str, Any] | None = None,
+    fusion: Fusion = "none",
+) -> ReducedModel:
+    """Put a backbone under the method `name`, removing `removed[i]` patches in block i (by default none).
+
+    Raises:
+        UserError: for an unknown method.
+        TypeError: for a backbone that is not supported.
+        ValueError: for a schedule or settings the method cannot honour.
+        UnmetNeed: if the backbone lacks what the method needs.
+    """
+    blocks.check_supported(backbone)
+    grid = backbone.patch_embed.grid_size
+    depth = len(backbone.blocks)
+    schedule = Schedule(grid[0] * grid[1], removed or (0,) * depth)
+    if schedule.depth != depth:
+        raise ValueError(f"the schedule has {schedule.depth} counts but the backbone has {depth} blocks")
+    context = Context(
+        depth=depth,
+        width=backbone.embed_dim,
+        heads=backbone.blocks[0].attn.num_heads,
+        prefix=backbone.num_prefix_tokens,
+        grid=grid,
+        has_class_token=backbone.cls_token is not None,
+        classes=backbone.num_classes,
+        schedule=schedule,
+        fusion=fusion,
+    )
+    kind = method_class(name)
+    return ReducedModel(backbone, kind(context, kind.Settings(**(settings or {}))))

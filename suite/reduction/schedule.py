@@ -1,0 +1,115 @@
+"""How many patches each block removes: one form for every method, and the rules that convert into it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Rounding = Literal["ceil", "floor"]
+ROUND = {"ceil": math.ceil, "floor": math.floor}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Patches removed in each block.
+
+    Attributes:
+        patches: patches that enter the first block; prefix tokens (class, registers) are never counted.
+        removed: by how many patches the sequence is shorter after each of the `depth` blocks. A method that fuses
+            removed patches into one new token removes one more to make room for it, so one tuple means the same
+            number of tokens for every method.
+
+    Raises:
+        ValueError: if a count is negative or no patch would be left.
+    """
+
+    patches: int
+    removed: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.removed:
+            raise ValueError("the schedule is empty; it needs one count per block")
+        if min(self.removed) < 0:
+            raise ValueError(f"counts of removed patches cannot be negative, found {list(self.removed)}")
+        if sum(self.removed) >= self.patches:
+            raise ValueError(
+                f"the schedule removes {sum(self.removed)} of {self.patches} patches and leaves none; "
+                f"the counts {list(self.removed)} may sum to {self.patches - 1} at most"
+            )
+
+    @property
+    def depth(self) -> int:
+        return len(self.removed)
+
+    @property
+    def entering(self) -> tuple[int, ...]:
+        """Patches that enter each block."""
+        return tuple(self.patches - sum(self.removed[:block]) for block in range(self.depth))
+
+    @property
+    def leaving(self) -> tuple[int, ...]:
+        """Patches that leave each block."""
+        return tuple(self.patches - sum(self.removed[: block + 1]) for block in range(self.depth))
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """For idling: patches that sit out each block, as many as a dropper has removed before it."""
+        return tuple(self.patches - entering for entering in self.entering)
+
+
+def nothing(patches: int, depth: int) -> Schedule:
+    """Remove nothing."""
+    return Schedule(patches, (0,) * depth)
+
+
+def constant(patches: int, depth: int, count: int, blocks: Iterable[int], extra_first: int = 0) -> Schedule:
+    """Remove `count` patches in each of `blocks`, and `extra_first` more in the first of them.
+
+    Cropr's R=8 is `extra_first=1` (its first module also makes up for the class token); ToMe's r is all blocks.
+    """
+    chosen = _blocks(blocks, depth)
+    removed = [count if block in chosen else 0 for block in range(depth)]
+    removed[min(chosen)] += extra_first
+    return Schedule(patches, tuple(removed))
+
+
+def keep_rate(
+    patches: int, depth: int, rate: float, blocks: Iterable[int], rounding: Rounding = "ceil", fused: bool = False
+) -> Schedule:
+    """Keep `rate` of the patches that remain, in each of `blocks`; `fused` says that one more token takes their place.
+
+    EViT's rule (github youweiliang/evit): K = ceil(rate * N), where N counts an earlier fused token. Nothing is
+    fused when K = N.
+    """
+    removed = [0] * depth
+    remaining = patches
+    for block in sorted(_blocks(blocks, depth)):
+        kept = ROUND[rounding](rate * remaining)
+        after = kept if kept == remaining or not fused else kept + 1
+        removed[block] = remaining - after
+        remaining = after
+    return Schedule(patches, tuple(removed))
+
+
+def stages(patches: int, depth: int, rate: float, first: int, length: int) -> Schedule:
+    """Stages of `length` blocks from block `first` on; stage s works on floor(patches * rate**s) patches.
+
+    IdleViT's rule (github Ackesnal/IdleViT): shares of the first patch count, rounded down. The last stage lasts to
+    the end. A patch that sits out block i counts as removed in block i-1, so `first` must be at least 1.
+    """
+    if not 1 <= first < depth:
+        raise ValueError(f"the first stage must start at a block from 1 to {depth - 1}, found {first}")
+    if length < 1:
+        raise ValueError(f"a stage must be at least one block long, found {length}")
+    active = [patches] * depth
+    for block in range(first, depth):
+        active[block] = math.floor(patches * rate ** ((block - first) // length + 1))
+    return Schedule(patches, (*(now - after for now, after in zip(active, active[1:], strict=False)), 0))
+
+
+def _blocks(blocks: Iterable[int], depth: int) -> Sequence[int]:
+    chosen = list(blocks)
+    outside = [block for block in chosen if not 0 <= block < depth]
+    if not chosen or outside:
+        raise ValueError(f"blocks must name some of the blocks 0 to {depth - 1}, found {outside or 'none'}")
+    return chosen

@@ -1,0 +1,66 @@
+"""Methods that only score patches: the score is theirs, the place and the fate of low scores are settings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from suite.reduction import blocks
+from suite.reduction.method import Method
+from suite.reduction.settings import MethodSettings, ScoringSettings
+from suite.reduction.tokens import Tokens
+
+
+class ScoringMethod(Method):
+    """Removes the patches with the lowest scores, before, inside or after a block."""
+
+    Settings: ClassVar[type[MethodSettings]] = ScoringSettings
+    settings: ScoringSettings
+
+    def score(self, tokens: Tokens, projection: blocks.Projection | None, layer: int) -> Tensor:
+        """Score each patch, (B, N); high scores stay.
+
+        `projection` is that of the block's attention, None only before the block, where `blocks.project` makes one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define score()")
+
+    def observe(self, tokens: Tokens, layer: int) -> Tokens:
+        """Look at all tokens before any of them leaves; a place for auxiliary outputs."""
+        return tokens
+
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
+        if self.settings.place == "before":
+            return blocks.run(block, self._reduce(block, tokens, None, layer))
+        tokens, projection = blocks.attend(block, tokens)
+        if self.settings.place == "between":
+            tokens = self._reduce(block, tokens, projection, layer)
+        tokens = blocks.feed_forward(block, tokens)
+        return self._reduce(block, tokens, projection, layer) if self.settings.place == "after" else tokens
+
+    def _reduce(self, block: nn.Module, tokens: Tokens, projection: blocks.Projection | None, layer: int) -> Tokens:
+        tokens = self.observe(tokens, layer)
+        count = self.counts[layer]
+        if not count:
+            return tokens
+        if projection is None and self.reads_attention():
+            projection = blocks.project(block, tokens)
+        score = self.score(tokens, projection, layer)
+        if self.context.fusion == "last-layer":
+            keep, gone = split(score, tokens.count - count)
+            return tokens.set_aside(keep, gone)
+        if self.settings.fate == "fuse":
+            keep, gone = split(score, tokens.count - count - 1)
+            return tokens.fuse(keep, gone, score.gather(1, gone))
+        return tokens.select(score.topk(tokens.count - count, sorted=False).indices)
+
+    def reads_attention(self) -> bool:
+        """Whether `score` wants a projection even before the block."""
+        return False
+
+
+def split(score: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    """Indices of the `kept` patches of highest score, (B, kept), and of all others, each from high to low."""
+    order = torch.argsort(score, dim=1, descending=True)
+    return order[:, :kept], order[:, kept:]

@@ -1,0 +1,74 @@
+"""The light half of a method: what can be checked before torch is loaded.
+
+A method's file declares a class named `Settings` that derives from `MethodSettings`. It is read on its own (see
+`registry.settings_class`), so it may use names from `typing`, `pydantic` and this module only.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from suite.reduction.schedule import Schedule
+
+__all__ = ["Annotated", "ClassVar", "Field", "Fusion", "Literal", "MethodSettings", "ScoringSettings"]
+
+Fusion = Literal["none", "last-layer"]
+
+
+class MethodSettings(BaseModel):
+    """Settings of one method, with what the suite must know about it before it is loaded.
+
+    `version` is part of a cell's identity: raise it when the method computes something else than before.
+    `reduces` says what happens to a patch. `needs` names what the backbone must have ("class token").
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: ClassVar[int] = 1
+    reduces: ClassVar[Literal["nothing", "drops", "merges", "idles"]] = "drops"
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def fuses(self) -> bool:
+        """Whether removed patches leave a trace in another token, so that they cannot be put aside and rejoin."""
+        return self.reduces in ("merges", "idles")
+
+    def removes_after(self) -> bool:
+        """Whether patches leave after the whole block rather than inside it."""
+        return False
+
+    def check(self, schedule: Schedule, fusion: Fusion) -> None:
+        """Refuse a schedule or fusion that this method cannot honour.
+
+        Raises:
+            ValueError: with what was asked, what stands in the way and what would work.
+        """
+        if fusion == "none" or self.reduces == "nothing":
+            return
+        if self.fuses():
+            raise ValueError(
+                "last-layer fusion needs removed patches to be put aside, but this method "
+                f"{self.reduces if self.reduces != 'drops' else 'fuses'} them; use fusion: none"
+            )
+        last = 2 if self.removes_after() else 1
+        if any(schedule.removed[-last:]):
+            raise ValueError(
+                f"with last-layer fusion the last {last} of {schedule.depth} blocks must remove nothing, "
+                f"but the schedule removes {list(schedule.removed[-last:])} there"
+            )
+
+
+class ScoringSettings(MethodSettings):
+    """Settings of a method that gives each patch a score: where it reduces, and the fate of low scores.
+
+    `place`: before the block, between its attention and its MLP, or after the block.
+    `fate`: drop the patches, or fuse them into one token, weighted by their scores.
+    """
+
+    place: Literal["before", "between", "after"] = "after"
+    fate: Literal["drop", "fuse"] = "drop"
+
+    def fuses(self) -> bool:
+        return self.fate == "fuse"
+
+    def removes_after(self) -> bool:
+        return self.place == "after"

@@ -1,0 +1,179 @@
+"""The tokens of a batch of images while some of them are removed, merged or set aside.
+
+Shape letters, here and everywhere: B images, P prefix tokens (class, registers, distillation), N patch tokens now,
+N0 patch tokens at the start, D channels, H heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens between two blocks.
+
+    Prefix tokens are protected by construction: every index and every field but `x` runs over patches only.
+
+    Attributes:
+        x: features, (B, P+N, D).
+        prefix: P.
+        grid: rows and columns of the first patch grid.
+        tracked: whether `position` is kept; only when rotary tables, `owner` or a picture will read it.
+        position: where each patch came from in that grid, (B, N); -1 for a fused token. None before the first move.
+        size: how many patches each token stands for, (B, N). None until something was merged.
+        rotary: rotary table of the current block, (N0, d) or (H, N0, d), sines then cosines. None without rotary.
+        owner: for every first patch the index of the token that speaks for it now, (B, N0). None while nobody reads it.
+        aside: removed patches that will rejoin, (B, S, D), as they were when they left.
+        aside_position: where those came from, (B, S).
+        auxiliary: outputs that only training needs.
+    """
+
+    x: Tensor
+    prefix: int
+    grid: tuple[int, int]
+    tracked: bool = False
+    position: Tensor | None = None
+    size: Tensor | None = None
+    rotary: Tensor | None = None
+    owner: Tensor | None = None
+    aside: Tensor | None = None
+    aside_position: Tensor | None = None
+    auxiliary: tuple[Tensor, ...] = ()
+
+    @property
+    def patches(self) -> Tensor:
+        """Features of the patches, (B, N, D)."""
+        return self.x[:, self.prefix :]
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return self.x.shape[1] - self.prefix
+
+    @property
+    def where(self) -> Tensor:
+        """`position`, also before the first move."""
+        if self.position is not None:
+            return self.position
+        return torch.arange(self.count, device=self.x.device).expand(self.x.shape[0], -1)
+
+    def select(self, keep: Tensor) -> Tokens:
+        """Keep the patches `keep`, (B, K), in that order; a removed patch is spoken for by its nearest kept one."""
+        return replace(
+            self,
+            x=take(self.x, self.with_prefix(keep)),
+            position=self.where.gather(1, keep) if self.tracked else None,
+            size=None if self.size is None else self.size.gather(1, keep),
+            owner=None if self.owner is None else self._owner_after(self.owner, keep),
+        )
+
+    def set_aside(self, keep: Tensor, gone: Tensor) -> Tokens:
+        """Keep the patches `keep`, (B, K); put the patches `gone`, (B, R), aside until `rejoin`."""
+        left = take(self.x, gone + self.prefix)
+        position = self.where.gather(1, gone) if self.tracked else None
+        return replace(
+            self.select(keep), aside=_join(self.aside, left), aside_position=_join(self.aside_position, position)
+        )
+
+    def rejoin(self) -> Tokens:
+        """Append all patches that were put aside (Cropr's last-layer fusion); a no-op when there are none."""
+        if self.aside is None:
+            return self
+        position = _join(self.position, self.aside_position)
+        x = torch.cat([self.x, self.aside], 1)
+        tokens = replace(self, x=x, position=position, aside=None, aside_position=None)
+        if self.owner is None or position is None:
+            return tokens
+        index = torch.arange(position.shape[1], device=position.device).expand_as(position)
+        return replace(tokens, owner=torch.zeros_like(self.owner).scatter(1, position, index))
+
+    def fuse(self, keep: Tensor, gone: Tensor, weight: Tensor) -> Tokens:
+        """Keep the patches `keep`, (B, K), and append one token, the sum of the patches `gone` times `weight`, (B, R).
+
+        The weights are used as they are. The new token has no position; it speaks for all it was made of.
+        """
+        fused = torch.einsum("br,brd->bd", weight.to(self.x.dtype), take(self.x, gone + self.prefix))
+        kept = replace(self, owner=None).select(keep)
+        nowhere = keep.new_full((keep.shape[0], 1), -1) if self.tracked else None
+        size = None if self.size is None else self.size.gather(1, gone).sum(1, keepdim=True)
+        return replace(
+            kept,
+            x=torch.cat([kept.x, fused.unsqueeze(1)], 1),
+            position=_join(kept.position, nowhere),
+            size=_join(kept.size, size),
+            owner=self._hand_over(keep, gone, torch.full_like(gone, keep.shape[1])),
+        )
+
+    def merge(self, keep: Tensor, source: Tensor, destination: Tensor) -> Tokens:
+        """Merge each of the patches `source`, (B, R), into the kept patch at its `destination`, (B, R).
+
+        `keep`, (B, K), is the order of the patches that stay; `destination` indexes into `keep`. The result is the mean
+        weighted by size; it keeps its destination's position.
+        """
+        size = self.x.new_ones(self.x.shape[0], self.count) if self.size is None else self.size
+        kept, weight = replace(self, owner=None).select(keep), size.gather(1, keep)
+        total = weight.scatter_add(1, destination, size.gather(1, source))
+        weighted = kept.patches * weight.unsqueeze(-1)
+        arriving = take(self.x, source + self.prefix) * size.gather(1, source).unsqueeze(-1)
+        summed = weighted.scatter_add(1, destination.unsqueeze(-1).expand_as(arriving), arriving)
+        return replace(
+            kept,
+            x=torch.cat([self.x[:, : self.prefix], summed / total.unsqueeze(-1)], 1),
+            size=total,
+            owner=self._hand_over(keep, source, destination),
+        )
+
+    def write_back(self, active: Tokens, index: Tensor) -> Tokens:
+        """Replace the patches `index`, (B, K), and the prefix by those of `active`; all others stay as they are."""
+        where = self.with_prefix(index).unsqueeze(-1).expand_as(active.x)
+        return replace(self, x=self.x.scatter(1, where, active.x), auxiliary=active.auxiliary)
+
+    def with_auxiliary(self, output: Tensor) -> Tokens:
+        """Add an output that only training needs."""
+        return replace(self, auxiliary=(*self.auxiliary, output))
+
+    def with_prefix(self, index: Tensor) -> Tensor:
+        """Turn an index over patches, (B, K), into one over tokens, (B, P+K), with the prefix first."""
+        prefix = torch.arange(self.prefix, device=index.device).expand(index.shape[0], -1)
+        return torch.cat([prefix, index + self.prefix], 1)
+
+    def dense(self) -> Tensor:
+        """Read features out for every first patch, (B, N0, D), from the token that speaks for it."""
+        if self.owner is None:
+            raise ValueError("these tokens do not know who speaks for a removed patch; embed with track=True")
+        return take(self.x, self.owner + self.prefix)
+
+    def _hand_over(self, keep: Tensor, gone: Tensor, heir: Tensor) -> Tensor | None:
+        """Owner map after the patches `keep` stayed and the patches `gone` became part of the tokens `heir`."""
+        if self.owner is None:
+            return None
+        itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
+        renumbered = keep.new_zeros(keep.shape[0], self.count).scatter(1, keep, itself).scatter(1, gone, heir)
+        return renumbered.gather(1, self.owner)
+
+    def _owner_after(self, owner: Tensor, keep: Tensor) -> Tensor:
+        """Owner map after only the patches `keep` stayed: a removed token hands over to the kept one nearest in the grid."""
+        position = self.where
+        here = torch.stack([position // self.grid[1], position % self.grid[1]], -1).to(torch.float32)
+        there = take(here, keep)
+        nowhere = (position.gather(1, keep) < 0).unsqueeze(1) * 1e6  # a fused token is near nobody
+        heir = (torch.cdist(here, there) + nowhere).argmin(-1)
+        itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
+        return heir.scatter(1, keep, itself).gather(1, owner)
+
+
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """Rows `index`, (B, K), of `x`, (B, T, D), as (B, K, D); faster than a gather, which copies element by element."""
+    first = torch.arange(x.shape[0], device=x.device).unsqueeze(1) * x.shape[1]
+    return x.flatten(0, 1).index_select(0, (index + first).flatten()).view(*index.shape, x.shape[2])
+
+
+def _join(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Concatenate what there is along the tokens."""
+    if first is None or second is None:
+        return first if second is None else second
+    return torch.cat([first, second], 1)

@@ -1,0 +1,1 @@
+"""From the tidy record to statistics, tables and figures."""

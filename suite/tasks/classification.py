@@ -1,0 +1,121 @@
+"""Image classification: train a reduced model, and count how often it is right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+import suite.torchvision_operators  # noqa: F401  (before timm, see there)
+
+# isort: split
+from timm.loss import LabelSmoothingCrossEntropy
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import dispatch_clip_grad
+
+from suite.data.scenes import Scenes
+from suite.reduction.model import ReducedModel
+from suite.seeds import seed_for
+from suite.tasks.recipe import TrainingRecipe
+
+EVALUATION_BATCH = 250
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on; the message says why and what to try."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch left behind: mean training loss, validation accuracy in percent, learning rate at its end."""
+
+    epoch: int
+    loss: float
+    acc1: float
+    learning_rate: float
+
+
+def to_input(images: Tensor) -> Tensor:
+    """Turn bytes, (B, 3, height, width), into floats from -1 to 1."""
+    return images.float().div_(127.5).sub_(1)
+
+
+def train(
+    model: ReducedModel, scenes: Scenes, validation: Scenes, recipe: TrainingRecipe, seed: int
+) -> Iterator[Epoch]:
+    """Train, and yield after every epoch.
+
+    The order of the data depends on `seed` alone; drop path and random methods draw from torch's default generator.
+
+    Raises:
+        TrainingFailed: if the loss is not finite.
+    """
+    images, labels = torch.from_numpy(scenes.images), torch.from_numpy(scenes.labels)
+    updates = math.ceil(len(labels) / recipe.batch_size)
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched="cosine",
+        num_epochs=recipe.epochs,
+        warmup_epochs=recipe.warmup_epochs,
+        warmup_prefix=True,
+        warmup_lr=0.0,
+        min_lr=recipe.min_learning_rate,
+        step_on_epochs=False,
+        updates_per_epoch=updates,
+    )
+    criterion = LabelSmoothingCrossEntropy(recipe.label_smoothing)
+    order = torch.Generator().manual_seed(seed_for("data order", "classification", seed))
+    done = 0
+    for epoch in range(recipe.epochs):
+        model.train()
+        total = 0.0
+        for batch in torch.randperm(len(labels), generator=order).split(recipe.batch_size):
+            scheduler.step_update(done)
+            loss = training_loss(model, to_input(images[batch]), labels[batch], criterion)
+            _check_finite(loss, epoch, done, optimizer)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            if recipe.clip_gradient is not None:
+                dispatch_clip_grad(model.parameters(), recipe.clip_gradient)
+            optimizer.step()
+            total += loss.item() * len(batch)
+            done += 1
+        yield Epoch(epoch, total / len(labels), accuracy(model, validation), optimizer.param_groups[0]["lr"])
+
+
+def training_loss(
+    model: ReducedModel, images: Tensor, labels: Tensor, criterion: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """The task's loss plus the method's auxiliary loss, unweighted, as in Cropr."""
+    logits, auxiliary = model.outputs(images)
+    loss = criterion(logits, labels)
+    extra = model.method.auxiliary_loss(auxiliary, labels, criterion)
+    return loss if extra is None else loss + extra
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, scenes: Scenes) -> float:
+    """Top-1 accuracy in percent."""
+    model.eval()
+    right = 0
+    batches = zip(
+        torch.from_numpy(scenes.images).split(EVALUATION_BATCH),
+        torch.from_numpy(scenes.labels).split(EVALUATION_BATCH),
+        strict=True,
+    )
+    for images, labels in batches:
+        right += int((model(to_input(images)).argmax(1) == labels).sum())
+    return 100 * right / len(scenes.labels)
+
+
+def _check_finite(loss: Tensor, epoch: int, update: int, optimizer: torch.optim.Optimizer) -> None:
+    if not torch.isfinite(loss):
+        raise TrainingFailed(
+            f"the training loss became {loss.item()} in epoch {epoch} (update {update}, learning rate "
+            f"{optimizer.param_groups[0]['lr']:.3g}); lower learning_rate, or set clip_gradient or warmup_epochs"
+        )

@@ -1,0 +1,25 @@
+"""How a model is trained; checked before anything heavy is imported."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingRecipe(BaseModel):
+    """Training of one cell.
+
+    AdamW; the learning rate rises linearly over `warmup_epochs` and falls along a cosine to `min_learning_rate`, stepped
+    at every update. `drop_path` rises linearly over the blocks. `threads` is part of it because 1 and 2 threads end in
+    different bits.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(gt=0)
+    min_learning_rate: float = Field(1e-6, ge=0)
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_epochs: float = Field(0.0, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    clip_gradient: float | None = Field(None, gt=0)
+    threads: int = Field(1, ge=1)
