@@ -12,7 +12,9 @@ class UserError(ValueError):
 
 
 def suggest(found: str, valid: Iterable[str]) -> str:
-    """Say which of the `valid` names were nearest to `found`, or list them all when none is near."""
+    """Say which of the `valid` names are nearest to `found`, or list them when none is near."""
     names = sorted(valid)
     near = difflib.get_close_matches(found, names, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(names)}"
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"valid: {', '.join(names)}" if len(names) <= 30 else f"none of the {len(names)} valid names is near"

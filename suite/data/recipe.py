@@ -4,19 +4,19 @@ import hashlib
 import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from suite.strict import Strict
 
 GENERATOR_VERSION = 1
 
 
-class DigitScenes(BaseModel):
+class DigitScenes(Strict):
     """Real handwritten digits pasted on crops of real photographs, all from scikit-learn; see `scenes`.
 
     Sizes are in pixels. `digit_size` is the smallest and largest side of a pasted digit; `brightness` the factor the
     photographs are dimmed by; `clutter` the number of unlabelled quarter digits strewn into a scene.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: Literal["digit-scenes"]
     canvas: int = Field(32, ge=8, le=427, description="side of a scene; the photographs are 427 pixels high")

@@ -71,7 +71,8 @@ class Projection:
         """Keep the tokens `tokens`, (B, K), counted with the prefix."""
 
         def pick(x: Tensor) -> Tensor:
-            return x.gather(2, tokens[:, None, :, None].expand(-1, x.shape[1], -1, x.shape[3]))
+            rows = take(x.transpose(1, 2).flatten(2), tokens)  # whole rows: heads side by side
+            return rows.unflatten(2, (x.shape[1], -1)).transpose(1, 2)
 
         return replace(
             self,

@@ -6,23 +6,22 @@ A method's file declares a class named `Settings` that derives from `MethodSetti
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from suite.reduction.schedule import Schedule
+from suite.strict import Strict
 
 __all__ = ["Annotated", "ClassVar", "Field", "Fusion", "Literal", "MethodSettings", "ScoringSettings"]
 
 Fusion = Literal["none", "last-layer"]
 
 
-class MethodSettings(BaseModel):
+class MethodSettings(Strict):
     """Settings of one method, with what the suite must know about it before it is loaded.
 
     `version` is part of a cell's identity: raise it when the method computes something else than before.
     `reduces` says what happens to a patch. `needs` names what the backbone must have ("class token").
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: ClassVar[int] = 1
     reduces: ClassVar[Literal["nothing", "drops", "merges", "idles"]] = "drops"

@@ -129,8 +129,9 @@ class Tokens:
 
     def write_back(self, active: Tokens, index: Tensor) -> Tokens:
         """Replace the patches `index`, (B, K), and the prefix by those of `active`; all others stay as they are."""
-        where = self.with_prefix(index).unsqueeze(-1).expand_as(active.x)
-        return replace(self, x=self.x.scatter(1, where, active.x), auxiliary=active.auxiliary)
+        rows = _flat(self.with_prefix(index), self.x.shape[1])
+        x = self.x.flatten(0, 1).index_copy(0, rows, active.x.flatten(0, 1)).view_as(self.x)
+        return replace(self, x=x, auxiliary=active.auxiliary)
 
     def with_auxiliary(self, output: Tensor) -> Tokens:
         """Add an output that only training needs."""
@@ -168,8 +169,13 @@ class Tokens:
 
 def take(x: Tensor, index: Tensor) -> Tensor:
     """Rows `index`, (B, K), of `x`, (B, T, D), as (B, K, D); faster than a gather, which copies element by element."""
-    first = torch.arange(x.shape[0], device=x.device).unsqueeze(1) * x.shape[1]
-    return x.flatten(0, 1).index_select(0, (index + first).flatten()).view(*index.shape, x.shape[2])
+    return x.flatten(0, 1).index_select(0, _flat(index, x.shape[1])).view(*index.shape, x.shape[2])
+
+
+def _flat(index: Tensor, length: int) -> Tensor:
+    """Turn indices into each of B rows of `length`, (B, K), into indices into all of them one after another, (B*K,)."""
+    first = torch.arange(index.shape[0], device=index.device).unsqueeze(1) * length
+    return (index + first).flatten()
 
 
 def _join(first: Tensor | None, second: Tensor | None) -> Tensor | None:

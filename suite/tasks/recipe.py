@@ -1,17 +1,17 @@
 """How a model is trained; checked before anything heavy is imported."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from suite.strict import Strict
 
 
-class TrainingRecipe(BaseModel):
+class TrainingRecipe(Strict):
     """Training of one cell.
 
     AdamW; the learning rate rises linearly over `warmup_epochs` and falls along a cosine to `min_learning_rate`, stepped
     at every update. `drop_path` rises linearly over the blocks. `threads` is part of it because 1 and 2 threads end in
     different bits.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(64, ge=1)

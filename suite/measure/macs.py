@@ -1,0 +1,40 @@
+"""Multiply-accumulates of one image, counted by torch while the model runs.
+
+Two conventions are in use, and a column must name its own: `full` counts every matrix product; `linear` leaves out the
+two products of the fused attention (Q K^T and its product with V), as counters do that cannot see fused kernels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+FUSED_ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+class Macs(NamedTuple):
+    """Multiply-accumulates of one image in both conventions."""
+
+    full: float
+    linear: float
+
+
+def _fused_on_cpu(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: Any) -> int:
+    """torch's own counter has no formula for the fused attention kernel of the CPU."""
+    flops: int = sdpa_flop_count(query, key, value)
+    return flops
+
+
+@torch.inference_mode()
+def count_macs(model: nn.Module, images: Tensor) -> Macs:
+    """Count the matrix products and convolutions of a forward pass, divided by the number of images."""
+    counter = FlopCounterMode(display=False, custom_mapping={FUSED_ON_CPU: _fused_on_cpu})
+    with counter:
+        model(images)
+    by_operator = counter.get_flop_counts()["Global"]
+    full = sum(by_operator.values())
+    attention = sum(flops for operator, flops in by_operator.items() if "scaled_dot_product" in str(operator))
+    return Macs(full / 2 / len(images), (full - attention) / 2 / len(images))

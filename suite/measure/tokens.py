@@ -1,0 +1,78 @@
+"""The token ledger: how many tokens each block really computes, read off the tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from suite.reduction.model import ReducedModel
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Tokens, prefix included, for each block.
+
+    Attributes:
+        attention: that attend, at the output projection of the attention.
+        mlp: that enter the MLP.
+        leaving: in the sequence after the block; idle tokens are still in it.
+    """
+
+    attention: tuple[int, ...]
+    mlp: tuple[int, ...]
+    leaving: tuple[int, ...]
+
+
+@torch.inference_mode()
+def token_ledger(model: ReducedModel, images: Tensor) -> Ledger:
+    """Run images, (B, 3, height, width), once in evaluation mode and read the shapes."""
+    model.eval()
+    attention: list[int] = []
+    mlp: list[int] = []
+
+    def into(counts: list[int]) -> object:
+        return lambda _module, inputs: counts.append(inputs[0].shape[1])
+
+    hooks = [
+        part.register_forward_pre_hook(into(counts))
+        for block in model.backbone.blocks
+        for part, counts in ((block.attn.proj, attention), (block.mlp, mlp))
+    ]
+    try:
+        leaving = tuple(tokens.x.shape[1] for tokens in model.steps(images))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Ledger(tuple(attention), tuple(mlp), leaving)
+
+
+def expected_leaving(model: ReducedModel) -> tuple[int, ...]:
+    """Tokens that should leave each block by the schedule; for an idling method, that should compute in each block."""
+    context = model.method.context
+    schedule = context.schedule
+    reduces = model.method.settings.reduces
+    if reduces == "nothing":
+        counts = [schedule.patches] * schedule.depth
+    elif reduces == "idles":
+        counts = [schedule.patches - idle for idle in schedule.left_out]
+    else:
+        counts = list(schedule.leaving)
+        if context.fusion == "last-layer":
+            counts[-1] = schedule.patches
+    return tuple(context.prefix + count for count in counts)
+
+
+def check_ledger(model: ReducedModel, ledger: Ledger) -> None:
+    """Refuse a model that does not keep to its schedule.
+
+    Raises:
+        RuntimeError: with both token counts.
+    """
+    found = ledger.mlp if model.method.settings.reduces == "idles" else ledger.leaving
+    if found != expected_leaving(model):
+        raise RuntimeError(
+            f"{type(model.method).__name__} does not keep to its schedule: tokens {list(found)} "
+            f"instead of {list(expected_leaving(model))}"
+        )

@@ -1,0 +1,150 @@
+"""Run one cell, in whatever process the scheduler chose. Nothing here knows the scheduler."""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from suite.data.recipe import DigitScenes
+from suite.data.scenes import make_scenes
+from suite.measure.macs import count_macs
+from suite.measure.speed import compare
+from suite.measure.tokens import check_ledger, token_ledger
+from suite.reduction.backbone import create_backbone
+from suite.reduction.method import UnmetNeed
+from suite.reduction.model import ReducedModel, reduce
+from suite.seeds import seed_for
+from suite.tasks.classification import Epoch, to_input, train
+from suite.tasks.recipe import TrainingRecipe
+
+Identity = dict[str, Any]
+Result = dict[str, Any]
+Progress = Callable[[int], None]
+
+
+def run_cell(identity: Identity, start: bytes | None, progress: Progress) -> Result:
+    """Run the cell that `identity` describes and return its result.
+
+    Args:
+        identity: see `cells.Cell`.
+        start: weights to start from, as `save_weights` made them.
+        progress: called with the number of steps done.
+
+    Returns:
+        `status` (done or skipped), `reason`, `metrics` (name to value), `units`, `repetitions` (name to values),
+        `curves` (name to one value per epoch), `details`, `seconds`; a base cell also has `weights`.
+    """
+    began = time.perf_counter()
+    torch.set_num_threads(identity["threads"])
+    seed_everything(identity)
+    run = {"base": run_base, "accuracy": run_accuracy, "speed": run_speed}[identity["kind"]]
+    try:
+        result = run(identity, start, progress)
+    except UnmetNeed as unmet:
+        result = {"status": "skipped", "reason": str(unmet)}
+    return {"status": "done", "reason": "", "seconds": time.perf_counter() - began} | result
+
+
+def seed_everything(identity: Identity) -> None:
+    """Seed every default generator from the cell, because a worker process runs many cells after one another."""
+    seed = seed_for("cell", identity["kind"], identity["task"], identity.get("seed", 0))
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  (libraries may draw from the old global generator)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(identity["kind"] != "speed")  # it costs time, so not where time is measured
+
+
+def run_base(identity: Identity, start: bytes | None, progress: Progress) -> Result:
+    """Train the model that all other cells start from."""
+    model = _reduced(identity | {"method": "none", "settings": {}, "fusion": "none", "removed": None})
+    result = _train(model, identity, progress)
+    return result | {"weights": save_weights(model.backbone)}
+
+
+def run_accuracy(identity: Identity, start: bytes | None, progress: Progress) -> Result:
+    """Fine-tune one method from the base model, then measure its tokens and MACs as deployed."""
+    model = _reduced(identity)
+    if start is not None:
+        load_weights(model.backbone, start)
+    result = _train(model, identity, progress)
+    return _with_costs(result, model, identity)
+
+
+def run_speed(identity: Identity, start: bytes | None, progress: Progress) -> Result:
+    """Compare the deployed method with the untouched timm model; weights and images are random."""
+    speed = identity["speed"]
+    model = _reduced(identity).deploy()
+    measured = compare(
+        model, model.backbone, _noise(model, speed["batch_size"]), speed["rounds"], speed["warmup_rounds"]
+    )
+    progress(1)
+    return {
+        "reason": measured.tainted,
+        "metrics": {"speed_ratio": measured.median, "others_cores": measured.others, "own_share": measured.share},
+        "units": {"speed_ratio": "x", "others_cores": "cores", "own_share": "1"},
+        "repetitions": {"speed_ratio": list(measured.ratios)},
+    }
+
+
+def save_weights(model: nn.Module) -> bytes:
+    """A model's weights as bytes."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def load_weights(model: nn.Module, weights: bytes) -> None:
+    """Load weights that `save_weights` made; every key must fit."""
+    model.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
+
+
+def _reduced(identity: Identity) -> ReducedModel:
+    backbone = create_backbone(
+        identity["backbone"]["name"],
+        identity["backbone"]["options"],
+        classes=DigitScenes(**identity["data"]["recipe"]).classes if "data" in identity else 10,
+        drop_path=identity.get("recipe", {}).get("drop_path", 0.0),
+    )
+    removed = identity["removed"]
+    counts = tuple(removed) if removed else None
+    return reduce(backbone, identity["method"], counts, identity["settings"], identity["fusion"])
+
+
+def _train(model: ReducedModel, identity: Identity, progress: Progress) -> Result:
+    data = DigitScenes(**identity["data"]["recipe"])
+    scenes, validation = make_scenes(data, "train"), make_scenes(data, "validation")
+    epochs: list[Epoch] = []
+    for epoch in train(model, scenes, validation, TrainingRecipe(**identity["recipe"]), identity["seed"]):
+        epochs.append(epoch)
+        progress(len(epochs))
+    return {
+        "metrics": {"acc1_last": epochs[-1].acc1, "acc1_best": max(epoch.acc1 for epoch in epochs)},
+        "units": {"acc1_last": "%", "acc1_best": "%"},
+        "curves": {name: [getattr(epoch, name) for epoch in epochs] for name in ("loss", "acc1", "learning_rate")},
+        "details": {"pixels": {"train": scenes.digest(), "validation": validation.digest()}},
+    }
+
+
+def _with_costs(result: Result, model: ReducedModel, identity: Identity) -> Result:
+    model.deploy()
+    image = _noise(model, 1)
+    ledger, macs = token_ledger(model, image), count_macs(model, image)
+    check_ledger(model, ledger)
+    tokens = {"tokens_attention": ledger.attention, "tokens_mlp": ledger.mlp, "tokens_leaving": ledger.leaving}
+    result["metrics"] |= {"tokens_fewest": min(ledger.mlp), "macs_full": macs.full, "macs_linear": macs.linear}
+    result["units"] |= {"tokens_fewest": "tokens", "macs_full": "MACs", "macs_linear": "MACs"}
+    result["units"] |= dict.fromkeys(tokens, "tokens")
+    result["repetitions"] = {name: list(counts) for name, counts in tokens.items()}
+    return result
+
+
+def _noise(model: ReducedModel, batch: int) -> torch.Tensor:
+    height, width = model.backbone.patch_embed.img_size
+    return to_input(torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8))

@@ -1,0 +1,157 @@
+"""Read a study's YAML file and say exactly what is wrong with it: file, line, path, what was found, what would work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from suite.errors import UserError, suggest
+from suite.reduction.registry import settings_class
+from suite.reduction.schedule import Schedule
+from suite.study.schema import ScheduleRule, Study
+
+FOLDER = Path("studies")
+Place = tuple[str | int, ...]
+
+
+def study_names() -> list[str]:
+    """Names of the studies in `studies/`."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def find_study(name: str) -> Path:
+    """The file of a study that is named by its path or by its name in `studies/`.
+
+    Raises:
+        UserError: if there is no such file, with the nearest names.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path
+    if (FOLDER / f"{name}.yaml").is_file():
+        return FOLDER / f"{name}.yaml"
+    if not study_names():
+        raise UserError(f"there is no study {name!r}: no such file, and no studies/ in {Path.cwd()}")
+    raise UserError(f"there is no study {name!r}: no such file, and none in studies/; {suggest(name, study_names())}")
+
+
+def load_study(name: str) -> Study:
+    """Read and check a study, without importing anything heavy.
+
+    Raises:
+        UserError: naming every problem found.
+    """
+    path = find_study(name)
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        content = None if root is None else yaml.SafeLoader("").construct_document(root)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a study is a mapping of keys; see studies/quickstart.yaml for one")
+    problems = list(_doubled_keys(root, ()))
+    study = None
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        problems += [_readable(detail, content) for detail in error.errors()]
+    if study is not None:
+        problems += _contradictions(study)
+    if problems or study is None:
+        lines = [f"{path}:{_line(root, place)}: {_dotted(place)}: {message}" for place, message in problems]
+        raise UserError("\n".join(lines))
+    return study
+
+
+def schedule_of(study: Study, rule: ScheduleRule) -> Schedule:
+    """The counts of a schedule rule for the study's backbone; asks timm only if the options do not say its size."""
+    size = study.backbone.size()
+    if size is None:
+        from suite.reduction.backbone import measure_backbone
+
+        size = measure_backbone(study.backbone.name, study.backbone.options)
+    return rule.resolve(size[1], size[2])
+
+
+def _readable(detail: Any, content: Any) -> tuple[Place, str]:
+    place, message = tuple(detail["loc"]), detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "unknown_key":
+        return (*place, detail["ctx"]["key"]), message
+    if detail["type"] == "missing":
+        return place, "this key is required"
+    found = detail["input"]
+    if isinstance(found, str | int | float | list | tuple | type(None)) and "found" not in message:
+        message += f", found {found!r}"
+    return place, message
+
+
+def _contradictions(study: Study) -> Iterator[tuple[Place, str]]:
+    """What is wrong between parts that are right on their own."""
+    for key in ("seeds", "methods"):
+        values = [row.label if key == "methods" else row for row in getattr(study, key)]
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                yield (key, index), f"{value!r} is there twice; every row needs its own name, every seed stands once"
+    size = study.backbone.size()
+    if size and size[0] != study.data.canvas:
+        yield ("backbone", "options", "img_size"), f"the backbone takes {size[0]} pixels, data.canvas is {study.data.canvas}"
+    names = [rule.name for rule in study.schedules]
+    for index, rule in enumerate(study.schedules):
+        if len(names) > 1 and (rule.name is None or rule.name in names[:index]):
+            yield ("schedules", index), "with several schedules each needs a name of its own"
+        try:
+            counts = schedule_of(study, rule)
+        except ValueError as error:
+            yield ("schedules", index), str(error)
+        else:
+            yield from _impossible_rows(study, counts)
+
+
+def _impossible_rows(study: Study, schedule: Schedule) -> Iterator[tuple[Place, str]]:
+    for index, row in enumerate(study.methods):
+        try:
+            settings_class(row.method)(**row.settings).check(schedule, row.fusion)
+        except ValidationError as error:
+            for detail in error.errors():
+                place, message = _readable(detail, row.settings)
+                yield ("methods", index, "settings", *place), f"{message} (method {row.method})"
+        except ValueError as error:
+            yield ("methods", index), f"{row.label}: {error}"
+
+
+def _doubled_keys(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, str]]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield (*place, key.value), f"the key stands twice; the second is in line {key.start_mark.line + 1}"
+            seen.add(key.value)
+            yield from _doubled_keys(value, (*place, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _doubled_keys(value, (*place, index))
+
+
+def _line(node: yaml.Node | None, place: Place) -> int:
+    """Line, from 1, of the deepest part of `place` that the file has."""
+    line = 1
+    for step in place:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == str(step)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(str(step) for step in place) or "study"

@@ -1,0 +1,186 @@
+"""The record of finished cells: one file each in `.suite/cells/`, which alone decides what is done.
+
+A file appears whole or not at all. Failures are kept apart, in `.suite/failed/`, until the cell succeeds. A base cell's
+weights lie beside its record. `results/<study>/cells.csv` is exported from here and never read back as done.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UserError
+from suite.study.cells import Cell
+
+Entry = dict[str, Any]
+
+COLUMNS = (
+    "study",
+    "cell_id",
+    "kind",
+    "status",
+    "reason",
+    "row",
+    "method",
+    "settings",
+    "schedule",
+    "fusion",
+    "task",
+    "data",
+    "seed",
+    "metric",
+    "repetition",
+    "value",
+    "unit",
+)
+
+
+class Record:
+    """Finished and failed cells of a working folder."""
+
+    def __init__(self, folder: Path = Path()) -> None:
+        self.home = folder / ".suite"
+
+    def finished(self, cell: Cell) -> Entry | None:
+        """The record of a finished (or skipped) cell, None if it is not finished.
+
+        A base cell whose weights are missing or were changed is not finished.
+
+        Raises:
+            UserError: if the file is damaged.
+        """
+        entry = self._read(self.home / "cells" / f"{cell.cell_id}.json")
+        if entry is not None and "weights_digest" in entry and self._digest(cell.cell_id) != entry["weights_digest"]:
+            return None
+        return entry
+
+    def failed(self, cell: Cell) -> Entry | None:
+        """The record of the cell's last failure, None if there is none."""
+        return self._read(self.home / "failed" / f"{cell.cell_id}.json")
+
+    def has(self, cell_id: str) -> bool:
+        """Whether the weights of a base cell are there."""
+        return (self.home / "weights" / f"{cell_id}.pt").is_file()
+
+    def weights(self, cell_id: str) -> bytes:
+        """Weights of a finished base cell."""
+        return (self.home / "weights" / f"{cell_id}.pt").read_bytes()
+
+    def add(self, cell: Cell, entry: Entry, weights: bytes | None = None) -> Entry:
+        """Record a cell as finished, or as failed if its status says so; returns what was written."""
+        entry = {"cell_id": cell.cell_id, "identity": cell.identity} | entry
+        if weights is not None:
+            self._write(self.home / "weights" / f"{cell.cell_id}.pt", weights)
+            entry["weights_digest"] = hashlib.sha256(weights).hexdigest()
+        failure = self.home / "failed" / f"{cell.cell_id}.json"
+        place = failure if entry["status"] == "failed" else self.home / "cells" / f"{cell.cell_id}.json"
+        self._write(place, json.dumps(entry, indent=1).encode())
+        if place != failure:
+            failure.unlink(missing_ok=True)
+        return entry
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second run out of this folder; the lock ends with the process, however it ends.
+
+        Raises:
+            UserError: if another run is at work here.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"another run is at work in {self.home.parent.resolve()}; wait for it, or end it") from error
+            yield
+
+    def _digest(self, cell_id: str) -> str:
+        path = self.home / "weights" / f"{cell_id}.pt"
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+    def _read(self, path: Path) -> Entry | None:
+        if not path.is_file():
+            return None
+        try:
+            entry = json.loads(path.read_text())
+            known = isinstance(entry, dict) and entry["cell_id"] == path.stem
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
+            raise UserError(f"{path} is damaged ({error}); delete it to run that cell again") from error
+        if not known:
+            raise UserError(f"{path} is not the record of that cell; delete it to run the cell again")
+        return dict(entry)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Write a file whole: under a temporary name first, then renamed."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"cannot write {path}: {error.strerror}; finished cells are kept, run again after mending") from error
+
+
+def tidy(study: str, cells: Iterable[Cell], record: Record) -> list[dict[str, object]]:
+    """Rows of `cells.csv`, one per value, for every cell that finished or failed; sorted."""
+    rows = []
+    for cell in cells:
+        entry = record.finished(cell) or record.failed(cell)
+        if entry is not None:
+            rows += [_about(study, cell, entry) | values for values in _values(entry)]
+    return sorted(rows, key=lambda row: (row["cell_id"], row["row"], row["metric"], row["repetition"]))
+
+
+def write_csv(path: Path, rows: Iterable[dict[str, object]]) -> None:
+    """Write tidy rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _about(study: str, cell: Cell, entry: Entry) -> dict[str, object]:
+    identity = cell.identity
+    reason = str(entry.get("reason", "")).strip()
+    return {
+        "study": study,
+        "cell_id": cell.cell_id,
+        "kind": cell.kind,
+        "status": entry["status"],
+        "reason": reason.splitlines()[-1] if reason else "",
+        "row": cell.row,
+        "method": identity.get("method", "none"),
+        "settings": json.dumps(identity.get("settings", {}), sort_keys=True),
+        "schedule": cell.schedule,
+        "fusion": identity.get("fusion", "none"),
+        "task": identity["task"],
+        "data": identity["data"]["digest"] if "data" in identity else "",
+        "seed": identity.get("seed", ""),
+    }
+
+
+def _values(entry: Entry) -> Iterator[dict[str, object]]:
+    """One row per metric and per repetition; a cell without metrics has one row with metric and value empty."""
+    units = entry.get("units", {})
+    found = False
+    for metric, value in entry.get("metrics", {}).items():
+        found = True
+        yield {"metric": metric, "repetition": "", "value": repr(value), "unit": units[metric]}
+    for metric, values in entry.get("repetitions", {}).items():
+        for repetition, value in enumerate(values):
+            found = True
+            yield {"metric": metric, "repetition": f"{repetition:04}", "value": repr(value), "unit": units[metric]}
+    if not found:
+        yield {"metric": "", "repetition": "", "value": "", "unit": ""}

@@ -1,0 +1,134 @@
+"""What a study file may say. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from suite.data.recipe import DigitScenes
+from suite.reduction import schedule
+from suite.reduction.registry import module_of
+from suite.reduction.schedule import Rounding, Schedule
+from suite.reduction.settings import Fusion
+from suite.strict import Strict
+from suite.tasks.recipe import TrainingRecipe
+
+
+class Backbone(Strict):
+    """A timm model by name, with keyword arguments for timm's `create_model`."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    def size(self) -> tuple[int, int, int] | None:
+        """Image side, patches and depth as far as the options say; None where only timm knows."""
+        image, patch, depth = (self.options.get(key) for key in ("img_size", "patch_size", "depth"))
+        if not (isinstance(image, int) and isinstance(patch, int) and isinstance(depth, int)) or not 0 < patch <= image:
+            return None
+        return image, (image // patch) ** 2, depth
+
+
+class ScheduleRule(Strict):
+    """How many patches leave in each block, by exactly one of four rules; see `suite.reduction.schedule`.
+
+    removed: counts, one per block.
+    constant: a count for the blocks `blocks`, with `extra_first` more in the first of them.
+    keep_rate: a share of the remaining patches to keep in each of `blocks`.
+    stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
+    """
+
+    name: str | None = None
+    removed: tuple[int, ...] | None = None
+    constant: int | None = Field(None, ge=0)
+    keep_rate: float | None = Field(None, gt=0, le=1)
+    stages: float | None = Field(None, gt=0, le=1)
+    blocks: tuple[int, ...] = ()
+    extra_first: int = Field(0, ge=0)
+    rounding: Rounding = "ceil"
+    fused: bool = False
+    first: int = 1
+    length: int = 1
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> ScheduleRule:
+        rules = ("removed", "constant", "keep_rate", "stages")
+        chosen = [rule for rule in rules if getattr(self, rule) is not None]
+        if len(chosen) != 1:
+            found = ", ".join(chosen) or "none"
+            raise ValueError(f"a schedule needs exactly one of {', '.join(rules)}; found {found}")
+        return self
+
+    def resolve(self, patches: int, depth: int) -> Schedule:
+        """The counts for a backbone.
+
+        Raises:
+            ValueError: if they are impossible there.
+        """
+        if self.removed is not None:
+            if len(self.removed) != depth:
+                raise ValueError(f"{len(self.removed)} counts for a backbone of {depth} blocks; give one per block")
+            return Schedule(patches, self.removed)
+        if self.constant is not None:
+            return schedule.constant(patches, depth, self.constant, self.blocks, self.extra_first)
+        if self.keep_rate is not None:
+            return schedule.keep_rate(patches, depth, self.keep_rate, self.blocks, self.rounding, self.fused)
+        assert self.stages is not None
+        return schedule.stages(patches, depth, self.stages, self.first, self.length)
+
+
+class Row(Strict):
+    """One row of the table: a method with its settings. A bare name stands for the method with its defaults."""
+
+    method: str
+    name: str = ""
+    settings: dict[str, Any] = {}
+    fusion: Fusion = "none"
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        module_of(value)
+        return value
+
+    @property
+    def label(self) -> str:
+        return self.name or (self.method if self.fusion == "none" else f"{self.method} + {self.fusion}")
+
+
+class Speed(Strict):
+    """How speed is measured: each method interleaved with the unpruned model, `rounds` times, on random images."""
+
+    batch_size: int = Field(256, ge=1)
+    rounds: int = Field(20, ge=5)
+    warmup_rounds: int = Field(3, ge=1)
+    threads: int = Field(1, ge=1)
+
+
+class Base(Strict):
+    """The model that every cell starts from: trained once, without reduction."""
+
+    recipe: TrainingRecipe
+    seed: int = 0
+
+
+class Study(Strict):
+    """One question: what is fixed and what varies. The file's name is the study's name."""
+
+    question: str
+    task: Literal["classification"]
+    data: DigitScenes
+    backbone: Backbone
+    base: Base
+    finetune: TrainingRecipe
+    schedules: tuple[ScheduleRule, ...] = Field(min_length=1)
+    methods: tuple[Row, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+    speed: Speed | None = None
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _bare_names(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [{"method": item} if isinstance(item, str) else item for item in value]
