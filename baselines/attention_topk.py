@@ -24,8 +24,6 @@ class Settings(ScoringSettings):
 class AttentionTopK(ScoringMethod):
     """score_n = mean over heads of softmax(q_class K^T)_n."""
 
-    Settings = Settings
-
     def reads_attention(self) -> bool:
         return True
 

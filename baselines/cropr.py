@@ -72,7 +72,6 @@ class CroprModule(nn.Module):
 class Cropr(ScoringMethod):
     """One module for each block that removes patches."""
 
-    Settings = Settings
     settings: Settings
 
     def __init__(self, context: Context, settings: MethodSettings) -> None:

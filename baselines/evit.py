@@ -34,8 +34,6 @@ class Settings(ScoringSettings):
 class EViT(ScoringMethod):
     """score_n = a_n, which is also the weight of a fused patch."""
 
-    Settings = Settings
-
     def reads_attention(self) -> bool:
         return True
 

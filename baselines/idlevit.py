@@ -32,8 +32,6 @@ class Settings(MethodSettings):
 class IdleViT(Method):
     """score_n = mean over heads of q_class k_n, out of the block's own norm and projection."""
 
-    Settings = Settings
-
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
         left_out = sum(self.counts[:layer])
         if not left_out:

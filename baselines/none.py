@@ -15,5 +15,3 @@ class Settings(MethodSettings):
 
 class NoReduction(Method):
     """Removes nothing, whatever the schedule says."""
-
-    Settings = Settings

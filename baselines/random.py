@@ -23,7 +23,5 @@ class Settings(ScoringSettings):
 class Random(ScoringMethod):
     """Scores are uniform noise."""
 
-    Settings = Settings
-
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         return torch.rand(tokens.x.shape[0], tokens.count, device=tokens.x.device)

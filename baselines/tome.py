@@ -43,7 +43,6 @@ class Settings(MethodSettings):
 class ToMe(Method):
     """Bipartite soft matching on keys, merge weighted by size."""
 
-    Settings = Settings
     settings: Settings
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from suite.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     help="Reproducible multi-seed studies of token reduction in Vision Transformers.",
@@ -64,21 +68,52 @@ def run(study: StudyName) -> None:
     console = Console()
     outcome = run_study(study, console)
     title = find_study(study).stem
-    console.print(f"{outcome.finished} cells finished, {outcome.failed} failed, {outcome.not_run} not run")
     if outcome.finished:
-        _show(title, console)
+        _make_table(title, console, into=None)
+        console.print(f"See the runs in MLflow's page: {_mlflow_command()}")
     if outcome.failed or outcome.not_run:
-        typer.echo(f"The same command goes on with what is left: suite run {study}", err=True)
-        raise typer.Exit(130 if outcome.not_run and not outcome.failed else 1)
+        typer.echo(
+            f"{outcome.failed} cells failed and {outcome.not_run} were not run, {outcome.finished} are finished and "
+            f"kept; go on with: suite run {study}",
+            err=True,
+        )
+        raise typer.Exit(1 if outcome.failed else 130)
+    console.print("Next: copy studies/quickstart.yaml, change its methods, schedules or seeds: suite run NEW-NAME")
 
 
 @app.command()
-def table(study: StudyName, into: Annotated[Path | None, typer.Option(help="Also put it into this file.")] = None) -> None:
+def table(
+    study: StudyName,
+    into: Annotated[Path | None, typer.Option(help="Also put it into this file, between the study's markers.")] = None,
+) -> None:
     """Make a study's table and figure again from results/STUDY/cells.csv."""
+    from rich.console import Console
+
+    _make_table(Path(study).stem, Console(), into)
 
 
-def _show(title: str, console: object) -> None:
-    """Placeholder."""
+def _make_table(title: str, console: Console, into: Path | None) -> None:
+    from suite.report.figure import draw_pareto
+    from suite.report.summary import read_record, summarise
+    from suite.report.table import markdown, notes, put_into, terminal, write_csv
+
+    folder = Path("results") / title
+    lines = summarise(read_record(folder))
+    if not lines:
+        raise UserError(f"{folder / 'cells.csv'} has no accuracy cells yet; go on with: suite run {title}")
+    (folder / "table.md").write_text(markdown(lines))
+    write_csv(folder / "table.csv", lines)
+    draw_pareto(lines, folder / "pareto.png")
+    if into is not None:
+        put_into(into, title, markdown(lines))
+    console.print(terminal(lines))
+    for note in notes(lines):
+        console.print(f"  {note}", style="dim", soft_wrap=True, highlight=False)
+    console.print(f"Written to {folder}/: table.md, table.csv, pareto.png, from cells.csv")
+
+
+def _mlflow_command() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or "mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1"
 
 
 def main() -> NoReturn:

@@ -23,7 +23,7 @@ class Macs(NamedTuple):
 
 
 def _fused_on_cpu(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: Any) -> int:
-    """torch's own counter has no formula for the fused attention kernel of the CPU."""
+    """Fill a gap: torch has no formula for the fused attention kernel of the CPU."""
     flops: int = sdpa_flop_count(query, key, value)
     return flops
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
@@ -13,10 +12,10 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 import timm
 
 from suite.errors import UserError, suggest
-from suite.reduction.blocks import check_supported
+from suite.reduction.blocks import TimmModule, check_supported
 
 
-def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path: float = 0.0) -> nn.Module:
+def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path: float = 0.0) -> TimmModule:
     """Create a timm model with random weights.
 
     Raises:
@@ -25,7 +24,7 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
     if not timm.is_model(name):
         raise UserError(f"timm has no model {name!r}; {suggest(name, timm.list_models())}")
     try:
-        model: nn.Module = timm.create_model(name, num_classes=classes, drop_path_rate=drop_path, **options)
+        model = timm.create_model(name, num_classes=classes, drop_path_rate=drop_path, **options)
         check_supported(model)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise UserError(f"backbone {name} with options {options}: {error}") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
 from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
 
 from suite.reduction.tokens import Tokens, take
+
+TimmModule = Any  # a timm backbone, block or attention; timm declares few types
 
 BACKBONES = (VisionTransformer, VisionTransformerDistilled, Eva)
 PRE_NORM = (Block, EvaBlock)
@@ -64,7 +67,7 @@ class Projection:
         return self._class_logits().softmax(-1).mean(1)[:, 0, self.prefix :]
 
     def _class_logits(self) -> Tensor:
-        logits = (self.query[:, :, :1] * self.scale) @ self.key.transpose(-2, -1)
+        logits = torch.matmul(self.query[:, :, :1] * self.scale, self.key.transpose(-2, -1))
         return logits if self.bias is None else logits + self.bias
 
     def select(self, tokens: Tensor) -> Projection:
@@ -84,7 +87,7 @@ class Projection:
         )
 
 
-def check_supported(model: nn.Module) -> None:
+def check_supported(model: TimmModule) -> None:
     """Refuse a model whose insides are not known here.
 
     Raises:
@@ -98,7 +101,7 @@ def check_supported(model: nn.Module) -> None:
         _refuse_unknown(block.attn, tuple(PROJECT), "attention")
 
 
-def embed(model: nn.Module, images: Tensor, track: bool = False) -> tuple[Tokens, tuple[Tensor | None, ...]]:
+def embed(model: TimmModule, images: Tensor, track: bool = False) -> tuple[Tokens, tuple[Tensor | None, ...]]:
     """Embed images, (B, 3, height, width); returns the tokens and the rotary table of each block.
 
     With `track` the tokens also know which of them speaks for each patch, so that they can be read out densely.
@@ -115,7 +118,7 @@ def embed(model: nn.Module, images: Tensor, track: bool = False) -> tuple[Tokens
     return (replace(tokens, owner=tokens.where) if track else tokens), tables
 
 
-def project(block: nn.Module, tokens: Tokens) -> Projection:
+def project(block: TimmModule, tokens: Tokens) -> Projection:
     """Queries, keys and values of all tokens, without attending."""
     attention = block.attn
     x = tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
@@ -133,7 +136,7 @@ def project(block: nn.Module, tokens: Tokens) -> Projection:
 
 
 def attend(
-    block: nn.Module,
+    block: TimmModule,
     tokens: Tokens,
     projection: Projection | None = None,
     keep: Tensor | None = None,
@@ -164,18 +167,18 @@ def attend(
     return replace(tokens, x=tokens.x + block.drop_path1(_attention_branch(block, y))), projection
 
 
-def feed_forward(block: nn.Module, tokens: Tokens) -> Tokens:
+def feed_forward(block: TimmModule, tokens: Tokens) -> Tokens:
     """MLP residual of a block."""
     y = block.mlp(tokens.x if type(block) in POST_NORM else block.norm2(tokens.x))
     return replace(tokens, x=tokens.x + block.drop_path2(_mlp_branch(block, y)))
 
 
-def run(block: nn.Module, tokens: Tokens) -> Tokens:
+def run(block: TimmModule, tokens: Tokens) -> Tokens:
     """The whole block, unchanged."""
     return feed_forward(block, attend(block, tokens)[0])
 
 
-def finish(model: nn.Module, tokens: Tokens) -> Tensor:
+def finish(model: TimmModule, tokens: Tokens) -> Tensor:
     """Final norm, pooling and head: logits, (B, classes).
 
     Average pooling weighs merged tokens by their size; everything else is timm's own head.
@@ -189,7 +192,7 @@ def finish(model: nn.Module, tokens: Tokens) -> Tensor:
     return model.head(model.head_drop(model.fc_norm(pooled)))  # type: ignore[no-any-return]
 
 
-def _attention_branch(block: nn.Module, y: Tensor) -> Tensor:
+def _attention_branch(block: TimmModule, y: Tensor) -> Tensor:
     if type(block) is Block:
         return block.ls1(y)  # type: ignore[no-any-return]
     if type(block) is EvaBlock:
@@ -197,7 +200,7 @@ def _attention_branch(block: nn.Module, y: Tensor) -> Tensor:
     return block.norm1(y)  # type: ignore[no-any-return]
 
 
-def _mlp_branch(block: nn.Module, y: Tensor) -> Tensor:
+def _mlp_branch(block: TimmModule, y: Tensor) -> Tensor:
     if type(block) is Block:
         return block.ls2(y)  # type: ignore[no-any-return]
     if type(block) is EvaBlock:
@@ -205,7 +208,7 @@ def _mlp_branch(block: nn.Module, y: Tensor) -> Tensor:
     return block.norm2(y)  # type: ignore[no-any-return]
 
 
-def _joint(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _joint(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One projection for query, key and value; EVA keeps the biases apart and has none for the key."""
     if type(attention) is EvaAttention and attention.q_bias is not None:
         bias = torch.cat((attention.q_bias, attention.k_bias, attention.v_bias))
@@ -217,7 +220,7 @@ def _joint(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return query, key, value
 
 
-def _separate(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _separate(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Three projections; grouped-query attention has fewer key and value heads."""
     query, key, value = (
         part(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
@@ -226,11 +229,11 @@ def _separate(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return query, key, value
 
 
-def _joint_or_separate(attention: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _joint_or_separate(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (_separate if attention.qkv is None else _joint)(attention, x)
 
 
-PROJECT: dict[type[nn.Module], Callable[[nn.Module, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
+PROJECT: dict[Any, Callable[[TimmModule, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
     Attention: _joint,
     EvaAttention: _joint_or_separate,
     AttentionRope: _joint_or_separate,
@@ -262,7 +265,7 @@ def _log_size(tokens: Tokens) -> Tensor | None:
     return F.pad(tokens.size.log(), (tokens.prefix, 0))[:, None, None]
 
 
-def _refuse_unknown(module: nn.Module, known: tuple[type[nn.Module], ...], what: str) -> None:
+def _refuse_unknown(module: nn.Module, known: tuple[Any, ...], what: str) -> None:
     if type(module) not in known:
         raise TypeError(
             f"{what} {type(module).__module__}.{type(module).__qualname__} is not supported; "

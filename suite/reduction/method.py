@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -50,12 +49,10 @@ class Method(nn.Module):
     As it stands it runs every block unchanged, which is the unpruned baseline.
 
     Attributes:
-        Settings: the method's settings, declared in the method's own file.
+        context: what it was built for.
+        settings: an instance of the class `Settings` in the method's own file.
         counts: patches to remove in each block now; a curriculum may change it between epochs.
-        state_dict keys of the backbone never change: a method holds its own modules only.
     """
-
-    Settings: ClassVar[type[MethodSettings]] = MethodSettings
 
     def __init__(self, context: Context, settings: MethodSettings) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from suite.reduction import blocks
 from suite.reduction.method import Context, Method
-from suite.reduction.registry import method_class
+from suite.reduction.registry import build_method
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion
 from suite.reduction.tokens import Tokens
@@ -29,6 +29,9 @@ class ReducedModel(nn.Module):
     The backbone stays an ordinary timm model with its own `state_dict` keys, so any timm checkpoint loads into
     `model.backbone`.
     """
+
+    backbone: blocks.TimmModule
+    method: Method
 
     def __init__(self, backbone: nn.Module, method: Method) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class ReducedModel(nn.Module):
 
 
 def reduce(
-    backbone: nn.Module,
+    backbone: blocks.TimmModule,
     name: str,
     removed: tuple[int, ...] | None = None,
     settings: dict[str, Any] | None = None,
@@ -103,5 +106,4 @@ def reduce(
         schedule=schedule,
         fusion=fusion,
     )
-    kind = method_class(name)
-    return ReducedModel(backbone, kind(context, kind.Settings(**(settings or {}))))
+    return ReducedModel(backbone, build_method(name, context, settings or {}))

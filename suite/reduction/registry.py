@@ -13,13 +13,13 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError, suggest
 from suite.reduction.settings import MethodSettings
 
 if TYPE_CHECKING:
-    from suite.reduction.method import Method
+    from suite.reduction.method import Context, Method
 
 GROUP = "cropr_suite.methods"
 LIGHT = {"__future__", "typing", "pydantic", "suite.reduction.settings"}
@@ -64,14 +64,14 @@ def settings_class(name: str) -> type[MethodSettings]:
     light = ModuleType(f"{module}:Settings")
     sys.modules[light.__name__] = light  # pydantic resolves annotations there
     try:
-        exec(compile(tree, spec.origin, "exec"), light.__dict__)
+        exec(compile(tree, spec.origin, "exec"), light.__dict__)  # noqa: S102  (our own or an installed package's file)
     except NameError as error:
         raise UserError(
             f"{spec.origin}: class Settings may use names from {', '.join(sorted(LIGHT))} only ({error})"
         ) from error
-    found = light.__dict__.get("Settings", MethodSettings)
+    found = light.__dict__.get("Settings")
     if not (isinstance(found, type) and issubclass(found, MethodSettings)):
-        raise UserError(f"{spec.origin}: class Settings must derive from suite.reduction.settings.MethodSettings")
+        raise UserError(f"{spec.origin} must define a class Settings that derives from MethodSettings")
     return found
 
 
@@ -81,11 +81,13 @@ def _is_light(node: ast.stmt) -> bool:
     return isinstance(node, ast.ClassDef) and node.name == "Settings"
 
 
-def method_class(name: str) -> type[Method]:
-    """The one class of a method's file that derives from `Method` and is defined there.
+def build_method(name: str, context: Context, settings: dict[str, Any]) -> Method:
+    """Build a method: the one class of its file that derives from `Method`, with the file's `Settings`.
 
     Raises:
-        UserError: if there is none or more than one.
+        UserError: if the method is unknown, or its file defines none or several.
+        ValueError: for settings, a schedule or a fusion that the method cannot honour.
+        UnmetNeed: if the backbone lacks what the method needs.
     """
     from suite.reduction.method import Method
 
@@ -97,4 +99,4 @@ def method_class(name: str) -> type[Method]:
     ]
     if len(found) != 1:
         raise UserError(f"{module.__file__} must define one subclass of Method, found {len(found)}")
-    return found[0]
+    return found[0](context, module.Settings(**settings))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Rounding = Literal["ceil", "floor"]
@@ -104,7 +105,7 @@ def stages(patches: int, depth: int, rate: float, first: int, length: int) -> Sc
     active = [patches] * depth
     for block in range(first, depth):
         active[block] = math.floor(patches * rate ** ((block - first) // length + 1))
-    return Schedule(patches, (*(now - after for now, after in zip(active, active[1:], strict=False)), 0))
+    return Schedule(patches, (*(now - after for now, after in pairwise(active)), 0))
 
 
 def _blocks(blocks: Iterable[int], depth: int) -> Sequence[int]:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from suite.reduction import blocks
 from suite.reduction.method import Method
-from suite.reduction.settings import MethodSettings, ScoringSettings
+from suite.reduction.settings import ScoringSettings
 from suite.reduction.tokens import Tokens
 
 
-class ScoringMethod(Method):
+class ScoringMethod(Method, ABC):
     """Removes the patches with the lowest scores, before, inside or after a block."""
 
-    Settings: ClassVar[type[MethodSettings]] = ScoringSettings
     settings: ScoringSettings
 
+    @abstractmethod
     def score(self, tokens: Tokens, projection: blocks.Projection | None, layer: int) -> Tensor:
         """Score each patch, (B, N); high scores stay.
 
-        `projection` is that of the block's attention, None only before the block, where `blocks.project` makes one.
+        `projection` is that of the block's attention. Before the block it is None unless `reads_attention` asks for it.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define score()")
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         """Look at all tokens before any of them leaves; a place for auxiliary outputs."""

@@ -173,7 +173,7 @@ def take(x: Tensor, index: Tensor) -> Tensor:
 
 
 def _flat(index: Tensor, length: int) -> Tensor:
-    """Turn indices into each of B rows of `length`, (B, K), into indices into all of them one after another, (B*K,)."""
+    """Turn indices into each of B sequences of `length`, (B, K), into rows of all of them in a line, (B*K,)."""
     first = torch.arange(index.shape[0], device=index.device).unsqueeze(1) * length
     return (index + first).flatten()
 

@@ -61,10 +61,10 @@ def expand(study: Study) -> list[Cell]:
     accuracy, speed = [], []
     for rule in study.schedules:
         schedule = schedule_of(study, rule)
-        label = rule.name or " ".join(map(str, schedule.removed))
         for row in study.methods:
             removes = settings_class(row.method).reduces != "nothing"
-            counts = schedule.removed if removes else nothing(schedule.patches, schedule.depth).removed
+            counts = (schedule if removes else nothing(schedule.patches, schedule.depth)).removed
+            label = (rule.name or " ".join(map(str, counts))) if removes else "none"
             accuracy += [_accuracy_cell(study, row, counts, label, seed, base.cell_id) for seed in study.seeds]
             if study.speed:
                 speed.append(_speed_cell(study, row, counts, label))
@@ -73,7 +73,7 @@ def expand(study: Study) -> list[Cell]:
 
 def _distinct(cells: list[Cell]) -> list[Cell]:
     """One cell for each pair of id and row; the unpruned model is the same under every schedule."""
-    return list({(cell.cell_id, cell.row): cell for cell in reversed(cells)}.values())[::-1]
+    return list({(cell.cell_id, cell.row): cell for cell in cells}.values())
 
 
 def _common(study: Study, kind: Kind) -> dict[str, Any]:

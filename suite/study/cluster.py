@@ -22,6 +22,7 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints even when told to be silent
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
@@ -58,7 +59,7 @@ def running_ray(threads: int) -> Iterator[None]:
     Raises:
         UserError: if the cluster at RAY_ADDRESS cannot run speed cells.
     """
-    quiet = {"configure_logging": True, "logging_level": "ERROR", "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**quiet)
         if QUIET not in ray.cluster_resources():
@@ -122,7 +123,7 @@ def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
 
 
 def _work(config: dict[str, Any], weights: dict[str, bytes]) -> None:
-    """Runs in a worker. A cell that raises ends normally with its traceback, so that only dead processes count as such."""
+    """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
     from suite.study.execute import run_cell
 
     cell = config["cell"]

@@ -98,7 +98,10 @@ def _contradictions(study: Study) -> Iterator[tuple[Place, str]]:
                 yield (key, index), f"{value!r} is there twice; every row needs its own name, every seed stands once"
     size = study.backbone.size()
     if size and size[0] != study.data.canvas:
-        yield ("backbone", "options", "img_size"), f"the backbone takes {size[0]} pixels, data.canvas is {study.data.canvas}"
+        yield (
+            ("backbone", "options", "img_size"),
+            f"the backbone takes {size[0]} pixels, data.canvas is {study.data.canvas}",
+        )
     names = [rule.name for rule in study.schedules]
     for index, rule in enumerate(study.schedules):
         if len(names) > 1 and (rule.name is None or rule.name in names[:index]):

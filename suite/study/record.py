@@ -98,7 +98,9 @@ class Record:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UserError(f"another run is at work in {self.home.parent.resolve()}; wait for it, or end it") from error
+                raise UserError(
+                    f"another run is at work in {self.home.parent.resolve()}; wait for it, or end it"
+                ) from error
             yield
 
     def _digest(self, cell_id: str) -> str:
@@ -129,7 +131,9 @@ class Record:
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise UserError(f"cannot write {path}: {error.strerror}; finished cells are kept, run again after mending") from error
+            raise UserError(
+                f"cannot write {path}: {error.strerror}; finished cells are kept, run again after mending"
+            ) from error
 
 
 def tidy(study: str, cells: Iterable[Cell], record: Record) -> list[dict[str, object]]:

@@ -112,7 +112,7 @@ def _note(entry: Entry) -> str:
 
 
 def _origins(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Every distinct provenance among the entries with the cells it covers, and what must be the same in all of them."""
+    """Every distinct provenance with the cells it covers, the digest of the base weights, and seconds per cell."""
     groups: dict[str, dict[str, Any]] = {}
     for entry in entries:
         key = json.dumps(entry["provenance"], sort_keys=True)

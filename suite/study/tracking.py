@@ -106,7 +106,8 @@ class Tracker:
 
 
 def _last_line(entry: Entry) -> str:
-    return (entry.get("reason", "").strip().splitlines() or [""])[-1][:5000]
+    lines: list[str] = entry.get("reason", "").strip().splitlines()
+    return lines[-1][:5000] if lines else ""
 
 
 def _parameters(cell: Cell) -> list[Param]:

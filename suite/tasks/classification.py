@@ -79,7 +79,7 @@ def train(
             loss = training_loss(model, to_input(images[batch]), labels[batch], criterion)
             _check_finite(loss, epoch, done, optimizer)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             if recipe.clip_gradient is not None:
                 dispatch_clip_grad(model.parameters(), recipe.clip_gradient)
             optimizer.step()

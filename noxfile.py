@@ -1,0 +1,64 @@
+"""The front door: `nox -s NAME` does one thing a person wants to do.
+
+quickstart   install, run the study `quickstart`, show its table
+tests        install, run all tests
+tables       rebuild every committed table and figure from its record
+lint, types  what `.ci/run` checks besides the tests
+"""
+
+import hashlib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["quickstart"]
+
+VENV = Path(".venv")
+BIN = VENV / "bin"
+
+
+@nox.session(venv_location=str(VENV), reuse_venv=True)
+def install(session: nox.Session) -> None:
+    """Make .venv with exactly the tested versions; a second call with the same files does nothing."""
+    files = [Path("pyproject.toml"), Path("constraints.txt")]
+    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    stamp = VENV / "installed"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    session.install("-c", "constraints.txt", "-e", ".[study,dev]")
+    stamp.write_text(wanted)
+
+
+@nox.session(python=False, requires=["install"])
+def quickstart(session: nox.Session) -> None:
+    """Run the main job: a multi-seed study on real images, to a table."""
+    session.run(str(BIN / "suite"), "run", "quickstart", *session.posargs)
+
+
+@nox.session(python=False, requires=["install"])
+def tests(session: nox.Session) -> None:
+    """Run all tests; further arguments go to pytest."""
+    session.run(str(BIN / "pytest"), *session.posargs)
+
+
+@nox.session(python=False, requires=["install"])
+def tables(session: nox.Session) -> None:
+    """Rebuild the tables and figures of all committed results, and the one in the README."""
+    for record in sorted(Path("results").glob("*/cells.csv")):
+        readme = ["--into", "README.md"] if record.parent.name == "quickstart" else []
+        session.run(str(BIN / "suite"), "table", record.parent.name, *readme)
+
+
+@nox.session(python=False, requires=["install"])
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.run(str(BIN / "ruff"), "check")
+    session.run(str(BIN / "ruff"), "format", "--check")
+
+
+@nox.session(python=False, requires=["install"])
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    session.run(str(BIN / "mypy"))

@@ -1,0 +1,128 @@
+"""What a study found, one line per row, out of its tidy record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from suite.errors import UserError
+from suite.report.statistics import Spread, seeds_won, spread
+from suite.study.record import COLUMNS
+
+CONTROL = "random"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the study's table.
+
+    Attributes:
+        row, schedule, method: labels.
+        accuracy: of the last epoch, percent, over seeds; None if no seed finished.
+        seeds: how many seeds were tried, failed ones included.
+        won: seeds in which it beat random pruning, and seeds compared; None without a control.
+        tokens: the fewest tokens, prefix included, that any block computes.
+        macs: multiply-accumulates per image, all matrix products counted.
+        speed: images per second over those of the unpruned model; None if not measured.
+        tainted: why the speed is not to be trusted; empty if nothing speaks against it.
+        problem: why a seed failed or was skipped; empty if none did.
+    """
+
+    row: str
+    schedule: str
+    method: str
+    accuracy: Spread | None
+    seeds: int
+    won: tuple[int, int] | None
+    tokens: float | None
+    macs: float | None
+    speed: Spread | None
+    tainted: str
+    problem: str
+
+    @property
+    def below_random(self) -> bool:
+        """Whether it failed to beat random pruning in some seed."""
+        return self.won is not None and self.won[0] < self.won[1]
+
+
+def read_record(folder: Path) -> pd.DataFrame:
+    """Read `cells.csv` of a results folder.
+
+    Raises:
+        UserError: if it is missing, or its columns are not those of the tidy record.
+    """
+    path = folder / "cells.csv"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if tuple(frame.columns) != COLUMNS:
+        raise UserError(f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}")
+    frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
+    return frame
+
+
+def summarise(frame: pd.DataFrame) -> list[Line]:
+    """One line per row and schedule, in the order unpruned, control, then by rising accuracy."""
+    lines = list(_lines(frame))
+    rank = {"none": 0, CONTROL: 1}
+    return sorted(
+        lines,
+        key=lambda line: (
+            rank.get(line.method, 2),
+            line.schedule,
+            line.accuracy.median if line.accuracy else -1.0,
+            line.row,
+        ),
+    )
+
+
+def _lines(frame: pd.DataFrame) -> Iterator[Line]:
+    cells = frame[frame["kind"] == "accuracy"]
+    for (row, schedule), own in cells.groupby(["row", "schedule"]):
+        first = own.iloc[0]
+        scores = _by_seed(own)
+        is_method = first["method"] not in ("none", CONTROL)
+        control = _control(cells, str(schedule), first["fusion"]) if is_method else {}
+        timed = frame[(frame["kind"] == "speed") & (frame["row"] == row) & (frame["schedule"] == schedule)]
+        rounds = timed[(timed["metric"] == "speed_ratio") & (timed["repetition"] != "")]["value"]
+        yield Line(
+            row=str(row),
+            schedule=str(schedule),
+            method=first["method"],
+            accuracy=spread(list(scores.values())) if scores else None,
+            seeds=own["seed"].nunique(),
+            won=seeds_won(scores, control) if control and scores else None,
+            tokens=_only(own, "tokens_fewest"),
+            macs=_only(own, "macs_full"),
+            speed=spread(list(rounds)) if len(rounds) else None,
+            tainted="; ".join(sorted(set(timed["reason"]) - {""})),
+            problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
+        )
+
+
+def _by_seed(cells: pd.DataFrame) -> dict[int, float]:
+    last = cells[cells["metric"] == "acc1_last"]
+    return {int(seed): float(value) for seed, value in zip(last["seed"], last["value"], strict=True)}
+
+
+def _control(cells: pd.DataFrame, schedule: str, fusion: str) -> dict[int, float]:
+    """Random pruning with the same schedule; with the same fusion too if the study has that."""
+    random = cells[(cells["method"] == CONTROL) & (cells["schedule"] == schedule)]
+    same = random[random["fusion"] == fusion]
+    return _by_seed(random[random["fusion"] == "none"] if same.empty else same)
+
+
+def _only(cells: pd.DataFrame, metric: str) -> float | None:
+    """The value that all seeds share.
+
+    Raises:
+        UserError: if they do not.
+    """
+    values = cells[cells["metric"] == metric]["value"].unique()
+    if len(values) > 1:
+        raise UserError(f"{cells.iloc[0]['row']}: seeds disagree about {metric}: {sorted(values)}")
+    return float(values[0]) if len(values) else None

@@ -1,0 +1,160 @@
+"""Tokens that blocks really compute equal the schedule, and counted multiply-accumulates equal a closed formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from backbones import CLASSES, DEPTH, PATCHES, WIDTH, build, draw_images, scramble
+from torch import nn
+
+import suite.torchvision_operators  # noqa: F401  (before timm, see there)
+
+# isort: split
+from timm.models.vision_transformer import VisionTransformer
+
+from suite.measure.macs import Macs, count_macs
+from suite.measure.tokens import Ledger, check_ledger, expected_leaving, token_ledger
+from suite.reduction import blocks
+from suite.reduction.model import ReducedModel, reduce
+from suite.reduction.registry import modules
+from suite.reduction.scoring import ScoringMethod
+from suite.reduction.tokens import Tokens
+
+METHODS = sorted(modules())
+REMOVED = (9, 8, 8, 0)
+ENTERING = (65, 56, 48, 40)  # class token included
+LEAVING = (56, 48, 40, 40)
+ALL = (65, 65, 65, 65)
+KNOWN = {
+    "attention-topk": Ledger(ENTERING, ENTERING, LEAVING),
+    "cropr": Ledger(ENTERING, ENTERING, LEAVING),
+    "evit": Ledger(ENTERING, LEAVING, LEAVING),
+    "idlevit": Ledger(ENTERING, ENTERING, ALL),
+    "none": Ledger(ALL, ALL, ALL),
+    "random": Ledger(ENTERING, ENTERING, LEAVING),
+    "tome": Ledger(ENTERING, LEAVING, LEAVING),
+    "variance": Ledger(ENTERING, ENTERING, LEAVING),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tokens_follow_the_schedule(method: str) -> None:
+    """Every method computes on as many tokens as its schedule says, in the places its paper says."""
+    model = reduce(build("vit"), method, REMOVED)
+    ledger = token_ledger(model, draw_images(model.backbone))
+    check_ledger(model, ledger)
+    assert ledger == KNOWN.get(method, ledger)
+    found = ledger.mlp if model.method.settings.reduces == "idles" else ledger.leaving
+    assert found in (LEAVING, ENTERING, ALL)
+    assert (found == ALL) == (model.method.settings.reduces == "nothing")
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("before", Ledger(LEAVING, LEAVING, LEAVING)),
+        ("between", Ledger(ENTERING, LEAVING, LEAVING)),
+        ("after", Ledger(ENTERING, ENTERING, LEAVING)),
+    ],
+)
+@pytest.mark.parametrize("fate", ["drop", "fuse"])
+@pytest.mark.parametrize("method", ["attention-topk", "evit", "random", "variance"])
+def test_place_and_fate(method: str, fate: str, place: str, expected: Ledger) -> None:
+    """Where patches leave decides which half of the block is shorter; dropped or fused, the counts are the same."""
+    model = reduce(build("vit"), method, REMOVED, {"place": place, "fate": fate})
+    ledger = token_ledger(model, draw_images(model.backbone))
+    assert ledger == expected
+    check_ledger(model, ledger)
+
+
+@pytest.mark.parametrize("method", ["attention-topk", "cropr", "random", "variance"])
+def test_fused_last_layer_sees_everybody(method: str) -> None:
+    """ViT-L/16 with R=8 and last-layer fusion: 197 188 180 ... 20 and 197 again, as in the training logs."""
+    backbone = VisionTransformer(
+        img_size=56, patch_size=4, embed_dim=12, depth=24, num_heads=2, mlp_ratio=1, num_classes=CLASSES
+    )
+    scramble(backbone)
+    model = reduce(backbone, method, (9, *[8] * 21, 0, 0), fusion="last-layer")
+    ledger = token_ledger(model, draw_images(backbone, 2))
+    check_ledger(model, ledger)
+    assert ledger.attention == ledger.mlp == (197, *range(188, 19, -8), 197)
+    assert ledger.leaving == (*range(188, 19, -8), 20, 197)
+    assert expected_leaving(model) == ledger.leaving
+
+
+class OneTooFew(ScoringMethod):
+    """Keeps one patch more than it should."""
+
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:  # noqa: D102
+        tokens = blocks.run(block, tokens)
+        count = max(0, self.counts[layer] - 1)
+        return tokens.select(torch.arange(count, tokens.count).expand(len(tokens.x), -1))
+
+
+class TooIdle(ScoringMethod):
+    """Removes for good what should sit out."""
+
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:  # noqa: ARG002, D102
+        return blocks.run(block, tokens.select(torch.arange(tokens.count - 1).expand(len(tokens.x), -1)))
+
+
+@pytest.mark.parametrize(("kind", "like"), [(OneTooFew, "variance"), (OneTooFew, "none"), (TooIdle, "idlevit")])
+def test_a_method_that_cheats_is_found(kind: type[ScoringMethod], like: str) -> None:
+    """One patch too many or too few raises RuntimeError with both token counts."""
+    honest = reduce(build("vit"), like, REMOVED)
+    model = ReducedModel(honest.backbone, kind(honest.method.context, honest.method.settings))
+    ledger = token_ledger(model, draw_images(model.backbone))
+    with pytest.raises(RuntimeError, match=rf"{kind.__name__} does not keep to its schedule: tokens \[.*\] instead of"):
+        check_ledger(model, ledger)
+    check_ledger(honest, token_ledger(honest, draw_images(model.backbone)))
+
+
+def vit_macs(attention: tuple[int, ...], mlp: tuple[int, ...]) -> Macs:
+    """Matrix products of the plain ViT when blocks compute on these numbers of tokens.
+
+    Patch embedding P * 3 * 4 * 4 * D; query, key, value and output 4 T D^2, two attention products of T^2 D each; an
+    MLP of ratio 2, 4 T D^2; the head reads one token.
+    """
+    outside = PATCHES * 3 * 4 * 4 * WIDTH + WIDTH * CLASSES
+    linear = outside + sum(4 * tokens * WIDTH**2 for tokens in (*attention, *mlp))
+    return Macs(linear + sum(2 * tokens**2 * WIDTH for tokens in attention), linear)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("method", ["none", "variance", "random"])
+def test_macs_equal_the_formula(method: str, count: int) -> None:
+    """Unpruned, timm's own forward and two methods without products of their own, per image, to the last product."""
+    model = reduce(build("vit"), method, REMOVED)
+    images = draw_images(model.backbone, count)
+    expected = vit_macs(KNOWN[method].attention, KNOWN[method].mlp)
+    assert count_macs(model, images) == expected
+    assert count_macs(model.backbone, images) == vit_macs(ALL, ALL)
+    assert (expected.full < vit_macs(ALL, ALL).full) == (method != "none")
+
+
+def test_macs_of_scores_and_fusion_count() -> None:
+    """EViT's class row costs T D in a block that removes, and the weighted sum of c+1 patches (c+1) D."""
+    model = reduce(build("vit"), "evit", REMOVED)
+    plain = vit_macs(ENTERING, LEAVING)
+    extra = sum((entering + count + 1) * WIDTH for entering, count in zip(ENTERING, REMOVED, strict=True) if count)
+    found = count_macs(model, draw_images(model.backbone))
+    assert (found.full - plain.full, found.linear - plain.linear) == (extra, extra)
+
+
+def test_macs_of_tome_count_the_matching() -> None:
+    """ToMe's similarities cost |A| |B| d in a block that merges; its masked attention is counted too."""
+    model = reduce(build("vit"), "tome", REMOVED)
+    plain = vit_macs(ENTERING, LEAVING)
+    head = WIDTH // 4
+    extra = sum((tokens // 2) * ((tokens - 1) - tokens // 2) * head for tokens in ENTERING[: DEPTH - 1])
+    found = count_macs(model, draw_images(model.backbone))
+    assert (found.full - plain.full, found.linear - plain.linear) == (extra, extra)
+
+
+def test_macs_of_deployed_cropr() -> None:
+    """A deployed Cropr costs N D a module at most beyond the pruned ViT."""
+    model = reduce(build("vit"), "cropr", REMOVED).deploy()
+    plain = vit_macs(ENTERING, ENTERING)
+    found = count_macs(model, draw_images(model.backbone))
+    scores = sum((tokens - 1) * WIDTH for tokens in ENTERING[: DEPTH - 1])
+    assert (found.full - plain.full, found.linear - plain.linear) == (scores, scores)

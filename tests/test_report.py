@@ -1,0 +1,165 @@
+"""Statistics by hand, and tables that are nothing but the record."""
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from suite.errors import UserError
+from suite.report.figure import draw_pareto
+from suite.report.statistics import pareto_front, seeds_won, spread
+from suite.report.summary import read_record, summarise
+from suite.report.table import markdown, put_into, write_csv
+from suite.study import record
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_spread_by_hand_and_against_scipy() -> None:
+    """Median and quartiles of 1, 2, 4 are 2, 1.5 and 3."""
+    assert (spread([4, 1, 2]).median, spread([4, 1, 2]).low, spread([4, 1, 2]).high) == (2, 1.5, 3)
+    values = np.random.default_rng(0).normal(size=11).tolist()
+    found = spread(values)
+    assert found.high - found.low == pytest.approx(stats.iqr(values))
+    assert found.n == 11
+    with pytest.raises(ValueError, match="no values"):
+        spread([])
+
+
+def test_seeds_are_paired() -> None:
+    """Only seeds that both have count; a tie is not a win."""
+    assert seeds_won({0: 2.0, 1: 2.0, 2: 5.0}, {0: 1.0, 1: 2.0, 3: 0.0}) == (1, 2)
+
+
+def test_the_pareto_front_has_no_beaten_point() -> None:
+    """Points are (cost, gain)."""
+    assert pareto_front([(1, 1), (2, 3), (2, 2), (3, 3), (4, 5)]) == [0, 1, 4]
+
+
+ABOUT = {"study": "trial", "task": "classification", "data": "d", "settings": "{}", "reason": "", "unit": ""}
+
+
+def cell(row: str, seed: int, accuracy: float | None, fusion: str = "none", **about: str) -> list[dict[str, object]]:
+    """Tidy rows of an accuracy cell; without an accuracy it failed."""
+    method = row.split(" ", maxsplit=1)[0]
+    same = ABOUT | {"cell_id": f"{row}-{seed}", "kind": "accuracy", "status": "done", "row": row, "method": method}
+    same |= {"schedule": "8 8 0", "fusion": fusion, "seed": str(seed), "repetition": ""} | about
+    if accuracy is None:
+        return [same | {"status": "failed", "reason": "ValueError: it broke", "metric": "", "value": ""}]
+    metrics = {"acc1_last": accuracy, "acc1_best": accuracy + 1, "tokens_fewest": 17, "macs_full": 1.5e9}
+    return [same | {"metric": metric, "value": repr(value)} for metric, value in metrics.items()]
+
+
+def speed(row: str, ratios: list[float], reason: str = "") -> list[dict[str, object]]:
+    """Tidy rows of a speed cell."""
+    same = ABOUT | {"cell_id": f"{row}-speed", "kind": "speed", "status": "done", "row": row, "reason": reason}
+    same |= {"method": row, "schedule": "8 8 0", "fusion": "none", "seed": "", "metric": "speed_ratio"}
+    return [same | {"repetition": f"{index:04}", "value": repr(value)} for index, value in enumerate(ratios)]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results folder with a hand-made record."""
+    rows = [
+        *(row for seed in range(3) for row in cell("random", seed, 70.0 + seed)),
+        *(row for seed in range(3) for row in cell("good", seed, 80.0 + seed)),
+        *(row for seed in range(3) for row in cell("poor", seed, 71.0)),
+        *cell("broken", 0, 90.0),
+        *cell("broken", 1, None),
+        *(row for seed in range(3) for row in cell("random + fused", seed, 85.0, fusion="last-layer")),
+        *(row for seed in range(3) for row in cell("good + fused", seed, 84.0, fusion="last-layer")),
+        *speed("good", [1.9, 2.0, 2.2]),
+        *speed("poor", [1.5, 1.5, 1.5], reason="not alone: other processes used 0.80 cores meanwhile"),
+    ]
+    record.write_csv(tmp_path / "trial" / "cells.csv", rows)
+    return tmp_path / "trial"
+
+
+def test_the_table_is_what_the_record_says(results: Path) -> None:
+    """Medians, ranges, marks and notes of a record made by hand."""
+    text = markdown(summarise(read_record(results)))
+    rows = {
+        line.split("|")[1].strip(): [part.strip() for part in line.split("|")[2:-1]]
+        for line in text.splitlines()
+        if "|" in line
+    }
+    assert rows["good"] == ["81.0", "80.5–81.5", "3/3", "3 of 3", "17", "1.5", "2.00x"]
+    assert rows["poor †"] == ["71.0", "71.0–71.0", "3/3", "1 of 3", "17", "1.5", "1.50x ‡"]
+    assert rows["broken"] == ["90.0", "90.0–90.0", "1/2", "1 of 1", "17", "1.5", "–"]
+    assert rows["random"][3] == "–"
+    assert rows["good + fused †"][3] == "0 of 3", "the control has the same fusion"
+    assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in text
+    assert "broken: ValueError: it broke" in text
+    assert list(rows)[2] == "random", "the control comes before the methods"
+
+
+def test_the_same_record_makes_the_same_bytes(results: Path, tmp_path: Path) -> None:
+    """Markdown, CSV and picture are pure functions of the record."""
+    made = []
+    for turn in ("a", "b"):
+        lines = summarise(read_record(results))
+        write_csv(tmp_path / f"{turn}.csv", lines)
+        draw_pareto(lines, tmp_path / f"{turn}.png")
+        files = (tmp_path / f"{turn}.csv", tmp_path / f"{turn}.png")
+        made.append((markdown(lines), *(file.read_bytes() for file in files)))
+    assert made[0] == made[1]
+    assert len(made[0][2]) > 10_000
+
+
+def test_another_record_makes_another_table(results: Path) -> None:
+    """One changed value shows."""
+    before = markdown(summarise(read_record(results)))
+    path = results / "cells.csv"
+    path.write_text(path.read_text().replace("acc1_last,,81.0", "acc1_last,,83.0"))
+    assert markdown(summarise(read_record(results))) != before
+
+
+def test_a_missing_or_foreign_record_is_refused(results: Path) -> None:
+    """The message names the file and the command that makes it."""
+    with pytest.raises(UserError, match="suite run nowhere"):
+        read_record(results.parent / "nowhere")
+    path = results / "cells.csv"
+    path.write_text(path.read_text().replace("metric", "measure", 1))
+    with pytest.raises(UserError, match="has the columns"):
+        read_record(results)
+
+
+def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:
+    """A row has one token count, or the table says nothing."""
+    path = results / "cells.csv"
+    path.write_text(path.read_text().replace("tokens_fewest,,17", "tokens_fewest,,18", 1))
+    with pytest.raises(UserError, match="seeds disagree about tokens_fewest"):
+        summarise(read_record(results))
+
+
+def test_a_document_without_markers_is_refused(tmp_path: Path) -> None:
+    """And one with markers keeps everything else."""
+    document = tmp_path / "page.md"
+    document.write_text("before\n<!-- table: trial -->\nold\n<!-- end of table -->\nafter\n")
+    put_into(document, "trial", "new\n")
+    assert document.read_text() == "before\n<!-- table: trial -->\nnew\n<!-- end of table -->\nafter\n"
+    with pytest.raises(UserError, match="has no lines"):
+        put_into(document, "other", "new\n")
+
+
+def test_committed_results_are_rebuilt_to_the_byte(tmp_path: Path) -> None:
+    """Each committed table comes out of its committed record, and so does the README's; your own runs do not matter."""
+    archive = subprocess.run(
+        ["git", "archive", "HEAD", "results", "README.md"], cwd=ROOT, capture_output=True, check=False
+    )
+    if archive.returncode:
+        pytest.skip(f"not a git checkout with committed results: {archive.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(tmp_path, filter="data")
+    folders = [path.parent for path in (tmp_path / "results").glob("*/cells.csv")]
+    assert tmp_path / "results/quickstart" in folders
+    for folder in folders:
+        lines = summarise(read_record(folder))
+        assert (folder / "table.md").read_text() == markdown(lines)
+        write_csv(tmp_path / "table.csv", lines)
+        assert (folder / "table.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
+    assert (tmp_path / "results/quickstart/table.md").read_text() in (tmp_path / "README.md").read_text()

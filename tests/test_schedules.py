@@ -1,0 +1,152 @@
+"""Schedules: the published sequences of Cropr, EViT and IdleViT, and what is refused with a sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite.reduction.registry import modules, settings_class
+from suite.reduction.schedule import Schedule, constant, keep_rate, nothing, stages
+
+
+@pytest.mark.parametrize(
+    ("patches", "removed", "sentence"),
+    [
+        (16, (), "empty"),
+        (16, (4, -1, 0), r"negative, found \[4, -1, 0\]"),
+        (16, (8, 8), "removes 16 of 16 patches and leaves none"),
+        (16, (20, 0), "may sum to 15 at most"),
+    ],
+)
+def test_impossible_schedules_are_refused(patches: int, removed: tuple[int, ...], sentence: str) -> None:
+    """Empty, negative and exhausting schedules raise ValueError and say why."""
+    with pytest.raises(ValueError, match=sentence):
+        Schedule(patches, removed)
+
+
+def test_one_patch_may_remain() -> None:
+    """The largest schedule that is allowed leaves one patch, and nothing() leaves all."""
+    schedule = Schedule(16, (8, 7))
+    assert schedule.entering == (16, 8)
+    assert schedule.leaving == (8, 1)
+    assert schedule.left_out == (0, 8)
+    assert nothing(16, 3).leaving == (16, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("patches", "count", "modules", "blocks_see"),
+    [
+        (196, 8, 22, [197, *range(188, 20, -8), 20]),
+        (196, 8, 23, [197, *range(188, 12, -8), 12]),
+        (1024, 40, 22, [1025, *range(984, 144, -40), 144]),
+        (1024, 40, 23, [1025, *range(984, 104, -40), 104]),
+    ],
+    ids=["ViT-L/16 R=8;LLF", "ViT-L/16 R=8", "EVA-02-L/14 448 R=40;LLF", "EVA-02-L/14 448 R=40"],
+)
+def test_constant_is_published_cropr(patches: int, count: int, modules: int, blocks_see: list[int]) -> None:
+    """Tokens that enter blocks 0 to `modules` of 24, the class token included, are those of the training logs."""
+    schedule = constant(patches, 24, count, range(modules), extra_first=1)
+    assert len(blocks_see) == modules + 1
+    assert [1 + entering for entering in schedule.entering[: modules + 1]] == blocks_see
+    assert schedule.removed == (count + 1, *[count] * (modules - 1), *[0] * (24 - modules))
+    settings_class("cropr")().check(schedule, "last-layer" if modules == 22 else "none")
+
+
+def test_constant_in_some_blocks() -> None:
+    """The extra patch leaves in the first of the blocks named, in whatever order they are named."""
+    schedule = constant(196, 24, 50, (17, 5, 11), extra_first=1)
+    assert [1 + leaving for leaving in schedule.leaving] == [197] * 5 + [146] * 6 + [96] * 6 + [46] * 7
+
+
+@pytest.mark.parametrize("blocks", [(), (12,), (-1, 3)])
+def test_blocks_must_exist(blocks: tuple[int, ...]) -> None:
+    """Naming no block, or one that is not there, raises ValueError."""
+    with pytest.raises(ValueError, match="blocks 0 to 11"):
+        constant(196, 12, 8, blocks)
+    with pytest.raises(ValueError, match="blocks 0 to 11"):
+        keep_rate(196, 12, 0.7, blocks)
+
+
+@pytest.mark.parametrize(
+    ("fused", "rounding", "left"),
+    [(True, "ceil", (139, 99, 71)), (False, "ceil", (138, 97, 68)), (False, "floor", (137, 95, 66))],
+)
+def test_keep_rate_is_evit(fused: bool, rounding: str, left: tuple[int, ...]) -> None:
+    """DeiT-S at rate 0.7: K = 138, 98, 70 with a fused token on top, and 138, 97, 68 without fusion."""
+    schedule = keep_rate(196, 12, 0.7, (3, 6, 9), rounding, fused)  # type: ignore[arg-type]
+    first, second, third = left
+    assert schedule.leaving == (196,) * 3 + (first,) * 3 + (second,) * 3 + (third,) * 3
+
+
+def test_keep_rate_rounds_like_python() -> None:
+    """0.55 * 100 is a little more than 55 in floating point, so EViT keeps 56; a rate of 1 fuses nothing."""
+    assert keep_rate(100, 2, 0.55, (0,)).leaving == (56, 56)
+    assert keep_rate(100, 2, 1.0, (0, 1), fused=True).removed == (0, 0)
+
+
+@pytest.mark.parametrize(("rate", "active"), [(0.5, (98, 49, 24)), (0.7, (137, 96, 67))])
+def test_stages_are_idlevit(rate: float, active: tuple[int, ...]) -> None:
+    """Twelve layers, idle from layer 3 on, three per stage: floor(196 * rate^s) patches work, all others sit out."""
+    schedule = stages(196, 12, rate, first=3, length=3)
+    expected = [0, 0, 0, *(196 - count for count in active for _ in range(3))]
+    assert list(schedule.left_out) == expected
+
+
+def test_training_script_of_idlevit() -> None:
+    """The official main.py starts at layer 4, so its last stage is two layers long; a long first stage stays one."""
+    assert stages(196, 12, 0.5, first=4, length=3).entering == (196,) * 4 + (98,) * 3 + (49,) * 3 + (24,) * 2
+    assert stages(64, 4, 0.5, first=1, length=9).entering == (64, 32, 32, 32)
+
+
+@pytest.mark.parametrize(("first", "length"), [(0, 3), (12, 3), (3, 0)])
+def test_stages_must_fit(first: int, length: int) -> None:
+    """A stage cannot start before block 1 (nobody could have left), after the end, or have no length."""
+    with pytest.raises(ValueError, match="stage must"):
+        stages(196, 12, 0.5, first, length)
+
+
+def test_tome_merges_half_at_most() -> None:
+    """Half the patches of every block is the most; one more is refused, naming the block."""
+    tome = settings_class("tome")()
+    tome.check(Schedule(64, (32, 16, 8, 4)), "none")
+    with pytest.raises(ValueError, match="block 1 has 32, so 16, but the schedule removes 17"):
+        tome.check(Schedule(64, (32, 17, 0, 0)), "none")
+    with pytest.raises(ValueError, match="block 0 has 65, so 32"):
+        tome.check(Schedule(65, (33, 0)), "none")
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("tome", {}), ("idlevit", {}), ("evit", {}), ("variance", {"fate": "fuse"})]
+)
+def test_fusion_refuses_what_leaves_a_trace(method: str, options: dict[str, str]) -> None:
+    """Merged, idling and fused patches cannot rejoin; the sentence says what would work."""
+    settings = settings_class(method)(**options)
+    settings.check(Schedule(64, (8, 0, 0, 0)), "none")
+    with pytest.raises(ValueError, match="use fusion: none"):
+        settings.check(Schedule(64, (8, 0, 0, 0)), "last-layer")
+
+
+@pytest.mark.parametrize(
+    ("place", "removed", "fits"),
+    [
+        ("after", (8, 8, 0, 0), True),
+        ("after", (8, 0, 8, 0), False),
+        ("between", (8, 0, 8, 0), True),
+        ("between", (8, 0, 0, 8), False),
+        ("before", (8, 0, 8, 0), True),
+        ("before", (8, 0, 0, 8), False),
+    ],
+)
+def test_fusion_needs_a_last_block_that_sees_all(place: str, removed: tuple[int, ...], fits: bool) -> None:
+    """Patches that leave after the last but one block would be back at once; none may leave in the last."""
+    settings = settings_class("variance")(place=place)
+    if fits:
+        settings.check(Schedule(64, removed), "last-layer")
+        return
+    with pytest.raises(ValueError, match="must remove nothing"):
+        settings.check(Schedule(64, removed), "last-layer")
+
+
+@pytest.mark.parametrize("method", sorted(modules()))
+def test_every_method_accepts_a_mild_schedule(method: str) -> None:
+    """No method refuses a few patches in an early block without fusion."""
+    settings_class(method)().check(Schedule(64, (8, 0, 0, 0)), "none")

@@ -1,0 +1,207 @@
+"""Study files: what is refused, how it is said, and which cells come out."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from suite.errors import UserError
+from suite.study.cells import Cell, expand
+from suite.study.load import load_study
+from suite.study.schema import Study
+
+SUITE = [sys.executable, "-c", "from suite.cli import main; main()"]
+STUDY = """\
+question: Does it work?
+task: classification
+data: {recipe: digit-scenes, canvas: 16, digit_size: [8, 10], train: 64, validation: 32}
+backbone:
+  name: vit_tiny_patch16_224
+  options: {img_size: 16, patch_size: 4, embed_dim: 16, depth: 4, num_heads: 2}
+base:
+  recipe: {epochs: 1, learning_rate: 1.0e-3}
+finetune: {epochs: 1, learning_rate: 1.0e-3}
+schedules:
+  - removed: [4, 4, 0, 0]
+methods:
+  - none
+  - random
+  - {method: cropr, fusion: last-layer}
+seeds: [0, 1]
+speed: {batch_size: 2, rounds: 5}
+"""
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test works in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def study(text: str = STUDY) -> Study:
+    """Load a study from text."""
+    Path("trial.yaml").write_text(text)
+    return load_study("trial.yaml")
+
+
+BAD = [
+    ("seeds: [0, 1]", "sedes: [0, 1]", "trial.yaml:16: sedes: unknown key; did you mean seeds"),
+    ("seeds: [0, 1]", "seeds: []", "trial.yaml:16: seeds: Tuple should have at least 1 item"),
+    ("seeds: [0, 1]", "seeds: [0, 0]", "trial.yaml:16: seeds.1: 0 is there twice"),
+    ("seeds: [0, 1]", "", "trial.yaml:1: seeds: this key is required"),
+    ("  - random", "  - randum", "trial.yaml:14: methods.1.method: unknown method 'randum'; did you mean random?"),
+    ("  - random", "  - none", "trial.yaml:14: methods.1: 'none' is there twice"),
+    ("fusion: last-layer", "fusion: last", "trial.yaml:15: methods.2.fusion: Input should be 'none' or 'last-layer'"),
+    (
+        "method: cropr, ",
+        "method: tome, ",
+        "methods.2: tome + last-layer: last-layer fusion needs removed patches to be",
+    ),
+    ("method: cropr, ", "method: evit, ", "put aside, but this method fuses them; use fusion: none"),
+    ("fusion: last-layer", "settings: {querys: 2}", "methods.2.settings.querys: unknown key; did you mean queries?"),
+    (
+        "fusion: last-layer",
+        "settings: {queries: 0}",
+        "methods.2.settings.queries: Input should be greater than or equal",
+    ),
+    ("[4, 4, 0, 0]", "[4, 4, 0]", "trial.yaml:11: schedules.0: 3 counts for a backbone of 4 blocks"),
+    ("[4, 4, 0, 0]", "[9, 9, 0, 0]", "schedules.0: the schedule removes 18 of 16 patches and leaves none"),
+    ("[4, 4, 0, 0]", "[4, -1, 0, 0]", "counts of removed patches cannot be negative"),
+    ("[4, 4, 0, 0]", "[4, 4, 4, 0]", "the last 2 of 4 blocks must remove nothing"),
+    (
+        "- removed: [4, 4, 0, 0]",
+        "- constant: 2\n    blocks: [1, 7]",
+        "blocks must name some of the blocks 0 to 3, found [7]",
+    ),
+    (
+        "- removed: [4, 4, 0, 0]",
+        "- {}",
+        "a schedule needs exactly one of removed, constant, keep_rate, stages; found none",
+    ),
+    ("canvas: 16", "canvas: 24", "backbone.options.img_size: the backbone takes 16 pixels, data.canvas is 24"),
+    ("digit_size: [8, 10]", "digit_size: [8, 20]", "data: digit_size must rise from 4 or more to the canvas of 16"),
+    ("question: Does it work?", "question: Does it: work?", "trial.yaml: not readable as YAML"),
+    (
+        "task: classification",
+        "task: classification\ntask: classification",
+        "task: the key stands twice; the second is in",
+    ),
+    ("vit_tiny_patch16_224\n  options: {img_size: 16,", "vit_tiny_pach16_224\n  options: {", "timm has no model"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), BAD)
+def test_bad_studies_are_refused_by_name(old: str, new: str, message: str) -> None:
+    """Every problem is said with its line, its path and what would work."""
+    assert old in STUDY
+    with pytest.raises(UserError) as refused:
+        study(STUDY.replace(old, new, 1))
+    assert message in str(refused.value)
+
+
+def test_merging_more_than_half_is_refused() -> None:
+    """ToMe cannot remove more than half of the patches."""
+    with pytest.raises(
+        UserError, match=r"methods.1: tome: merging can remove at most half .* has 16, so 8, .* removes 9"
+    ):
+        study(STUDY.replace("- random", "- tome").replace("[4, 4, 0, 0]", "[9, 1, 0, 0]"))
+
+
+def test_an_unknown_study_is_refused_with_the_nearest_names() -> None:
+    """A study is a path or a name in studies/."""
+    Path("studies").mkdir()
+    Path("studies/quickstart.yaml").write_text(STUDY)
+    assert load_study("quickstart") == load_study("studies/quickstart.yaml")
+    with pytest.raises(UserError, match="did you mean quickstart"):
+        load_study("quickstrat")
+
+
+def test_bad_input_ends_with_code_2_and_no_traceback() -> None:
+    """The command line prints the message and nothing else, before anything heavy is imported."""
+    Path("trial.yaml").write_text(STUDY.replace("random", "randum"))
+    for command in ("validate", "plan", "run"):
+        done = subprocess.run([*SUITE, command, "trial.yaml"], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: trial.yaml:14: methods.1.method: unknown method 'randum'")
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+
+def test_checking_a_study_imports_nothing_heavy() -> None:
+    """Neither torch nor timm, Ray, MLflow or pandas is imported to check and expand a study."""
+    Path("trial.yaml").write_text(STUDY)
+    program = (
+        "import sys; from suite.study.cells import expand; from suite.study.load import load_study;"
+        "expand(load_study('trial.yaml'));"
+        "print(sorted({'torch', 'timm', 'ray', 'mlflow', 'mmseg', 'pandas', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_a_named_timm_model_is_asked_for_its_size() -> None:
+    """Where the options do not say the size, timm does."""
+    named = STUDY.replace("  options: {img_size: 16, patch_size: 4, embed_dim: 16, depth: 4, num_heads: 2}\n", "")
+    with pytest.raises(UserError, match="4 counts for a backbone of 12 blocks"):
+        study(named)
+
+
+def test_cells_are_the_base_then_accuracy_then_speed() -> None:
+    """A base cell, one accuracy cell per row and seed, one speed cell per row."""
+    cells = expand(study())
+    assert [cell.kind for cell in cells] == ["base"] + ["accuracy"] * 6 + ["speed"] * 3
+    assert len({cell.cell_id for cell in cells}) == len(cells)
+    assert {cell.start for cell in cells if cell.kind == "accuracy"} == {cells[0].cell_id}
+
+
+CHANGES = [
+    ("train: 64", "train: 65"),
+    ("embed_dim: 16", "embed_dim: 32"),
+    ("base:\n  recipe: {epochs: 1", "base:\n  recipe: {epochs: 2"),
+    ("finetune: {epochs: 1", "finetune: {epochs: 2"),
+    ("finetune: {epochs: 1", "finetune: {threads: 2, epochs: 1"),
+    ("[4, 4, 0, 0]", "[4, 3, 0, 0]"),
+    ("{method: cropr, fusion: last-layer}", "cropr"),
+    ("{method: cropr, fusion: last-layer}", "{method: cropr, fusion: last-layer, settings: {queries: 2}}"),
+    ("seeds: [0, 1]", "seeds: [2, 3]"),
+]
+
+
+def cropr_cells(text: str) -> set[str]:
+    """Ids of the accuracy cells of the last row."""
+    return {cell.cell_id for cell in expand(study(text)) if cell.kind == "accuracy" and cell.row.startswith("cropr")}
+
+
+@pytest.mark.parametrize(("old", "new"), CHANGES)
+def test_what_decides_a_result_decides_the_id(old: str, new: str) -> None:
+    """Any change that could change a result gives other ids."""
+    assert old in STUDY
+    assert not cropr_cells(STUDY) & cropr_cells(STUDY.replace(old, new))
+
+
+def test_what_does_not_decide_a_result_does_not_decide_the_id() -> None:
+    """The question, the label of a row, defaults written out, other rows and more seeds leave the ids alone."""
+    changed = STUDY.replace("Does it work?", "Really?").replace("  - random\n", "").replace("[0, 1]", "[0, 1, 2]")
+    changed = changed.replace("fusion: last-layer", "fusion: last-layer, name: cropr!, settings: {queries: 1}")
+    assert cropr_cells(STUDY) < cropr_cells(changed)
+
+
+def test_the_unpruned_model_is_one_cell_under_every_schedule() -> None:
+    """Its counts are all zero, whatever the schedule, so it is trained once per seed."""
+    two = STUDY.replace(
+        "  - removed: [4, 4, 0, 0]", "  - {name: a, removed: [4, 4, 0, 0]}\n  - {name: b, removed: [2, 2, 0, 0]}"
+    )
+    cells: list[Cell] = [cell for cell in expand(study(two)) if cell.kind == "accuracy"]
+    assert [cell.row for cell in cells].count("none") == 2
+    assert [cell.row for cell in cells].count("random") == 4
+
+
+def test_committed_studies_are_valid_and_short() -> None:
+    """Every file in studies/ loads, and is under 40 lines besides comments and the list of rows."""
+    for path in (Path(__file__).parents[1] / "studies").glob("*.yaml"):
+        loaded = load_study(str(path))
+        rows = len(yaml.safe_load(path.read_text())["methods"])
+        lines = [line for line in path.read_text().splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        assert len(lines) - rows < 40
+        assert expand(loaded)
