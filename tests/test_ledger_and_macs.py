@@ -15,9 +15,9 @@ from timm.models.vision_transformer import VisionTransformer
 from suite.measure.macs import Macs, count_macs
 from suite.measure.tokens import Ledger, check_ledger, expected_leaving, token_ledger
 from suite.reduction import blocks
+from suite.reduction.method import Method
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
-from suite.reduction.scoring import ScoringMethod
 from suite.reduction.tokens import Tokens
 
 METHODS = sorted(modules())
@@ -82,24 +82,24 @@ def test_fused_last_layer_sees_everybody(method: str) -> None:
     assert expected_leaving(model) == ledger.leaving
 
 
-class OneTooFew(ScoringMethod):
+class OneTooFew(Method):
     """Keeps one patch more than it should."""
 
-    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:  # noqa: D102
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
         tokens = blocks.run(block, tokens)
         count = max(0, self.counts[layer] - 1)
         return tokens.select(torch.arange(count, tokens.count).expand(len(tokens.x), -1))
 
 
-class TooIdle(ScoringMethod):
+class TooIdle(Method):
     """Removes for good what should sit out."""
 
-    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:  # noqa: ARG002, D102
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
         return blocks.run(block, tokens.select(torch.arange(tokens.count - 1).expand(len(tokens.x), -1)))
 
 
 @pytest.mark.parametrize(("kind", "like"), [(OneTooFew, "variance"), (OneTooFew, "none"), (TooIdle, "idlevit")])
-def test_a_method_that_cheats_is_found(kind: type[ScoringMethod], like: str) -> None:
+def test_a_method_that_cheats_is_found(kind: type[Method], like: str) -> None:
     """One patch too many or too few raises RuntimeError with both token counts."""
     honest = reduce(build("vit"), like, REMOVED)
     model = ReducedModel(honest.backbone, kind(honest.method.context, honest.method.settings))

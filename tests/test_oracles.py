@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from backbones import BACKBONES, CLASSES, HEADS, PATCHES, ROTARY, WIDTH, build, draw_images
 from torch import Tensor, nn
 
@@ -282,7 +282,7 @@ class Supplied(ScoringMethod):
 
     given: Tensor
 
-    def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:  # noqa: ARG002, D102
+    def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         return self.given
 
 
@@ -591,7 +591,7 @@ def test_images_do_not_depend_on_their_batch(method: str, name: str, monkeypatch
     }
 
     def run_rows(rows: list[int]) -> Tensor:
-        monkeypatch.setattr(torch, "rand", lambda batch, count, device=None: noise[count][rows])  # noqa: ARG005
+        monkeypatch.setattr(torch, "rand", lambda batch, count, device=None: noise[count][rows])
         return model(images[rows])
 
     together = run_rows([0, 1, 2, 3, 4])

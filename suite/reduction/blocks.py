@@ -75,7 +75,8 @@ class Projection:
 
         def pick(x: Tensor) -> Tensor:
             rows = take(x.transpose(1, 2).flatten(2), tokens)  # whole rows: heads side by side
-            return rows.unflatten(2, (x.shape[1], -1)).transpose(1, 2)
+            heads: Tensor = rows.unflatten(2, (x.shape[1], -1))
+            return heads.transpose(1, 2)
 
         return replace(
             self,

@@ -157,7 +157,7 @@ class Tokens:
         return renumbered.gather(1, self.owner)
 
     def _owner_after(self, owner: Tensor, keep: Tensor) -> Tensor:
-        """Owner map after only the patches `keep` stayed: a removed token hands over to the kept one nearest in the grid."""
+        """Owner map after only the patches `keep` stayed: others hand over to the kept one nearest in the grid."""
         position = self.where
         here = torch.stack([position // self.grid[1], position % self.grid[1]], -1).to(torch.float32)
         there = take(here, keep)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,15 +84,16 @@ def running_ray(threads: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observer) -> None:
+def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observer, scratch: Path) -> None:
     """Run cells in any order and tell the observer; returns when all ended or the user interrupted.
 
     Args:
         cells: what to run.
         weights: weights of the base cells that `cells` start from, by id; they travel as Ray objects.
         observer: called in this process.
+        scratch: a folder for Tune's own files, which nobody reads afterwards; all nodes of a cluster must share it.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="cropr-suite-"))
+    shutil.rmtree(scratch, ignore_errors=True)
     work = [{"id": cell.cell_id, "identity": cell.identity, "start": cell.start} for cell in cells]
     trainable = tune.with_resources(tune.with_parameters(_work, weights=weights), _resources)
     tuner = tune.Tuner(
@@ -105,7 +105,7 @@ def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observ
             trial_name_creator=lambda trial: str(trial.config["cell"]["id"]),
         ),
         run_config=tune.RunConfig(
-            storage_path=str(scratch),
+            storage_path=str(scratch.resolve()),
             callbacks=[_Listener(observer)],
             failure_config=tune.FailureConfig(max_failures=CRASHES_FORGIVEN),
             verbose=0,

@@ -65,6 +65,10 @@ class Progress:
         line = Text.assemble(f"{counts:>7}  ", (f"{status:<7}", style), f"  {name}  {note}")
         self.console.print(line, soft_wrap=True)
 
+    def warn(self, message: str) -> None:
+        """Say something that a person should know."""
+        self.console.print(message, style="yellow", soft_wrap=True)
+
     def seconds_left(self) -> float | None:
         """Estimate of the time left, None before anything is known."""
         if not self.spent:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from suite.study.cells import Cell, expand
@@ -32,7 +33,7 @@ class Keeper:
     """Keeps each result the moment it arrives: record first, then MLflow, then the display."""
 
     def __init__(self, cells: Sequence[Cell], record: Record, tracker: Tracker, progress: Progress) -> None:
-        self.cells = {cell.cell_id: cell for cell in cells}
+        self.waiting = {cell.cell_id: cell for cell in cells}
         self.record, self.tracker, self.progress = record, tracker, progress
 
     def started(self, cell_id: str) -> None:
@@ -42,11 +43,14 @@ class Keeper:
         self.progress.advanced(cell_id, steps)
 
     def ended(self, cell_id: str, result: dict[str, Any]) -> None:
-        cell = self.cells[cell_id]
+        cell = self.waiting.pop(cell_id)
         weights = result.pop("weights", None)
         entry = self.record.add(cell, result | {"provenance": provenance()}, weights)
-        self.tracker.sync(cell, entry)
         self.progress.ended(cell_id, entry["status"], _note(entry))
+        try:
+            self.tracker.sync(cell, entry)
+        except (MlflowException, OSError) as error:
+            self.progress.warn(f"not written to MLflow, the next run will: {error}")
 
 
 def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
@@ -57,6 +61,7 @@ def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
     Raises:
         UserError: for a study that cannot run, a second run in the same folder, or a file that cannot be written.
     """
+    provenance()  # as the code is now, not when the first cell ends
     study, title = load_study(name), find_study(name).stem
     cells, record = expand(study), Record(folder)
     with record.locked():
@@ -93,7 +98,9 @@ def _run(left: Sequence[Cell], record: Record, tracker: Tracker, console: Consol
             weights = {base: record.weights(base) for base in bases if record.has(base)}
             ready = [cell for cell in distinct if cell.kind == kind and (not cell.start or cell.start in weights)]
             if ready:
-                run_cells(ready, weights, keeper)
+                run_cells(ready, weights, keeper, record.home / "ray")
+            if any(cell.cell_id in keeper.waiting for cell in ready):
+                return  # interrupted
 
 
 def _sync(cells: Sequence[Cell], record: Record, tracker: Tracker) -> None:

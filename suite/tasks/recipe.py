@@ -9,8 +9,8 @@ class TrainingRecipe(Strict):
     """Training of one cell.
 
     AdamW; the learning rate rises linearly over `warmup_epochs` and falls along a cosine to `min_learning_rate`,
-    stepped at every update. `drop_path` rises linearly over the blocks. `threads` is part of it because 1 and 2 threads end in
-    different bits.
+    stepped at every update. `drop_path` rises linearly over the blocks. `threads` is part of it because 1 and 2 threads
+    end in different bits.
     """
 
     epochs: int = Field(ge=1)

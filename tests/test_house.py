@@ -1,0 +1,161 @@
+"""The house: one direction of imports, small files, a fast command line, a README that works."""
+
+import ast
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ["data", "reduction", "tasks", "measure", "study", "report"]
+HEAVY = {"torch", "timm", "ray", "mlflow", "mmseg", "pandas", "numpy", "matplotlib", "scipy", "sklearn"}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, wherever it does so."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_only_from_rooms_before_them(room: str) -> None:
+    """And never from `baselines`: methods are found, not imported by name."""
+    later = tuple(f"suite.{name}" for name in [*ROOMS[ROOMS.index(room) + 1 :], "cli"])
+    files = list((ROOT / "suite" / room).glob("*.py"))
+    assert files
+    for path in files:
+        wrong = [name for name in imports(path) if name.startswith((*later, "baselines"))]
+        assert not wrong, f"{path.name} imports {wrong}"
+
+
+def test_files_and_functions_are_small() -> None:
+    """Files in suite/ have under 300 lines, methods under 100 lines of code, functions at most 60 lines."""
+    for path in [*(ROOT / "suite").rglob("*.py"), *(ROOT / "baselines").glob("*.py")]:
+        tree = ast.parse(path.read_text())
+        assert path.read_text().count("\n") < 300, path
+        if path.parent.name == "baselines":
+            code = path.read_text().replace(ast.get_docstring(tree, clean=False) or "", "").splitlines()
+            assert len([line for line in code if line.strip()]) < 100, path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name}"
+
+
+def test_every_method_numbers_its_departures() -> None:
+    """A method's docstring says where it departs from paper or official code."""
+    for path in (ROOT / "baselines").glob("[!_]*.py"):
+        text = ast.get_docstring(ast.parse(path.read_text())) or ""
+        assert re.search(r"^Departures:( none|\n1\. )", text, re.MULTILINE), path
+
+
+def test_help_is_fast_and_light() -> None:
+    """`suite --help` takes under half a second, best of three, and imports nothing heavy."""
+    program = "import sys; from suite.cli import app; app(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        shown = subprocess.check_output([sys.executable, "-c", program], text=True)
+        seconds.append(time.perf_counter() - start)
+    assert "validate" in shown
+    assert not HEAVY & set(ast.literal_eval(shown.splitlines()[-1]))
+    assert min(seconds) < 0.5
+
+
+def test_methods_are_found_in_files_and_entry_points(tmp_path: Path) -> None:
+    """The README's own method, as a package beside ours, is found and keeps its schedule."""
+    code = re.search(r"`baselines/brightest.py`:\n\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code
+    (tmp_path / "brightest.py").write_text(code[1])
+    (tmp_path / "other-1.dist-info").mkdir()
+    (tmp_path / "other-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1\n")
+    (tmp_path / "other-1.dist-info/entry_points.txt").write_text("[cropr_suite.methods]\nbrightest = brightest\n")
+    program = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from suite.reduction import registry
+assert registry.settings_class("brightest")(place="before").place == "before"
+assert "torch" not in sys.modules
+import torch
+from suite.measure.tokens import check_ledger, token_ledger
+from suite.reduction.backbone import create_backbone
+from suite.reduction.model import reduce
+options = dict(img_size=16, patch_size=4, embed_dim=16, depth=3, num_heads=2)
+model = reduce(create_backbone("vit_tiny_patch16_224", options, 10), "brightest", (4, 4, 0))
+ledger = token_ledger(model, torch.randn(2, 3, 16, 16))
+check_ledger(model, ledger)
+print(ledger.leaving)
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "(13, 9, 9)\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x = 1\n", "must define a class Settings that derives from MethodSettings"),
+        (
+            "from suite.reduction.settings import MethodSettings\nimport os\n"
+            "class Settings(MethodSettings):\n    folder: str = os.sep\n",
+            "class Settings may use names from",
+        ),
+    ],
+)
+def test_a_method_whose_settings_are_not_light_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    """The message names the file and what a class Settings may use."""
+    from suite.errors import UserError
+    from suite.reduction import registry
+
+    (tmp_path / "heavyhanded.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "modules", lambda: {"heavyhanded": "heavyhanded"})
+    with pytest.raises(UserError, match=message):
+        registry.settings_class.__wrapped__("heavyhanded")
+
+
+def test_missing_torchvision_operators_are_declared_and_refuse_to_run() -> None:
+    """Where torchvision's library does not load, timm still imports, and calling nms says why it cannot."""
+    program = """
+import torch
+import suite.torchvision_operators as operators
+declared = operators.declare_missing() is not None
+import timm
+if declared:
+    try:
+        torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except RuntimeError as error:
+        print(error)
+else:
+    print("only declared" if torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5) is not None else "")
+"""
+    assert "only declared" in subprocess.check_output([sys.executable, "-c", program], text=True)
+
+
+def test_a_matching_torchvision_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the operators load, nothing is declared."""
+    from suite import torchvision_operators
+
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    monkeypatch.setattr(torchvision_operators, "_operators_load", lambda: True)
+    assert torchvision_operators.declare_missing.__wrapped__() is None
+
+
+def test_nothing_names_this_machine() -> None:
+    """No committed text holds a path of a home or work folder, or the address of a package index."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not tracked:
+        pytest.skip("not a git checkout")
+    pattern = re.compile(r"/(?:root|home|work)/\w|(?:index|extra-index|find-links)[-_]?url\s*=", re.IGNORECASE)
+    for name in tracked:
+        path = ROOT / name
+        if path.suffix not in {".png", ".pt"} and path.name != Path(__file__).name and path.is_file():
+            found = pattern.search(path.read_text())
+            assert not found, f"{name}: {found and found[0]}"
