@@ -26,9 +26,10 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A path, or a na
 def validate(study: StudyName) -> None:
     """Check a study file without running anything."""
     from suite.study.cells import expand
-    from suite.study.load import find_study, load_study
+    from suite.study.load import check_backbone, find_study, load_study
 
     cells = expand(load_study(study))
+    check_backbone(study)
     typer.echo(f"{find_study(study)}: valid, {len(cells)} cells")
 
 

@@ -371,6 +371,19 @@ def test_a_method_that_lacks_what_it_needs_is_skipped(tmp_path: Path) -> None:
     assert "0 to run" in suite(tmp_path, "run", "trial.yaml").stdout
 
 
+def test_a_record_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    """One sentence and code 2, no traceback, and no Ray left behind."""
+    write(tmp_path)
+    (tmp_path / ".suite").mkdir()
+    (tmp_path / ".suite/cells").write_text("a file where a folder should be")
+    before = rays()
+    done = suite(tmp_path, "run", "trial.yaml")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: cannot write .suite/cells/")
+    assert "Traceback" not in done.stderr
+    assert ray_is_gone(before)
+
+
 def test_two_drivers_do_not_share_a_folder(tmp_path: Path) -> None:
     """The second run says so and ends with code 2."""
     write(tmp_path)

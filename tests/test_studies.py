@@ -9,7 +9,7 @@ import yaml
 
 from suite.errors import UserError
 from suite.study.cells import Cell, expand
-from suite.study.load import load_study
+from suite.study.load import check_backbone, load_study
 from suite.study.schema import Study
 
 SUITE = [sys.executable, "-c", "from suite.cli import main; main()"]
@@ -133,11 +133,29 @@ def test_checking_a_study_imports_nothing_heavy() -> None:
     """Neither torch nor timm, Ray, MLflow or pandas is imported to check and expand a study."""
     Path("trial.yaml").write_text(STUDY)
     program = (
-        "import sys; from suite.study.cells import expand; from suite.study.load import load_study;"
+        "import sys; from suite.study.cells import expand; from suite.study.load import check_backbone, load_study;"
         "expand(load_study('trial.yaml'));"
         "print(sorted({'torch', 'timm', 'ray', 'mlflow', 'mmseg', 'pandas', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("vit_tiny_patch16_224", "vit_tiny_patch16_225", "did you mean vit_tiny_patch16_224"),
+        ("vit_tiny_patch16_224", "resnet18", "trial.yaml:4: backbone: backbone resnet18"),
+        ("num_heads: 2", "num_head: 2", "unexpected keyword argument 'num_head'"),
+        ("num_heads: 2", "num_heads: 3", "trial.yaml:4: backbone: backbone vit_tiny_patch16_224 with options"),
+        ("num_heads: 2", "num_heads: 2, patch_drop_rate: 0.5", "removes patches by itself"),
+    ],
+)
+def test_a_backbone_that_cannot_be_built_is_refused(old: str, new: str, message: str) -> None:
+    """`suite validate` and `suite run` ask timm, after everything that can be checked without it."""
+    Path("trial.yaml").write_text(STUDY.replace(old, new, 1))
+    with pytest.raises(UserError) as refused:
+        check_backbone("trial.yaml")
+    assert message in str(refused.value)
 
 
 def test_a_named_timm_model_is_asked_for_its_size() -> None:

@@ -22,11 +22,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints even when told to be silent
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # workers inherit it; spinning threads starve beside other load
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
 import ray
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.experiment import Trial
 
@@ -94,6 +96,7 @@ def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observ
         scratch: a folder for Tune's own files, which nobody reads afterwards; all nodes of a cluster must share it.
     """
     shutil.rmtree(scratch, ignore_errors=True)
+    listener = _Listener(observer)
     work = [{"id": cell.cell_id, "identity": cell.identity, "start": cell.start} for cell in cells]
     trainable = tune.with_resources(tune.with_parameters(_work, weights=weights), _resources)
     tuner = tune.Tuner(
@@ -106,13 +109,17 @@ def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observ
         ),
         run_config=tune.RunConfig(
             storage_path=str(scratch.resolve()),
-            callbacks=[_Listener(observer)],
+            callbacks=[listener],
             failure_config=tune.FailureConfig(max_failures=CRASHES_FORGIVEN),
             verbose=0,
         ),
     )
     try:
         tuner.fit()
+    except TuneError:
+        if listener.trouble:
+            raise listener.trouble from None
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -139,6 +146,7 @@ class _Listener(tune.Callback):
 
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
+        self.trouble: UserError | None = None  # what stopped the observer; Tune wraps it beyond recognition
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its callbacks into a file that nobody reads here; the observer stays in this process."""
@@ -151,13 +159,20 @@ class _Listener(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         if "result" in result:
-            self.observer.ended(_cell_id(trial), pickle.loads(result["result"]))  # noqa: S301  (our own worker's)
+            self._end(trial, pickle.loads(result["result"]))  # noqa: S301  (our own worker's)
         elif "steps" in result:
             self.observer.advanced(_cell_id(trial), result["steps"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         reason = f"the worker process died {CRASHES_FORGIVEN + 1} times (out of memory, or killed)"
-        self.observer.ended(_cell_id(trial), {"status": "failed", "reason": reason})
+        self._end(trial, {"status": "failed", "reason": reason})
+
+    def _end(self, trial: Trial, result: dict[str, Any]) -> None:
+        try:
+            self.observer.ended(_cell_id(trial), result)
+        except UserError as trouble:
+            self.trouble = trouble
+            raise
 
 
 def _cell_id(trial: Trial) -> str:

@@ -67,6 +67,24 @@ def load_study(name: str) -> Study:
     return study
 
 
+def check_backbone(name: str) -> None:
+    """Let timm build the study's backbone without its weights, which imports torch; `load_study` does not do that.
+
+    Raises:
+        UserError: if timm does not know the model or an option, or its blocks are not supported.
+    """
+    from suite.reduction.backbone import measure_backbone
+
+    path, backbone = find_study(name), load_study(name).backbone
+    try:
+        found, said = measure_backbone(backbone.name, backbone.options), backbone.size()
+        if said not in (None, found):
+            raise UserError(f"image side, patches and depth are {found} in timm, but the options say {said}")
+    except UserError as error:
+        line = _line(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ("backbone",))
+        raise UserError(f"{path}:{line}: backbone: {error}") from error
+
+
 def schedule_of(study: Study, rule: ScheduleRule) -> Schedule:
     """The counts of a schedule rule for the study's backbone; asks timm only if the options do not say its size."""
     size = study.backbone.size()

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from suite.study.cells import Cell, expand
-from suite.study.load import find_study, load_study
+from suite.study.load import check_backbone, find_study, load_study
 from suite.study.progress import Progress
 from suite.study.provenance import provenance
 from suite.study.record import Entry, Record, tidy, write_csv
@@ -70,6 +70,7 @@ def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
         left = [cell for cell in cells if record.finished(cell) is None]
         console.print(f"{title}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
         if left:
+            check_backbone(name)
             _run(left, record, tracker, console)
         export(title, cells, record, folder)
     finished = sum(record.finished(cell) is not None for cell in cells)
