@@ -7,19 +7,19 @@ lint, types  what `.ci/run` checks besides the tests
 """
 
 import hashlib
+import sys
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["quickstart"]
 
 VENV = Path(".venv")
 BIN = VENV / "bin"
 
 
-@nox.session(venv_location=str(VENV), reuse_venv=True)
+@nox.session(python=False)
 def install(session: nox.Session) -> None:
     """Make .venv with exactly the tested versions; a second call with the same files does nothing."""
     files = [Path("pyproject.toml"), Path("constraints.txt")]
@@ -27,7 +27,8 @@ def install(session: nox.Session) -> None:
     stamp = VENV / "installed"
     if stamp.is_file() and stamp.read_text() == wanted:
         return
-    session.install("-c", "constraints.txt", "-e", ".[study,dev]")
+    session.run(sys.executable, "-m", "venv", str(VENV))
+    session.run(str(BIN / "pip"), "install", "--quiet", "-c", "constraints.txt", "-e", ".[study,dev]")
     stamp.write_text(wanted)
 
 
