@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -71,7 +72,7 @@ def run(study: StudyName) -> None:
     title = find_study(study).stem
     if outcome.finished:
         _make_table(title, console, into=None)
-        console.print(f"See the runs in MLflow's page: {_mlflow_command()}")
+        console.print(f"See the runs in MLflow's page: {_mlflow_command()}", soft_wrap=True)
     if outcome.failed or outcome.not_run:
         typer.echo(
             f"{outcome.failed} cells failed and {outcome.not_run} were not run, {outcome.finished} are finished and "
@@ -79,7 +80,7 @@ def run(study: StudyName) -> None:
             err=True,
         )
         raise typer.Exit(1 if outcome.failed else 130)
-    console.print("Next: copy studies/quickstart.yaml, change its methods, schedules or seeds: suite run NEW-NAME")
+    console.print("Next: copy the study to studies/NAME.yaml, change its methods, schedules or seeds: suite run NAME")
 
 
 @app.command()
@@ -109,12 +110,16 @@ def _make_table(title: str, console: Console, into: Path | None) -> None:
         put_into(into, title, markdown(lines))
     console.print(terminal(lines))
     for note in notes(lines):
-        console.print(f"  {note}", style="dim", soft_wrap=True, highlight=False)
+        console.print(f"  {note}", style="dim", highlight=False)
     console.print(f"Written to {folder}/: table.md, table.csv, pareto.png, from cells.csv")
 
 
 def _mlflow_command() -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or "mlflow ui --backend-store-uri sqlite:///mlflow.db --workers 1"
+    if given := os.environ.get("MLFLOW_TRACKING_URI"):
+        return f"the store at {given}"
+    program = Path(sys.executable).with_name("mlflow")
+    shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program.name
+    return f"{shown} ui --backend-store-uri sqlite:///mlflow.db --workers 1"
 
 
 def main() -> NoReturn:

@@ -58,7 +58,9 @@ def test_every_method_numbers_its_departures() -> None:
 
 def test_help_is_fast_and_light() -> None:
     """`suite --help` takes under half a second, best of three, and imports nothing heavy."""
-    program = "import sys; from suite.cli import app; app(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    program = (
+        "import sys; from suite.cli import app; app(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    )
     seconds = []
     for _ in range(3):
         start = time.perf_counter()

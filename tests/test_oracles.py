@@ -569,7 +569,10 @@ def test_deployed_cropr_is_one_vector_a_module(queries: int) -> None:
     model = cropr_model("vit", REMOVED, queries=queries)
     images = draw_images(model.backbone)
     before = model(images)
+    summed = {layer: module.queries.sum(1, keepdim=True) for layer, module in model.method.croppers.items()}
     deployed = model.deploy()
+    for layer, module in deployed.method.croppers.items():
+        assert_near(module.queries, summed[layer], 1e-6)
     assert not deployed.training
     assert_near(deployed(images), before, 1e-6)
     assert {key: tuple(value.shape) for key, value in deployed.method.state_dict().items()} == {

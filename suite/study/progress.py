@@ -57,9 +57,7 @@ class Progress:
     def ended(self, cell_id: str, status: str, note: str) -> None:
         """The cell finished, was skipped, or failed."""
         self.status[cell_id], self.steps[cell_id] = status, self.cells[cell_id].steps
-        cell = self.cells[cell_id]
-        seed = cell.identity.get("seed")
-        name = f"{cell.row} ({cell.kind}{'' if seed is None else f', seed {seed}'})"
+        name = _name(self.cells[cell_id])
         style = {"done": "green", "failed": "red"}.get(status, "yellow")
         counts = f"{self._count('done') + self._count('skipped')}/{len(self.cells)}"
         line = Text.assemble(f"{counts:>7}  ", (f"{status:<7}", style), f"  {name}  {note}")
@@ -98,13 +96,17 @@ class Progress:
         )
         running = [cell for cell_id, cell in self.cells.items() if self.status[cell_id] == "running"]
         lines = [
-            Text(f"  {cell.row} ({cell.kind}): {self.steps[cell.cell_id]} of {cell.steps} steps", style="dim")
-            for cell in running
+            Text(f"  {_name(cell)}: {self.steps[cell.cell_id]} of {cell.steps} steps", style="dim") for cell in running
         ]
         return Group(head, *lines)
 
     def _count(self, status: str) -> int:
         return sum(found == status for found in self.status.values())
+
+
+def _name(cell: Cell) -> str:
+    seed = cell.identity.get("seed")
+    return f"{cell.row} ({cell.kind}{'' if seed is None else f', seed {seed}'})"
 
 
 def _clock(seconds: float) -> str:

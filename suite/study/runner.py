@@ -113,10 +113,9 @@ def _sync(cells: Sequence[Cell], record: Record, tracker: Tracker) -> None:
 
 
 def _note(entry: Entry) -> str:
-    if entry.get("reason"):
-        return str(entry["reason"]).strip().splitlines()[-1]
-    shown = {"acc1_last": "{:.1f} %", "speed_ratio": "{:.2f} x"}
-    return ", ".join(form.format(entry["metrics"][name]) for name, form in shown.items() if name in entry["metrics"])
+    shown, metrics = {"acc1_last": "{:.1f} %", "speed_ratio": "{:.2f} x"}, entry.get("metrics", {})
+    parts = [form.format(metrics[name]) for name, form in shown.items() if name in metrics]
+    return ", ".join(parts + str(entry.get("reason", "")).strip().splitlines()[-1:])
 
 
 def _origins(entries: Sequence[Entry]) -> dict[str, Any]:
