@@ -56,4 +56,14 @@ def test_a_line_per_finished_cell() -> None:
     with Progress([only], cores=1, console=console) as display:
         display.started(only.cell_id)
         display.ended(only.cell_id, "done", "90.0 %")
-    assert console.file.getvalue().split() == "1/1 done accuracy row (accuracy, seed 7) 90.0 %".split()  # type: ignore[attr-defined]
+    assert console.file.getvalue().split() == [
+        "1/1",
+        "done",
+        "accuracy",
+        "row",
+        "(accuracy,",
+        "seed",
+        "7)",
+        "90.0",
+        "%",
+    ]  # type: ignore[attr-defined]

@@ -76,13 +76,13 @@ def check_backbone(name: str) -> None:
     from suite.reduction.backbone import measure_backbone
 
     path, backbone = find_study(name), load_study(name).backbone
+    line = _line(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ("backbone",))
     try:
         found, said = measure_backbone(backbone.name, backbone.options), backbone.size()
-        if said not in (None, found):
-            raise UserError(f"image side, patches and depth are {found} in timm, but the options say {said}")
     except UserError as error:
-        line = _line(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ("backbone",))
         raise UserError(f"{path}:{line}: backbone: {error}") from error
+    if said not in (None, found):
+        raise UserError(f"{path}:{line}: backbone: side, patches, depth are {found} in timm, {said} in the options")
 
 
 def schedule_of(study: Study, rule: ScheduleRule) -> Schedule:
