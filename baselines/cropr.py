@@ -13,7 +13,9 @@ Departures:
    evaluation as well.
 3. Kept patches are chosen by top-k without sorting; their order does not matter to the model.
 4. Modules sit where the schedule removes patches; the official ones sit after every block but the last one or two.
-5. The MLP's LayerNorm has eps 1e-6 and the auxiliary head's 1e-5, as in the official code.
+5. With several queries in classification each predicts the label and the loss is their mean; officially it has one.
+6. Drop path is the backbone's in every block; the official code sets it to 0 in the last.
+7. The MLP's LayerNorm has eps 1e-6 and the auxiliary head's 1e-5, as in the official code.
 """
 
 from collections.abc import Sequence
@@ -88,11 +90,15 @@ class Cropr(ScoringMethod):
         if not self.training or str(layer) not in self.croppers:
             return tokens
         module = self._module(layer)
-        assert module.aggregator is not None, "a deployed Cropr cannot be trained"
+        if module.aggregator is None:
+            raise ValueError("a deployed Cropr has no auxiliary heads left and cannot be trained; build it again")
         return tokens.with_auxiliary(module.aggregator(module.queries, tokens.x.detach()))
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
-        losses = [criterion(prediction.squeeze(1), target) for prediction in auxiliary]
+        losses = []
+        for prediction in auxiliary:  # (B, M, classes); every query predicts the label of its image
+            labels = target.unsqueeze(1).expand(prediction.shape[:2])
+            losses.append(criterion(prediction.flatten(0, 1), labels.flatten()))
         return torch.stack(losses).sum() if losses else None
 
     def deploy(self) -> None:

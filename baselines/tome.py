@@ -11,7 +11,8 @@ Departures:
 2. Unmerged A tokens keep their order; the official code does so only with a class token.
 3. A merged token keeps the rotary position of its destination; the official code knows no rotary positions.
 4. More merges than half the patches are refused instead of clamped.
-5. LayerScale and query/key norms act as in the backbone; the official patch drops them on current timm.
+5. Under average pooling merged tokens count by size, as in the official MAE patch; attention pooling ignores sizes.
+6. LayerScale and query/key norms act as in the backbone; the official patch drops them on current timm.
 """
 
 import torch

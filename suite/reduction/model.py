@@ -92,7 +92,7 @@ def reduce(
     blocks.check_supported(backbone)
     grid = backbone.patch_embed.grid_size
     depth = len(backbone.blocks)
-    schedule = Schedule(grid[0] * grid[1], removed or (0,) * depth)
+    schedule = Schedule(grid[0] * grid[1], (0,) * depth if removed is None else removed)
     if schedule.depth != depth:
         raise ValueError(f"the schedule has {schedule.depth} counts but the backbone has {depth} blocks")
     context = Context(

@@ -48,8 +48,17 @@ def _panel(
             continue
         accuracy = line.accuracy
         error = [[accuracy.median - accuracy.low], [accuracy.high - accuracy.median]]
-        look = {"fmt": marker, "color": colour, "markersize": 8, "markeredgecolor": "0.25", "capsize": 3}
-        axes.errorbar(where, accuracy.median, error, label=line.row, **look)
+        axes.errorbar(
+            where,
+            accuracy.median,
+            error,
+            fmt=marker,
+            color=colour,
+            markersize=8,
+            markeredgecolor="0.25",
+            capsize=3,
+            label=line.row,
+        )
         points.append((-where if faster_is_right else where, accuracy.median))
     front = [points[index] for index in pareto_front(points)]
     steps = [(abs(x), y) for x, y in front]
