@@ -1,6 +1,7 @@
 """Statistics by hand, and tables that are nothing but the record."""
 
 import io
+import json
 import subprocess
 import tarfile
 from pathlib import Path
@@ -146,8 +147,9 @@ def test_a_document_without_markers_is_refused(tmp_path: Path) -> None:
         put_into(document, "other", "new\n")
 
 
-def test_committed_results_are_rebuilt_to_the_byte(tmp_path: Path) -> None:
-    """Each committed table comes out of its committed record, and so does the README's; your own runs do not matter."""
+@pytest.fixture
+def committed(tmp_path: Path) -> Path:
+    """The results and the README of the last commit; what your own runs wrote since does not matter."""
     archive = subprocess.run(
         ["git", "archive", "HEAD", "results", "README.md"], cwd=ROOT, capture_output=True, check=False
     )
@@ -155,11 +157,47 @@ def test_committed_results_are_rebuilt_to_the_byte(tmp_path: Path) -> None:
         pytest.skip(f"not a git checkout with committed results: {archive.stderr.decode().strip()}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         files.extractall(tmp_path, filter="data")
-    folders = [path.parent for path in (tmp_path / "results").glob("*/cells.csv")]
-    assert tmp_path / "results/quickstart" in folders
+    return tmp_path
+
+
+def test_committed_results_are_rebuilt_to_the_byte(committed: Path) -> None:
+    """Each committed table comes out of its committed record, and so does the README's."""
+    folders = [path.parent for path in (committed / "results").glob("*/cells.csv")]
+    assert committed / "results/quickstart" in folders
     for folder in folders:
         lines = summarise(read_record(folder))
         assert (folder / "table.md").read_text() == markdown(lines)
-        write_csv(tmp_path / "table.csv", lines)
-        assert (folder / "table.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
-    assert (tmp_path / "results/quickstart/table.md").read_text() in (tmp_path / "README.md").read_text()
+        write_csv(committed / "table.csv", lines)
+        assert (folder / "table.csv").read_bytes() == (committed / "table.csv").read_bytes()
+    assert (committed / "results/quickstart/table.md").read_text() in (committed / "README.md").read_text()
+
+
+def test_the_committed_quickstart_trained_and_kept_to_its_schedule(committed: Path) -> None:
+    """The unpruned model reaches 85 %, every seed finished, and measured tokens are those of the schedule."""
+    frame = read_record(committed / "results/quickstart")
+    lines = {line.row: line for line in summarise(frame)}
+    assert lines["none"].accuracy is not None
+    assert lines["none"].accuracy.median >= 85
+    assert all(line.accuracy and line.accuracy.n == line.seeds >= 3 for line in lines.values())
+    assert set(frame["status"]) == {"done"}
+    dropped = [53, 41, 29, 17, 17, 17]
+    wanted = {
+        "none": [65] * 6,
+        "idlevit": [65, *dropped[:-1]],
+        "cropr + last-layer": [*dropped[:-1], 65],
+        "random + last-layer": [*dropped[:-1], 65],
+    }
+    for row in lines:
+        metric = "tokens_mlp" if row == "idlevit" else "tokens_leaving"
+        tokens = frame[(frame["row"] == row) & (frame["metric"] == metric)]
+        for _, seed in tokens.groupby("seed"):
+            assert seed.sort_values("repetition")["value"].tolist() == wanted.get(row, dropped), row
+
+
+def test_the_committed_quickstart_names_a_clean_commit(committed: Path) -> None:
+    """Provenance names one commit without uncommitted changes, and every cell of the record."""
+    origin = json.loads((committed / "results/quickstart/provenance.json").read_text())
+    assert {bool(run["uncommitted_changes"]) for run in origin["runs"]} == {False}
+    assert len({run["commit"] for run in origin["runs"]}) == 1
+    cells = {cell for run in origin["runs"] for cell in run["cells"]}
+    assert cells == set(read_record(committed / "results/quickstart")["cell_id"])

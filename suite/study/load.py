@@ -13,6 +13,7 @@ from suite.errors import UserError, suggest
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule
 from suite.study.schema import ScheduleRule, Study
+from suite.tasks.recipe import TrainingRecipe
 
 FOLDER = Path("studies")
 Place = tuple[str | int, ...]
@@ -120,6 +121,11 @@ def _contradictions(study: Study) -> Iterator[tuple[Place, str]]:
             ("backbone", "options", "img_size"),
             f"the backbone takes {size[0]} pixels, data.canvas is {study.data.canvas}",
         )
+    recipes: dict[Place, TrainingRecipe] = {("base", "recipe"): study.base.recipe, ("finetune",): study.finetune}
+    for place, recipe in recipes.items():
+        if recipe.images and recipe.images > study.data.train:
+            message = f"{recipe.images} images to train on, but data.train makes only {study.data.train}"
+            yield (*place, "images"), message
     names = [rule.name for rule in study.schedules]
     for index, rule in enumerate(study.schedules):
         if len(names) > 1 and (rule.name is None or rule.name in names[:index]):

@@ -54,7 +54,8 @@ def train(
     Raises:
         TrainingFailed: if the loss is not finite.
     """
-    images, labels = torch.from_numpy(scenes.images), torch.from_numpy(scenes.labels)
+    images = torch.from_numpy(scenes.images[: recipe.images])
+    labels = torch.from_numpy(scenes.labels[: recipe.images])
     updates = math.ceil(len(labels) / recipe.batch_size)
     optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     scheduler, _ = create_scheduler_v2(

@@ -9,11 +9,12 @@ class TrainingRecipe(Strict):
     """Training of one cell.
 
     AdamW; the learning rate rises linearly over `warmup_epochs` and falls along a cosine to `min_learning_rate`,
-    stepped at every update. `drop_path` rises linearly over the blocks. `threads` is part of it because 1 and 2 threads
-    end in different bits.
+    stepped at every update. An epoch sees every training image once, or only the first `images` of them. `drop_path`
+    rises linearly over the blocks. `threads` is part of it because 1 and 2 threads end in different bits.
     """
 
     epochs: int = Field(ge=1)
+    images: int | None = Field(None, ge=1)
     batch_size: int = Field(64, ge=1)
     learning_rate: float = Field(gt=0)
     min_learning_rate: float = Field(1e-6, ge=0)
