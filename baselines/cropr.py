@@ -14,8 +14,9 @@ Departures:
 3. Kept patches are chosen by top-k without sorting; their order does not matter to the model.
 4. Modules sit where the schedule removes patches; the official ones sit after every block but the last one or two.
 5. With several queries in classification each predicts the label and the loss is their mean; officially it has one.
-6. Drop path is the backbone's in every block; the official code sets it to 0 in the last.
-7. The MLP's LayerNorm has eps 1e-6 and the auxiliary head's 1e-5, as in the official code.
+6. Gradients of backbone and modules are clipped apart; officially nothing is. Queries are decayed, as officially.
+7. Drop path is the backbone's in every block; the official code sets it to 0 in the last.
+8. The MLP's LayerNorm has eps 1e-6 and the auxiliary head's 1e-5, as in the official code.
 """
 
 from collections.abc import Sequence

@@ -53,10 +53,11 @@ def plan(study: StudyName) -> None:
 
     record = Record()
     for cell in expand(load_study(study)):
-        entry = record.finished(cell) or record.failed(cell)
+        entry = record.finished(cell) or record.failed(cell) or {"status": "to run"}
+        reason = str(entry.get("reason", "")).strip().splitlines()[-1:]
         seed = cell.identity.get("seed", "-")
-        status = entry["status"] if entry else "to run"
-        typer.echo(f"{cell.cell_id}  {status:<7}  {cell.kind:<8}  seed {seed:<3}  {cell.row}  [{cell.schedule}]")
+        line = f"{cell.cell_id}  {entry['status']:<7}  {cell.kind:<8}  seed {seed:<3}  {cell.row}  [{cell.schedule}]"
+        typer.echo("  ".join([line, *reason]))
 
 
 @app.command()
@@ -64,14 +65,13 @@ def run(study: StudyName) -> None:
     """Run what is not done of a study, then make its table and figure."""
     from rich.console import Console
 
-    from suite.study.load import find_study
+    from suite.study.load import title_of
     from suite.study.runner import run_study
 
-    console = Console()
+    console = Console(markup=False)
     outcome = run_study(study, console)
-    title = find_study(study).stem
-    if outcome.finished:
-        _make_table(title, console, into=None)
+    if outcome.compared:
+        _make_table(title_of(study), console, into=None)
         console.print(f"See the runs in MLflow's page: {_mlflow_command()}", soft_wrap=True)
     if outcome.failed or outcome.not_run:
         typer.echo(
@@ -91,7 +91,9 @@ def table(
     """Make a study's table and figure again from results/STUDY/cells.csv."""
     from rich.console import Console
 
-    _make_table(Path(study).stem, Console(), into)
+    from suite.study.load import title_of
+
+    _make_table(Path(title_of(study)).name, Console(markup=False), into)
 
 
 def _make_table(title: str, console: Console, into: Path | None) -> None:
@@ -101,8 +103,6 @@ def _make_table(title: str, console: Console, into: Path | None) -> None:
 
     folder = Path("results") / title
     lines = summarise(read_record(folder))
-    if not lines:
-        raise UserError(f"{folder / 'cells.csv'} has no accuracy cells yet; go on with: suite run {title}")
     (folder / "table.md").write_text(markdown(lines))
     write_csv(folder / "table.csv", lines)
     draw_pareto(lines, folder / "pareto.png")
@@ -115,18 +115,25 @@ def _make_table(title: str, console: Console, into: Path | None) -> None:
 
 
 def _mlflow_command() -> str:
-    if given := os.environ.get("MLFLOW_TRACKING_URI"):
-        return f"the store at {given}"
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        return "the store that MLFLOW_TRACKING_URI names"
     program = Path(sys.executable).with_name("mlflow")
     shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program.name
     return f"{shown} ui --backend-store-uri sqlite:///mlflow.db --workers 1"
 
 
-def main() -> NoReturn:
-    """Run the command line; a UserError becomes one message and exit code 2."""
+def main() -> None:
+    """Run the command line; what the user can mend becomes one message and exit code 2."""
     try:
         app()
     except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
-    raise SystemExit(0)
+        _refuse(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(f"cannot use {error.filename}: {error.strerror}")
+
+
+def _refuse(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise SystemExit(2)

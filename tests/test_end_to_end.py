@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -260,6 +261,17 @@ def test_ctrl_c_leaves_finished_cells_finished(tmp_path: Path) -> None:
     assert sum(line["status"] == "done" for line in _rows(tmp_path)) > 0
 
 
+def test_ctrl_c_between_two_rounds_stops_too(tmp_path: Path) -> None:
+    """The moment the base is done no round is running; the next one must not start all the same."""
+    write(tmp_path)
+    driver = start(tmp_path)
+    wait_for_cells(tmp_path, 1, driver)
+    os.killpg(driver.pid, signal.SIGINT)
+    assert driver.wait(60) == 130, (tmp_path / "output.txt").read_text()
+    assert len(finished(tmp_path)) < CELLS
+    assert "Traceback" not in (tmp_path / "output.txt").read_text()
+
+
 def _rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "results/trial/cells.csv").open() as file:
         return list(csv.DictReader(file))
@@ -353,9 +365,48 @@ def test_a_diverging_cell_fails_with_a_sentence(tmp_path: Path) -> None:
     write(tmp_path, methods=["none"], seeds=[0], finetune=recipe, speed=None)
     done = suite(tmp_path, "run", "trial.yaml")
     assert done.returncode == 1
-    assert "TrainingFailed: the training loss became nan in epoch" in done.stdout
+    assert "TrainingFailed: " in done.stdout
     assert "lower learning_rate" in done.stdout
     assert "| 0/1 |" in " ".join((tmp_path / "results/trial/table.md").read_text().split())
+
+
+def test_a_diverging_base_stops_what_starts_from_it(tmp_path: Path) -> None:
+    """Exit code 1 and the reason, not a complaint about a missing table; speed does not need the base."""
+    write(tmp_path, methods=["none"], seeds=[0], base={"recipe": STUDY["base"]["recipe"] | {"learning_rate": 1e30}})
+    done = suite(tmp_path, "run", "trial.yaml")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 cells failed and 1 were not run, 1 are finished and kept; go on with: suite run trial.yaml" in done.stderr
+
+
+def test_a_ray_address_where_nobody_answers_is_named(tmp_path: Path) -> None:
+    """Within seconds, with code 2."""
+    write(tmp_path)
+    done = suite(tmp_path, "run", "trial.yaml", RAY_ADDRESS="127.0.0.1:1")
+    assert done.returncode == 2, done.stderr
+    assert "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1" in done.stderr
+
+
+def test_results_that_cannot_be_written_are_named(ran: Path, tmp_path: Path) -> None:
+    """What is finished stays finished; the message names the file."""
+    subprocess.run(["cp", "-r", f"{ran}/.", tmp_path], check=True)
+    shutil.rmtree(tmp_path / "results")
+    (tmp_path / "results").write_text("a file where a folder should be")
+    done = suite(tmp_path, "run", "trial.yaml")
+    assert done.returncode == 2, done.stderr
+    assert "error: cannot use results/trial" in done.stderr
+    assert len(finished(tmp_path)) == CELLS
+
+
+def test_a_row_that_changed_is_one_run_still(ran: Path, tmp_path: Path) -> None:
+    """Renaming a row or replacing a record rewrites its run instead of adding one."""
+    subprocess.run(["cp", "-r", f"{ran}/.", tmp_path], check=True)
+    write(tmp_path, methods=["none", {"method": "random", "name": "dice"}, *STUDY["methods"][2:]])
+    done = suite(tmp_path, "run", "trial.yaml", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert done.returncode == 0, done.stderr
+    assert "0 to run" in done.stdout
+    found = runs(tmp_path)
+    assert len(found) == CELLS
+    assert {run.data.tags["row"] for run in found} == {"base", "none", "dice", "tome", "cropr", "cropr + last-layer"}
 
 
 def test_a_method_that_lacks_what_it_needs_is_skipped(tmp_path: Path) -> None:

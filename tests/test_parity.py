@@ -40,7 +40,7 @@ def reduced(backbone: nn.Module, method: str, removed: tuple[int, ...] | None = 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("method", METHODS)
 def test_removing_nothing_is_the_timm_model(method: str, name: str, mode: str) -> None:
-    """Logits, and in training gradients too, have the same bits as timm's."""
+    """Logits, and in training gradients too, agree as timm's."""
     backbone = build(name)
     model = reduced(copy.deepcopy(backbone), method)
     images = draw_images(backbone)

@@ -28,7 +28,7 @@ def test_counts_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     base, *others = cells = [cell("base", 0), *(cell("accuracy", seed, epochs=1) for seed in range(4))]
-    display = Progress(cells, cores=2, console=Console(file=io.StringIO(), width=120))
+    display = Progress(cells, set(), cores=2, console=Console(file=io.StringIO(), width=120))
     assert "0 done  0 running  0 failed  of 5 cells" in shown(display)
     assert "? left" in shown(display)
     display.started(base.cell_id)
@@ -51,13 +51,13 @@ def test_counts_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_line_per_finished_cell() -> None:
     """Where nobody watches, every ended cell leaves a line."""
-    only = cell("accuracy", 7)
+    only, earlier = cell("accuracy", 7), cell("accuracy", 8)
     console = Console(file=io.StringIO(), width=120)
-    with Progress([only], cores=1, console=console) as display:
+    with Progress([only, earlier], {earlier.cell_id}, cores=1, console=console) as display:
         display.started(only.cell_id)
         display.ended(only.cell_id, "done", "90.0 %")
     assert console.file.getvalue().split() == [
-        "1/1",
+        "2/2",
         "done",
         "accuracy",
         "row",

@@ -51,6 +51,18 @@ def test_a_base_cell_is_finished_only_with_its_own_weights(tmp_path: Path) -> No
     assert record.finished(BASE) is None
 
 
+def test_a_cell_is_finished_only_with_the_weights_it_started_from(tmp_path: Path) -> None:
+    """Rows that started from different base weights never share a table."""
+    record, started = Record(tmp_path), Cell(CELL.identity, "cropr", "8 8 0", start=BASE.cell_id)
+    record.add(BASE, DONE, b"weights")
+    record.add(started, DONE)
+    assert record.finished(started) is not None
+    record.add(BASE, DONE, b"other weights")
+    assert record.finished(started) is None
+    record.add(BASE, DONE, b"weights")
+    assert record.finished(started) is not None
+
+
 @pytest.mark.parametrize("content", ["", '{"cell_id": "', "[]", '{"cell_id": "another"}'])
 def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     """A file that is not the cell's record is neither done nor silently overwritten."""

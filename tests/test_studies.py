@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from suite.errors import UserError
+from suite.reduction.registry import settings_class
+from suite.study import cells as cells_module
 from suite.study.cells import Cell, expand
 from suite.study.load import check_backbone, load_study
 from suite.study.schema import Study
@@ -86,6 +88,33 @@ BAD = [
         "trial.yaml:9: finetune.images: 65 images to train on, but data.train makes",
     ),
     ("recipe: {epochs", "recipe: {images: 65, epochs", "trial.yaml:8: base.recipe.images: 65 images to train on"),
+    (
+        "finetune: {epochs: 1",
+        "finetune: {epochs: true",
+        "finetune.epochs: true and false have no place here, found True",
+    ),
+    ("seeds: [0, 1]", "seeds: [true, false]", "trial.yaml:16: seeds: true and false have no place here"),
+    (
+        "finetune: {epochs: 1",
+        "finetune: {weight_decay: .inf, epochs: 1",
+        "finetune.weight_decay: Input should be a finite",
+    ),
+    ("finetune: {epochs: 1", "finetune: {warmup_epochs: 1, epochs: 1", "warmup_epochs must be less than the 1 epochs"),
+    ("patch_size: 4", "patch_size: 0", "trial.yaml:4: backbone: "),
+    ("num_heads: 2", "num_heads: 2, pretrained: true", "pretrained would load weights that no cell's identity knows"),
+    ("- removed: [4, 4, 0, 0]", "- keep_rate: 0.5\n    blocks: [1, 1]", "blocks names a block twice: [1, 1]"),
+    (
+        "- removed: [4, 4, 0, 0]",
+        "- removed: [4, 4, 0, 0]\n    length: 2",
+        "the rule removed does not read length; leave it",
+    ),
+    (
+        "- removed: [4, 4, 0, 0]",
+        "- {name: a, removed: [4, 4, 0, 0]}\n  - {name: b, constant: 4, blocks: [0, 1]}",
+        "trial.yaml:12: schedules.1: the same counts as an earlier schedule: [4, 4, 0, 0]",
+    ),
+    ("  - random", "  - random\n  - {method: random, name: again}", "'again' is the same as 'random': one method with"),
+    ("[4, 4, 0, 0]", "&a [*a]", "trial.yaml: a YAML alias contains itself"),
     ("canvas: 16", "canvas: 24", "backbone.options.img_size: the backbone takes 16 pixels, data.canvas is 24"),
     ("digit_size: [8, 10]", "digit_size: [8, 20]", "data: digit_size must rise from 4 or more to the canvas of 16"),
     ("question: Does it work?", "question: Does it: work?", "trial.yaml: not readable as YAML"),
@@ -113,6 +142,13 @@ def test_merging_more_than_half_is_refused() -> None:
         UserError, match=r"methods.1: tome: merging can remove at most half .* has 16, so 8, .* removes 9"
     ):
         study(STUDY.replace("- random", "- tome").replace("[4, 4, 0, 0]", "[9, 1, 0, 0]"))
+
+
+def test_one_faulty_method_is_one_error() -> None:
+    """A list whose only member is faulty is not called empty as well."""
+    with pytest.raises(UserError) as refused:
+        study(STUDY.replace("  - random\n  - {method: cropr, fusion: last-layer}\n", "").replace("- none", "- nune"))
+    assert str(refused.value).count("\n") == 0
 
 
 def test_an_unknown_study_is_refused_with_the_nearest_names() -> None:
@@ -198,6 +234,37 @@ def cropr_cells(text: str) -> set[str]:
     return {cell.cell_id for cell in expand(study(text)) if cell.kind == "accuracy" and cell.row.startswith("cropr")}
 
 
+SPEED_CHANGES = [
+    ("batch_size: 2", "batch_size: 4"),
+    ("rounds: 5", "rounds: 6"),
+    ("depth: 4", "depth: 4, class_token: true"),
+    ("name: vit_tiny_patch16_224", "name: vit_small_patch16_224"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), SPEED_CHANGES)
+def test_what_decides_a_speed_decides_the_id(old: str, new: str) -> None:
+    """Speed cells have no seed and no data, but a batch size, rounds and a backbone."""
+    assert old in STUDY
+
+    def speeds(text: str) -> set[str]:
+        return {cell.cell_id for cell in expand(study(text)) if cell.kind == "speed"}
+
+    assert not speeds(STUDY) & speeds(STUDY.replace(old, new))
+    assert speeds(STUDY) == speeds(STUDY.replace("seeds: [0, 1]", "seeds: [5]").replace("train: 64", "train: 65"))
+
+
+def test_versions_decide_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A raised method version or protocol makes new cells."""
+    before = cropr_cells(STUDY)
+    monkeypatch.setattr(settings_class("cropr"), "version", 99)
+    assert not before & cropr_cells(STUDY)
+    monkeypatch.undo()
+    assert before == cropr_cells(STUDY)
+    monkeypatch.setattr(cells_module, "PROTOCOL", 99)
+    assert not before & cropr_cells(STUDY)
+
+
 @pytest.mark.parametrize(("old", "new"), CHANGES)
 def test_what_decides_a_result_decides_the_id(old: str, new: str) -> None:
     """Any change that could change a result gives other ids."""
@@ -218,7 +285,7 @@ def test_the_unpruned_model_is_one_cell_under_every_schedule() -> None:
         "  - removed: [4, 4, 0, 0]", "  - {name: a, removed: [4, 4, 0, 0]}\n  - {name: b, removed: [2, 2, 0, 0]}"
     )
     cells: list[Cell] = [cell for cell in expand(study(two)) if cell.kind == "accuracy"]
-    assert [cell.row for cell in cells].count("none") == 2
+    assert [(cell.row, cell.schedule) for cell in cells].count(("none", "none")) == 2
     assert [cell.row for cell in cells].count("random") == 4
 
 

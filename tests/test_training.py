@@ -13,8 +13,11 @@ from torch import Tensor
 from suite.data.scenes import Scenes
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
-from suite.tasks.classification import Epoch, TrainingFailed, accuracy, to_input, train
+from suite.tasks.classification import Epoch, TrainingFailed, _clip, accuracy, to_input, train
 from suite.tasks.recipe import TrainingRecipe
+
+# isort: split
+from timm.optim import create_optimizer_v2
 
 METHODS = sorted(modules())
 REMOVED = (9, 8, 8, 0)
@@ -128,3 +131,39 @@ def test_every_method_sees_the_same_batches() -> None:
     for epoch in range(3):
         batches = torch.cat(first[3 * epoch : 3 * epoch + 3]).flatten(1).sum(1)
         torch.testing.assert_close(batches.sort().values, scenes)
+
+
+def test_the_rate_rises_and_falls_to_its_end() -> None:
+    """Linear warm-up is part of the epochs: the cosine ends with them, and the peak is the rate asked for."""
+    recipe = RECIPE.model_copy(update={"epochs": 5, "warmup_epochs": 1.0, "batch_size": 4, "min_learning_rate": 1e-6})
+    rates = [epoch.learning_rate for epoch in trained(fresh("none"), recipe=recipe)]
+    assert rates[0] == pytest.approx(recipe.learning_rate, rel=0.15), "the warm-up ends with the first epoch"
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.01 * recipe.learning_rate
+
+
+def test_clipping_keeps_backbone_and_method_apart() -> None:
+    """Large gradients of a method's own modules do not shorten the backbone's."""
+    model = fresh("cropr")
+    for part, scale in ((model.backbone, 3.0), (model.method, 1e6)):
+        for parameter in part.parameters():
+            parameter.grad = torch.full_like(parameter, scale)
+    _clip(model, 1.0)
+    for part in (model.backbone, model.method):
+        gradients = [parameter.grad.flatten() for parameter in part.parameters() if parameter.grad is not None]
+        assert torch.cat(gradients).norm().item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_what_timm_keeps_from_weight_decay_stays_so() -> None:
+    """Position embedding, class token, biases and norms are not decayed; matrices and queries are."""
+    model = fresh("cropr")
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=1e-3, weight_decay=0.05)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    free = {
+        names[id(parameter)]
+        for group in optimizer.param_groups
+        if group["weight_decay"] == 0
+        for parameter in group["params"]
+    }
+    assert {"backbone.pos_embed", "backbone.cls_token", "backbone.norm.weight"} <= free
+    assert not any(name.endswith(("qkv.weight", "queries")) for name in free)

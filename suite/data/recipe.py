@@ -24,8 +24,8 @@ class DigitScenes(Strict):
     digit_size: tuple[int, int] = (14, 20)
     brightness: float = Field(0.6, ge=0, le=1)
     clutter: int = Field(0, ge=0, le=64)
-    train: int = Field(8000, ge=1)
-    validation: int = Field(2000, ge=1)
+    train: int = Field(8000, ge=1, le=10_000_000)
+    validation: int = Field(2000, ge=1, le=10_000_000)
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

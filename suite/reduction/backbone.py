@@ -26,7 +26,7 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
     try:
         model = timm.create_model(name, num_classes=classes, drop_path_rate=drop_path, **options)
         check_supported(model)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+    except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError) as error:
         raise UserError(f"backbone {name} with options {options}: {error}") from error
     return model
 

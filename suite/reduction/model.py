@@ -68,6 +68,10 @@ class ReducedModel(nn.Module):
             tokens = self.method.forward_block(block, replace(tokens, rotary=rotary[layer]), layer)
             yield tokens
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that the backbone keeps from weight decay; timm's optimizer factory asks for them."""
+        return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
+
     def deploy(self) -> ReducedModel:
         """Drop what only training needs and switch to evaluation mode; outputs stay as they were."""
         self.method.deploy()

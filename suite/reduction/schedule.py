@@ -110,6 +110,8 @@ def stages(patches: int, depth: int, rate: float, first: int, length: int) -> Sc
 
 def _blocks(blocks: Iterable[int], depth: int) -> Sequence[int]:
     chosen = list(blocks)
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"blocks names a block twice: {chosen}")
     outside = [block for block in chosen if not 0 <= block < depth]
     if not chosen or outside:
         raise ValueError(f"blocks must name some of the blocks 0 to {depth - 1}, found {outside or 'none'}")

@@ -57,7 +57,7 @@ def _panel(
             markersize=8,
             markeredgecolor="0.25",
             capsize=3,
-            label=line.row,
+            label=line.label,
         )
         points.append((-where if faster_is_right else where, accuracy.median))
     front = [points[index] for index in pareto_front(points)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from suite.errors import UserError
+from suite.errors import UserError, suggest
 from suite.report.statistics import Spread, seeds_won, spread
 from suite.study.record import COLUMNS
 
@@ -20,7 +20,8 @@ class Line:
     """One row of the study's table.
 
     Attributes:
-        row, schedule, method: labels.
+        label: how tables and figures call it: the row, and the schedule where the study has several.
+        row, schedule, method: as in the record.
         accuracy: of the last epoch, percent, over seeds; None if no seed finished.
         seeds: how many seeds were tried, failed ones included.
         won: seeds in which it beat random pruning, and seeds compared; None without a control.
@@ -31,6 +32,7 @@ class Line:
         problem: why a seed failed or was skipped; empty if none did.
     """
 
+    label: str
     row: str
     schedule: str
     method: str
@@ -57,7 +59,9 @@ def read_record(folder: Path) -> pd.DataFrame:
     """
     path = folder / "cells.csv"
     if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
+        there = [record.parent.name for record in folder.parent.glob("*/cells.csv")]
+        hint = f"; records there are: {suggest(folder.name, there)}" if there else ""
+        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}{hint}")
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise UserError(f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}")
@@ -66,8 +70,14 @@ def read_record(folder: Path) -> pd.DataFrame:
 
 
 def summarise(frame: pd.DataFrame) -> list[Line]:
-    """One line per row and schedule, in the order unpruned, control, then by rising accuracy."""
+    """One line per row and schedule, in the order unpruned, control, then by rising accuracy.
+
+    Raises:
+        UserError: if the record has no accuracy cells, or seeds of a row disagree about its cost.
+    """
     lines = list(_lines(frame))
+    if not lines:
+        raise UserError("the record has no accuracy cells yet; go on with suite run")
     rank = {"none": 0, CONTROL: 1}
     return sorted(
         lines,
@@ -82,6 +92,7 @@ def summarise(frame: pd.DataFrame) -> list[Line]:
 
 def _lines(frame: pd.DataFrame) -> Iterator[Line]:
     cells = frame[frame["kind"] == "accuracy"]
+    several = cells[cells["method"] != "none"]["schedule"].nunique() > 1
     for (row, schedule), own in cells.groupby(["row", "schedule"]):
         first = own.iloc[0]
         scores = _by_seed(own)
@@ -90,6 +101,7 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
         timed = frame[(frame["kind"] == "speed") & (frame["row"] == row) & (frame["schedule"] == schedule)]
         rounds = timed[(timed["metric"] == "speed_ratio") & (timed["repetition"] != "")]["value"]
         yield Line(
+            label=f"{row} [{schedule}]" if several and first["method"] != "none" else str(row),
             row=str(row),
             schedule=str(schedule),
             method=first["method"],
@@ -110,10 +122,14 @@ def _by_seed(cells: pd.DataFrame) -> dict[int, float]:
 
 
 def _control(cells: pd.DataFrame, schedule: str, fusion: str) -> dict[int, float]:
-    """Random pruning with the same schedule; with the same fusion too if the study has that."""
+    """Random pruning with the same schedule; with the same fusion too if the study has that.
+
+    Of several such rows (with other settings) the one with the shortest name.
+    """
     random = cells[(cells["method"] == CONTROL) & (cells["schedule"] == schedule)]
     same = random[random["fusion"] == fusion]
-    return _by_seed(random[random["fusion"] == "none"] if same.empty else same)
+    chosen = random[random["fusion"] == "none"] if same.empty else same
+    return _by_seed(chosen[chosen["row"] == min(chosen["row"], key=len, default="")])
 
 
 def _only(cells: pd.DataFrame, metric: str) -> float | None:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 from tabulate import tabulate
 
@@ -26,12 +27,11 @@ BELOW, TAINTED = "†", "‡"
 MISSING = "–"
 
 
-def cells_of(line: Line, with_schedule: bool) -> tuple[str, ...]:
+def cells_of(line: Line) -> tuple[str, ...]:
     """One line of the table as text."""
     accuracy, speed = line.accuracy, line.speed
-    name = f"{line.row} [{line.schedule}]" if with_schedule and line.method != "none" else line.row
     return (
-        name + (f" {BELOW}" if line.below_random else ""),
+        line.label + (f" {BELOW}" if line.below_random else ""),
         f"{accuracy.median:.1f}" if accuracy else MISSING,
         f"{accuracy.low:.1f}–{accuracy.high:.1f}" if accuracy else MISSING,
         f"{accuracy.n if accuracy else 0}/{line.seeds}",
@@ -56,8 +56,8 @@ def notes(lines: Sequence[Line]) -> list[str]:
     ]
     if any(line.below_random for line in lines):
         found.append(f"{BELOW} does not beat random pruning in every seed.")
-    found += [f"{TAINTED} {line.row}: {line.tainted}." for line in lines if line.tainted]
-    found += [f"{line.row}: {line.problem}" for line in lines if line.problem]
+    found += [f"{TAINTED} {line.label}: {line.tainted}." for line in lines if line.tainted]
+    found += [f"{line.label}: {line.problem}" for line in lines if line.problem]
     return found
 
 
@@ -70,9 +70,9 @@ def markdown(lines: Sequence[Line]) -> str:
 
 def terminal(lines: Sequence[Line]) -> Table:
     """The table for a terminal, without its notes."""
-    table = Table()
+    table = Table(box=box.SIMPLE, padding=0)
     for index, name in enumerate(HEADER):
-        table.add_column(name, justify="right" if index else "left", overflow="fold")
+        table.add_column(name.replace(" ", "\n", 1), justify="right" if index else "left", no_wrap=bool(index))
     for row in _body(lines):
         table.add_row(*row)
     return table
@@ -112,5 +112,4 @@ def put_into(document: Path, study: str, content: str) -> None:
 
 
 def _body(lines: Sequence[Line]) -> list[tuple[str, ...]]:
-    with_schedule = len({line.schedule for line in lines if line.method != "none"}) > 1
-    return [cells_of(line, with_schedule) for line in lines]
+    return [cells_of(line) for line in lines]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import nothing
-from suite.study.load import schedule_of
+from suite.study.load import size_of
 from suite.study.schema import Row, Study
 
 PROTOCOL = 1  # raise it when training, evaluation or measurement computes something else than before
@@ -59,8 +59,9 @@ def expand(study: Study) -> list[Cell]:
     """All cells of a study: the base, then accuracy by schedule, row and seed, then speed."""
     base = _base_cell(study)
     accuracy, speed = [], []
+    _, patches, depth = size_of(study.backbone)
     for rule in study.schedules:
-        schedule = schedule_of(study, rule)
+        schedule = rule.resolve(patches, depth)
         for row in study.methods:
             removes = settings_class(row.method).reduces != "nothing"
             counts = (schedule if removes else nothing(schedule.patches, schedule.depth)).removed
@@ -68,12 +69,8 @@ def expand(study: Study) -> list[Cell]:
             accuracy += [_accuracy_cell(study, row, counts, label, seed, base.cell_id) for seed in study.seeds]
             if study.speed:
                 speed.append(_speed_cell(study, row, counts, label))
-    return [base, *_distinct(accuracy), *_distinct(speed)]
-
-
-def _distinct(cells: list[Cell]) -> list[Cell]:
-    """One cell for each pair of id and row; the unpruned model is the same under every schedule."""
-    return list({(cell.cell_id, cell.row): cell for cell in cells}.values())
+    cells = [base, *accuracy, *speed]
+    return list({cell.cell_id: cell for cell in cells}.values())  # the unpruned model is one under every schedule
 
 
 def _common(study: Study, kind: Kind) -> dict[str, Any]:
@@ -82,6 +79,7 @@ def _common(study: Study, kind: Kind) -> dict[str, Any]:
         "protocol": PROTOCOL,
         "task": study.task,
         "backbone": study.backbone.model_dump(mode="json"),
+        "classes": study.data.classes,
         "device": "cpu",
         "precision": "float32",
     }

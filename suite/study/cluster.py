@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import socket
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints even when told to be silent
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it ends one round only, and without a word
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
@@ -34,7 +36,7 @@ from ray.tune.experiment import Trial
 from suite.errors import UserError
 from suite.study.cells import Cell
 
-QUIET = "quiet"  # one per cluster: a speed cell takes all of it, everybody else a thousandth
+QUIET = "quiet"  # one per machine: a speed cell takes all of it, everybody else a thousandth
 CRASHES_FORGIVEN = 2
 OBJECT_STORE_BYTES = 256 * 2**20
 
@@ -61,13 +63,7 @@ def running_ray(threads: int) -> Iterator[None]:
     """
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-        if QUIET not in ray.cluster_resources():
-            ray.shutdown()
-            raise UserError(
-                "the Ray cluster has no resource 'quiet', which keeps a machine free while speed is measured; "
-                "start one node with: ray start ... --resources='{\"quiet\": 1}'"
-            )
+        _connect(threads, quiet)
     else:
         cores = len(os.sched_getaffinity(0))
         ray.init(
@@ -83,6 +79,26 @@ def running_ray(threads: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(threads: int, quiet: dict[str, Any]) -> None:
+    """Connect to the cluster at RAY_ADDRESS and check that it can run every cell."""
+    address = os.environ["RAY_ADDRESS"]
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if port.isdigit():  # Ray itself would wait for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(**quiet)
+    except OSError as error:
+        raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}; unset it to run here") from error
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not all(QUIET in node for node in nodes) or max(node.get("CPU", 0) for node in nodes) < threads:
+        ray.shutdown()
+        raise UserError(
+            "every node of the Ray cluster needs the resource 'quiet', which keeps a machine free while speed is "
+            f"measured, and one of them {threads} processors; start nodes with: "
+            "ray start ... --resources='{\"quiet\": 1}'"
+        )
 
 
 def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observer, scratch: Path) -> None:

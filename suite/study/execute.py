@@ -109,7 +109,7 @@ def _reduced(identity: Identity) -> ReducedModel:
     backbone = create_backbone(
         identity["backbone"]["name"],
         identity["backbone"]["options"],
-        classes=DigitScenes(**identity["data"]["recipe"]).classes if "data" in identity else 10,
+        classes=identity["classes"],
         drop_path=identity.get("recipe", {}).get("drop_path", 0.0),
     )
     removed = identity["removed"]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from suite.errors import UserError, suggest
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule
-from suite.study.schema import ScheduleRule, Study
+from suite.study.schema import Backbone, Study
 from suite.tasks.recipe import TrainingRecipe
 
 FOLDER = Path("studies")
@@ -40,6 +40,11 @@ def find_study(name: str) -> Path:
     raise UserError(f"there is no study {name!r}: no such file, and none in studies/; {suggest(name, study_names())}")
 
 
+def title_of(name: str) -> str:
+    """The study's name: that of its file."""
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
+
+
 def load_study(name: str) -> Study:
     """Read and check a study, without importing anything heavy.
 
@@ -54,12 +59,14 @@ def load_study(name: str) -> Study:
         raise UserError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: a study is a mapping of keys; see studies/quickstart.yaml for one")
-    problems = list(_doubled_keys(root, ()))
     study = None
     try:
+        problems = list(_doubled_keys(root, ()))
         study = Study.model_validate(content)
     except ValidationError as error:
-        problems += [_readable(detail, content) for detail in error.errors()]
+        problems += _readable(error)
+    except RecursionError as error:
+        raise UserError(f"{path}: a YAML alias contains itself") from error
     if study is not None:
         problems += _contradictions(study)
     if problems or study is None:
@@ -86,19 +93,30 @@ def check_backbone(name: str) -> None:
         raise UserError(f"{path}:{line}: backbone: side, patches, depth are {found} in timm, {said} in the options")
 
 
-def schedule_of(study: Study, rule: ScheduleRule) -> Schedule:
-    """The counts of a schedule rule for the study's backbone; asks timm only if the options do not say its size."""
-    size = study.backbone.size()
+def size_of(backbone: Backbone) -> tuple[int, int, int]:
+    """Image side, patches and depth of a backbone; asks timm only if the options do not say them.
+
+    Raises:
+        UserError: if timm cannot build it.
+    """
+    size = backbone.size()
     if size is None:
         from suite.reduction.backbone import measure_backbone
 
-        size = measure_backbone(study.backbone.name, study.backbone.options)
-    return rule.resolve(size[1], size[2])
+        size = measure_backbone(backbone.name, backbone.options)
+    return size
 
 
-def _readable(detail: Any, content: Any) -> tuple[Place, str]:
+def _readable(error: ValidationError) -> list[tuple[Place, str]]:
+    """Place and message of each error; a list that only lacks its faulty members is not called too short as well."""
+    details = error.errors()
+    broken = {detail["loc"][:1] for detail in details if detail["loc"][1:]}
+    return [_said(detail) for detail in details if detail["type"] != "too_short" or detail["loc"] not in broken]
+
+
+def _said(detail: Any) -> tuple[Place, str]:
     place, message = tuple(detail["loc"]), detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "unknown_key":
+    if detail["type"] == "at_key":
         return (*place, detail["ctx"]["key"]), message
     if detail["type"] == "missing":
         return place, "this key is required"
@@ -115,36 +133,49 @@ def _contradictions(study: Study) -> Iterator[tuple[Place, str]]:
         for index, value in enumerate(values):
             if value in values[:index]:
                 yield (key, index), f"{value!r} is there twice; every row needs its own name, every seed stands once"
-    size = study.backbone.size()
-    if size and size[0] != study.data.canvas:
-        yield (
-            ("backbone", "options", "img_size"),
-            f"the backbone takes {size[0]} pixels, data.canvas is {study.data.canvas}",
-        )
     recipes: dict[Place, TrainingRecipe] = {("base", "recipe"): study.base.recipe, ("finetune",): study.finetune}
     for place, recipe in recipes.items():
         if recipe.images and recipe.images > study.data.train:
             message = f"{recipe.images} images to train on, but data.train makes only {study.data.train}"
             yield (*place, "images"), message
-    names = [rule.name for rule in study.schedules]
+    try:
+        side, patches, depth = size_of(study.backbone)
+    except UserError as error:
+        yield ("backbone",), str(error)
+        return
+    if side != study.data.canvas:
+        place = ("backbone", "options", "img_size")
+        yield place, f"the backbone takes {side} pixels, data.canvas is {study.data.canvas}"
+    yield from _impossible_schedules(study, patches, depth)
+
+
+def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[tuple[Place, str]]:
+    names, seen = [rule.name for rule in study.schedules], list[Schedule]()
     for index, rule in enumerate(study.schedules):
         if len(names) > 1 and (rule.name is None or rule.name in names[:index]):
             yield ("schedules", index), "with several schedules each needs a name of its own"
         try:
-            counts = schedule_of(study, rule)
+            counts = rule.resolve(patches, depth)
         except ValueError as error:
             yield ("schedules", index), str(error)
-        else:
-            yield from _impossible_rows(study, counts)
+            continue
+        if counts in seen:
+            yield ("schedules", index), f"the same counts as an earlier schedule: {list(counts.removed)}"
+        seen.append(counts)
+        yield from _impossible_rows(study, counts)
 
 
 def _impossible_rows(study: Study, schedule: Schedule) -> Iterator[tuple[Place, str]]:
+    seen: dict[Any, str] = {}
     for index, row in enumerate(study.methods):
         try:
-            settings_class(row.method)(**row.settings).check(schedule, row.fusion)
+            settings = settings_class(row.method)(**row.settings)
+            settings.check(schedule, row.fusion)
+            first = seen.setdefault((row.method, row.fusion, repr(settings)), row.label)
+            if first != row.label:
+                yield ("methods", index), f"{row.label!r} is the same as {first!r}: one method with the same settings"
         except ValidationError as error:
-            for detail in error.errors():
-                place, message = _readable(detail, row.settings)
+            for place, message in _readable(error):
                 yield ("methods", index, "settings", *place), f"{message} (method {row.method})"
         except ValueError as error:
             yield ("methods", index), f"{row.label}: {error}"

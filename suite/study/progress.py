@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,12 +22,13 @@ class Progress:
     once.
     """
 
-    def __init__(self, cells: Iterable[Cell], cores: int, console: Console | None = None) -> None:
-        self.console = console or Console()
+    def __init__(self, cells: Iterable[Cell], done: Container[str], cores: int, console: Console) -> None:
+        """Show `cells`, of which those with an id in `done` were finished before, on a machine with `cores`."""
+        self.console = console
         self.cells = {cell.cell_id: cell for cell in cells}
         self.cores = cores
-        self.steps = dict.fromkeys(self.cells, 0)
-        self.status = dict.fromkeys(self.cells, "waiting")
+        self.steps = {cell_id: cell.steps if cell_id in done else 0 for cell_id, cell in self.cells.items()}
+        self.status = {cell_id: "done" if cell_id in done else "waiting" for cell_id in self.cells}
         self.began: dict[str, float] = {}
         self.spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # kind: seconds, steps
         self.start = time.monotonic()
@@ -62,10 +63,6 @@ class Progress:
         counts = f"{self._count('done') + self._count('skipped')}/{len(self.cells)}"
         line = Text.assemble(f"{counts:>7}  ", (f"{status:<7}", style), f"  {name}  {note}")
         self.console.print(line, soft_wrap=True)
-
-    def warn(self, message: str) -> None:
-        """Say something that a person should know."""
-        self.console.print(message, style="yellow", soft_wrap=True)
 
     def seconds_left(self) -> float | None:
         """Estimate of the time left, None before anything is known."""

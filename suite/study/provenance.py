@@ -17,14 +17,20 @@ import psutil
 
 PACKAGES = ("cropr-suite", "torch", "torchvision", "timm", "numpy", "scikit-learn", "ray", "mlflow", "scipy", "seaborn")
 
+CODE = Path(__file__).resolve().parents[2]
+
 
 @functools.cache
 def provenance() -> dict[str, Any]:
-    """Facts about this process, its code and its machine; nothing that names a path or a host outside the project."""
+    """Facts about this process, its code and its machine; of absolute paths only the last part.
+
+    What lies in `results/` does not count as a change of the code.
+    """
+    words = [Path(word).name if Path(word).is_absolute() else word for word in [Path(sys.argv[0]).name, *sys.argv[1:]]]
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(words),
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": _git("status", "--porcelain", "--untracked-files=no").splitlines(),
+        "uncommitted_changes": _git("status", "--porcelain", "--", ".", ":!results").splitlines(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
@@ -36,8 +42,10 @@ def provenance() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str:
+    """What git says about the code that runs; empty where it is not a git checkout."""
+    code = ["git", "-C", str(CODE), *arguments]
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607
+        done = subprocess.run(code, capture_output=True, text=True, check=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.rstrip()

@@ -51,14 +51,17 @@ class Record:
     def finished(self, cell: Cell) -> Entry | None:
         """The record of a finished (or skipped) cell, None if it is not finished.
 
-        A base cell whose weights are missing or were changed is not finished.
+        A base cell whose weights are missing or were changed is not finished, nor is a cell that started from others.
 
         Raises:
             UserError: if the file is damaged.
         """
         entry = self._read(self.home / "cells" / f"{cell.cell_id}.json")
-        if entry is not None and "weights_digest" in entry and self._digest(cell.cell_id) != entry["weights_digest"]:
+        if entry is None:
             return None
+        for key, base in (("weights_digest", cell.cell_id), ("start_digest", cell.start)):
+            if key in entry and base and self._digest(base) != entry[key]:
+                return None
         return entry
 
     def failed(self, cell: Cell) -> Entry | None:
@@ -78,7 +81,9 @@ class Record:
         entry = {"cell_id": cell.cell_id, "identity": cell.identity} | entry
         if weights is not None:
             self._write(self.home / "weights" / f"{cell.cell_id}.pt", weights)
-            entry["weights_digest"] = hashlib.sha256(weights).hexdigest()
+            entry["weights_digest"] = self._digest(cell.cell_id)
+        if cell.start is not None:
+            entry["start_digest"] = self._digest(cell.start)
         failure = self.home / "failed" / f"{cell.cell_id}.json"
         place = failure if entry["status"] == "failed" else self.home / "cells" / f"{cell.cell_id}.json"
         self._write(place, json.dumps(entry, indent=1).encode())

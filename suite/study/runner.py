@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from suite.study.cells import Cell, expand
-from suite.study.load import check_backbone, find_study, load_study
+from suite.study.load import check_backbone, load_study, title_of
 from suite.study.progress import Progress
 from suite.study.provenance import provenance
 from suite.study.record import Entry, Record, tidy, write_csv
@@ -22,15 +22,19 @@ from suite.study.tracking import Tracker
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run of a study ended: how many of its cells are finished, failed, and not run."""
+    """How a run of a study ended: how many of its cells are finished, failed, and not run.
 
+    `compared` counts the accuracy cells among those that finished or failed, the ones a table is made of.
+    """
+
+    compared: int
     finished: int
     failed: int
     not_run: int
 
 
 class Keeper:
-    """Keeps each result the moment it arrives: record first, then MLflow, then the display."""
+    """Keeps each result the moment it arrives: record first, then the display, then MLflow."""
 
     def __init__(self, cells: Sequence[Cell], record: Record, tracker: Tracker, progress: Progress) -> None:
         self.waiting = {cell.cell_id: cell for cell in cells}
@@ -43,14 +47,13 @@ class Keeper:
         self.progress.advanced(cell_id, steps)
 
     def ended(self, cell_id: str, result: dict[str, Any]) -> None:
-        cell = self.waiting.pop(cell_id)
+        cell = self.waiting.pop(cell_id, None)
+        if cell is None:
+            return  # a worker that died after its last word was replaced, and says it again
         weights = result.pop("weights", None)
         entry = self.record.add(cell, result | {"provenance": provenance()}, weights)
         self.progress.ended(cell_id, entry["status"], _note(entry))
-        try:
-            self.tracker.sync(cell, entry)
-        except (MlflowException, OSError) as error:
-            self.progress.warn(f"not written to MLflow, the next run will: {error}")
+        _track(self.tracker, cell, entry, self.progress.console)
 
 
 def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
@@ -59,57 +62,64 @@ def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
     Results are exported to `results/<study>/`. An interrupted or killed run loses only the cells that were running.
 
     Raises:
-        UserError: for a study that cannot run, a second run in the same folder, or a file that cannot be written.
+        UserError: for a study that cannot run, a second run in the same folder, or a record that cannot be written.
+        OSError: if `results/` cannot be written.
     """
     provenance()  # as the code is now, not when the first cell ends
-    study, title = load_study(name), find_study(name).stem
+    study, title = load_study(name), title_of(name)
     cells, record = expand(study), Record(folder)
     with record.locked():
         tracker = Tracker(title, folder)
-        _sync(cells, record, tracker)
-        left = [cell for cell in cells if record.finished(cell) is None]
-        console.print(f"{title}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
+        for cell in cells:  # an earlier run may have been killed between record and MLflow
+            entry = record.finished(cell) or record.failed(cell)
+            if entry is not None:
+                _track(tracker, cell, entry, console)
+        left = sum(record.finished(cell) is None for cell in cells)
+        console.print(f"{title}: {len(cells)} cells, {len(cells) - left} finished, {left} to run")
         if left:
             check_backbone(name)
-            _run(left, record, tracker, console)
+            try:
+                _run(cells, record, tracker, console)
+            except KeyboardInterrupt:
+                console.print("interrupted")
         export(title, cells, record, folder)
-    finished = sum(record.finished(cell) is not None for cell in cells)
-    failed = sum(record.failed(cell) is not None for cell in cells)
-    return Outcome(finished, failed, len(cells) - finished - failed)
+    finished = {cell.cell_id for cell in cells if record.finished(cell)}
+    failed = {cell.cell_id for cell in cells if record.failed(cell)} - finished
+    compared = sum(cell.kind == "accuracy" and cell.cell_id in finished | failed for cell in cells)
+    return Outcome(compared, len(finished), len(failed), len(cells) - len(finished) - len(failed))
 
 
-def export(title: str, cells: Sequence[Cell], record: Record, folder: Path) -> Path:
-    """Write `results/<study>/cells.csv` and `provenance.json` from the record; returns the folder."""
+def export(title: str, cells: Sequence[Cell], record: Record, folder: Path) -> None:
+    """Write `results/<study>/cells.csv` and `provenance.json` from the record."""
     results = folder / "results" / title
     write_csv(results / "cells.csv", tidy(title, cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
     (results / "provenance.json").write_text(json.dumps(_origins(entries), indent=1) + "\n")
-    return results
 
 
-def _run(left: Sequence[Cell], record: Record, tracker: Tracker, console: Console) -> None:
+def _run(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Console) -> None:
     from suite.study.cluster import run_cells, running_ray
 
-    distinct = list({cell.cell_id: cell for cell in left}.values())
-    cores = len(os.sched_getaffinity(0))
-    with Progress(distinct, cores, console) as progress, running_ray(max(cell.threads for cell in distinct)):
-        keeper = Keeper(distinct, record, tracker, progress)
+    done = {cell.cell_id for cell in cells if record.finished(cell)}
+    progress = Progress(cells, done, len(os.sched_getaffinity(0)), console)
+    with progress, running_ray(max(cell.threads for cell in cells)):
         for kind in ("base", "accuracy", "speed"):
-            bases = {cell.start for cell in left if cell.start}
-            weights = {base: record.weights(base) for base in bases if record.has(base)}
-            ready = [cell for cell in distinct if cell.kind == kind and (not cell.start or cell.start in weights)]
+            weights = {
+                cell.start: record.weights(cell.start) for cell in cells if cell.start and record.has(cell.start)
+            }
+            # Asked anew in every round: a base that was trained again may have changed what counts as finished.
+            left = [cell for cell in cells if cell.kind == kind and record.finished(cell) is None]
+            ready = [cell for cell in left if not cell.start or cell.start in weights]
             if ready:
-                run_cells(ready, weights, keeper, record.home / "ray")
-            if any(cell.cell_id in keeper.waiting for cell in ready):
-                return  # interrupted
+                run_cells(ready, weights, Keeper(ready, record, tracker, progress), record.home / "ray")
 
 
-def _sync(cells: Sequence[Cell], record: Record, tracker: Tracker) -> None:
-    """Bring MLflow up to date with the record, in case an earlier run was killed between the two."""
-    for cell in cells:
-        entry = record.finished(cell) or record.failed(cell)
-        if entry is not None:
-            tracker.sync(cell, entry)
+def _track(tracker: Tracker, cell: Cell, entry: Entry, console: Console) -> None:
+    """Write a cell into MLflow; what fails there is said and left to the next run, because the record has it."""
+    try:
+        tracker.sync(cell, entry)
+    except (MlflowException, OSError) as error:
+        console.print(f"{cell.row}: not written to MLflow, the next run will: {error}", style="yellow", soft_wrap=True)
 
 
 def _note(entry: Entry) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,15 @@ class Backbone(Strict):
     name: str
     options: dict[str, Any] = {}
 
+    @field_validator("options")
+    @classmethod
+    def _no_files(cls, value: dict[str, Any]) -> dict[str, Any]:
+        files = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+        hidden = sorted(files & value.keys())
+        if hidden:
+            raise ValueError(f"{', '.join(hidden)} would load weights that no cell's identity knows; leave it out")
+        return value
+
     def size(self) -> tuple[int, int, int] | None:
         """Image side, patches and depth as far as the options say; None where only timm knows."""
         image, patch, depth = (self.options.get(key) for key in ("img_size", "patch_size", "depth"))
@@ -38,6 +47,13 @@ class ScheduleRule(Strict):
     stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
     """
 
+    USES: ClassVar[dict[str, set[str]]] = {
+        "removed": set(),
+        "constant": {"blocks", "extra_first"},
+        "keep_rate": {"blocks", "rounding", "fused"},
+        "stages": {"first", "length"},
+    }
+
     name: str | None = None
     removed: tuple[int, ...] | None = None
     constant: int | None = Field(None, ge=0)
@@ -52,11 +68,13 @@ class ScheduleRule(Strict):
 
     @model_validator(mode="after")
     def _one_rule(self) -> ScheduleRule:
-        rules = ("removed", "constant", "keep_rate", "stages")
-        chosen = [rule for rule in rules if getattr(self, rule) is not None]
+        chosen = [rule for rule in self.USES if getattr(self, rule) is not None]
         if len(chosen) != 1:
             found = ", ".join(chosen) or "none"
-            raise ValueError(f"a schedule needs exactly one of {', '.join(rules)}; found {found}")
+            raise ValueError(f"a schedule needs exactly one of {', '.join(self.USES)}; found {found}")
+        idle = sorted(self.model_fields_set - {"name", *self.USES} - self.USES[chosen[0]])
+        if idle:
+            raise ValueError(f"the rule {chosen[0]} does not read {', '.join(idle)}; leave it out")
         return self
 
     def resolve(self, patches: int, depth: int) -> Schedule:

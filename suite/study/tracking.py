@@ -6,6 +6,8 @@ honoured. Metrics: finals at step 0, curves under `epoch/`, tokens per block und
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import time
@@ -14,16 +16,18 @@ from typing import Any
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported
 os.environ["DO_NOT_TRACK"] = "true"
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a wrong address is tried for minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 
 import mlflow
-from mlflow.entities import Experiment, Metric, Param, Run, RunTag
+from mlflow.entities import Experiment, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
 from suite.errors import UserError
 from suite.study.cells import Cell
 from suite.study.record import Entry
 
-COMPLETE = "complete"
+COMPLETE = "complete"  # tag: digest of the entry that the run was written from
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
@@ -45,20 +49,19 @@ class Tracker:
             self.client = mlflow.MlflowClient(tracking_uri=self.uri)
             self.experiment = self._experiment(None if given else (home / "mlartifacts").as_uri())
         except (MlflowException, OSError) as error:
-            raise UserError(f"cannot use the MLflow store {self.uri}: {error}") from error
+            raise UserError(f"cannot use the MLflow store (MLFLOW_TRACKING_URI, or mlflow.db here): {error}") from error
 
     def sync(self, cell: Cell, entry: Entry) -> None:
-        """Write a cell unless its run is complete already; a run that was cut short is written anew."""
-        run = self._find(cell)
-        if run is not None and run.data.tags.get(COMPLETE) == entry["status"]:
+        """Have one run that says what `entry` says; a run that was cut short or says something else is replaced."""
+        digest = hashlib.sha256(json.dumps([cell.row, cell.schedule, entry], sort_keys=True).encode()).hexdigest()
+        found = self._find(cell)
+        if [run.data.tags.get(COMPLETE) for run in found] == [digest]:
             return
-        if run is not None and COMPLETE not in run.data.tags:
+        for run in found:
             self.client.delete_run(run.info.run_id)
-            run = None
-        if run is None:
-            tags = self._tags(cell, entry)
-            run = self.client.create_run(self.experiment.experiment_id, run_name=self._name(cell), tags=tags)
-        self._fill(run.info.run_id, cell, entry)
+        tags = self._tags(cell, entry)
+        run = self.client.create_run(self.experiment.experiment_id, run_name=self._name(cell), tags=tags)
+        self._fill(run.info.run_id, cell, entry, digest)
 
     def _experiment(self, artifacts: str | None) -> Experiment:
         experiment = self.client.get_experiment_by_name(self.study)
@@ -71,20 +74,18 @@ class Tracker:
             )
         return experiment
 
-    def _find(self, cell: Cell) -> Run | None:
-        runs = self.client.search_runs([self.experiment.experiment_id], f"tags.cell_id = '{cell.cell_id}'")
-        return next((run for run in runs if run.data.tags["row"] == cell.row), None)
+    def _find(self, cell: Cell) -> list[Run]:
+        return list(self.client.search_runs([self.experiment.experiment_id], f"tags.cell_id = '{cell.cell_id}'"))
 
-    def _fill(self, run_id: str, cell: Cell, entry: Entry) -> None:
+    def _fill(self, run_id: str, cell: Cell, entry: Entry, digest: str) -> None:
         now = int(time.time() * 1000)
-        failed = entry["status"] == "failed"
         self.client.log_batch(run_id, metrics=_metrics(entry, now), params=_parameters(cell))
-        if failed:
+        if entry["status"] == "failed":
             self.client.log_text(run_id, entry["reason"], "traceback.txt")
         else:
             self.client.log_dict(run_id, entry, "cell.json")
-        self.client.log_batch(run_id, tags=[RunTag(COMPLETE, entry["status"]), RunTag("reason", _last_line(entry))])
-        self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+        self.client.set_terminated(run_id, "FAILED" if entry["status"] == "failed" else "FINISHED")
+        self.client.set_tag(run_id, COMPLETE, digest)  # last of all: a run without it was cut short
 
     def _name(self, cell: Cell) -> str:
         seed = cell.identity.get("seed")
@@ -102,6 +103,8 @@ class Tracker:
             "task": identity["task"],
             "git_commit": str(provenance.get("commit", "")),
             "protocol": str(identity["protocol"]),
+            "status": entry["status"],
+            "reason": _last_line(entry),
         }
 
 

@@ -61,9 +61,9 @@ def train(
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched="cosine",
-        num_epochs=recipe.epochs,
+        num_epochs=recipe.epochs - recipe.warmup_epochs,
         warmup_epochs=recipe.warmup_epochs,
-        warmup_prefix=True,
+        warmup_prefix=True,  # the cosine takes what the warm-up leaves
         warmup_lr=0.0,
         min_lr=recipe.min_learning_rate,
         step_on_epochs=False,
@@ -81,11 +81,11 @@ def train(
             _check_finite(loss, epoch, done, optimizer)
             optimizer.zero_grad()
             loss.backward()
-            if recipe.clip_gradient is not None:
-                dispatch_clip_grad(model.parameters(), recipe.clip_gradient)
+            _clip(model, recipe.clip_gradient)
             optimizer.step()
             total += loss.item() * len(batch)
             done += 1
+        _check_weights(model, epoch)
         yield Epoch(epoch, total / len(labels), accuracy(model, validation), optimizer.param_groups[0]["lr"])
 
 
@@ -112,6 +112,23 @@ def accuracy(model: nn.Module, scenes: Scenes) -> float:
     for images, labels in batches:
         right += int((model(to_input(images)).argmax(1) == labels).sum())
     return 100 * right / len(scenes.labels)
+
+
+def _clip(model: ReducedModel, limit: float | None) -> None:
+    """Clip the backbone and the method apart, so that auxiliary losses do not shorten the backbone's step."""
+    for part in (model.backbone, model.method):
+        parameters = list(part.parameters())
+        if limit is not None and parameters:
+            dispatch_clip_grad(parameters, limit)
+
+
+def _check_weights(model: nn.Module, epoch: int) -> None:
+    broken = [name for name, parameter in model.named_parameters() if not torch.isfinite(parameter).all()]
+    if broken:
+        raise TrainingFailed(
+            f"after epoch {epoch} {len(broken)} parameters are not finite, {broken[0]} the first; lower "
+            "learning_rate, or set clip_gradient or warmup_epochs"
+        )
 
 
 def _check_finite(loss: Tensor, epoch: int, update: int, optimizer: torch.optim.Optimizer) -> None:

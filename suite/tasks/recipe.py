@@ -1,6 +1,6 @@
 """How a model is trained; checked before anything heavy is imported."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from suite.strict import Strict
 
@@ -13,7 +13,7 @@ class TrainingRecipe(Strict):
     rises linearly over the blocks. `threads` is part of it because 1 and 2 threads end in different bits.
     """
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=100_000)
     images: int | None = Field(None, ge=1)
     batch_size: int = Field(64, ge=1)
     learning_rate: float = Field(gt=0)
@@ -23,4 +23,10 @@ class TrainingRecipe(Strict):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     drop_path: float = Field(0.0, ge=0, lt=1)
     clip_gradient: float | None = Field(None, gt=0)
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "TrainingRecipe":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs must be less than the {self.epochs} epochs, found {self.warmup_epochs}")
+        return self

@@ -1,0 +1,54 @@
+"""What the driver keeps."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from suite.study.cells import Cell
+from suite.study.progress import Progress
+from suite.study.record import Record
+from suite.study.runner import Keeper
+from suite.study.tracking import Tracker
+
+CELL = Cell(
+    {"kind": "accuracy", "task": "classification", "protocol": 1, "seed": 3, "threads": 1, "recipe": {"epochs": 1}},
+    "random",
+    "8 8 0",
+)
+
+
+def result() -> dict[str, Any]:
+    """What a worker reports."""
+    return {"status": "done", "reason": "", "metrics": {"acc1_last": 90.0}, "units": {"acc1_last": "%"}}
+
+
+def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
+    """A worker that dies between its last word and its end is replaced, and the replacement reports again."""
+    record, tracker = Record(tmp_path), Tracker("trial", tmp_path)
+    progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
+    keeper = Keeper([CELL], record, tracker, progress)
+    for _ in range(2):
+        keeper.started(CELL.cell_id)
+        keeper.ended(CELL.cell_id, result())
+    keeper.ended(CELL.cell_id, {"status": "failed", "reason": "the worker process died"})
+    entry = record.finished(CELL)
+    assert entry is not None
+    assert entry["metrics"] == {"acc1_last": 90.0}
+    assert record.failed(CELL) is None
+    assert len(tracker.client.search_runs([tracker.experiment.experiment_id])) == 1
+
+
+def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path) -> None:
+    """It is said, the cell is in the record, and the next run writes it."""
+    record, tracker = Record(tmp_path), Tracker("trial", tmp_path)
+    console = Console(file=io.StringIO(), width=200)
+    experiment, tracker.experiment = tracker.experiment, type("Gone", (), {"experiment_id": "999"})()
+    Keeper([CELL], record, tracker, Progress([CELL], set(), 1, console)).ended(CELL.cell_id, result())
+    assert "not written to MLflow, the next run will" in console.file.getvalue()  # type: ignore[attr-defined]
+    entry = record.finished(CELL)
+    assert entry is not None
+    tracker.experiment = experiment
+    tracker.sync(CELL, entry)
+    assert len(tracker.client.search_runs([experiment.experiment_id])) == 1
