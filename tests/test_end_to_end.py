@@ -330,7 +330,7 @@ class Stranger(Method):
     (package / "strangers_mortal.py").write_text(mortal.replace("ACTION", "os.kill(os.getpid(), signal.SIGKILL)"))
     clumsy = method.replace("ACT:", "layer == 0:").replace("ACTION", "raise RuntimeError('stumbled over a token')")
     (package / "strangers_clumsy.py").write_text(clumsy)
-    return {"PYTHONPATH": str(package)}
+    return {"PYTHONPATH": os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])}
 
 
 def test_crashed_workers_are_retried_and_failing_cells_are_not(tmp_path: Path, strangers: dict[str, str]) -> None:

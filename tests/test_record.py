@@ -74,22 +74,31 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
-    """When the system refuses to write more, the message says so and nothing counts as done."""
+    """When the system refuses to write more, the message says so, and what was there before stays whole."""
+    Record(tmp_path).add(BASE, DONE)
     program = f"""
 import resource, signal
 from pathlib import Path
-from tests.test_record import CELL, DONE
+from tests.test_record import BASE, CELL, DONE
 from suite.study.record import Record
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, {resource.RLIM_INFINITY}))
-Record(Path({str(tmp_path)!r})).add(CELL, DONE | {{"details": "x" * 1000}})
+for cell in (CELL, BASE):
+    try:
+        Record(Path({str(tmp_path)!r})).add(cell, DONE | {{"details": "x" * 1000}})
+    except ValueError as error:
+        print(type(error).__name__, error)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
     )
-    assert "UserError: cannot write" in done.stderr
-    assert "finished cells are kept" in done.stderr
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert done.stdout.count("UserError cannot write") == 2, done.stderr
+    assert "finished cells are kept" in done.stdout
+    assert Record(tmp_path).finished(CELL) is None
+    entry = Record(tmp_path).finished(BASE)
+    assert entry is not None
+    assert "details" not in entry
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

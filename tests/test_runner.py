@@ -4,9 +4,11 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from suite.study.cells import Cell
+from suite.study.cluster import _resources
 from suite.study.progress import Progress
 from suite.study.record import Record
 from suite.study.runner import Keeper
@@ -38,6 +40,13 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     assert entry["metrics"] == {"acc1_last": 90.0}
     assert record.failed(CELL) is None
     assert len(tracker.client.search_runs([tracker.experiment.experiment_id])) == 1
+
+
+@pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001), ("base", 0.001)])
+def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float) -> None:
+    """Nobody else can hold any of `quiet` while it runs; all others share it."""
+    config = {"cell": {"identity": {"kind": kind, "threads": 2}}}
+    assert _resources(config).bundles == [{"CPU": 2, "quiet": quiet}]
 
 
 def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path) -> None:
