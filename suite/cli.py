@@ -128,6 +128,8 @@ def main() -> None:
         app()
     except UserError as error:
         _refuse(str(error))
+    except ModuleNotFoundError as error:
+        _refuse(f"{error.name} is not installed; studies need: pip install 'cropr-suite[study]'")
     except OSError as error:
         if error.filename is None:
             raise

@@ -7,6 +7,7 @@ several times slower at a spread of under one percent.
 
 from __future__ import annotations
 
+import resource
 import statistics
 import time
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ class SpeedRatio:
         ratios: images per second of the model over those of the reference, per round.
         others: processor cores that other processes used meanwhile.
         share: processor time this process got, over wall time x threads.
+        faults: page faults per forward pass; many of them say that the allocator, not the model, was measured.
     """
 
     ratios: tuple[float, ...]
     others: float
     share: float
+    faults: float
 
     @property
     def median(self) -> float:
@@ -56,7 +59,7 @@ def compare(model: nn.Module, reference: nn.Module, images: Tensor, rounds: int,
     for _ in range(warmup_rounds):
         _seconds(model, images), _seconds(reference, images)
     process = psutil.Process()
-    machine, own, start = _busy(), _own(process), time.perf_counter()
+    machine, own, faults, start = _busy(), _own(process), _faults(), time.perf_counter()
     ratios = []
     for turn in range(rounds):
         if turn % 2:
@@ -66,7 +69,8 @@ def compare(model: nn.Module, reference: nn.Module, images: Tensor, rounds: int,
         ratios.append(theirs / mine)
     wall, used = time.perf_counter() - start, _own(process) - own
     others = max(0.0, (_busy() - machine - used) / wall)
-    return SpeedRatio(tuple(ratios), others, used / wall / torch.get_num_threads())
+    passes = 2 * rounds
+    return SpeedRatio(tuple(ratios), others, used / wall / torch.get_num_threads(), (_faults() - faults) / passes)
 
 
 def _seconds(model: nn.Module, images: Tensor) -> float:
@@ -79,6 +83,10 @@ def _busy() -> float:
     """Processor seconds the whole machine has spent working."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
+def _faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _own(process: psutil.Process) -> float:

@@ -87,8 +87,13 @@ def run_speed(identity: Identity, start: bytes | None, progress: Progress) -> Re
     progress(1)
     return {
         "reason": measured.tainted,
-        "metrics": {"speed_ratio": measured.median, "others_cores": measured.others, "own_share": measured.share},
-        "units": {"speed_ratio": "x", "others_cores": "cores", "own_share": "1"},
+        "metrics": {
+            "speed_ratio": measured.median,
+            "others_cores": measured.others,
+            "own_share": measured.share,
+            "page_faults": measured.faults,
+        },
+        "units": {"speed_ratio": "x", "others_cores": "cores", "own_share": "1", "page_faults": "per pass"},
         "repetitions": {"speed_ratio": list(measured.ratios)},
     }
 
