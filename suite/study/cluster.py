@@ -27,6 +27,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints even when
 # and every pass pays thousands of page faults, a reduced model more than the unpruned one or less, by chance.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**33))
+os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # cells run in a thread, and a thread's arena ignores the threshold
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it ends one round only, and without a word
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
