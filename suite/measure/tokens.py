@@ -49,11 +49,14 @@ def token_ledger(model: ReducedModel, images: Tensor) -> Ledger:
 
 
 def expected_leaving(model: ReducedModel) -> tuple[int, ...]:
-    """Tokens that should leave each block by the schedule; for an idling method, that should compute in each block."""
+    """Tokens that should leave each block by the schedule; for an idling method, that should compute in each block.
+
+    A masking method removes nothing from the sequence.
+    """
     context = model.method.context
     schedule = context.schedule
     reduces = model.method.settings.reduces
-    if reduces == "nothing":
+    if reduces in ("nothing", "masks"):
         counts = [schedule.patches] * schedule.depth
     elif reduces == "idles":
         counts = [schedule.patches - idle for idle in schedule.left_out]

@@ -20,16 +20,19 @@ class MethodSettings(Strict):
     """Settings of one method, with what the suite must know about it before it is loaded.
 
     `version` is part of a cell's identity: raise it when the method computes something else than before.
-    `reduces` says what happens to a patch. `needs` names what the backbone must have ("class token").
+    `reduces` says what happens to a patch; a method that only masks patches computes as much as the unpruned model.
+    `needs` names what the backbone must have ("class token"). `auxiliary_trains_backbone` says that gradients of the
+    auxiliary loss are meant to reach the backbone, as in a token cut loss or a distillation.
     """
 
     version: ClassVar[int] = 1
-    reduces: ClassVar[Literal["nothing", "drops", "merges", "idles"]] = "drops"
+    reduces: ClassVar[Literal["nothing", "drops", "merges", "idles", "masks"]] = "drops"
     needs: ClassVar[tuple[str, ...]] = ()
+    auxiliary_trains_backbone: ClassVar[bool] = False
 
     def fuses(self) -> bool:
         """Whether removed patches leave a trace in another token, so that they cannot be put aside and rejoin."""
-        return self.reduces in ("merges", "idles")
+        return self.reduces in ("merges", "idles", "masks")
 
     def removes_after(self) -> bool:
         """Whether patches leave after the whole block rather than inside it."""
