@@ -1,6 +1,6 @@
 """Token Cropr: learned queries score patches, auxiliary heads teach them what the task needs, and leave after training.
 
-Bergner et al., "Token Cropr: Faster ViTs for Quite a Few Tasks", arXiv 2412.00965; github benbergner/cropr.
+Bergner et al., "Token Cropr: Faster ViTs for Quite a Few Tasks", arXiv 2412.00965; github benbergner/cropr (2f8b624).
 
 After a block that removes patches sits a module: s_n = sum_m q_m . x_n (router, top-k); and, in training only,
 softmax(Q x^T / sqrt(D)) x (aggregator), an MLP residual and an auxiliary head with the task's own loss, on detached
@@ -10,7 +10,7 @@ Departures:
 1. The class token and all other prefix tokens are protected by construction; the official code gives token 0 an
    infinite score, class token or not.
 2. Scores are x @ sum_m q_m in training too (equal up to rounding); the official code builds all M x N products, in
-   evaluation as well.
+   evaluation as well. With projections the vector is W_k^T W_q sum_m q_m, whatever the number of heads.
 3. Kept patches are chosen by top-k without sorting; their order does not matter to the model.
 4. Modules sit where the schedule removes patches; the official ones sit after every block but the last one or two.
 5. With several queries in classification each predicts the label and the loss is their mean; officially it has one.
@@ -25,6 +25,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from suite.reduction.blocks import Projection
 from suite.reduction.method import Context, Criterion
@@ -34,31 +35,49 @@ from suite.reduction.tokens import Tokens
 
 
 class Settings(ScoringSettings):
-    """`queries` per module (1 for classification), `mlp_ratio` of the aggregator's MLP."""
+    """`queries` per module (1 for classification); the rest are the paper's ablations.
+
+    `heads` of the aggregator, which of query, key and value are projected (`projections`), LayerNorm before all of
+    them (`pre_norm`), and the aggregator's `mlp` with its `mlp_ratio`.
+    """
 
     fate: Literal["drop"] = "drop"
     queries: int = Field(1, ge=1)
+    heads: int = Field(1, ge=1)
+    projections: tuple[Literal["query", "key", "value"], ...] = ()
+    pre_norm: bool = False
+    mlp: bool = True
     mlp_ratio: float = Field(4.0, gt=0)
+
+    def project(self, what: Literal["query", "key", "value"], width: int) -> nn.Module:
+        """Projection without bias, or the identity."""
+        return nn.Linear(width, width, bias=False) if what in self.projections else nn.Identity()
 
 
 class Aggregator(nn.Module):
     """The part of a module that only training needs: what the queries see, turned into predictions."""
 
-    def __init__(self, width: int, classes: int, mlp_ratio: float) -> None:
+    def __init__(self, width: int, classes: int, settings: Settings) -> None:
         super().__init__()
-        hidden = int(width * mlp_ratio)
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.heads, hidden = settings.heads, int(width * settings.mlp_ratio)
+        self.value = settings.project("value", width)
+        self.output = nn.Linear(width, width) if settings.heads > 1 else nn.Identity()
+        self.norm = nn.LayerNorm(width, eps=1e-6) if settings.mlp else None
+        self.mlp = (
+            nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)) if settings.mlp else None
+        )
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
 
-    def forward(self, queries: Tensor, x: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, keys: Tensor, x: Tensor) -> Tensor:
         """Predictions, (B, M, classes), of queries, (1, M, D), that look at tokens, (B, P+N, D)."""
-        seen = ((queries * x.shape[-1] ** -0.5) @ x.transpose(1, 2)).softmax(-1) @ x
-        out: Tensor = self.head(seen + self.mlp(self.norm(seen)))
+        query, key, value = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in (queries.expand(len(x), -1, -1), keys, self.value(x))
+        )
+        seen = self.output(scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        if self.mlp is not None and self.norm is not None:
+            seen = seen + self.mlp(self.norm(seen))
+        out: Tensor = self.head(seen)
         return out
 
 
@@ -68,8 +87,34 @@ class CroprModule(nn.Module):
     def __init__(self, width: int, classes: int, settings: Settings) -> None:
         super().__init__()
         self.queries = nn.Parameter(torch.empty(1, settings.queries, width))
+        self.norm = nn.LayerNorm(width, eps=1e-6) if settings.pre_norm else nn.Identity()
+        self.query, self.key = settings.project("query", width), settings.project("key", width)
+        self.aggregator: Aggregator | None = Aggregator(width, classes, settings)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         nn.init.trunc_normal_(self.queries, std=width**-0.5)
-        self.aggregator: Aggregator | None = Aggregator(width, classes, settings.mlp_ratio)
+
+    def folded(self) -> Tensor:
+        """The vector, (D,), whose product with a normalised token is its score."""
+        query: Tensor = self.query(self.queries).sum(1)[0]
+        return query @ self.key.weight if isinstance(self.key, nn.Linear) else query
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Auxiliary predictions, (B, M, classes), from tokens, (B, P+N, D)."""
+        if self.aggregator is None:
+            raise ValueError("a deployed Cropr has no auxiliary heads left and cannot be trained; build it again")
+        x = self.norm(x)
+        out: Tensor = self.aggregator(self.query(self.queries), self.key(x), x)
+        return out
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Leave one query and no aggregator; scores stay as they were."""
+        self.queries = nn.Parameter(self.folded()[None, None], requires_grad=False)
+        self.query, self.key, self.aggregator = nn.Identity(), nn.Identity(), None
 
 
 class Cropr(ScoringMethod):
@@ -79,21 +124,22 @@ class Cropr(ScoringMethod):
 
     def __init__(self, context: Context, settings: MethodSettings) -> None:
         super().__init__(context, settings)
+        if context.width % self.settings.heads:
+            raise ValueError(f"{context.width} channels cannot be split into {self.settings.heads} heads")
         layers = [layer for layer, count in enumerate(context.schedule.removed) if count]
         self.croppers = nn.ModuleDict(
             {str(layer): CroprModule(context.width, context.classes, self.settings) for layer in layers}
         )
 
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
-        return tokens.patches.detach() @ self._module(layer).queries.sum(1)[0]
+        module = self._module(layer)
+        scores: Tensor = module.norm(tokens.patches.detach()) @ module.folded()
+        return scores
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         if not self.training or str(layer) not in self.croppers:
             return tokens
-        module = self._module(layer)
-        if module.aggregator is None:
-            raise ValueError("a deployed Cropr has no auxiliary heads left and cannot be trained; build it again")
-        return tokens.with_auxiliary(module.aggregator(module.queries, tokens.x.detach()))
+        return tokens.with_auxiliary(self._module(layer).predict(tokens.x.detach()))
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         losses = []
@@ -105,8 +151,7 @@ class Cropr(ScoringMethod):
     def deploy(self) -> None:
         for module in self.croppers.values():
             assert isinstance(module, CroprModule)
-            module.queries = nn.Parameter(module.queries.detach().sum(1, keepdim=True), requires_grad=False)
-            module.aggregator = None
+            module.fold()
 
     def _module(self, layer: int) -> CroprModule:
         module = self.croppers[str(layer)]

@@ -1,19 +1,25 @@
 """ToMe: merge the most similar patches.
 
-Bolya et al., "Token Merging: Your ViT But Faster", arXiv 2210.09461; github facebookresearch/ToMe.
+Bolya et al., "Token Merging: Your ViT But Faster", arXiv 2210.09461; github facebookresearch/ToMe (af95e4b).
 
 In every block, between attention and MLP: tokens at even positions (A) each propose the most similar token at an odd
 position (B) by the cosine of their mean keys; the `removed` best proposals are merged, weighted by size (section 3).
-Attention is proportional: log(size) is added to the logits of each key.
+Attention is proportional: log(size) is added to the logits of each key. The decreasing schedule of the paper is the
+schedule rule `linear` with `inflect: -1`.
 
 Departures:
 1. All prefix tokens are protected; the official code protects a class and a distillation token and merges registers.
-2. Unmerged A tokens keep their order; the official code does so only with a class token.
+2. Unmerged A tokens keep their order; the official code sorts them by similarity where there is no class token, which
+   decides who meets whom in the next block (`order: by similarity`).
 3. A merged token keeps the rotary position of its destination; the official code knows no rotary positions.
 4. More merges than half the patches are refused instead of clamped.
-5. Under average pooling merged tokens count by size, as in the official MAE patch; attention pooling ignores sizes.
+5. Under average pooling merged tokens count by size, as in the official patch for MAE; the one for timm averages them
+   as they are (`weighted_pooling: false`). Attention pooling ignores sizes.
 6. LayerScale and query/key norms act as in the backbone; the official patch drops them on current timm.
 """
+
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +32,15 @@ from suite.reduction.tokens import Tokens
 
 
 class Settings(MethodSettings):
-    """`proportional_attention` is on for supervised ViTs and off for MAE checkpoints in the official code."""
+    """`proportional_attention` is on for supervised ViTs and off for MAE checkpoints in the official code.
+
+    `weighted_pooling` and `order`: see the departures.
+    """
 
     reduces = "merges"
     proportional_attention: bool = True
+    weighted_pooling: bool = True
+    order: Literal["kept", "by similarity"] = "kept"
 
     def check(self, schedule: Schedule, fusion: Fusion) -> None:
         super().check(schedule, fusion)
@@ -49,23 +60,29 @@ class ToMe(Method):
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
         tokens, projection = blocks.attend(block, tokens, proportional=self.settings.proportional_attention)
         if self.counts[layer]:
-            tokens = tokens.merge(*bipartite_matching(projection.keys(), tokens.prefix, self.counts[layer]))
-        return blocks.feed_forward(block, tokens)
+            in_order = self.settings.order == "kept"
+            groups = bipartite_matching(projection.keys(), tokens.prefix, self.counts[layer], in_order)
+            tokens = tokens.merge(*groups)
+        tokens = blocks.feed_forward(block, tokens)
+        if layer == self.context.depth - 1 and not self.settings.weighted_pooling:
+            return replace(tokens, size=None)
+        return tokens
 
 
 @torch.no_grad()
-def bipartite_matching(keys: Tensor, prefix: int, removed: int) -> tuple[Tensor, Tensor, Tensor]:
+def bipartite_matching(keys: Tensor, prefix: int, removed: int, in_order: bool = True) -> tuple[Tensor, Tensor, Tensor]:
     """Choose `removed` merges among patches with keys (B, N, d).
 
     Whether a patch is in A or B depends on its position in the whole sequence, prefix included. Returns the patches
     that stay, (B, N-removed), unmerged A first, then B; the sources, (B, removed); and the places of their destinations
-    among those that stay, (B, removed).
+    among those that stay, (B, removed). Unmerged A are `in_order`, or from similar to dissimilar.
     """
     patch = torch.arange(keys.shape[1], device=keys.device)
     in_a, in_b = patch[prefix % 2 :: 2], patch[1 - prefix % 2 :: 2]
     unit = nn.functional.normalize(keys, dim=-1)
     best, partner = (unit[:, in_a] @ unit[:, in_b].transpose(1, 2)).max(-1)
     order = best.argsort(dim=1, descending=True)
-    source, unmerged = order[:, :removed], order[:, removed:].sort(dim=1).values
+    source, unmerged = order[:, :removed], order[:, removed:]
+    unmerged = unmerged.sort(dim=1).values if in_order else unmerged
     keep = torch.cat([in_a[unmerged], in_b.expand(len(keys), -1)], 1)
     return keep, in_a[source], partner.gather(1, source) + unmerged.shape[1]

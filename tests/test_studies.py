@@ -80,7 +80,7 @@ BAD = [
     (
         "- removed: [4, 4, 0, 0]",
         "- {}",
-        "a schedule needs exactly one of removed, constant, keep_rate, stages; found none",
+        "a schedule needs exactly one of removed, constant, keep_rate, linear, stages; found none",
     ),
     (
         "finetune: {",

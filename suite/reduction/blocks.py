@@ -66,6 +66,11 @@ class Projection:
         """Mean over heads of the class token's attention to the patches, (B, N), out of a softmax over all tokens."""
         return self._class_logits().softmax(-1).mean(1)[:, 0, self.prefix :]
 
+    def mean_logits(self) -> Tensor:
+        """Mean over heads of the scaled logits of all tokens on all tokens, (B, P+N, P+N), without biases."""
+        query, key = (x.transpose(1, 2).flatten(2) for x in (self.query, self.key))
+        return (query * (self.scale / self.query.shape[1])) @ key.transpose(1, 2)
+
     def _class_logits(self) -> Tensor:
         logits = torch.matmul(self.query[:, :, :1] * self.scale, self.key.transpose(-2, -1))
         return logits if self.bias is None else logits + self.bias
@@ -106,7 +111,11 @@ def embed(model: TimmModule, images: Tensor, track: bool = False) -> tuple[Token
     """Embed images, (B, 3, height, width); returns the tokens and the rotary table of each block.
 
     With `track` the tokens also know which of them speaks for each patch, so that they can be read out densely.
+
+    Raises:
+        ValueError: for images of another size than the model takes.
     """
+    _check_size(model.patch_embed, images)
     grid = model.patch_embed.dynamic_feat_size(images.shape[-2:])
     if type(model) is Eva:
         x, rotary = model._pos_embed(model.patch_embed(images))
@@ -179,18 +188,25 @@ def run(block: TimmModule, tokens: Tokens) -> Tokens:
     return feed_forward(block, attend(block, tokens)[0])
 
 
-def finish(model: TimmModule, tokens: Tokens) -> Tensor:
-    """Final norm, pooling and head: logits, (B, classes).
+def finish(model: TimmModule, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """Final norm, pooling and head: logits, (B, classes), and the feature, (B, D), that the head reads.
 
     Average pooling weighs merged tokens by their size; everything else is timm's own head.
     """
     x = model.norm(tokens.x)
+    if type(model) is VisionTransformerDistilled:  # two heads, whose features timm averages
+        return model.forward_head(x), model.forward_head(x, pre_logits=True)
+    feature = _pool(model, x, tokens)
+    return model.head(feature), feature
+
+
+def _pool(model: TimmModule, x: Tensor, tokens: Tokens) -> Tensor:
     if tokens.size is None or model.global_pool != "avg":
-        return model.forward_head(x)  # type: ignore[no-any-return]
+        return model.forward_head(x, pre_logits=True)  # type: ignore[no-any-return]
     with_prefix = type(model) is not Eva and model.pool_include_prefix
     size = F.pad(tokens.size, (tokens.prefix, 0), value=1.0 if with_prefix else 0.0)
     pooled = torch.einsum("bt,btd->bd", (size / size.sum(1, keepdim=True)).to(x.dtype), x)
-    return model.head(model.head_drop(model.fc_norm(pooled)))  # type: ignore[no-any-return]
+    return model.head_drop(model.fc_norm(pooled))  # type: ignore[no-any-return]
 
 
 def _attention_branch(block: TimmModule, y: Tensor) -> Tensor:
@@ -264,6 +280,15 @@ def _log_size(tokens: Tokens) -> Tensor | None:
     if tokens.size is None:
         return None
     return F.pad(tokens.size.log(), (tokens.prefix, 0))[:, None, None]
+
+
+def _check_size(patch_embed: TimmModule, images: Tensor) -> None:
+    wanted, found = patch_embed.img_size, tuple(images.shape[-2:])
+    if patch_embed.strict_img_size and wanted is not None and found != tuple(wanted):
+        raise ValueError(
+            f"the images have {found[0]} x {found[1]} pixels but the model takes {wanted[0]} x {wanted[1]}; "
+            "resize them, or build the model for their size"
+        )
 
 
 def _refuse_unknown(module: nn.Module, known: tuple[Any, ...], what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -39,6 +40,20 @@ class Context:
     fusion: Fusion = "none"
 
 
+class Output(NamedTuple):
+    """What training reads.
+
+    Attributes:
+        logits: (B, classes).
+        feature: what the head read, (B, D).
+        auxiliary: outputs of the method that only training needs.
+    """
+
+    logits: Tensor
+    feature: Tensor
+    auxiliary: tuple[Tensor, ...]
+
+
 class UnmetNeed(ValueError):
     """The backbone lacks what a method needs; a study records the cell as skipped with this reason."""
 
@@ -70,6 +85,10 @@ class Method(nn.Module):
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         """Loss on the outputs in `Tokens.auxiliary`, or None; `criterion` and `target` are the task's."""
         return None
+
+    def distillation_loss(self, student: Output, teacher: Output) -> Tensor:
+        """Loss against the unpruned model; called only if the settings say that the method `learns_from_teacher`."""
+        raise NotImplementedError(f"{type(self).__name__} asks for a teacher and has no distillation_loss")
 
     def deploy(self) -> None:
         """Drop or fold what only training needs; outputs in evaluation mode stay as they were."""

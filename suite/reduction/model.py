@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from suite.reduction import blocks
-from suite.reduction.method import Context, Method
+from suite.reduction.method import Context, Method, Output
 from suite.reduction.registry import build_method
 from suite.reduction.schedule import Schedule
-from suite.reduction.settings import Fusion
+from suite.reduction.settings import Fusion, MethodSettings
 from suite.reduction.tokens import Tokens
-
-
-class Output(NamedTuple):
-    """Logits, (B, classes), and what the method's auxiliary loss reads."""
-
-    logits: Tensor
-    auxiliary: tuple[Tensor, ...]
 
 
 class ReducedModel(nn.Module):
@@ -41,12 +35,12 @@ class ReducedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (B, classes), of images, (B, 3, height, width)."""
-        return blocks.finish(self.backbone, self.tokens(images))
+        return blocks.finish(self.backbone, self.tokens(images))[0]
 
     def outputs(self, images: Tensor) -> Output:
-        """Logits together with the outputs that only training needs."""
+        """Logits together with the feature they were read from and the outputs that only training needs."""
         tokens = self.tokens(images)
-        return Output(blocks.finish(self.backbone, tokens), tokens.auxiliary)
+        return Output(*blocks.finish(self.backbone, tokens), tokens.auxiliary)
 
     def dense(self, images: Tensor) -> Tensor:
         """Normalised features for every patch, (B, N0, D), each from the token that speaks for it."""
@@ -71,6 +65,11 @@ class ReducedModel(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Parameters that the backbone keeps from weight decay; timm's optimizer factory asks for them."""
         return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
+
+    def unpruned(self) -> ReducedModel:
+        """A frozen copy of the backbone as it is now, without reduction, in evaluation mode."""
+        method = Method(self.method.context, MethodSettings())
+        return ReducedModel(copy.deepcopy(self.backbone), method).eval().requires_grad_(False)
 
     def deploy(self) -> ReducedModel:
         """Drop what only training needs and switch to evaluation mode; outputs stay as they were."""

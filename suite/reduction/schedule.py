@@ -8,6 +8,7 @@ from typing import Literal
 
 Rounding = Literal["ceil", "floor"]
 ROUND = {"ceil": math.ceil, "floor": math.floor}
+Curriculum = Literal["none", "linear", "official"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,21 @@ def keep_rate(
     return Schedule(patches, tuple(removed))
 
 
+def linear(patches: int, depth: int, count: int, inflect: float) -> Schedule:
+    """Counts that change linearly from `count * (1 - inflect)` in the first block to its mirror image in the last.
+
+    ToMe's rule (github facebookresearch/ToMe, `parse_r`): -1 decreases to 0 as in the paper, 0 is constant, 1 rises
+    from 0. Counts are cut to whole patches, so a decreasing schedule removes a few less than a constant one.
+    """
+    if depth < 2:
+        raise ValueError("a linear schedule needs at least two blocks")
+    if not -1 <= inflect <= 1:
+        raise ValueError(f"inflect must be from -1 (decreasing) to 1 (increasing), found {inflect}")
+    first = int(count * (1 - inflect))
+    step = 2 * (count - first) / (depth - 1)
+    return Schedule(patches, tuple(int(first + step * block) for block in range(depth)))
+
+
 def stages(patches: int, depth: int, rate: float, first: int, length: int) -> Schedule:
     """Stages of `length` blocks from block `first` on; stage s works on floor(patches * rate**s) patches.
 
@@ -106,6 +122,44 @@ def stages(patches: int, depth: int, rate: float, first: int, length: int) -> Sc
     for block in range(first, depth):
         active[block] = math.floor(patches * rate ** ((block - first) // length + 1))
     return Schedule(patches, (*(now - after for now, after in pairwise(active)), 0))
+
+
+def curriculum(removed: tuple[int, ...], epoch: int, epochs: int, rule: Curriculum) -> tuple[int, ...]:
+    """Counts in `epoch`, from 0, of `epochs`: they rise over the first half of training to `removed`, and stay.
+
+    `linear` rises from nothing and rounds each count to the nearest. `official` is Cropr's rule for segmentation
+    (github benbergner/cropr): the common count R rises from 0 and is rounded down, and the one more of the first block
+    is there from the start; an odd number of epochs, at which the official code fails, ends with R.
+
+    Raises:
+        ValueError: as `common_rate`, if the rule is `official`.
+    """
+    rising = epochs // 2
+    if rule == "none" or epoch >= rising:
+        return removed
+    if rule == "linear":
+        return tuple(round(count * epoch / rising) for count in removed)
+    import torch  # the official rule is this function's, down to its rounding errors
+
+    now = int(torch.linspace(0, common_rate(removed), steps=rising).long()[epoch])
+    first = next(layer for layer, count in enumerate(removed) if count)
+    return tuple(now + (layer == first) if count else 0 for layer, count in enumerate(removed))
+
+
+def common_rate(removed: tuple[int, ...]) -> int:
+    """Cropr's R, of a schedule that removes R+1 patches in the first block that removes any and R in all others.
+
+    Raises:
+        ValueError: if it is not of that form.
+    """
+    counts = [count for count in removed if count]
+    rate = min(counts[1:], default=0)
+    if not rate or counts != [rate + 1, *[rate] * (len(counts) - 1)]:
+        raise ValueError(
+            "the official curriculum needs one count for all blocks and one more in the first of them, found "
+            f"{list(removed)}; use curriculum: linear"
+        )
+    return rate
 
 
 def _blocks(blocks: Iterable[int], depth: int) -> Sequence[int]:

@@ -40,9 +40,9 @@ class ScoringMethod(Method, ABC):
 
     def _reduce(self, block: nn.Module, tokens: Tokens, projection: blocks.Projection | None, layer: int) -> Tokens:
         tokens = self.observe(tokens, layer)
-        count = self.counts[layer]
-        if not count:
+        if not self.reduces_in(layer):
             return tokens
+        count = self.counts[layer]
         if projection is None and self.reads_attention():
             projection = blocks.project(block, tokens)
         score = self.score(tokens, projection, layer)
@@ -53,6 +53,10 @@ class ScoringMethod(Method, ABC):
             keep, gone = split(score, tokens.count - count - 1)
             return tokens.fuse(keep, gone, score.gather(1, gone))
         return tokens.select(score.topk(tokens.count - count, sorted=False).indices)
+
+    def reduces_in(self, layer: int) -> bool:
+        """Whether anything happens to the patches of block `layer` now."""
+        return self.counts[layer] > 0
 
     def reads_attention(self) -> bool:
         """Whether `score` wants a projection even before the block."""

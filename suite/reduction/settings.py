@@ -38,6 +38,10 @@ class MethodSettings(Strict):
         """Whether patches leave after the whole block rather than inside it."""
         return False
 
+    def learns_from_teacher(self) -> bool:
+        """Whether training also needs the outputs of the unpruned model that the weights started from."""
+        return False
+
     def check(self, schedule: Schedule, fusion: Fusion) -> None:
         """Refuse a schedule or fusion that this method cannot honour.
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
 from suite.reduction.registry import settings_class
-from suite.reduction.schedule import Schedule
+from suite.reduction.schedule import Schedule, common_rate
 from suite.study.schema import Backbone, Study
 from suite.tasks.recipe import TrainingRecipe
 
@@ -156,6 +156,8 @@ def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[tu
             yield ("schedules", index), "with several schedules each needs a name of its own"
         try:
             counts = rule.resolve(patches, depth)
+            if study.finetune.curriculum == "official":
+                common_rate(counts.removed)
         except ValueError as error:
             yield ("schedules", index), str(error)
             continue

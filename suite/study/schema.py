@@ -39,11 +39,12 @@ class Backbone(Strict):
 
 
 class ScheduleRule(Strict):
-    """How many patches leave in each block, by exactly one of four rules; see `suite.reduction.schedule`.
+    """How many patches leave in each block, by exactly one of five rules; see `suite.reduction.schedule`.
 
     removed: counts, one per block.
     constant: a count for the blocks `blocks`, with `extra_first` more in the first of them.
     keep_rate: a share of the remaining patches to keep in each of `blocks`.
+    linear: a mean count for all blocks that falls (`inflect` -1) or rises (`inflect` 1) linearly.
     stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
     """
 
@@ -51,6 +52,7 @@ class ScheduleRule(Strict):
         "removed": set(),
         "constant": {"blocks", "extra_first"},
         "keep_rate": {"blocks", "rounding", "fused"},
+        "linear": {"inflect"},
         "stages": {"first", "length"},
     }
 
@@ -58,11 +60,13 @@ class ScheduleRule(Strict):
     removed: tuple[int, ...] | None = None
     constant: int | None = Field(None, ge=0)
     keep_rate: float | None = Field(None, gt=0, le=1)
+    linear: int | None = Field(None, ge=0)
     stages: float | None = Field(None, gt=0, le=1)
     blocks: tuple[int, ...] = ()
     extra_first: int = Field(0, ge=0)
     rounding: Rounding = "ceil"
     fused: bool = False
+    inflect: float = Field(-1.0, ge=-1, le=1)
     first: int = 1
     length: int = 1
 
@@ -91,6 +95,8 @@ class ScheduleRule(Strict):
             return schedule.constant(patches, depth, self.constant, self.blocks, self.extra_first)
         if self.keep_rate is not None:
             return schedule.keep_rate(patches, depth, self.keep_rate, self.blocks, self.rounding, self.fused)
+        if self.linear is not None:
+            return schedule.linear(patches, depth, self.linear, self.inflect)
         assert self.stages is not None
         return schedule.stages(patches, depth, self.stages, self.first, self.length)
 

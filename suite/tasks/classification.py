@@ -19,6 +19,7 @@ from timm.utils import dispatch_clip_grad
 
 from suite.data.scenes import Scenes
 from suite.reduction.model import ReducedModel
+from suite.reduction.schedule import curriculum
 from suite.seeds import seed_for
 from suite.tasks.recipe import TrainingRecipe
 
@@ -69,15 +70,17 @@ def train(
         step_on_epochs=False,
         updates_per_epoch=updates,
     )
+    teacher = model.unpruned() if model.method.settings.learns_from_teacher() else None
     criterion = LabelSmoothingCrossEntropy(recipe.label_smoothing)
     order = torch.Generator().manual_seed(seed_for("data order", "classification", seed))
-    done = 0
+    done, full = 0, model.method.context.schedule.removed
     for epoch in range(recipe.epochs):
         model.train()
+        model.method.counts = curriculum(full, epoch, recipe.epochs, recipe.curriculum)
         total = 0.0
         for batch in torch.randperm(len(labels), generator=order).split(recipe.batch_size):
             scheduler.step_update(done)
-            loss = training_loss(model, to_input(images[batch]), labels[batch], criterion)
+            loss = training_loss(model, to_input(images[batch]), labels[batch], criterion, teacher)
             _check_finite(loss, epoch, done, optimizer)
             optimizer.zero_grad()
             loss.backward()
@@ -90,13 +93,22 @@ def train(
 
 
 def training_loss(
-    model: ReducedModel, images: Tensor, labels: Tensor, criterion: Callable[[Tensor, Tensor], Tensor]
+    model: ReducedModel,
+    images: Tensor,
+    labels: Tensor,
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    teacher: ReducedModel | None = None,
 ) -> Tensor:
-    """The task's loss plus the method's auxiliary loss, unweighted, as in Cropr."""
-    logits, auxiliary = model.outputs(images)
-    loss = criterion(logits, labels)
-    extra = model.method.auxiliary_loss(auxiliary, labels, criterion)
-    return loss if extra is None else loss + extra
+    """The task's loss plus what the method adds to it: auxiliary loss, and distillation from `teacher`."""
+    output = model.outputs(images)
+    loss = criterion(output.logits, labels)
+    extra = model.method.auxiliary_loss(output.auxiliary, labels, criterion)
+    loss = loss if extra is None else loss + extra
+    if teacher is None:
+        return loss
+    with torch.no_grad():
+        reference = teacher.outputs(images)
+    return loss + model.method.distillation_loss(output, reference)
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from pydantic import Field, model_validator
 
+from suite.reduction.schedule import Curriculum
 from suite.strict import Strict
 
 
@@ -10,7 +11,8 @@ class TrainingRecipe(Strict):
 
     AdamW; the learning rate rises linearly over `warmup_epochs` and falls along a cosine to `min_learning_rate`,
     stepped at every update. An epoch sees every training image once, or only the first `images` of them. `drop_path`
-    rises linearly over the blocks. `threads` is part of it because 1 and 2 threads end in different bits.
+    rises linearly over the blocks. `curriculum` says how the schedule's counts rise over the first half of the epochs.
+    `threads` is part of it because 1 and 2 threads end in different bits.
     """
 
     epochs: int = Field(ge=1, le=100_000)
@@ -22,6 +24,7 @@ class TrainingRecipe(Strict):
     warmup_epochs: float = Field(0.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     drop_path: float = Field(0.0, ge=0, lt=1)
+    curriculum: Curriculum = "none"
     clip_gradient: float | None = Field(None, gt=0)
     threads: int = Field(1, ge=1, le=1024)
 
