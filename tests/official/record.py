@@ -1,0 +1,533 @@
+"""Run the official implementations on small random weights, and keep the numbers that they give.
+
+Usage: record.py --cropr FOLDER --evit FOLDER --tome FOLDER --idlevit FOLDER [--mae FOLDER] [--out FOLDER]
+
+Each folder is a checkout of the official repository (SOURCES below); a method without one is left out. The
+checkouts have equally named modules, so each layout is recorded in a process of its own.
+"""
+
+import argparse
+import contextlib
+import functools
+import io
+import json
+import multiprocessing
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from weights import fill, images
+
+SOURCES = {
+    "cropr": ("https://github.com/benbergner/cropr", "2f8b624c397f8d894b24010a96d574a53866f180"),
+    "evit": ("https://github.com/youweiliang/evit", "5ca95a7cf4a8637193284895c5bc0dd9dc365982"),
+    "tome": ("https://github.com/facebookresearch/ToMe", "af95e4b1befa172dadccd8c81e223b10090f9579"),
+    "idlevit": ("https://github.com/Ackesnal/IdleViT", "d46c1c2d9fc28eb044b0690fc9d53d35c0629d0d"),
+}
+SEED, IMAGES_SEED, TEACHER_SEED = 1, 2, 3
+IMAGES, HEADS, WIDTH, PATCH, CLASSES = 4, 4, 48, 4, 10
+PIXEL_STEP = 5  # of a segmentation's masks, every 5th row and column is stored
+LARGEST_ROUND_OFF = 1e-5  # between float32 and float64; more means that a choice of tokens is a near tie
+
+
+@dataclass
+class Case:
+    """One official model, what its weights do not tell about it, and how to run it."""
+
+    name: str
+    layout: str
+    options: dict[str, Any]
+    build: Callable[[], nn.Module]
+    size: tuple[int, int] = (32, 32)
+    stored: str | None = None
+    evaluate: Callable[[nn.Module, torch.Tensor], torch.Tensor] = lambda model, pixels: model(pixels)
+    train: Callable[[nn.Module, torch.Tensor], dict[str, Any]] | None = None
+
+
+# Token Cropr, classification
+
+
+def _cropr_settings(pruning_rate: int | None, **changed: Any) -> dict[str, Any]:
+    """The official defaults, as its log files show them."""
+    settings = {"num_queries": 1, "num_heads": 1, "pre_attn_norm": False, "mlp": True, "mlp_ratio": 4.0, "epochs": 4}
+    projections = {"q_proj": False, "k_proj": False, "v_proj": False}
+    used = {"use_cropr": pruning_rate is not None, "pruning_rate": pruning_rate, "training": True, "llf": True}
+    return settings | projections | used | changed
+
+
+def _cropr_training(model: nn.Module, pixels: torch.Tensor) -> dict[str, Any]:
+    output = model.train()(pixels)
+    main, *auxiliary = output if isinstance(output, list) else [output]
+    return {"logits": main.tolist(), "auxiliary": [prediction.tolist() for prediction in auxiliary]}
+
+
+def cropr_cases(_: Path | None) -> Iterator[Case]:
+    """Classification with Cropr, and without it."""
+    from vision_transformer import VisionTransformer
+
+    projected = {"q_proj": True, "k_proj": True, "v_proj": True, "pre_attn_norm": True, "num_heads": 4}
+    for name, size, depth, pool, rate, changed in (
+        ("llf", 32, 5, "avg", 8, {}),
+        ("no-llf", 24, 4, "avg", 8, {"llf": False}),
+        ("llf-token-pool", 32, 5, "token", 8, {}),
+        ("no-llf-token-pool", 32, 5, "token", 8, {"llf": False}),
+        ("unpruned", 32, 4, "avg", None, {}),
+        ("no-llf-3-queries", 32, 4, "avg", 8, {"llf": False, "num_queries": 3}),
+        ("llf-projections-4-heads", 32, 5, "avg", 8, projected),
+        ("llf-4-heads", 32, 5, "avg", 8, {"num_heads": 4}),
+        ("llf-no-mlp", 32, 5, "avg", 8, {"mlp": False}),
+        ("llf-depth-12", 32, 12, "avg", 5, {}),
+    ):
+        settings = _cropr_settings(rate, **changed)
+        options = {
+            "heads": HEADS,
+            "global_pool": pool,
+            "pruning_rate": rate,
+            "llf": settings["llf"] and rate is not None,
+            "cropr_heads": settings["num_heads"],
+        }
+        build = functools.partial(
+            VisionTransformer,
+            settings,
+            num_classes=CLASSES,
+            img_size=size,
+            patch_size=PATCH,
+            global_pool=pool,
+            embed_dim=WIDTH,
+            num_heads=HEADS,
+            depth=depth,
+            mlp_ratio=4.0,
+            drop_path_rate=0.0,
+            class_token=True,
+        )
+        yield Case(f"cropr-{name}", "cropr", options, build, (size, size), train=_cropr_training)
+
+
+# Token Cropr, segmentation
+
+
+class Sides(tuple):
+    """Height and width: the official code divides its image size, taken as one number, to print a schedule."""
+
+    def __floordiv__(self, divisor: int) -> int:
+        return self[0] // divisor
+
+
+def _thinned(masks: torch.Tensor) -> torch.Tensor:
+    return masks[:, :, ::PIXEL_STEP, ::PIXEL_STEP]
+
+
+def _segmentation_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    return _thinned(model(pixels))
+
+
+def _segmentation_training(model: nn.Module, pixels: torch.Tensor) -> dict[str, Any]:
+    output = model.train()(pixels)
+    masks, *auxiliary = output if isinstance(output, tuple) else [output]
+    return {"logits": _thinned(masks).tolist(), "auxiliary": [part.squeeze(0).tolist() for part in auxiliary]}
+
+
+def segmentation_cases(_: Path | None) -> Iterator[Case]:
+    """Segmentation with Cropr, whose last block always sees every token, and without it."""
+    from segmenter import Segmenter
+
+    projected = {"q_proj": True, "k_proj": True, "pre_attn_norm": True, "num_heads": 4}
+    for name, image, grid, rate, changed in (
+        ("pruned", (32, 32), (32, 32), 6, {}),
+        ("unpruned", (32, 32), (32, 32), None, {}),
+        ("projections-4-heads", (32, 32), (32, 32), 6, projected),
+        ("padded", (30, 27), (32, 28), 4, {}),
+    ):
+        queries = grid[0] * grid[1] // PATCH**2
+        settings = _cropr_settings(rate, num_queries=queries, **changed)
+        options = {
+            "heads": HEADS,
+            "pruning_rate": rate,
+            "cropr_heads": settings["num_heads"],
+            "image_size": list(grid),
+            "rotary_reference_grid": [16, 16],
+        }
+        build = functools.partial(
+            Segmenter,
+            settings,
+            num_classes=3,
+            img_size=Sides(grid),
+            patch_size=PATCH,
+            global_pool="avg",
+            embed_dim=WIDTH,
+            num_heads=HEADS,
+            depth=5,
+            mlp_ratio=8 / 3,
+            drop_path_rate=0.0,
+            class_token=True,
+            qkv_fused=False,
+            swiglu_mlp=True,
+            scale_mlp=True,
+            scale_attn_inner=False,
+            use_rot_pos_emb=True,
+            ref_feat_shape=(16, 16),
+        )
+        yield Case(
+            f"cropr-segmentation-{name}",
+            "cropr-segmentation",
+            options,
+            build,
+            image,
+            f"both logits: rows and columns 0, {PIXEL_STEP}, {2 * PIXEL_STEP}, ... of the masks; auxiliary: everything",
+            _segmentation_logits,
+            _segmentation_training,
+        )
+
+
+# EViT
+
+
+def evit_cases(_: Path | None) -> Iterator[Case]:
+    """EViT; `keep_rate` has one value for each block, `tokens` (if any) the number to keep instead."""
+    profiler = types.ModuleType("torchprofile")  # EViT imports it to count operations, which is not done here
+    profiler.profile_macs = None
+    sys.modules["torchprofile"] = profiler
+    from evit import EViT
+
+    deit = tuple(0.7 if block in (3, 6, 9) else 1 for block in range(12))
+    for name, rates, fuse, size, checkpoint_size, tokens in (
+        ("fuse-0.7", (1, 0.7, 0.7, 0.7, 1), True, 32, 32, None),
+        ("no-fuse-0.7", (1, 0.7, 0.7, 0.7, 1), False, 32, 32, None),
+        ("fuse-0.5", (1, 0.5, 0.5, 0.5, 1), True, 32, 32, None),
+        ("fuse-0.55", (1, 0.55, 0.55, 0.55, 1), True, 40, 40, None),  # 0.55 * 100 is above 55 in floating point
+        ("fuse-one-patch-later", (1, 0.7, 0.97, 0.7, 1), True, 32, 32, None),
+        ("fuse-one-patch", (1, 0.98, 1, 1, 1), True, 32, 32, None),
+        ("fuse-keep-all", (1, 0.99, 0.7, 0.7, 1), True, 32, 32, None),
+        ("fuse-rate-per-block", (0.9, 0.8, 1, 0.6, 0.35), True, 32, 32, None),
+        ("fuse-deit", deit, True, 32, 32, None),
+        ("fuse-other-size", (1, 0.7, 0.7, 0.7, 1), True, 40, 32, None),
+        ("fuse-tokens", (1, 0.7, 0.7, 0.5, 1), True, 32, 32, (None, 50, None, None, 15)),
+    ):
+        options = {
+            "heads": HEADS,
+            "keep_rate": list(rates),
+            "fuse_token": fuse,
+            "tokens": tokens and list(tokens),
+            "image_size": [checkpoint_size, checkpoint_size],
+        }
+        build = functools.partial(
+            EViT,
+            img_size=checkpoint_size,
+            patch_size=PATCH,
+            num_classes=CLASSES,
+            embed_dim=WIDTH,
+            depth=len(rates),
+            num_heads=HEADS,
+            qkv_bias=True,
+            keep_rate=rates,
+            fuse_token=fuse,
+        )
+        evaluate = functools.partial(_evit_logits, tokens)
+        yield Case(f"evit-{name}", "evit", options, build, (size, size), evaluate=evaluate)
+
+
+def _evit_logits(tokens: tuple[int | None, ...] | None, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    return model(pixels, tokens=tokens)
+
+
+# ToMe
+
+
+def _merging(patch: Callable[..., None], model: Callable[[], nn.Module], r: Any, prop_attn: bool) -> nn.Module:
+    built = model()
+    patch(built, prop_attn=prop_attn)
+    built.r = r
+    return built
+
+
+def _tome_options(r: int | list[int] | tuple[int, float], prop_attn: bool) -> dict[str, Any]:
+    tokens, inflection = r if isinstance(r, tuple) else (r, None)
+    return {"heads": HEADS, "r": tokens, "inflection": inflection, "prop_attn": prop_attn}
+
+
+def tome_cases(_: Path | None) -> Iterator[Case]:
+    """ToMe's patch of timm's models."""
+    import tome
+    from timm.models.deit import VisionTransformerDistilled
+    from timm.models.vision_transformer import VisionTransformer
+
+    for name, r, prop_attn, size, depth, changed in (
+        ("r-4", 4, True, 32, 5, {}),
+        ("r-4-plain-attention", 4, False, 32, 5, {}),
+        ("r-6-decreasing", (6, -1), True, 32, 5, {}),
+        ("r-6-increasing", (6, 1.0), True, 32, 5, {}),
+        ("r-6-increasing-half", (6, 0.5), True, 32, 6, {}),
+        ("r-list", [9, 4], True, 32, 5, {}),
+        ("r-clamped", 40, True, 32, 4, {}),
+        ("no-class-token", 5, True, 32, 6, {"class_token": False, "global_pool": "avg"}),
+        ("average-pool", 4, True, 32, 5, {"global_pool": "avg"}),
+        ("distilled", 4, True, 32, 5, {"distilled": True}),
+        ("distilled-clamped", 40, True, 32, 4, {"distilled": True}),
+        ("odd-patches", 3, True, 20, 5, {}),
+        ("odd-patches-no-class-token", 3, True, 20, 5, {"class_token": False, "global_pool": "avg"}),
+        ("r-0", 0, True, 32, 5, {}),
+        ("depth-12", 4, True, 32, 12, {}),
+    ):
+        facts = {"global_pool": "token", "class_token": True, "distilled": False} | changed
+        model = functools.partial(
+            VisionTransformerDistilled if facts["distilled"] else VisionTransformer,
+            img_size=size,
+            patch_size=PATCH,
+            num_classes=CLASSES,
+            embed_dim=WIDTH,
+            depth=depth,
+            num_heads=HEADS,
+            global_pool=facts["global_pool"],
+            class_token=facts["class_token"],
+        )
+        build = functools.partial(_merging, tome.patch.timm, model, r, prop_attn)
+        yield Case(f"tome-{name}", "tome", _tome_options(r, prop_attn) | facts, build, (size, size))
+
+
+def _mae_class(folder: Path | None) -> type[nn.Module]:
+    """MAE's fine-tuning model: official with a folder, else timm's model with MAE's norms and pooling."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    class Own(VisionTransformer):
+        def __init__(self, global_pool: bool, norm_layer: Callable[[int], nn.Module], **options: Any):
+            super().__init__(norm_layer=norm_layer, **options)
+            self.global_pool = global_pool
+            if global_pool:
+                self.fc_norm = norm_layer(self.embed_dim)
+                del self.norm
+
+    parent = Own
+    if folder is not None:
+        sys.path.insert(0, str(folder))
+        parent = __import__("models_vit").VisionTransformer
+
+    class Mae(parent):
+        # MAE was written for a timm whose head pools nothing; later ones would pool again.
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return self.head(self.forward_features(pixels))
+
+    return Mae
+
+
+def tome_mae_cases(mae: Path | None) -> Iterator[Case]:
+    """ToMe's patch of MAE's models, whose own default is plain attention."""
+    import tome
+
+    mae_class = _mae_class(mae)
+    for pool in (True, False):
+        for prop_attn in (False, True):
+            pooling, attention = "average" if pool else "token", "proportional" if prop_attn else "plain"
+            model = functools.partial(
+                mae_class,
+                global_pool=pool,
+                norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
+                img_size=32,
+                patch_size=PATCH,
+                num_classes=CLASSES,
+                embed_dim=WIDTH,
+                depth=5,
+                num_heads=HEADS,
+                qkv_bias=True,
+            )
+            build = functools.partial(_merging, tome.patch.mae, model, 4, prop_attn)
+            options = _tome_options(4, prop_attn) | {"global_pool": pool}
+            yield Case(f"tome-mae-{pooling}-pool-{attention}-attention", "tome-mae", options, build)
+
+
+# IdleViT
+
+
+class Kept(list):
+    """A list that keeps what the official loss deletes while it runs over it: so every idle layer counts."""
+
+    def __delitem__(self, _: Any) -> None:
+        return
+
+
+def _idlevit_training(
+    teacher: Callable[[], nn.Module], options: dict[str, Any], model: nn.Module, pixels: torch.Tensor
+) -> dict[str, Any]:
+    """Dense training output, and the losses under both readings of the official loop over the idle layers."""
+    from losses import IdleViTTotalLoss
+
+    teacher_model = teacher()
+    teacher_shapes = _load(teacher_model, TEACHER_SEED)
+    teacher_logits, teacher_feature, _ = teacher_model(pixels)
+    logits, feature, attentions, masks, _ = model.train()(pixels)
+    labels = torch.arange(IMAGES)
+    cut_loss: dict[str, dict[str, float]] = {}
+    total: dict[str, float] = {}
+    for reading, holder in (("official", list), ("every_layer", Kept)):
+        cut_loss[reading] = {}
+        for kind in ("intra", "inter", "both"):
+            criterion = IdleViTTotalLoss(
+                nn.CrossEntropyLoss(),
+                teacher_model,
+                options["keep_ratios"],
+                options["idle_layers"],
+                cutloss_type=kind,
+                cut_weight=20,
+                distill_loss=True,
+                distill_weight=5,
+            )
+            loss = criterion(pixels, (logits, feature, holder(attentions), holder(masks), []), labels)
+            cut_loss[reading][kind] = criterion.cut_loss
+        total[reading] = loss.item()
+    return {
+        "logits": logits.tolist(),
+        "class_feature": feature.tolist(),
+        "labels": labels.tolist(),
+        "cut_weight": 20,
+        "distill_weight": 5,
+        "cross_entropy": criterion.cls_loss,
+        "cut_loss": cut_loss,
+        "kl": criterion.logits_distill_loss,
+        "feature_mse": criterion.feature_distill_loss,
+        "total": total,
+        "teacher": {
+            "seed": TEACHER_SEED,
+            "logits": teacher_logits.tolist(),
+            "class_feature": teacher_feature.tolist(),
+            "shapes": teacher_shapes,
+        },
+    }
+
+
+def idlevit_cases(_: Path | None) -> Iterator[Case]:
+    """IdleViT with the nine idle layers of its evaluation, the eight of its training, and three."""
+    from vit import IdleVisionTransformer, VisionTransformer
+
+    for name, depth, base, layers, ratios in (
+        ("9-layers-0.7", 12, 0.7, range(3, 12), None),
+        ("8-layers-0.7", 12, 0.7, range(4, 12), None),
+        ("9-layers-0.5", 12, 0.5, range(3, 12), None),
+        ("8-layers-0.5", 12, 0.5, range(4, 12), None),
+        ("3-layers", 4, None, range(1, 4), [0.7, 0.5, 0.5]),
+    ):
+        options = {
+            "heads": HEADS,
+            "base_rate": base,
+            "idle_layers": list(layers),
+            "keep_ratios": ratios or [base ** (stage + 1) for stage in range(3) for _ in range(3)],
+        }
+        backbone = {
+            "img_size": 32,
+            "patch_size": PATCH,
+            "num_classes": CLASSES,
+            "embed_dim": WIDTH,
+            "depth": depth,
+            "num_heads": HEADS,
+        }
+        idle = {"idle_layers": options["idle_layers"], "keep_ratios": options["keep_ratios"]}
+        build = functools.partial(IdleVisionTransformer, **backbone, **idle, distill=True)
+        train = functools.partial(_idlevit_training, functools.partial(VisionTransformer, **backbone), options)
+        yield Case(f"idlevit-{name}", "idlevit", options, build, train=train)
+
+
+# Recording
+
+LAYOUTS: dict[str, tuple[str, str, Callable[[Path | None], Iterator[Case]]]] = {
+    "cropr": ("cropr", "cls", cropr_cases),
+    "cropr-segmentation": ("cropr", "segm", segmentation_cases),
+    "evit": ("evit", "", evit_cases),
+    "tome": ("tome", "", tome_cases),
+    "tome-mae": ("tome", "", tome_mae_cases),
+    "idlevit": ("idlevit", "", idlevit_cases),
+}
+
+
+def _load(model: nn.Module, seed: int) -> dict[str, list[int]]:
+    """Fill every tensor of the model's state; returns their shapes."""
+    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    model.load_state_dict({name: torch.from_numpy(values) for name, values in fill(shapes, seed).items()}, strict=True)
+    return shapes
+
+
+def _check(case: Case, logits: torch.Tensor, pixels: torch.Tensor) -> None:
+    """Refuse numbers that are not finite, or that round-off could change: float64 must choose the same tokens."""
+    model = case.build()
+    _load(model, SEED)
+    exact = case.evaluate(model.double().eval(), pixels.double())
+    if not torch.isfinite(logits).all() or (exact - logits).abs().max() > LARGEST_ROUND_OFF:
+        raise ValueError(f"{case.name}: not finite, or a near tie between tokens; choose another seed")
+
+
+@torch.no_grad()
+def run(case: Case) -> dict[str, Any]:
+    """Everything that the case's file holds."""
+    import timm
+
+    image = {"count": IMAGES, "height": case.size[0], "width": case.size[1], "seed": IMAGES_SEED}
+    pixels = torch.from_numpy(images(**image))
+    model = case.build()
+    shapes = _load(model, SEED)
+    logits = case.evaluate(model.eval(), pixels)
+    _check(case, logits, pixels)
+    result = {
+        "layout": case.layout,
+        "source": dict(zip(("repository", "commit"), SOURCES[LAYOUTS[case.layout][0]], strict=True)),
+        "versions": {"torch": torch.__version__.split("+")[0], "timm": timm.__version__},
+        "options": case.options,
+        "image": image,
+        "seed": SEED,
+    }
+    if case.stored is not None:
+        result["stored"] = case.stored
+    result["logits"] = logits.tolist()
+    if case.train is not None:
+        result["training"] = case.train(model, pixels)
+    return result | {"shapes": shapes}
+
+
+def _text(value: Any, indent: str = "") -> str:
+    """JSON with one line for each key."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    inner = indent + "  "
+    lines = [f"{inner}{json.dumps(key)}: {_text(part, inner)}" for key, part in value.items()]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+
+
+def record(layout: str, folder: Path, out: Path, mae: Path | None) -> None:
+    """Write one file for each case of a layout."""
+    root = Path(__file__).resolve().parents[2]
+    sys.path.insert(0, str(root))
+    import suite.torchvision_operators  # noqa: F401 -- lets timm be imported whatever torchvision is there
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # the official code is older than the libraries, which say so
+    _, subfolder, cases = LAYOUTS[layout]
+    sys.path.insert(0, str(folder / subfolder))
+    for case in cases(mae):
+        with contextlib.redirect_stdout(io.StringIO()):  # official models announce themselves
+            result = run(case)
+        (out / f"{case.name}.json").write_text(_text(result) + "\n")
+        sys.stderr.write(f"recorded {case.name}\n")
+
+
+def main() -> None:
+    """Record every layout for which a folder is given."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, source in SOURCES.items():
+        parser.add_argument(f"--{name}", type=Path, help=" at ".join(source))
+    parser.add_argument("--mae", type=Path, help="https://github.com/facebookresearch/mae (default: an equal model)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="default: beside this script")
+    chosen = parser.parse_args()
+    folders = {name: getattr(chosen, name) for name in SOURCES if getattr(chosen, name) is not None}
+    if not folders:
+        parser.error("give at least one folder")
+    for layout, (name, _, _) in LAYOUTS.items():
+        if name in folders:
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+                fresh.submit(record, layout, folders[name].resolve(), chosen.out.resolve(), chosen.mae).result()
+
+
+if __name__ == "__main__":
+    main()
