@@ -1,0 +1,28 @@
+"""The checks under `torch.compile`: one graph, no second compilation, the outputs of the eager model."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from suite.contract.case import EVERYWHERE, Broken, Case, require_near
+
+
+def _check(case: Case, backend: str) -> None:
+    model, draws = case.model(EVERYWHERE), case.draws()
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, backend=backend)
+    with torch.inference_mode():
+        for seed in (1, 2):
+            images = case.images(2, seed)
+            with torch._dynamo.config.patch(error_on_recompile=seed > 1):
+                found = compiled(images)
+            if not found.isfinite().all():
+                raise Broken(f"compiled logits of call {seed} are not finite")
+            if not draws:  # other draws when compiled
+                require_near(found, model(images), f"compiled logits of call {seed}, against the eager ones,")
+
+
+check_compile = partial(_check, backend="aot_eager")
+check_inductor = partial(_check, backend="inductor")

@@ -1,0 +1,141 @@
+"""The check that keeping some patches is the same as masking all others.
+
+Patches leave in one block only. From there on the model must be timm's own blocks on the whole grid, where the keys
+of all removed patches are masked. A rotary table that is gathered wrongly shows here, and a part of the block that is
+left out only where patches leave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from suite.contract.case import ONCE, Broken, Case, Inapplicable, distance, require_near
+from suite.measure.tokens import token_ledger
+from suite.reduction.blocks import TimmModule
+from suite.reduction.model import ReducedModel
+from suite.reduction.tokens import Tokens
+
+WHERE = next(block for block, count in enumerate(ONCE) if count)
+NOBODY = torch.tensor(float("-inf"))
+REASONS = {
+    "nothing": "it removes nothing",
+    "idles": "idle patches come back, so no patch stays out",
+    "masks": "it masks by its own rule, which only it knows",
+}
+
+
+@torch.no_grad()
+def check_kept(case: Case) -> None:
+    """The block where patches leave, and all later ones, are timm's own, with removed patches masked.
+
+    The log-size of a merged token is added to its logits as a key, or to none: both exist (ToMe on MAE has none).
+    """
+    if case.settings.reduces in REASONS:
+        raise Inapplicable(REASONS[case.settings.reduces])
+    for fusion in case.fusions():
+        model, images = case.model(ONCE, fusion), case.images()
+        attending = token_ledger(model, images).attention
+        steps = list(model.steps(images, track=True))
+        tables = _tables(model.backbone, images)
+        _check_leaving(model, steps, tables[WHERE], attending)
+        _check_later(model, steps, tables)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Some tokens at their places in the whole grid.
+
+    Attributes:
+        x: (B, P+N0+F, D); the F tokens without a position come last. Zero where there is no token.
+        places: of the tokens in x, (B, P+N).
+        bias: on the logits of each key, (B, P+N0+F): log-size, or minus infinity where there is no token.
+    """
+
+    x: Tensor
+    places: Tensor
+    bias: Tensor
+
+    def run(self, block: TimmModule, table: Tensor | None) -> Grid:
+        """The block as timm has it; a token without a position is not rotated."""
+        arguments = {"attn_mask": self.bias[:, None, None].expand(-1, -1, self.x.shape[1], -1)}
+        if table is not None:
+            prefix = block.attn.num_prefix_tokens
+            sine = table.new_zeros(self.x.shape[1] - prefix - len(table), table.shape[1] // 2)
+            arguments["rope"] = torch.cat([table, torch.cat([sine, sine + 1], 1)])
+        return replace(self, x=block(self.x, **arguments))
+
+    def at(self, places: Tensor) -> Tensor:
+        """Features at places, (B, K), as (B, K, D)."""
+        return self.x.gather(1, places.unsqueeze(-1).expand(-1, -1, self.x.shape[2]))
+
+    def put(self, x: Tensor, places: Tensor, bias: Tensor) -> Grid:
+        """Also these tokens, (B, K, D), at places, (B, K)."""
+        rows = places.unsqueeze(-1).expand_as(x)
+        places_now = torch.cat([self.places, places], 1)
+        return Grid(self.x.scatter(1, rows, x), places_now, self.bias.scatter(1, places, bias))
+
+
+def _spread(tokens: Tokens, patches: int) -> Grid:
+    """Put tokens at their places."""
+    position, prefix = tokens.where, tokens.prefix
+    if position.shape != tokens.patches.shape[:2] or position.max() >= patches:
+        raise Broken(f"positions of shape {tuple(position.shape)}, up to {int(position.max())}, fit no token")
+    nowhere = position < 0
+    places = prefix + torch.where(nowhere, patches + nowhere.cumsum(1) - 1, position)
+    places = torch.cat([torch.arange(prefix).expand(len(places), -1), places], 1)
+    if any(len(row.unique()) < len(row) for row in places):
+        raise Broken("two tokens claim the same position")
+    length = prefix + patches + int(nowhere.sum(1).max())
+    size = torch.ones(position.shape) if tokens.size is None else tokens.size
+    empty = Grid(
+        tokens.x.new_zeros(len(places), length, tokens.x.shape[2]), places[:, :0], NOBODY.expand(len(places), length)
+    )
+    return empty.put(tokens.x, places, pad(size.log(), (prefix, 0)))
+
+
+def _check_leaving(model: ReducedModel, steps: list[Tokens], table: Tensor | None, attending: tuple[int, ...]) -> None:
+    """The tokens that leave the block where patches are removed have gone through all of the block.
+
+    If fewer than all tokens attend there, the removed ones may be masked. Merged and fused tokens are excused.
+    """
+    block, before, after = model.backbone.blocks[WHERE], steps[WHERE - 1], steps[WHERE]
+    patches = before.count
+    grid, full = _spread(after, patches), _spread(before, patches)
+    alone = torch.ones_like(grid.places, dtype=torch.bool)
+    alone[:, after.prefix :] = after.where >= 0
+    if after.size is not None:
+        alone[:, after.prefix :] &= after.size == 1
+    expected = [full.run(block, table)]
+    if attending[WHERE : WHERE + 1] != (before.x.shape[1],):
+        if not alone.all():
+            return  # merged before they attend: nobody else knows these keys
+        expected.append(replace(full, bias=grid.bias).run(block, table))
+    found, alike = after.x[alone], [option.at(grid.places.clamp(max=full.x.shape[1] - 1))[alone] for option in expected]
+    nearest = min(alike, key=lambda option: distance(found, option))
+    require_near(found, nearest, "tokens that stay in the block where others leave, against timm's block,")
+
+
+def _check_later(model: ReducedModel, steps: list[Tokens], tables: list[Tensor | None]) -> None:
+    """All blocks after that one are timm's own, with the removed patches masked."""
+    start, last, patches = steps[WHERE], steps[-1], steps[0].count
+    grid, alike = _spread(start, patches), []
+    for bias in (grid.bias, grid.bias.clamp(max=0)):
+        masked = replace(grid, bias=bias)
+        for layer in range(WHERE + 1, len(steps)):
+            if layer == len(steps) - 1 and start.aside is not None and start.aside_position is not None:
+                places = start.aside_position + start.prefix
+                masked = masked.put(start.aside, places, torch.zeros(places.shape))
+            masked = masked.run(model.backbone.blocks[layer], tables[layer])
+        alike.append(masked.at(_spread(last, patches).places))
+    nearest = min(alike, key=lambda option: distance(last.x, option))
+    require_near(last.x, nearest, "kept tokens after the last block, against timm's blocks with the others masked,")
+
+
+def _tables(backbone: TimmModule, images: Tensor) -> list[Tensor | None]:
+    """Rotary table of each block, (N0, d), by timm's own embedding."""
+    embedded = backbone._pos_embed(backbone.patch_embed(images))
+    return [embedded[1] if isinstance(embedded, tuple) else None] * len(backbone.blocks)

@@ -1,0 +1,100 @@
+"""What a person sees of a contract: progress, a matrix, and a sentence for whatever does not hold or was skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from suite.contract.backbones import MATRIX
+from suite.contract.run import CHECKS, EVERY, ONE_BACKBONE, Result, examine
+from suite.reduction.registry import default_settings
+
+SIGN = {"holds": "ok", "skipped": "–", "fails": "FAIL"}
+WORDS = {"holds": "hold", "fails": "fail", "skipped": "skipped"}
+WIDE = 105  # columns that one method's matrix takes
+SPLIT = {
+    "parity": "pari-\nty",
+    "tokens": "to-\nkens",
+    "prefix": "pre-\nfix",
+    "positions": "posi-\ntions",
+    "gradients": "gradi-\nents",
+    "deploy": "de-\nploy",
+    "compile": "com-\npile",
+    "inductor": "induc-\ntor",
+}
+
+
+def examine_visibly(methods: Sequence[str], checks: Sequence[str], console: Console) -> list[Result]:
+    """Run checks of methods over the matrix under a progress bar, which stays silent where nobody watches."""
+    total = len(methods) * sum(1 if check in ONE_BACKBONE else len(MATRIX) for check in checks)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    results = []
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        for method in methods:
+            progress.update(task, description=method)
+            for result in examine(method, checks):
+                results.append(result)
+                progress.update(task, description=f"{method}: {result.check} on {result.backbone}", advance=1)
+    return results
+
+
+def show(results: Sequence[Result], console: Console) -> None:
+    """Print the matrix, every failure with its sentence, every skip with its reason, and how many there are."""
+    console.print(matrix(results, narrow=console.width < WIDE))
+    for title, status in (("fails", "fails"), ("skipped", "skipped")):
+        for where, reason in _grouped(result for result in results if result.status == status):
+            console.print(f"{title}  {where}", highlight=False)
+            console.print(Padding(Text(reason), (0, 0, 0, len(title) + 2)), highlight=False)
+    counts = [f"{sum(result.status == status for result in results)} {word}" for status, word in WORDS.items()]
+    console.print(f"checks: {', '.join(counts)}", highlight=False)
+
+
+def matrix(results: Sequence[Result], narrow: bool = False) -> Table:
+    """A row for each backbone, and a column for each check of one method, or for each of several methods."""
+    methods = list(dict.fromkeys(result.method for result in results))
+    single = len(methods) == 1
+    columns = [check for check in CHECKS if any(result.check == check for result in results)] if single else methods
+    table = Table(box=box.SIMPLE, padding=0, title=_labelled(methods[0]) if single else None, title_justify="left")
+    table.add_column("backbone")
+    for column in columns:
+        name = column if single else _labelled(column).replace(" ", "\n")
+        table.add_column(SPLIT.get(name, name) if narrow else name, justify="right", no_wrap=True)
+    for backbone in MATRIX:
+        here = [result for result in results if result.backbone == backbone]
+        found = [[result.status for result in here if column in (result.check, result.method)] for column in columns]
+        table.add_row(backbone, *map(_one_check if single else _all_checks, found))
+    return table
+
+
+def _labelled(method: str) -> str:
+    return f"{method} ({default_settings(method).reduces})"
+
+
+def _one_check(found: Sequence[str]) -> str:
+    return SIGN[found[0]] if found else ""
+
+
+def _all_checks(found: Sequence[str]) -> str:
+    if "fails" in found:
+        return SIGN["fails"]
+    applied = [status for status in found if status != "skipped"]
+    return f"{len(applied)} ok" if applied else "skip"
+
+
+def _grouped(results: Iterable[Result]) -> Iterator[tuple[str, str]]:
+    """Where each reason was given, and the reason."""
+    checks: dict[tuple[str, str, str], list[str]] = {}
+    for result in results:
+        checks.setdefault((result.method, result.backbone, result.reason), []).append(result.check)
+    backbones: dict[tuple[str, str, str], list[str]] = {}
+    for (method, backbone, reason), named in checks.items():
+        backbones.setdefault((method, ", ".join(named), reason), []).append(backbone)
+    for (method, named, reason), where in backbones.items():
+        yield f"{method}: {named} on {EVERY if len(where) == len(MATRIX) else ', '.join(where)}", reason
