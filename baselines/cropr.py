@@ -20,7 +20,7 @@ Departures:
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -62,10 +62,8 @@ class Aggregator(nn.Module):
         self.heads, hidden = settings.heads, int(width * settings.mlp_ratio)
         self.value = settings.project("value", width)
         self.output = nn.Linear(width, width) if settings.heads > 1 else nn.Identity()
-        self.norm = nn.LayerNorm(width, eps=1e-6) if settings.mlp else None
-        self.mlp = (
-            nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)) if settings.mlp else None
-        )
+        up, down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.mlp = nn.Sequential(nn.LayerNorm(width, eps=1e-6), up, nn.GELU(), down) if settings.mlp else None
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
 
     def forward(self, queries: Tensor, keys: Tensor, x: Tensor) -> Tensor:
@@ -75,9 +73,7 @@ class Aggregator(nn.Module):
             for part in (queries.expand(len(x), -1, -1), keys, self.value(x))
         )
         seen = self.output(scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
-        if self.mlp is not None and self.norm is not None:
-            seen = seen + self.mlp(self.norm(seen))
-        out: Tensor = self.head(seen)
+        out: Tensor = self.head(seen if self.mlp is None else seen + self.mlp(seen))
         return out
 
 
@@ -121,25 +117,26 @@ class Cropr(ScoringMethod):
     """One module for each block that removes patches."""
 
     settings: Settings
+    croppers: Any  # nn.ModuleDict of CroprModule by block
 
     def __init__(self, context: Context, settings: MethodSettings) -> None:
         super().__init__(context, settings)
         if context.width % self.settings.heads:
             raise ValueError(f"{context.width} channels cannot be split into {self.settings.heads} heads")
-        layers = [layer for layer, count in enumerate(context.schedule.removed) if count]
-        self.croppers = nn.ModuleDict(
-            {str(layer): CroprModule(context.width, context.classes, self.settings) for layer in layers}
-        )
+        self.croppers = nn.ModuleDict()
+        for layer, count in enumerate(context.schedule.removed):
+            if count:
+                self.croppers[str(layer)] = CroprModule(context.width, context.classes, self.settings)
 
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
-        module = self._module(layer)
+        module = self.croppers[str(layer)]
         scores: Tensor = module.norm(tokens.patches.detach()) @ module.folded()
         return scores
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         if not self.training or str(layer) not in self.croppers:
             return tokens
-        return tokens.with_auxiliary(self._module(layer).predict(tokens.x.detach()))
+        return tokens.with_auxiliary(self.croppers[str(layer)].predict(tokens.x.detach()))
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         losses = []
@@ -150,10 +147,4 @@ class Cropr(ScoringMethod):
 
     def deploy(self) -> None:
         for module in self.croppers.values():
-            assert isinstance(module, CroprModule)
             module.fold()
-
-    def _module(self, layer: int) -> CroprModule:
-        module = self.croppers[str(layer)]
-        assert isinstance(module, CroprModule)
-        return module

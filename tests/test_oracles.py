@@ -491,9 +491,9 @@ def cropr_prediction(module: nn.Module, x: Tensor) -> Tensor:
     for query in module.queries[0]:
         weights = torch.stack([torch.dot(query, token) for token in x]) / math.sqrt(x.shape[1])
         seen = (weights.softmax(0)[:, None] * x).sum(0)
-        hidden = F.layer_norm(seen, (WIDTH,), parts.norm.weight, parts.norm.bias, eps=1e-6)
-        hidden = F.gelu(F.linear(hidden, parts.mlp[0].weight, parts.mlp[0].bias))
-        seen = seen + F.linear(hidden, parts.mlp[2].weight, parts.mlp[2].bias)
+        hidden = F.layer_norm(seen, (WIDTH,), parts.mlp[0].weight, parts.mlp[0].bias, eps=1e-6)
+        hidden = F.gelu(F.linear(hidden, parts.mlp[1].weight, parts.mlp[1].bias))
+        seen = seen + F.linear(hidden, parts.mlp[3].weight, parts.mlp[3].bias)
         seen = F.layer_norm(seen, (WIDTH,), parts.head[0].weight, parts.head[0].bias, eps=1e-5)
         out.append(F.linear(seen, parts.head[1].weight, parts.head[1].bias))
     return torch.stack(out)
@@ -534,7 +534,7 @@ def test_cropr_auxiliary_norms_differ_in_eps() -> None:
     """The MLP's norm has eps 1e-6 and the head's 1e-5; on features this faint it shows."""
     model = cropr_model("vit", (9, 0, 0, 0))
     module = model.method.croppers["0"]
-    for parameter in module.aggregator.mlp[2].parameters():
+    for parameter in module.aggregator.mlp[3].parameters():
         parameter.mul_(1e-3)
     x = 1e-3 * torch.randn(1, 20, WIDTH, generator=torch.Generator().manual_seed(1))
     found = module.predict(x)[0]

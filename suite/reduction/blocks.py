@@ -59,21 +59,22 @@ class Projection:
         return self.key[:, :, self.prefix :].mean(1)
 
     def class_logits(self) -> Tensor:
-        """Mean over heads of the class token's scaled logits on the patches, (B, N)."""
-        return self._class_logits().mean(1)[:, 0, self.prefix :]
+        """Mean over heads of the class token's scaled logits on the patches, (B, N), without the sizes' bias."""
+        return self._class_products().mean(1)[:, 0, self.prefix :] * self.scale
 
     def class_row(self) -> Tensor:
         """Mean over heads of the class token's attention to the patches, (B, N), out of a softmax over all tokens."""
-        return self._class_logits().softmax(-1).mean(1)[:, 0, self.prefix :]
+        logits = self._class_products() * self.scale
+        logits = logits if self.bias is None else logits + self.bias
+        return logits.softmax(-1).mean(1)[:, 0, self.prefix :]
 
     def mean_logits(self) -> Tensor:
         """Mean over heads of the scaled logits of all tokens on all tokens, (B, P+N, P+N), without biases."""
         query, key = (x.transpose(1, 2).flatten(2) for x in (self.query, self.key))
         return (query * (self.scale / self.query.shape[1])) @ key.transpose(1, 2)
 
-    def _class_logits(self) -> Tensor:
-        logits = torch.matmul(self.query[:, :, :1] * self.scale, self.key.transpose(-2, -1))
-        return logits if self.bias is None else logits + self.bias
+    def _class_products(self) -> Tensor:
+        return self.query[:, :, :1] @ self.key.transpose(-2, -1)
 
     def select(self, tokens: Tensor) -> Projection:
         """Keep the tokens `tokens`, (B, K), counted with the prefix."""

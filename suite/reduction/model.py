@@ -44,8 +44,12 @@ class ReducedModel(nn.Module):
 
     def dense(self, images: Tensor) -> Tensor:
         """Normalised features for every patch, (B, N0, D), each from the token that speaks for it."""
+        return self.dense_outputs(images)[0]
+
+    def dense_outputs(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As `dense`, together with the outputs that only training needs."""
         tokens = self.tokens(images, track=True)
-        return replace(tokens, x=self.backbone.norm(tokens.x)).dense()
+        return replace(tokens, x=self.backbone.norm(tokens.x)).dense(), tokens.auxiliary
 
     def tokens(self, images: Tensor, track: bool = False) -> Tokens:
         """Tokens after the last block."""

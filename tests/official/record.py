@@ -35,6 +35,7 @@ SEED, IMAGES_SEED, TEACHER_SEED = 1, 2, 3
 IMAGES, HEADS, WIDTH, PATCH, CLASSES = 4, 4, 48, 4, 10
 PIXEL_STEP = 5  # of a segmentation's masks, every 5th row and column is stored
 LARGEST_ROUND_OFF = 1e-5  # between float32 and float64; more means that a choice of tokens is a near tie
+NUDGE, LARGEST_ECHO = 1e-5, 1e-3  # pixels changed by this much may change logits by that much
 
 
 @dataclass
@@ -450,13 +451,17 @@ def _load(model: nn.Module, seed: int) -> dict[str, list[int]]:
     return shapes
 
 
-def _check(case: Case, logits: torch.Tensor, pixels: torch.Tensor) -> None:
-    """Refuse numbers that are not finite, or that round-off could change: float64 must choose the same tokens."""
+def _is_stable(case: Case, logits: torch.Tensor, pixels: torch.Tensor) -> bool:
+    """Whether round-off cannot change the tokens: neither float64 nor a nudge of the pixels chooses others."""
     model = case.build()
     _load(model, SEED)
-    exact = case.evaluate(model.double().eval(), pixels.double())
-    if not torch.isfinite(logits).all() or (exact - logits).abs().max() > LARGEST_ROUND_OFF:
-        raise ValueError(f"{case.name}: not finite, or a near tie between tokens; choose another seed")
+    model = model.double().eval()
+    exact = case.evaluate(model, pixels.double())
+    noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    echo = max((case.evaluate(model, pixels + sign * NUDGE * noise) - exact).abs().max() for sign in (-1, 1))
+    return bool(
+        torch.isfinite(logits).all() and (exact - logits).abs().max() < LARGEST_ROUND_OFF and echo < LARGEST_ECHO
+    )
 
 
 @torch.no_grad()
@@ -464,12 +469,16 @@ def run(case: Case) -> dict[str, Any]:
     """Everything that the case's file holds."""
     import timm
 
-    image = {"count": IMAGES, "height": case.size[0], "width": case.size[1], "seed": IMAGES_SEED}
-    pixels = torch.from_numpy(images(**image))
     model = case.build()
     shapes = _load(model, SEED)
-    logits = case.evaluate(model.eval(), pixels)
-    _check(case, logits, pixels)
+    for seed in range(IMAGES_SEED, IMAGES_SEED + 100):
+        image = {"count": IMAGES, "height": case.size[0], "width": case.size[1], "seed": seed}
+        pixels = torch.from_numpy(images(**image))
+        logits = case.evaluate(model.eval(), pixels)
+        if _is_stable(case, logits, pixels):
+            break
+    else:
+        raise ValueError(f"{case.name}: not finite, or near ties between tokens whatever the images")
     result = {
         "layout": case.layout,
         "source": dict(zip(("repository", "commit"), SOURCES[LAYOUTS[case.layout][0]], strict=True)),

@@ -1,0 +1,133 @@
+"""What all layouts share: a plain Vision Transformer, read off its weights."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import suite.torchvision_operators  # noqa: F401  (before timm, see there)
+
+# isort: split
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import VisionTransformer
+
+from suite.checkpoints import Checkpoint
+from suite.errors import UserError
+from suite.official import HEADS, Options
+
+PLAIN = {"cls_token", "dist_token", "pos_embed", "patch_embed", "blocks", "norm", "fc_norm", "head", "head_dist"}
+PER_BLOCK = {"norm1", "norm2", "attn", "mlp"}
+PER_ATTENTION = {"qkv", "proj"}
+
+
+def not_plain(checkpoint: Checkpoint) -> str | None:
+    """Why these are not the weights of a plain, trained ViT, as the end of a sentence; else None."""
+    for key in ("pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight"):
+        if key not in checkpoint:
+            return f"has no {key}"
+    if "head.weight" not in checkpoint:
+        return "has no head.weight: it is a pre-training checkpoint, or one with another head"
+    for key in checkpoint.weights:
+        parts = key.split(".")
+        known = parts[0] in PLAIN
+        if known and parts[0] == "blocks":
+            known = parts[2] in PER_BLOCK and (parts[2] != "attn" or parts[3] in PER_ATTENTION)
+        if not known:
+            return f"has {key}, which a plain ViT does not"
+    return None
+
+
+def without_class_token(checkpoint: Checkpoint) -> str | None:
+    """Why the official code would not run it, as the end of a sentence; None if there is one class token only."""
+    if "cls_token" not in checkpoint:
+        return "has no cls_token"
+    if "dist_token" in checkpoint:
+        return "has a dist_token: the official code does not run distilled models"
+    return None
+
+
+def heads_of(checkpoint: Checkpoint, options: Options) -> int:
+    """Attention heads: as the options say, else as in the released ViT of that width.
+
+    Raises:
+        UserError: if neither says so, or the width cannot be split.
+    """
+    width = checkpoint.shape("pos_embed")[2]
+    heads = options.heads or HEADS.get(width)
+    if heads is None:
+        raise UserError(f"{checkpoint.name} has width {width}, which does not say the number of heads; give heads")
+    if width % heads:
+        raise UserError(f"{width} channels cannot be split into {heads} heads; give heads that divide {width}")
+    return heads
+
+
+def sizes_of(checkpoint: Checkpoint, options: Options) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Image size in pixels and the grid of position embeddings, each (height, width).
+
+    Raises:
+        UserError: if the position embeddings are not a square and no image size is given, or it is not in patches.
+    """
+    patch = checkpoint.shape("patch_embed.proj.weight")[2:]
+    count = checkpoint.shape("pos_embed")[1] - ("cls_token" in checkpoint) - ("dist_token" in checkpoint)
+    side = math.isqrt(count)
+    asked = (options.image_size,) * 2 if isinstance(options.image_size, int) else options.image_size
+    if asked is not None:
+        if asked[0] % patch[0] or asked[1] % patch[1] or min(asked) < 1:
+            raise UserError(
+                f"image_size {asked[0]} x {asked[1]} is not a multiple of the patch, {patch[0]} x {patch[1]}"
+            )
+        grid = asked[0] // patch[0], asked[1] // patch[1]
+        return asked, grid if grid[0] * grid[1] == count else (side, side)
+    if side**2 != count:
+        raise UserError(f"{checkpoint.name} has {count} position embeddings, which are no square; give image_size")
+    return (side * patch[0], side * patch[1]), (side, side)
+
+
+def plain_vit(checkpoint: Checkpoint, options: Options, **more: Any) -> VisionTransformer:
+    """A ViT of timm with these weights; LayerNorm has timm's and the official codes' eps, 1e-6.
+
+    Raises:
+        UserError: if the weights do not fit, or the image size asks for other position embeddings.
+    """
+    image_size, grid = sizes_of(checkpoint, options)
+    patch = checkpoint.shape("patch_embed.proj.weight")[1:]
+    if (image_size[0] // patch[1], image_size[1] // patch[2]) != grid:
+        raise UserError(
+            f"image_size {image_size[0]} x {image_size[1]} does not have the {grid[0]} x {grid[1]} patches that "
+            f"{checkpoint.name} was made for; leave image_size out"
+        )
+    width, hidden = checkpoint.shape("pos_embed")[2], checkpoint.shape("blocks.0.mlp.fc1.weight")[0]
+    kind = VisionTransformerDistilled if "dist_token" in checkpoint else VisionTransformer
+    model = kind(
+        img_size=image_size,
+        patch_size=patch[1:],
+        in_chans=patch[0],
+        num_classes=checkpoint.shape("head.weight")[0],
+        embed_dim=width,
+        depth=checkpoint.depth,
+        num_heads=heads_of(checkpoint, options),
+        mlp_ratio=(hidden + 0.5) / width,
+        qkv_bias="blocks.0.attn.qkv.bias" in checkpoint,
+        class_token="cls_token" in checkpoint,
+        fc_norm="fc_norm.weight" in checkpoint,
+        weight_init="skip",
+        **more,
+    )
+    checkpoint.load_into(model)
+    return model
+
+
+def shrunk(active: list[int], name: str) -> tuple[int, ...]:
+    """Patches that leave in each block so that block i works on `active[i]` of them; the last one loses none.
+
+    Raises:
+        ValueError: if a later block works on more patches than an earlier one.
+    """
+    removed = [now - after for now, after in pairwise(active)]
+    if min(removed, default=0) < 0:
+        raise ValueError(
+            f"{name} would let block {removed.index(min(removed)) + 1} work on more patches than the one "
+            f"before it ({active}); a schedule here only ever shrinks"
+        )
+    return (*removed, 0)
