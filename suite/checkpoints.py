@@ -104,7 +104,8 @@ class Checkpoint:
         found = {key: tuple(value.shape) for key, value in self.weights.items()}
         missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
         other = sorted(key for key in wanted.keys() & found.keys() if wanted[key] != found[key])
-        problems = [f"lacks {_some(missing)}" for _ in missing[:1]] + [f"has {_some(extra)} too many" for _ in extra[:1]]
+        problems = [f"lacks {_some(missing)}" for _ in missing[:1]]
+        problems += [f"has {_some(extra)} too many" for _ in extra[:1]]
         problems += [f"has {key} of shape {found[key]} instead of {wanted[key]}" for key in other[:1]]
         if problems:
             raise UserError(f"{self.name} does not fit {type(model).__name__}: it {', and '.join(problems)}")

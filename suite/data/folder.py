@@ -1,0 +1,63 @@
+"""Classification images in folders, one folder for each class, as ImageNet is laid out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import suite.torchvision_operators  # noqa: F401  (before torchvision, see there)
+
+# isort: split
+from timm.data.constants import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    IMAGENET_INCEPTION_MEAN,
+    IMAGENET_INCEPTION_STD,
+)
+from torch.utils.data import Dataset
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import default_loader
+
+from suite.errors import UserError
+
+NORMALISATIONS = {
+    "imagenet": (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+    "inception": (IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD),
+}
+
+
+def open_folder(folder: Path, size: tuple[int, int], crop: float, normalisation: str) -> Dataset[Any]:
+    """Images and class numbers of `folder`, or of its `val` if it has one, for evaluation.
+
+    The shorter side is resized to the longer of `size` over `crop`, bicubically, and the middle is cut out. Classes are
+    numbered in alphabetical order of their folders' names.
+
+    Raises:
+        UserError: if there are no images in class folders; on reading, if an image is broken.
+    """
+    chosen = folder / "val" if (folder / "val").is_dir() else folder
+    if not chosen.is_dir():
+        raise UserError(f"there is no folder {folder}; --data takes one that holds a folder of images for each class")
+    mean, deviation = NORMALISATIONS[normalisation]
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(int(max(size) / crop), transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize(mean, deviation),
+        ]
+    )
+    try:
+        images: Dataset[Any] = ImageFolder(str(chosen), prepare, loader=_load)
+    except FileNotFoundError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"{chosen} is not laid out as one folder of images for each class: {reason}") from error
+    return images
+
+
+def _load(path: str) -> Any:
+    try:
+        return default_loader(path)
+    except OSError as error:  # also what PIL raises for broken images
+        raise UserError(f"cannot read the image {path}: {error}; replace it or take it out of the folder") from error
