@@ -2,6 +2,7 @@
 
 quickstart   install, run the study `quickstart`, show its table
 tests        install, run all tests
+parity       install, check every method against the contract on every backbone, show the matrix
 tables       rebuild every committed table and figure from its record
 lint, types  what `.ci/run` checks besides the tests
 """
@@ -42,6 +43,12 @@ def quickstart(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests; further arguments go to pytest."""
     session.run(str(BIN / "pytest"), *session.posargs)
+
+
+@nox.session(python=False, requires=["install"])
+def parity(session: nox.Session) -> None:
+    """Check the contract of every method, or of the names and files given; prints the matrix and every reason."""
+    session.run(str(BIN / "suite"), "check-method", *session.posargs)
 
 
 @nox.session(python=False, requires=["install"])

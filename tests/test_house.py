@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["data", "reduction", "tasks", "measure", "study", "report"]
+ROOMS = ["data", "reduction", "tasks", "measure", "contract", "study", "report"]
 HEAVY = {"torch", "timm", "ray", "mlflow", "mmseg", "pandas", "numpy", "matplotlib", "scipy", "sklearn"}
 
 

@@ -17,6 +17,9 @@ from suite.reduction.tokens import Tokens
 
 LABELS = torch.arange(4) % CLASSES
 BF16 = 2.0**-5  # some rounding errors of 2**-8 each
+FUSION = (
+    " with last-layer fusion; put patches aside with Tokens.set_aside, or refuse it: Settings.fuses() returning True"
+)
 
 
 @torch.no_grad()
@@ -36,7 +39,7 @@ def check_tokens(case: Case) -> None:
     """Tokens per block equal the schedule, read off the tensors, and the method does what its label says."""
     for fusion in case.fusions():
         model = case.model(EARLY if fusion == "last-layer" else EVERYWHERE, fusion)
-        _keeps_to_schedule(model, case.images())
+        _keeps_to_schedule(model, case.images(), "" if fusion == "none" else FUSION)
         changes = distance(seeded(model, case.images()), seeded(case.model(), case.images())) > 1e-5
         if case.settings.reduces == "nothing" and changes:
             raise Broken("its label says that it reduces nothing, but a schedule changes its outputs")
@@ -62,7 +65,10 @@ def check_prefix(case: Case) -> None:
 
 @torch.no_grad()
 def check_positions(case: Case) -> None:
-    """Through blocks that add nothing, each patch is the one embedded at the position that it claims."""
+    """Through blocks that add nothing, each patch is the one embedded at the position that it claims.
+
+    Sizes and owners are checked there too, as far as they can be.
+    """
     for model in _silent(case):
         embedded = _embedded(model, case.images())[:, model.backbone.num_prefix_tokens :]
         for layer, tokens in enumerate(model.steps(case.images(), track=True)):
@@ -72,6 +78,7 @@ def check_positions(case: Case) -> None:
                     f"after block {layer}, {wrong} of {tokens.where.numel()} patches are not what was embedded at the "
                     "position that they claim"
                 )
+            _check_books(tokens, embedded.shape[1], layer)
 
 
 @torch.no_grad()
@@ -172,11 +179,12 @@ def check_deploy(case: Case) -> None:
         require_near(seeded(deployed, case.images()), before, "outputs after deploy(), against those before,")
 
 
-def _keeps_to_schedule(model: ReducedModel, images: Tensor) -> None:
+def _keeps_to_schedule(model: ReducedModel, images: Tensor, hint: str = "") -> None:
+    ledger = token_ledger(model, images)
     try:
-        check_ledger(model, token_ledger(model, images))
+        check_ledger(model, ledger)
     except RuntimeError as error:
-        raise Broken(str(error)) from error
+        raise Broken(f"{error}{hint}") from error
 
 
 def _silent(case: Case) -> list[ReducedModel]:
@@ -206,6 +214,22 @@ def _is_what_it_claims(tokens: Tokens, embedded: Tensor) -> Tensor:
     equal = (tokens.patches == claimed).all(-1)
     excused = (position < 0) if tokens.size is None else (position < 0) | (tokens.size != 1)
     return equal | excused
+
+
+def _check_books(tokens: Tokens, patches: int, layer: int) -> None:
+    """Sizes add up to no more than all first patches, and owners are tokens that exist."""
+    if tokens.size is not None:
+        image = int(tokens.size.sum(1).argmax())
+        total = float(tokens.size[image].sum())
+        if total > patches + 0.5:
+            raise Broken(f"after block {layer}, sizes of image {image} add up to {total:g} patches of {patches}")
+    if tokens.owner is not None:
+        lost = int(((tokens.owner < 0) | (tokens.owner >= tokens.count)).sum())
+        if lost:
+            raise Broken(
+                f"after block {layer}, {lost} of {tokens.owner.numel()} first patches are spoken for by a token that "
+                "does not exist"
+            )
 
 
 def _supply_scores(model: ReducedModel) -> Callable[[Tensor], None]:

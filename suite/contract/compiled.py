@@ -6,11 +6,13 @@ from functools import partial
 
 import torch
 
-from suite.contract.case import EVERYWHERE, Broken, Case, require_near
+from suite.contract.case import Broken, Case, require_near
+
+REMOVED = (9, 8)  # compiling unrolls the blocks, so its time grows with their number
 
 
 def _check(case: Case, backend: str) -> None:
-    model, draws = case.model(EVERYWHERE), case.draws()
+    model, draws = case.model(REMOVED, depth=len(REMOVED)), case.draws()
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend=backend)
     with torch.inference_mode():

@@ -96,5 +96,5 @@ def _grouped(results: Iterable[Result]) -> Iterator[tuple[str, str]]:
     backbones: dict[tuple[str, str, str], list[str]] = {}
     for (method, backbone, reason), named in checks.items():
         backbones.setdefault((method, ", ".join(named), reason), []).append(backbone)
-    for (method, named, reason), where in backbones.items():
-        yield f"{method}: {named} on {EVERY if len(where) == len(MATRIX) else ', '.join(where)}", reason
+    for (method, listed, reason), where in backbones.items():
+        yield f"{method}: {listed} on {EVERY if len(where) == len(MATRIX) else ', '.join(where)}", reason

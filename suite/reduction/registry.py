@@ -80,7 +80,7 @@ def settings_class(name: str) -> type[MethodSettings]:
 
 def is_file(name: str) -> bool:
     """Whether `name` is the path of a file rather than the name of a method."""
-    return name not in modules() and (name.endswith(".py") or "/" in name or Path(name).exists())
+    return bool(name) and name not in modules() and (name.endswith(".py") or "/" in name or Path(name).exists())
 
 
 def _file_of(name: str) -> Path:
@@ -94,7 +94,7 @@ def _file_of(name: str) -> Path:
     if path.is_dir():
         raise UserError(f"{name} is a folder; a method is one file, name it: {path / 'method.py'}")
     if not path.exists():
-        raise UserError(f"{name} does not exist; give the path of a method's file, or one of {', '.join(modules())}")
+        raise UserError(f"{name} does not exist; give a method's file, or one of {', '.join(sorted(modules()))}")
     if path.suffix != ".py":
         raise UserError(f"{name} is not a Python file; a method is one file whose name ends in .py")
     return path
@@ -179,7 +179,7 @@ def default_settings(name: str) -> MethodSettings:
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, part["loc"])) or part["msg"] for part in error.errors())
         raise UserError(
-            f"{_file_of(name)}: class Settings cannot be built without arguments ({wrong}); give every setting a default"
+            f"{_file_of(name)}: class Settings cannot be built without arguments ({wrong}); give each setting a default"
         ) from error
 
 

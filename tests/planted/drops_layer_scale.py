@@ -1,0 +1,29 @@
+"""Wrong: it writes the block out by hand and forgets LayerScale."""
+
+from dataclasses import replace
+
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from suite.reduction import blocks
+from suite.reduction.scoring import ScoringMethod
+from suite.reduction.settings import ScoringSettings
+from suite.reduction.tokens import Tokens
+
+
+class Settings(ScoringSettings):
+    """No settings of its own."""
+
+
+class DropsLayerScale(ScoringMethod):
+    """Patches of small norm leave after the block."""
+
+    def score(self, tokens: Tokens, projection: blocks.Projection | None, layer: int) -> Tensor:
+        return tokens.patches.norm(dim=-1)
+
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
+        if type(block) is not Block:
+            return super().forward_block(block, tokens, layer)
+        x = tokens.x + block.drop_path1(block.attn(block.norm1(tokens.x)))
+        x = x + block.drop_path2(block.mlp(block.norm2(x)))
+        return self._reduce(block, replace(tokens, x=x), None, layer)

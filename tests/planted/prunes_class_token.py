@@ -1,0 +1,31 @@
+"""Wrong: prefix tokens take part in the ranking, so the class token may leave."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from suite.reduction import blocks
+from suite.reduction.method import Method
+from suite.reduction.settings import MethodSettings
+from suite.reduction.tokens import Tokens, take
+
+
+class Settings(MethodSettings):
+    """Last-layer fusion is refused."""
+
+    def fuses(self) -> bool:
+        return True
+
+
+class PrunesClassToken(Method):
+    """Tokens of small norm leave after the block, whatever they are."""
+
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
+        tokens = blocks.run(block, tokens)
+        count, prefix = self.counts[layer], tokens.prefix
+        if not count:
+            return tokens
+        keep: Tensor = tokens.x.norm(dim=-1).topk(tokens.x.shape[1] - count).indices.sort(1).values
+        where = torch.cat([tokens.where[:, :1].expand(-1, prefix), tokens.where], 1).gather(1, keep)
+        return replace(tokens, x=take(tokens.x, keep), position=where[:, prefix:] if tokens.tracked else None)

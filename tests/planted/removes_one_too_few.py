@@ -1,0 +1,24 @@
+"""Wrong: where it should remove c patches it removes c-1."""
+
+from torch import Tensor
+
+from suite.reduction.blocks import Projection
+from suite.reduction.method import Context
+from suite.reduction.scoring import ScoringMethod
+from suite.reduction.settings import MethodSettings, ScoringSettings
+from suite.reduction.tokens import Tokens
+
+
+class Settings(ScoringSettings):
+    """No settings of its own."""
+
+
+class RemovesOneTooFew(ScoringMethod):
+    """Patches of small norm leave after the block."""
+
+    def __init__(self, context: Context, settings: MethodSettings) -> None:
+        super().__init__(context, settings)
+        self.counts = tuple(max(count - 1, 0) for count in self.counts)
+
+    def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
+        return tokens.patches.norm(dim=-1)
