@@ -95,7 +95,7 @@ class CroprModule(nn.Module):
 
     def folded(self) -> Tensor:
         """The vector, (D,), whose product with a normalised token is its score."""
-        query: Tensor = self.query(self.queries).sum(1)[0]
+        query: Tensor = self.query(self.queries.sum(1)[0])
         return query @ self.key.weight if isinstance(self.key, nn.Linear) else query
 
     def predict(self, x: Tensor) -> Tensor:

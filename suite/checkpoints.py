@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ _numpy_scalar = np.float64(0).__reduce__()[0]
 HARMLESS: list[Any] = [  # what training scripts store beside weights: their arguments, and scores as numpy numbers
     argparse.Namespace,
     np.dtype,
-    type(np.dtype(np.float64)),
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64")),
     (_numpy_scalar, "numpy.core.multiarray.scalar"),
     (_numpy_scalar, "numpy._core.multiarray.scalar"),
 ]
@@ -120,21 +120,29 @@ def _open(path: Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
-        with torch.serialization.safe_globals(HARMLESS):
+        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types for a broken file
-        code = re.search(
-            r"GLOBAL (\S+) was not an allowed|Unsupported (?:global|class|operand)[^.]*?(\S+\.\S+)", str(error)
-        )
-        if isinstance(error, pickle.UnpicklingError) and code:
+        with torch.serialization.safe_globals(HARMLESS):
+            foreign = _code_in(path, error)
+        if foreign:
             raise UserError(
-                f"{path} holds Python objects besides weights ({code[1] or code[2]}), and loading those could run code "
-                "from the file; save its state_dict alone with torch.save where you trust it, and load that"
+                f"{path} holds Python objects besides weights ({foreign}), and loading those could run code from the "
+                "file; where you trust it, save its state_dict alone with torch.save and load that"
             ) from error
         raise UserError(
-            f"{path} is not a complete checkpoint of torch or safetensors ({type(error).__name__}); "
-            "it may have been cut off: download or copy it again"
+            f"{path} is not a complete checkpoint of torch or safetensors ({type(error).__name__}); it may have been "
+            "cut off or be something else: download or copy it again"
         ) from error
+
+
+def _code_in(path: Path, error: Exception) -> str:
+    """Names of the Python objects that made loading fail, without running them; empty if that was not the reason."""
+    try:
+        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # not a file that torch can look into; its message names the object in an old format
+        found = re.findall(r"GLOBAL ([\w.]+)", str(error))
+    return ", ".join(sorted(found)[:3])
 
 
 def _some(names: list[str]) -> str:

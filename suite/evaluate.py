@@ -47,11 +47,11 @@ def evaluate(
     Raises:
         UserError: if the model is not for classification, or the folder does not fit it.
     """
-    model = released.model
-    if not isinstance(model, ReducedModel):
+    if not isinstance(released.model, ReducedModel):
         raise UserError(
             f"layout {released.layout.name} is for {released.layout.task}; evaluate measures classification only"
         )
+    model = released.model.deploy()
     size = tuple(model.backbone.patch_embed.img_size)
     images: Any = open_folder(data, size, released.options.crop, released.options.normalisation)
     classes = model.backbone.num_classes

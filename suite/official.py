@@ -71,6 +71,10 @@ class Layout(ABC):
     def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """Options that the training script's arguments in the checkpoint say."""
 
+    def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Options that neither the weights nor the arguments say, as in the published models of that size."""
+        return {"heads": HEADS.get(checkpoint.shape("pos_embed")[2])}
+
     @abstractmethod
     def build(self, checkpoint: Checkpoint, options: Any) -> nn.Module:
         """The model with its weights.
@@ -134,9 +138,9 @@ def resolve(checkpoint: Source, layout: str | None = None, **options: Any) -> Re
     """As `load`, together with the layout and all its options and where they came from."""
     read = Checkpoint.read(checkpoint)
     chosen = _choose(read, layout)
-    said = {key: value for key, value in chosen.said(read).items() if value is not None}
+    said = _told(chosen, read)
     try:
-        complete = chosen.options(**said | options)
+        complete = chosen.options(**chosen.assumed(read) | said | options)
         model = chosen.build(read, complete).eval()
     except UserError:
         raise
@@ -149,6 +153,10 @@ def resolve(checkpoint: Source, layout: str | None = None, **options: Any) -> Re
         for name in type(complete).model_fields
     }
     return Released(model, chosen, complete, origin)
+
+
+def _told(layout: Layout, checkpoint: Checkpoint) -> dict[str, Any]:
+    return {key: value for key, value in layout.said(checkpoint).items() if value is not None}
 
 
 def _choose(checkpoint: Checkpoint, name: str | None) -> Layout:
@@ -165,7 +173,7 @@ def _choose(checkpoint: Checkpoint, name: str | None) -> Layout:
     if not fitting:
         listed = "; ".join(f"{layout}: it {reason}" for layout, reason in reasons.items())
         raise UserError(f"{checkpoint.name} fits no layout ({listed})")
-    telling = [layout for layout in fitting if layout.said(checkpoint)] if len(fitting) > 1 else fitting
+    telling = [layout for layout in fitting if _told(layout, checkpoint)] if len(fitting) > 1 else fitting
     if len(telling) != 1:
         names = ", ".join(layout.name for layout in fitting)
         raise UserError(f"{checkpoint.name} fits the layouts {names}, which share their names of weights; name one")

@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from suite.checkpoints import Checkpoint
 from suite.errors import UserError
-from suite.official import HEADS, Options
+from suite.official import Options
 
 PLAIN = {"cls_token", "dist_token", "pos_embed", "patch_embed", "blocks", "norm", "fc_norm", "head", "head_dist"}
 PER_BLOCK = {"norm1", "norm2", "attn", "mlp"}
@@ -31,8 +31,10 @@ def not_plain(checkpoint: Checkpoint) -> str | None:
     for key in checkpoint.weights:
         parts = key.split(".")
         known = parts[0] in PLAIN
-        if known and parts[0] == "blocks":
+        if parts[0] == "blocks":
             known = parts[2] in PER_BLOCK and (parts[2] != "attn" or parts[3] in PER_ATTENTION)
+        elif parts[0] == "patch_embed":
+            known = parts[1] == "proj"
         if not known:
             return f"has {key}, which a plain ViT does not"
     return None
@@ -48,13 +50,13 @@ def without_class_token(checkpoint: Checkpoint) -> str | None:
 
 
 def heads_of(checkpoint: Checkpoint, options: Options) -> int:
-    """Attention heads: as the options say, else as in the released ViT of that width.
+    """Attention heads.
 
     Raises:
-        UserError: if neither says so, or the width cannot be split.
+        UserError: if the options do not say, or the width cannot be split.
     """
     width = checkpoint.shape("pos_embed")[2]
-    heads = options.heads or HEADS.get(width)
+    heads = options.heads
     if heads is None:
         raise UserError(f"{checkpoint.name} has width {width}, which does not say the number of heads; give heads")
     if width % heads:

@@ -64,6 +64,9 @@ class Cropr(Layout):
     def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
         return _said(checkpoint)
 
+    def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        return super().assumed(checkpoint) | _published(checkpoint)
+
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
         pool = "avg" if "fc_norm.weight" in checkpoint else "token"
         backbone = plain_vit(checkpoint.without("cropr."), options, global_pool=pool, pool_include_prefix=pool == "avg")
@@ -92,6 +95,9 @@ class CroprSegmentation(Layout):
 
     def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
         return _said(checkpoint)
+
+    def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        return super().assumed(checkpoint) | _published(checkpoint)
 
     def build(self, checkpoint: Checkpoint, options: Any) -> Segmenter:
         image_size, _ = sizes_of(checkpoint, options)
@@ -160,6 +166,11 @@ def _said(checkpoint: Checkpoint) -> dict[str, Any]:
     return {ours: arguments.get(theirs) for ours, theirs in names.items() if "use_cropr" in arguments}
 
 
+def _published(checkpoint: Checkpoint) -> dict[str, Any]:
+    modules = any(key.startswith("cropr.") for key in checkpoint.weights)
+    return {"pruning_rate": PUBLISHED.get(checkpoint.shape("pos_embed")[1] - 1)} if modules else {}
+
+
 def _with_modules(checkpoint: Checkpoint, backbone: TimmModule, options: CroprOptions) -> ReducedModel:
     """The backbone with the checkpoint's Cropr modules; without any, the unpruned model."""
     weights = {key: value for key, value in checkpoint.weights.items() if key.startswith("cropr.")}
@@ -169,7 +180,7 @@ def _with_modules(checkpoint: Checkpoint, backbone: TimmModule, options: CroprOp
     depth, patches = checkpoint.depth, backbone.patch_embed.num_patches
     if depth - modules not in (1, 2):
         raise ValueError(f"{modules} Cropr modules for {depth} blocks; there must be one or two less than blocks")
-    rate = options.pruning_rate or PUBLISHED.get(patches)
+    rate = options.pruning_rate
     if rate is None:
         raise ValueError(f"the weights do not say how many of {patches} patches each module removes; give pruning_rate")
     removed = (rate + 1, *[rate] * (modules - 1), *[0] * (depth - modules))

@@ -25,7 +25,7 @@ class IdleViTOptions(Options):
     """
 
     base_rate: float = Field(0.7, gt=0, lt=1)
-    idle_layers: int | tuple[int, ...] | None = None
+    idle_layers: int | tuple[int, ...]
     keep_ratios: tuple[float, ...] | None = None
     cut_weight: float = Field(20.0, ge=0)
     cut: Literal["both", "intra", "inter"] = "both"
@@ -55,6 +55,9 @@ class IdleViT(Layout):
         kind = arguments.get("cutloss_type")
         return said | ({"cut_weight": 0.0} if kind == "none" else {"cut": kind})
 
+    def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        return super().assumed(checkpoint) | {"idle_layers": checkpoint.depth - checkpoint.depth // 4}
+
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
         backbone = plain_vit(checkpoint, options)
         layers = _layers(options.idle_layers, checkpoint.depth)
@@ -67,9 +70,7 @@ class IdleViT(Layout):
         return reduce(backbone, "idlevit", shrunk(active, "idle_layers"), settings)
 
 
-def _layers(asked: int | tuple[int, ...] | None, depth: int) -> tuple[int, ...]:
-    if asked is None:
-        asked = depth - depth // 4
+def _layers(asked: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
     layers = tuple(range(depth - asked, depth)) if isinstance(asked, int) else asked
     if not layers or not all(0 < layer < depth for layer in layers) or sorted(set(layers)) != list(layers):
         raise ValueError(
