@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from suite.contract.backbones import CLASSES, silence
 from suite.contract.case import EARLY, EVERYWHERE, Broken, Case, Inapplicable, distance, require_near, seeded
-from suite.measure.tokens import check_ledger, token_ledger
+from suite.measure.tokens import Ledger, check_ledger, token_ledger
 from suite.reduction.blocks import Projection
 from suite.reduction.model import ReducedModel
 from suite.reduction.scoring import ScoringMethod
@@ -39,7 +39,9 @@ def check_tokens(case: Case) -> None:
     """Tokens per block equal the schedule, read off the tensors, and the method does what its label says."""
     for fusion in case.fusions():
         model = case.model(EARLY if fusion == "last-layer" else EVERYWHERE, fusion)
-        _keeps_to_schedule(model, case.images(), "" if fusion == "none" else FUSION)
+        ledger = _keeps_to_schedule(model, case.images(), "" if fusion == "none" else FUSION)
+        if case.settings.reduces == "idles" and len(set(ledger.leaving)) > 1:
+            raise Broken(f"its label says that it idles, but tokens leave the sequence: {list(ledger.leaving)}")
         changes = distance(seeded(model, case.images()), seeded(case.model(), case.images())) > 1e-5
         if case.settings.reduces == "nothing" and changes:
             raise Broken("its label says that it reduces nothing, but a schedule changes its outputs")
@@ -179,12 +181,13 @@ def check_deploy(case: Case) -> None:
         require_near(seeded(deployed, case.images()), before, "outputs after deploy(), against those before,")
 
 
-def _keeps_to_schedule(model: ReducedModel, images: Tensor, hint: str = "") -> None:
+def _keeps_to_schedule(model: ReducedModel, images: Tensor, hint: str = "") -> Ledger:
     ledger = token_ledger(model, images)
     try:
         check_ledger(model, ledger)
     except RuntimeError as error:
         raise Broken(f"{error}{hint}") from error
+    return ledger
 
 
 def _silent(case: Case) -> list[ReducedModel]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from suite.contract.case import ONCE, Broken, Case, Inapplicable, distance, require_near
+from suite.contract.case import EVERYWHERE, ONCE, Broken, Case, Inapplicable, distance, require_near
 from suite.measure.tokens import token_ledger
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
@@ -23,7 +23,6 @@ WHERE = next(block for block, count in enumerate(ONCE) if count)
 NOBODY = torch.tensor(float("-inf"))
 REASONS = {
     "nothing": "it removes nothing",
-    "idles": "idle patches come back, so no patch stays out",
     "masks": "it masks by its own rule, which only it knows",
 }
 
@@ -32,10 +31,15 @@ REASONS = {
 def check_kept(case: Case) -> None:
     """The block where patches leave, and all later ones, are timm's own, with removed patches masked.
 
-    The log-size of a merged token is added to its logits as a key, or to none: both exist (ToMe on MAE has none).
+    Once tokens carry sizes, the log-size of each is added to its logits as a key (ToMe, section 3). Where patches idle,
+    every block is compared by itself.
     """
     if case.settings.reduces in REASONS:
         raise Inapplicable(REASONS[case.settings.reduces])
+    if case.settings.reduces == "idles":
+        model = case.model(EVERYWHERE)
+        _check_idling(model, list(model.steps(case.images())), _tables(model.backbone, case.images()))
+        return
     for fusion in case.fusions():
         model, images = case.model(ONCE, fusion), case.images()
         attending = token_ledger(model, images).attention
@@ -122,17 +126,26 @@ def _check_leaving(model: ReducedModel, steps: list[Tokens], table: Tensor | Non
 def _check_later(model: ReducedModel, steps: list[Tokens], tables: list[Tensor | None]) -> None:
     """All blocks after that one are timm's own, with the removed patches masked."""
     start, last, patches = steps[WHERE], steps[-1], steps[0].count
-    grid, alike = _spread(start, patches), []
-    for bias in (grid.bias, grid.bias.clamp(max=0)):
-        masked = replace(grid, bias=bias)
-        for layer in range(WHERE + 1, len(steps)):
-            if layer == len(steps) - 1 and start.aside is not None and start.aside_position is not None:
-                places = start.aside_position + start.prefix
-                masked = masked.put(start.aside, places, torch.zeros(places.shape))
-            masked = masked.run(model.backbone.blocks[layer], tables[layer])
-        alike.append(masked.at(_spread(last, patches).places))
-    nearest = min(alike, key=lambda option: distance(last.x, option))
-    require_near(last.x, nearest, "kept tokens after the last block, against timm's blocks with the others masked,")
+    grid = _spread(start, patches)
+    for layer in range(WHERE + 1, len(steps)):
+        if layer == len(steps) - 1 and start.aside is not None and start.aside_position is not None:
+            places = start.aside_position + start.prefix
+            grid = grid.put(start.aside, places, torch.zeros(places.shape))
+        grid = grid.run(model.backbone.blocks[layer], tables[layer])
+    expected = grid.at(_spread(last, patches).places)
+    require_near(last.x, expected, "kept tokens after the last block, against timm's blocks with the others masked,")
+
+
+def _check_idling(model: ReducedModel, steps: list[Tokens], tables: list[Tensor | None]) -> None:
+    """In every block, tokens that change do so as in timm's, among themselves or with idle ones as keys."""
+    for layer in range(1, len(steps)):
+        before, after, block = steps[layer - 1], steps[layer], model.backbone.blocks[layer]
+        active = (after.x != before.x).any(-1)
+        everybody = _spread(before, before.count)
+        alone = replace(everybody, bias=torch.where(active, 0.0, NOBODY))
+        alike = [option.run(block, tables[layer]).x[active] for option in (alone, everybody)]
+        nearest = min(alike, key=lambda option: distance(after.x[active], option))
+        require_near(after.x[active], nearest, f"tokens that are not idle in block {layer}, against timm's block,")
 
 
 def _tables(backbone: TimmModule, images: Tensor) -> list[Tensor | None]:

@@ -27,5 +27,5 @@ class PrunesClassToken(Method):
         if not count:
             return tokens
         keep: Tensor = tokens.x.norm(dim=-1).topk(tokens.x.shape[1] - count).indices.sort(1).values
-        where = torch.cat([tokens.where[:, :1].expand(-1, prefix), tokens.where], 1).gather(1, keep)
-        return replace(tokens, x=take(tokens.x, keep), position=where[:, prefix:] if tokens.tracked else None)
+        stay = tokens.select(keep[:, prefix:] - prefix)
+        return replace(stay, x=torch.cat([take(tokens.x, keep[:, :prefix]), stay.patches], 1))
