@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 
 import pytest
 import torch
@@ -477,6 +478,28 @@ def test_idlevit_equals_masked_dense_training(name: str) -> None:
         again = idlevit_again(model.backbone, image, (64, 32, 24, 16))
         assert_near(logits[i], read_out(model.backbone, again))
         assert_near(dense[i], dense_read_out(model.backbone, again))
+
+
+@pytest.mark.parametrize("prefix", [1, 3])
+def test_token_cut_loss_equals_loops(prefix: int) -> None:
+    """Attention inside and across the selected and the idle tokens, pair by pair; keys of the prefix cross freely."""
+    cut_loss = import_module("baselines.idlevit").token_cut_loss
+    draw, images, tokens = torch.Generator().manual_seed(5), 2, prefix + 7
+    logits = torch.randn(images, tokens, tokens, generator=draw)
+    selected = torch.tensor([[*range(prefix), prefix + 1, prefix + 4], [*range(prefix), prefix, prefix + 6]])
+    inside, across = [], []
+    for image in range(images):
+        weight = logits[image].softmax(1)
+        chosen = set(selected[image].tolist())
+        for i in range(tokens):
+            own = [weight[i, j] for j in range(tokens) if i in chosen and j in chosen]
+            inside.append(sum(own) - 1.0 if i in chosen else 0.0)
+            across.append(sum(weight[i, j] for j in range(prefix, tokens) if (i in chosen) != (j in chosen)))
+    intra, inter = (sum(float(part) ** 2 for part in parts) / len(parts) for parts in (inside, across))
+    assert inter > 0.01 < intra
+    assert cut_loss(logits, selected, prefix, "intra").item() == pytest.approx(intra, rel=1e-5)
+    assert cut_loss(logits, selected, prefix, "inter").item() == pytest.approx(inter, rel=1e-5)
+    assert cut_loss(logits, selected, prefix, "both").item() == pytest.approx(intra + inter, rel=1e-5)
 
 
 def cropr_score(model: ReducedModel) -> object:

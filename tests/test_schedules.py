@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from suite.reduction.registry import modules, settings_class
-from suite.reduction.schedule import Schedule, constant, keep_rate, nothing, stages
+from suite.reduction.schedule import Schedule, constant, keep_rate, linear, nothing, stages
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,28 @@ def test_constant_is_published_cropr(patches: int, count: int, modules: int, blo
     assert [1 + entering for entering in schedule.entering[: modules + 1]] == blocks_see
     assert schedule.removed == (count + 1, *[count] * (modules - 1), *[0] * (24 - modules))
     settings_class("cropr")().check(schedule, "last-layer" if modules == 22 else "none")
+
+
+@pytest.mark.parametrize(
+    ("depth", "count", "inflect", "removed"),
+    [
+        (6, 8, -1.0, (16, 12, 9, 6, 3, 0)),
+        (12, 8, -1.0, (16, 14, 13, 11, 10, 8, 7, 5, 4, 2, 1, 0)),
+        (6, 8, 1.0, (0, 3, 6, 9, 12, 16)),
+        (6, 8, 0.0, (8,) * 6),
+        (5, 6, 0.5, (3, 4, 6, 7, 9)),
+    ],
+)
+def test_linear_is_tomes_rule(depth: int, count: int, inflect: float, removed: tuple[int, ...]) -> None:
+    """Cut to whole patches, so that a decreasing schedule removes 46 instead of 48, and 91 instead of 96."""
+    assert linear(196, depth, count, inflect).removed == removed
+
+
+@pytest.mark.parametrize(("depth", "inflect", "sentence"), [(1, -1.0, "two blocks"), (6, 1.5, "from -1 .* found 1.5")])
+def test_linear_refuses(depth: int, inflect: float, sentence: str) -> None:
+    """One block has no line, and a steeper one would remove a negative number."""
+    with pytest.raises(ValueError, match=sentence):
+        linear(196, depth, 8, inflect)
 
 
 def test_constant_in_some_blocks() -> None:

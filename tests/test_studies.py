@@ -49,6 +49,26 @@ def study(text: str = STUDY) -> Study:
 
 
 BAD = [
+    (
+        "- removed: [4, 4, 0, 0]",
+        "- {linear: 2, fused: true}",
+        "schedules.0: the rule linear does not read fused; leave it out",
+    ),
+    (
+        "finetune: {",
+        "finetune: {curriculum: official, ",
+        "schedules.0: the official curriculum needs one count for all blocks and one more in the first",
+    ),
+    (
+        "finetune: {",
+        "finetune: {curriculum: fast, ",
+        "finetune.curriculum: Input should be 'none', 'linear' or 'official'",
+    ),
+    (
+        "  - random",
+        "  - {method: evit, settings: {fuse_single: [9]}}",
+        "evit: fuse_single names blocks [9], which do not exist or do not fuse",
+    ),
     ("seeds: [0, 1]", "sedes: [0, 1]", "trial.yaml:16: sedes: unknown key; did you mean seeds"),
     ("seeds: [0, 1]", "seeds: []", "trial.yaml:16: seeds: Tuple should have at least 1 item"),
     ("seeds: [0, 1]", "seeds: [0, 0]", "trial.yaml:16: seeds.1: 0 is there twice"),

@@ -9,11 +9,12 @@ import pytest
 import torch
 from backbones import BACKBONES
 from torch import Tensor
+from torch.nn import functional as F
 
 from suite.data.scenes import Scenes
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
-from suite.tasks.classification import Epoch, TrainingFailed, _clip, accuracy, to_input, train
+from suite.tasks.classification import Epoch, TrainingFailed, _clip, accuracy, to_input, train, training_loss
 from suite.tasks.recipe import TrainingRecipe
 
 # isort: split
@@ -21,6 +22,7 @@ from timm.optim import create_optimizer_v2
 
 METHODS = sorted(modules())
 REMOVED = (9, 8, 8, 0)
+unpruned = ReducedModel.unpruned
 RECIPE = TrainingRecipe(epochs=3, batch_size=16, learning_rate=5e-3, warmup_epochs=0.5, label_smoothing=0.1)
 
 
@@ -167,3 +169,63 @@ def test_what_timm_keeps_from_weight_decay_stays_so() -> None:
     }
     assert {"backbone.pos_embed", "backbone.cls_token", "backbone.norm.weight"} <= free
     assert not any(name.endswith(("qkv.weight", "queries")) for name in free)
+
+
+def test_a_curriculum_raises_the_counts() -> None:
+    """Counts of each epoch while it trains; validation in an epoch removes as much, and the end is the schedule."""
+    model, seen = fresh("cropr"), []
+    count = model.method.forward_block
+
+    def spy(block: torch.nn.Module, tokens: object, layer: int) -> object:
+        seen.append((model.training, model.method.counts))
+        return count(block, tokens, layer)
+
+    model.method.forward_block = spy  # type: ignore[method-assign]
+    trained(model, recipe=RECIPE.model_copy(update={"epochs": 4, "curriculum": "official"}))
+    epochs = [(1, 0, 0, 0), (9, 8, 8, 0), (9, 8, 8, 0), (9, 8, 8, 0)]
+    for training in (True, False):
+        found = [counts for mode, counts in seen if mode == training]
+        assert found == [counts for counts in epochs for _ in range(len(found) // 4)]
+
+
+@pytest.mark.parametrize("weight", [0.0, 5.0])
+def test_the_unpruned_model_teaches_idlevit(weight: float) -> None:
+    """With a weight, the loss has divergence and features of the model training started from, which itself stays."""
+    torch.manual_seed(0)
+    model = reduce(BACKBONES["vit"](), "idlevit", REMOVED, {"distillation_weight": weight})
+    teacher, started = model.unpruned(), {key: x.clone() for key, x in model.backbone.state_dict().items()}
+    scenes, _ = few_scenes()
+    images, labels = to_input(torch.from_numpy(scenes.images)), torch.from_numpy(scenes.labels)
+    model.train()
+    output, reference = model.outputs(images), teacher.outputs(images)
+    extra = (
+        weight * F.kl_div(output.logits.log_softmax(1), reference.logits.softmax(1), reduction="batchmean")
+        + 100 * weight * (F.normalize(output.feature) - F.normalize(reference.feature)).square().mean()
+    )
+    cut = model.method.auxiliary_loss(output.auxiliary, labels, F.cross_entropy)
+    total = training_loss(model, images, labels, F.cross_entropy, teacher if weight else None)
+    torch.testing.assert_close(total, F.cross_entropy(output.logits, labels) + cut + extra)
+    assert (extra > 0.01) == (weight > 0)
+    assert [p for p in teacher.parameters() if p.requires_grad] == []
+    trained(model)
+    assert all(torch.equal(teacher.backbone.state_dict()[key], x) for key, x in started.items())
+    assert not torch.equal(model.backbone.head.weight, started["head.weight"])
+
+
+def test_only_who_asks_gets_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training copies the unpruned model when the settings say that the method learns from it."""
+    made: list[ReducedModel] = []
+    monkeypatch.setattr(ReducedModel, "unpruned", lambda model: made.append(model) or unpruned(model))
+    trained(fresh("idlevit"))
+    assert made == []
+    model = reduce(BACKBONES["vit"](), "idlevit", REMOVED, {"distillation_weight": 1.0})
+    trained(model)
+    assert made == [model]
+
+
+def test_a_method_without_distillation_says_so() -> None:
+    """Asking for a teacher without a loss is the method's mistake, named."""
+    model = fresh("random")
+    output = model.outputs(torch.zeros(1, 3, 32, 32))
+    with pytest.raises(NotImplementedError, match="Random asks for a teacher and has no distillation_loss"):
+        model.method.distillation_loss(output, output)

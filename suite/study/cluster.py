@@ -107,7 +107,7 @@ def _connect(threads: int, quiet: dict[str, Any]) -> None:
 
 
 def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observer, scratch: Path) -> None:
-    """Run cells in any order and tell the observer; returns when all ended or the user interrupted.
+    """Run cells in any order and tell the observer; returns when all ended, an interrupt passes through.
 
     Args:
         cells: what to run.
