@@ -27,8 +27,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from suite.reduction.blocks import Projection
 from suite.reduction.method import Context, Criterion
+from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import MethodSettings, ScoringSettings
 from suite.reduction.tokens import Tokens

@@ -17,7 +17,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from suite.reduction.blocks import Projection
+from suite.reduction.projection import Projection
 from suite.reduction.schedule import Schedule
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import Fusion, ScoringSettings

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from backbones import BACKBONES, CLASSES, HEADS, PATCHES, ROTARY, WIDTH, build, draw_images
 from torch import Tensor, nn
 
-from suite.reduction.blocks import Projection, finish, run
+from suite.reduction.blocks import finish, run
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
+from suite.reduction.projection import Projection
 from suite.reduction.registry import modules
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.tokens import Tokens

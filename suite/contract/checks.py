@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from suite.contract.backbones import CLASSES, silence
 from suite.contract.case import EARLY, EVERYWHERE, Broken, Case, Inapplicable, distance, require_near, seeded
 from suite.measure.tokens import Ledger, check_ledger, token_ledger
-from suite.reduction.blocks import Projection
 from suite.reduction.model import ReducedModel
+from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.tokens import Tokens
 

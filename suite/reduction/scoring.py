@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from suite.reduction import blocks
 from suite.reduction.method import Method
+from suite.reduction.projection import Projection
 from suite.reduction.settings import ScoringSettings
 from suite.reduction.tokens import Tokens
 
@@ -19,7 +20,7 @@ class ScoringMethod(Method, ABC):
     settings: ScoringSettings
 
     @abstractmethod
-    def score(self, tokens: Tokens, projection: blocks.Projection | None, layer: int) -> Tensor:
+    def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         """Score each patch, (B, N); high scores stay.
 
         `projection` is that of the block's attention. Before the block it is None unless `reads_attention` asks for it.
@@ -38,7 +39,7 @@ class ScoringMethod(Method, ABC):
         tokens = blocks.feed_forward(block, tokens)
         return self._reduce(block, tokens, projection, layer) if self.settings.place == "after" else tokens
 
-    def _reduce(self, block: nn.Module, tokens: Tokens, projection: blocks.Projection | None, layer: int) -> Tokens:
+    def _reduce(self, block: nn.Module, tokens: Tokens, projection: Projection | None, layer: int) -> Tokens:
         tokens = self.observe(tokens, layer)
         if not self.reduces_in(layer):
             return tokens

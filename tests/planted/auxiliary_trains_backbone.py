@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from suite.reduction.blocks import Projection
 from suite.reduction.method import Context, Criterion
+from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import MethodSettings, ScoringSettings
 from suite.reduction.tokens import Tokens

@@ -5,6 +5,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from suite.reduction import blocks
+from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import ScoringSettings
 from suite.reduction.tokens import Tokens
@@ -17,7 +18,7 @@ class Settings(ScoringSettings):
 class GathersRopeWrongly(ScoringMethod):
     """Patches of small norm leave after the block."""
 
-    def score(self, tokens: Tokens, projection: blocks.Projection | None, layer: int) -> Tensor:
+    def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         return tokens.patches.norm(dim=-1)
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from suite.reduction.blocks import Projection
+from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import ScoringSettings
 from suite.reduction.tokens import Tokens

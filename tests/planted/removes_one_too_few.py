@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from suite.reduction.blocks import Projection
 from suite.reduction.method import Context
+from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import MethodSettings, ScoringSettings
 from suite.reduction.tokens import Tokens
