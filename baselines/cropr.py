@@ -25,7 +25,6 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from suite.reduction.method import Context, Criterion
 from suite.reduction.projection import Projection
@@ -72,9 +71,8 @@ class Aggregator(nn.Module):
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in (queries.expand(len(x), -1, -1), keys, self.value(x))
         )
-        seen = self.output(scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
-        out: Tensor = self.head(seen if self.mlp is None else seen + self.mlp(seen))
-        return out
+        seen = self.output(nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        return self.head(seen if self.mlp is None else seen + self.mlp(seen))  # type: ignore[no-any-return]
 
 
 class CroprModule(nn.Module):
@@ -103,8 +101,7 @@ class CroprModule(nn.Module):
         if self.aggregator is None:
             raise ValueError("a deployed Cropr has no auxiliary heads left and cannot be trained; build it again")
         x = self.norm(x)
-        out: Tensor = self.aggregator(self.query(self.queries), self.key(x), x)
-        return out
+        return self.aggregator(self.query(self.queries), self.key(x), x)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def fold(self) -> None:
@@ -130,8 +127,7 @@ class Cropr(ScoringMethod):
 
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         module = self.croppers[str(layer)]
-        scores: Tensor = module.norm(tokens.patches.detach()) @ module.folded()
-        return scores
+        return module.norm(tokens.patches.detach()) @ module.folded()  # type: ignore[no-any-return]
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         if not self.training or str(layer) not in self.croppers:
@@ -139,10 +135,8 @@ class Cropr(ScoringMethod):
         return tokens.with_auxiliary(self.croppers[str(layer)].predict(tokens.x.detach()))
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
-        losses = []
-        for prediction in auxiliary:  # (B, M, classes); every query predicts the label of its image
-            labels = target.unsqueeze(1).expand(prediction.shape[:2])
-            losses.append(criterion(prediction.flatten(0, 1), labels.flatten()))
+        # predictions, (B, M, classes): every query predicts the label of its image
+        losses = [criterion(said.flatten(0, 1), target.repeat_interleave(said.shape[1], 0)) for said in auxiliary]
         return torch.stack(losses).sum() if losses else None
 
     def deploy(self) -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from suite.reduction import blocks
 from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import ScoringSettings
