@@ -99,7 +99,7 @@ def table(
 @app.command(name="check-method")
 def check_method(
     methods: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE_OR_NAME]...", help="Files or names; by default all methods.")
+        list[str] | None, typer.Argument(metavar="FILE_OR_NAME", help="Files or names; by default all methods.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out what needs torch.compile.")] = False,
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from suite.contract.backbones import (
     CLASSES,
@@ -15,7 +15,6 @@ from suite.contract.backbones import (
     MATRIX,
     PATCHES,
     WIDTH,
-    draw_images,
     eva,
     eva02,
     scramble,
@@ -67,3 +66,8 @@ def build(name: str, **options: object) -> nn.Module:
     model = BACKBONES[name](**options)
     scramble(model)
     return model.eval()
+
+
+def draw_images(model: nn.Module, count: int = HEADS, seed: int = 1) -> Tensor:
+    """Random images of the model's size; by default as many as heads, so that a swap of the two is not an error."""
+    return torch.randn(count, 3, *model.patch_embed.img_size, generator=torch.Generator().manual_seed(seed))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
@@ -21,10 +21,11 @@ CLASSES = 10
 DEPTH = 4
 HEADS = 4
 PATCHES = 64
+SIDE = 32
 WIDTH = 48
 
 SHAPE = {
-    "img_size": 32,
+    "img_size": SIDE,
     "patch_size": 4,
     "num_classes": CLASSES,
     "embed_dim": WIDTH,
@@ -80,11 +81,6 @@ def scramble(model: nn.Module, seed: int = 0) -> None:
             parameter.copy_(noise * parameter[0].numel() ** -0.5)
         else:
             parameter.copy_(0.5 * noise)
-
-
-def draw_images(model: TimmModule, count: int = HEADS, seed: int = 1) -> Tensor:
-    """Random images of the model's size; by default as many as heads, so that a swap of the two is not an error."""
-    return torch.randn(count, 3, *model.patch_embed.img_size, generator=torch.Generator().manual_seed(seed))
 
 
 @torch.no_grad()

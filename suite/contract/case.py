@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from suite.contract.backbones import MATRIX, PATCHES, draw_images, scramble
+from suite.contract.backbones import HEADS, MATRIX, PATCHES, SIDE, scramble
 from suite.reduction.blocks import TimmModule
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
@@ -59,8 +59,9 @@ class Case:
             raise Broken(f"refuses to remove {removed or 'nothing'} of {PATCHES} patches: {error}") from error
         return model.eval()
 
-    def images(self, count: int = 4, seed: int = 1) -> Tensor:
-        return draw_images(self.timm(), count, seed)
+    def images(self, count: int = HEADS, seed: int = 1) -> Tensor:
+        """Random images; by default as many as heads, so that a swap of the two is not an error."""
+        return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
 
     def fusions(self) -> tuple[Fusion, ...]:
         """Without and, where the method can put patches aside, with last-layer fusion."""
