@@ -114,9 +114,12 @@ def check_method(
     for name in names:
         method_class(name)
 
+    import torch
+
     from suite.contract.run import CHECKS, SLOW
     from suite.contract.show import examine_visibly, show
 
+    torch.set_num_threads(1)  # on tensors this small, more of them wait for each other
     console = Console(markup=False)
     results = examine_visibly(names, [check for check in CHECKS if not (quick and check in SLOW)], console)
     show(results, console)
