@@ -112,12 +112,9 @@ from suite.reduction.tokens import Tokens
 
 
 class Settings(MethodSettings):
-    """Last-layer fusion is refused."""
+    """Last-layer fusion is refused unless the label says otherwise."""
 
     {label}
-
-    def fuses(self):
-        return True
 
 
 class Buggy(Method):
@@ -154,6 +151,13 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
         r"tokens \[65, 65, 65, 65\] instead of \[56,",
         "",
         "return replace(tokens, x=tokens.x * (torch.rand(1) if count else 1))",
+        "",
+    ),
+    "claims to put aside": (
+        "tokens",
+        r"tokens \[56, 48, 48, 48\] instead of \[56, 48, 48, 65\] with last-layer fusion; put patches aside with",
+        "sets_aside = lambda self: True",
+        GOOD,
         "",
     ),
     "idles nobody": ("tokens", "does not keep to its schedule", 'reduces = "idles"', "return tokens", ""),

@@ -87,6 +87,29 @@ def test_logits_are_the_official_ones(name: str) -> None:
     assert_equal(logits[:, :, ::5, ::5] if logits.dim() == 4 else logits, case["logits"])
 
 
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("idlevit-9-layers-0.7", ("keep_ratios", "idle_layers", "base_rate")),
+        ("idlevit-9-layers-0.5", ("keep_ratios", "idle_layers")),
+        ("idlevit-8-layers-0.7", ("keep_ratios",)),
+        ("evit-fuse-deit", ("keep_rate", "fuse_token", "drop_loc", "tokens")),
+        ("tome-r-4", ("prop_attn", "global_pool")),
+        ("tome-no-class-token", ("prop_attn", "global_pool")),
+        ("tome-mae-average-pool-plain-attention", ("prop_attn",)),
+    ],
+)
+def test_options_have_the_official_defaults(name: str, left_out: tuple[str, ...]) -> None:
+    """The same logits without the options that the official code has defaults or rules for."""
+    case = case_of(name)
+    options = {key: value for key, value in options_of(case).items() if key not in left_out}
+    if "idle_layers" in options:
+        options["idle_layers"] = len(options["idle_layers"])
+    with torch.no_grad():
+        model = official.load(weights_of(case["shapes"], case["seed"]), case["layout"], **options)
+        assert_equal(model(torch.from_numpy(images(**case["image"]))), case["logits"])
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("cropr")])
 def test_cropr_trains_as_officially(name: str) -> None:
     """Logits and the predictions of every auxiliary head in training mode; main and auxiliary losses stay apart."""

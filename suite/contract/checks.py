@@ -17,9 +17,7 @@ from suite.reduction.tokens import Tokens
 
 LABELS = torch.arange(4) % CLASSES
 BF16 = 2.0**-5  # some rounding errors of 2**-8 each
-FUSION = (
-    " with last-layer fusion; put patches aside with Tokens.set_aside, or refuse it: Settings.fuses() returning True"
-)
+FUSION = " with last-layer fusion; put patches aside with Tokens.set_aside, or refuse it: Settings.sets_aside() False"
 
 
 @torch.no_grad()

@@ -30,9 +30,13 @@ class MethodSettings(Strict):
     needs: ClassVar[tuple[str, ...]] = ()
     auxiliary_trains_backbone: ClassVar[bool] = False
 
-    def fuses(self) -> bool:
-        """Whether removed patches leave a trace in another token, so that they cannot be put aside and rejoin."""
-        return self.reduces in ("merges", "idles", "masks")
+    def sets_aside(self) -> bool:
+        """Whether removed patches can be put aside, unchanged, and rejoin before the last block."""
+        return False
+
+    def what_it_does(self) -> str:
+        """What happens to removed patches, for messages."""
+        return self.reduces
 
     def removes_after(self) -> bool:
         """Whether patches leave after the whole block rather than inside it."""
@@ -50,10 +54,10 @@ class MethodSettings(Strict):
         """
         if fusion == "none" or self.reduces == "nothing":
             return
-        if self.fuses():
+        if not self.sets_aside():
             raise ValueError(
-                "last-layer fusion needs removed patches to be put aside, but this method "
-                f"{self.reduces if self.reduces != 'drops' else 'fuses'} them; use fusion: none"
+                f"last-layer fusion needs removed patches to be put aside, but this method {self.what_it_does()} them; "
+                "use fusion: none"
             )
         last = 2 if self.removes_after() else 1
         if any(schedule.removed[-last:]):
@@ -73,8 +77,11 @@ class ScoringSettings(MethodSettings):
     place: Literal["before", "between", "after"] = "after"
     fate: Literal["drop", "fuse"] = "drop"
 
-    def fuses(self) -> bool:
-        return self.fate == "fuse"
+    def sets_aside(self) -> bool:
+        return self.fate == "drop"
+
+    def what_it_does(self) -> str:
+        return "fuses" if self.fate == "fuse" else self.reduces
 
     def removes_after(self) -> bool:
         return self.place == "after"

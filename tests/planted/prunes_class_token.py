@@ -12,10 +12,7 @@ from suite.reduction.tokens import Tokens, take
 
 
 class Settings(MethodSettings):
-    """Last-layer fusion is refused."""
-
-    def fuses(self) -> bool:
-        return True
+    """No settings of its own."""
 
 
 class PrunesClassToken(Method):
