@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+import functools
 
 import torch
 
-from suite.contract.case import Broken, Case, require_near
+from suite.contract.case import Broken, Case, Inapplicable, require_near
+from suite.reduction.registry import describe
 
 REMOVED = (9, 8)  # compiling unrolls the blocks, so its time grows with their number
 
@@ -26,5 +27,22 @@ def _check(case: Case, backend: str) -> None:
                 require_near(found, model(images), f"compiled logits of call {seed}, against the eager ones,")
 
 
-check_compile = partial(_check, backend="aot_eager")
-check_inductor = partial(_check, backend="inductor")
+check_compile = functools.partial(_check, backend="aot_eager")
+
+
+def check_inductor(case: Case) -> None:
+    """The same with torch's own compiler, which needs one for C++ on a CPU."""
+    trouble = _inductor_trouble()
+    if trouble:
+        raise Inapplicable(f"inductor cannot compile anything here: {trouble}")
+    _check(case, "inductor")
+
+
+@functools.cache
+def _inductor_trouble() -> str:
+    """Why inductor cannot compile the simplest function; empty if it can."""
+    try:
+        torch.compile(torch.neg, backend="inductor")(torch.ones(8))
+    except Exception as error:
+        return describe(error).split(" Set TORCHDYNAMO")[0]
+    return ""
