@@ -17,6 +17,8 @@ Departures:
 6. Gradients of backbone and modules are clipped apart; officially nothing is. Queries are decayed, as officially.
 7. Drop path is the backbone's in every block; the official code sets it to 0 in the last.
 8. The MLP's LayerNorm has eps 1e-6 and the auxiliary head's 1e-5, as in the official code.
+9. The official curriculum for segmentation is the recipe's `curriculum: official`; it also works for an odd number of
+   epochs. `linear` is ours: any schedule, from nothing removed, rounded to the nearest.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,9 @@ Departures:
 3. Distillation is off by default, so that all methods learn from the same labels; the official default weight is 5, and
    the official code cannot train without it.
 4. Gradients flow in evaluation mode too; the official one runs idle blocks without gradients.
-5. All prefix tokens are selected, and between groups none of their keys is counted; officially there is only the class
+5. The number of patches at work only shrinks from block to block, and the first block has all of them; the official
+   code can be given any ratios, and idle blocks with none between them.
+6. All prefix tokens are selected, and between groups none of their keys is counted; officially there is only the class
    token, which is treated so.
 """
 

@@ -18,13 +18,13 @@ from suite.errors import UserError
 
 Source = str | Path | Mapping[str, Any]
 
-HOLDERS = ("model", "state_dict")  # under these keys the official code bases keep the weights
+HOLDERS = ("model", "state_dict", "model_ema")  # under these keys training scripts keep the weights
 WRAPPERS = ("module.", "_orig_mod.")  # prefixes of data-parallel and of compiled models
 _numpy_scalar = np.float64(0).__reduce__()[0]
 HARMLESS: list[Any] = [  # what training scripts store beside weights: their arguments, and scores as numpy numbers
     argparse.Namespace,
     np.dtype,
-    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64")),
+    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
     (_numpy_scalar, "numpy.core.multiarray.scalar"),
     (_numpy_scalar, "numpy._core.multiarray.scalar"),
 ]
@@ -63,9 +63,9 @@ class Checkpoint:
                 f"{name} has no tensors in it, neither at the top nor under {' or '.join(HOLDERS)}; "
                 f"it has {', '.join(map(str, list(content)[:5])) or 'nothing'}"
             )
-        for prefix in WRAPPERS:
-            if all(key.startswith(prefix) for key in weights):
-                weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+        while prefix := next((prefix for prefix in WRAPPERS if all(key.startswith(prefix) for key in weights)), ""):
+            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+        _refuse_unusable(name, weights)
         said = content.get("args", {})
         arguments = vars(said) if isinstance(said, argparse.Namespace) else said
         floats = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
@@ -116,12 +116,14 @@ def _open(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}: {'it is a folder' if path.is_dir() else 'no such file'}")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
         with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
     except Exception as error:  # torch raises half a dozen types for a broken file
         with torch.serialization.safe_globals(HARMLESS):
             foreign = _code_in(path, error)
@@ -143,6 +145,16 @@ def _code_in(path: Path, error: Exception) -> str:
     except Exception:  # not a file that torch can look into; its message names the object in an old format
         found = re.findall(r"GLOBAL ([\w.]+)", str(error))
     return ", ".join(sorted(found)[:3])
+
+
+def _refuse_unusable(name: str, weights: dict[str, Tensor]) -> None:
+    for key, value in weights.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_complex():
+            raise UserError(f"{name} has {key} in a form that is not supported; save plain real numbers on the CPU")
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(
+                f"{name} has values in {key} that are not finite; training went wrong, or the file is broken"
+            )
 
 
 def _some(names: list[str]) -> str:

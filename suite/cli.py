@@ -135,7 +135,7 @@ def evaluate(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="What the checkpoint does not say; repeatable.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, max=65_536)] = 64,
     device: Annotated[str, typer.Option(help="A torch device, such as cpu or cuda.")] = "cpu",
 ) -> None:
     """Evaluate an official checkpoint: accuracy on a folder of images, tokens of each block, GMACs."""

@@ -54,7 +54,9 @@ def evaluate(
     model = released.model.deploy()
     size = tuple(model.backbone.patch_embed.img_size)
     images: Any = open_folder(data, size, released.options.crop, released.options.normalisation)
-    classes = model.backbone.num_classes
+    classes, channels = model.backbone.num_classes, model.backbone.patch_embed.proj.in_channels
+    if channels != 3:
+        raise UserError(f"the checkpoint is for images of {channels} channels; evaluate reads those of 3, in colour")
     if len(images.classes) != classes:
         raise UserError(
             f"{images.root} has {len(images.classes)} folders but the checkpoint knows {classes} classes; give a "
@@ -70,10 +72,10 @@ def evaluate(
 
 def _check_device(device: str) -> None:
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot use the device {device!r}: {reason}; --device cpu always works") from error
+        reason = str(error).splitlines()[0].split(". ")[0][:100]
+        raise UserError(f"cannot use the device {device!r} ({reason}); --device cpu always works") from error
 
 
 def parse_options(pairs: list[str]) -> dict[str, Any]:
@@ -87,11 +89,13 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UserError(f"--option {pair!r} is not NAME=VALUE; write for example --option keep_rate=0.7")
+        if name in ("checkpoint", "layout"):
+            raise UserError(f"--option {name} is not an option of a layout; write --{name} {value}")
         if name in options:
             raise UserError(f"--option {name} is given twice")
         try:
             options[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UserError(f"--option {pair!r}: the value is not readable as YAML") from error
     return options
 

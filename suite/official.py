@@ -45,7 +45,7 @@ class Options(Strict):
     heads: int | None = Field(None, ge=1)
     image_size: int | tuple[int, int] | None = None
     normalisation: Literal["imagenet", "inception"] = "imagenet"
-    crop: float = Field(0.875, gt=0, le=1)
+    crop: float = Field(0.875, ge=0.1, le=1)
 
 
 class Layout(ABC):
@@ -136,18 +136,18 @@ def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Mo
 
 def resolve(checkpoint: Source, layout: str | None = None, **options: Any) -> Released:
     """As `load`, together with the layout and all its options and where they came from."""
-    read = Checkpoint.read(checkpoint)
-    chosen = _choose(read, layout)
-    said = _told(chosen, read)
+    read, name = Checkpoint.read(checkpoint), layout or "unnamed"
     try:
+        chosen = _choose(read, layout)
+        name, said = chosen.name, _told(chosen, read)
         complete = chosen.options(**chosen.assumed(read) | said | options)
         model = chosen.build(read, complete).eval()
     except UserError:
         raise
     except ValidationError as error:
-        raise UserError(f"layout {chosen.name}: {_readable(error)}") from error
+        raise UserError(f"layout {name}: {_readable(error, options)}") from error
     except ValueError as error:
-        raise UserError(f"{read.name}, layout {chosen.name}: {error}") from error
+        raise UserError(f"{read.name}, layout {name}: {error}") from error
     origin = {
         name: "given" if name in options else "in the checkpoint" if name in said else "assumed"
         for name in type(complete).model_fields
@@ -180,10 +180,14 @@ def _choose(checkpoint: Checkpoint, name: str | None) -> Layout:
     return telling[0]
 
 
-def _readable(error: ValidationError) -> str:
-    problems = []
+def _readable(error: ValidationError, given: dict[str, Any]) -> str:
+    problems = {}
     for detail in error.errors():
-        key = detail["ctx"]["key"] if detail["type"] == "at_key" else ".".join(map(str, detail["loc"])) or "options"
-        message = "this option is required" if detail["type"] == "missing" else detail["msg"]
-        problems.append(f"{key}: {message.removeprefix('Value error, ')}")
-    return "; ".join(dict.fromkeys(problems))
+        key = str(detail["ctx"]["key"] if detail["type"] == "at_key" else (detail["loc"] or ("options",))[0])
+        message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "missing":
+            message = f"this option is required; give {key}, on the command line as --option {key}=VALUE"
+        elif key in problems:  # one of several kinds that the option may be
+            message = f"cannot be {given.get(key)!r}; see the table of layouts in the README"
+        problems[key] = message
+    return "; ".join(f"{key}: {message}" for key, message in problems.items())

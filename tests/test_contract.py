@@ -201,7 +201,7 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
     ),
     "counts patches twice": (
         "positions",
-        "after block 0, sizes of image 0 add up to 165 patches of 64",
+        "after block 0, sizes of an image add up to 165 patches of 64",
         'reduces = "merges"',
         "return replace(tokens.merge(keep, gone, gone * 0), size=3.0 * torch.ones(keep.shape)) if count else tokens",
         "",
@@ -213,6 +213,55 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
         "return replace(tokens.select(keep), owner=tokens.where) if count else tokens",
         "",
     ),
+    "flips owners": (
+        "positions",
+        "after block 0, 216 patches that stayed are spoken for by another token",
+        "",
+        "tokens = tokens.select(keep)\n        return replace(tokens, owner=tokens.count - 1 - tokens.owner if "
+        "tokens.owner is not None and count else tokens.owner)",
+        "",
+    ),
+    "loses what it merged": (
+        "positions",
+        "merged tokens after block 0, against the mean of what they speak for, are off by",
+        'reduces = "merges"',
+        """tokens = tokens.merge(keep, gone, gone * 0) if count else tokens
+        single = torch.ones(len(tokens.x), tokens.count) if tokens.size is None else tokens.size == 1
+        return replace(tokens, x=tokens.x * nn.functional.pad(single, (tokens.prefix, 0), value=1)[..., None])""",
+        "",
+    ),
+    "claims another size": (
+        "positions",
+        "after block 0, 8 tokens are not of the size of what they speak for",
+        'reduces = "merges"',
+        """tokens = tokens.merge(keep, gone, (torch.arange(count) % 2).expand_as(gone)) if count else tokens
+        swapped = torch.tensor([1, 0, *range(2, tokens.count)])
+        return tokens if tokens.size is None else replace(tokens, size=tokens.size[:, swapped])""",
+        "",
+    ),
+    "keeps all while it trains": (
+        "tokens",
+        r"in training tokens \[65, 65, 65, 65\] leave the blocks instead of \[56, 48, 41, 35\]; set masks_in_training",
+        "",
+        "return tokens if self.training else tokens.select(keep)",
+        "",
+    ),
+    "mixes images while it trains": (
+        "batch",
+        r"outputs in training of images \[.*\] by themselves, against those within all 4, are off by",
+        "",
+        "return replace(tokens.select(keep), x=tokens.select(keep).x + self.training * tokens.x.mean())",
+        "",
+    ),
+    "breaks the graph with fusion": (
+        "compile",
+        "it raises Unsupported|it raises UserError",
+        "sets_aside = lambda self: True",
+        "return tokens if not count else tokens.set_aside(keep, gone) if self.context.fusion == 'last-layer' and "
+        "score.max() > 0 else tokens.select(keep)",
+        "",
+    ),
+    "exits": ("parity", "it raises SystemExit: 0", "", "raise SystemExit(0)", ""),
     "forgets sizes": (
         "kept",
         "kept tokens after the last block, against timm's blocks with the others masked, are off",
@@ -235,7 +284,7 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
     ),
     "depends on the batch size": (
         "batch",
-        r"outputs of images \[0\] by themselves, against those within all 4, are off by",
+        r"outputs in evaluation of images \[0\] by themselves, against those within all 4, are off by",
         "",
         "return replace(tokens.select(keep), x=tokens.select(keep).x * len(tokens.x)) if count else tokens",
         "",

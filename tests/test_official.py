@@ -134,7 +134,7 @@ def test_idlevit_cuts_tokens_as_officially(name: str, cut: str, reading: str) ->
         output = model.outputs(torch.from_numpy(images(**case["image"])))
     loss = model.method.auxiliary_loss(output.auxiliary, torch.tensor([0]), nn.CrossEntropyLoss())
     recorded = expected["official" if reading == "official" else "every_layer"][cut]
-    assert loss.item() * len(output.auxiliary) / 20 == pytest.approx(recorded, abs=LIMIT, rel=LIMIT)
+    assert loss.item() * len(case["options"]["idle_layers"]) / 20 == pytest.approx(recorded, abs=LIMIT, rel=LIMIT)
     assert abs(expected["official"][cut] - expected["every_layer"][cut]) > 100 * LIMIT
 
 
@@ -285,6 +285,39 @@ def test_files_wrappers_and_arguments_are_understood(tmp_path: Path) -> None:
     assert official.resolve(path, keep_rate=0.5, heads=4).options.keep_rate == 0.5
 
 
+@pytest.mark.parametrize(
+    ("model", "rate", "places"),
+    [
+        (None, 0.6, (4, 8)),
+        ("deit_small_patch16_shrink_base", 0.6, (4, 8)),
+        ("deit_small_patch16_224_shrink05", 0.5, (3, 6, 9)),
+        ("deit_small_patch16_224_shrink", 0.7, (3, 6, 9)),
+        ("deit_small_patch16_224", 1.0, (3, 6, 9)),
+    ],
+)
+def test_evits_models_decide_what_their_arguments_mean(model: str | None, rate: float, places: tuple[int, ...]) -> None:
+    """Only the models whose names end in shrink_base listen to the arguments, which every checkpoint has."""
+    case = case_of("evit-fuse-deit")
+    arguments = {"base_keep_rate": 0.6, "drop_loc": "(4, 8)", "fuse_token": False} | ({"model": model} if model else {})
+    content = {"model": weights_of(case["shapes"], 1), "args": argparse.Namespace(**arguments)}
+    options = official.resolve(content, heads=4).options
+    assert options.keep_rate == pytest.approx(rate)
+    assert options.drop_loc == places
+    assert options.fuse_token is False
+    content["args"].drop_loc = "garbage("
+    with pytest.raises(UserError, match="argument drop_loc is 'garbage\\(' instead of numbers of blocks"):
+        official.resolve(content, heads=4)
+
+
+def test_cropr_is_evaluated_with_its_own_crop() -> None:
+    """The official evaluation takes the whole image above 224 pixels."""
+    case = case_of("cropr-llf")
+    weights = weights_of(case["shapes"], 1)
+    assert official.resolve(weights, **options_of(case)).options.crop == 0.875
+    large = {"pos_embed": torch.zeros(1, 1 + 57**2, 48), "patch_embed.proj.weight": torch.zeros(48, 3, 4, 4)}
+    assert official.resolve(weights | large, **options_of(case)).options.crop == 1.0
+
+
 @pytest.mark.parametrize("name", ["cropr-llf", "cropr-segmentation-pruned"])
 def test_the_layout_shows_in_the_weights(name: str) -> None:
     """Cropr's modules have names of their own, so its layouts need not be named."""
@@ -359,7 +392,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("cropr-llf-4-heads", {"cropr_heads": None}, "several heads; give cropr_heads"),
     (TOME, {"r": None}, "r: this option is required"),
     (TOME, {"r": [4] * 6}, "r has 6 counts but the model has 5 blocks"),
-    (TOME, {"r": -1}, "cannot be negative"),
+    (TOME, {"r": -1}, "counts of merges must be from 0 to 1000000, found -1"),
     (TOME, {"r": 4, "inflect": 2}, "inflect must be from -1"),
     (TOME, {"r": (4, 1, 2)}, "r as a tuple is \\(r, inflect\\)"),
     ("tome-no-class-token", {"global_pool": "token"}, "token needs a class token"),
@@ -367,6 +400,12 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (IDLE, {"idle_layers": 13}, "idle_layers must be some of the blocks 1 to 11"),
     (IDLE, {"idle_layers": [10, 11, 12]}, "idle_layers must be some of the blocks 1 to 11"),
     (IDLE, {"idle_layers": [4, 6]}, "would let block 5 work on more patches"),
+    (TOME, {"r": 10**400, "inflect": -1.0}, "counts of merges must be from 0 to 1000000"),
+    (TOME, {"r": "x"}, "r: cannot be 'x'; see the table of layouts"),
+    (EVIT, {"keep_rate": "x"}, "keep_rate: cannot be 'x'"),
+    (EVIT, {"crop": 1e-300}, "crop: Input should be greater than or equal to 0.1"),
+    (IDLE, {"keep_ratios": [1.0, *[0.5] * 8]}, "a ratio must be above 0 and below 1"),
+    (IDLE, {"keep_ratios": []}, "keep_ratios has 0 ratios for 9 idle blocks"),
     (IDLE, {"keep_ratios": [0.5]}, "keep_ratios has 1 ratios for 9 idle blocks"),
 ]
 
@@ -390,13 +429,27 @@ def test_foreign_weights_are_refused(tmp_path: Path) -> None:
         ({"conv1.weight": torch.zeros(3)}, "evit", "has no pos_embed; it fits no layout"),
         ({"conv1.weight": torch.zeros(3)}, None, "fits no layout"),
         ({**weights, "patch_embed.conv1.weight": torch.zeros(3)}, "idlevit", "is an LV-ViT .* not supported"),
-        ({k: x for k, x in weights.items() if "head" not in k}, "evit", "has no head.weight: it is a pre-training"),
+        ({k: x for k, x in weights.items() if "head" not in k}, "evit", "has no head.weight: it is of a pre-training"),
         ({k: x for k, x in weights.items() if k != "norm.bias"}, "evit", "lacks norm.bias"),
         ({**weights, "head.bias": torch.zeros(7)}, "evit", r"head.bias of shape \(7,\) instead of \(10,\)"),
         (
             {**weights, "blocks.0.ls1.gamma": torch.ones(48)},
             "tome",
             "has blocks.0.ls1.gamma, which a plain ViT does not",
+        ),
+        (
+            {**weights, "pos_embed": torch.zeros(3)},
+            "evit",
+            r"pos_embed of shape \(3,\), which should have 3 dimensions",
+        ),
+        ({**weights, "pos_embed": torch.zeros(1, 65, 0)}, None, r"pos_embed of shape \(1, 65, 0\), which should have"),
+        ({**weights, "patch_embed.proj.weight": torch.zeros(3, 3)}, "tome", "which should have 4 dimensions"),
+        ({**weights, "blocks.0": torch.zeros(3)}, "evit", "has blocks.0, which a plain ViT does not"),
+        ({**weights, "norm.bias": torch.full((48,), math.nan)}, "evit", "has values in norm.bias that are not finite"),
+        (
+            {**weights, "norm.bias": torch.zeros(48).to_sparse()},
+            "evit",
+            "has norm.bias in a form that is not supported",
         ),
         ({"epoch": 3}, "evit", "has no tensors in it"),
         ([1, 2], "evit", "holds a list"),
@@ -476,7 +529,11 @@ def test_evaluate_refuses_what_does_not_fit(
         (path, few, [], "has 3 folders but the checkpoint knows 10 classes"),
         (path, broken, [], "cannot read the image .*n03/0.png"),
         (path, fine, ["--device", "cuda:7"], "cannot use the device 'cuda:7'"),
+        (path, fine, ["--device", "meta"], "cannot use the device 'meta'"),
         (path, fine, ["--option", "keep_rate"], "is not NAME=VALUE"),
+        (path, fine, ["--option", "layout=evit"], "layout is not an option of a layout; write --layout evit"),
+        (path, fine, ["--option", "keep_rate=2020-99-99"], "the value is not readable as YAML"),
+        (path, fine, ["--option", "keep_rate=" + "[" * 5000], "the value is not readable as YAML"),
         (path, fine, ["--option", "image_size=33"], "image_size 33 x 33 is not a multiple of the patch"),
         (other, fine, ["--option", "pruning_rate=6"], "is for segmentation; evaluate measures classification only"),
     ]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -16,28 +17,33 @@ from suite.checkpoints import Checkpoint
 from suite.errors import UserError
 from suite.official import Options
 
-PLAIN = {"cls_token", "dist_token", "pos_embed", "patch_embed", "blocks", "norm", "fc_norm", "head", "head_dist"}
-PER_BLOCK = {"norm1", "norm2", "attn", "mlp"}
-PER_ATTENTION = {"qkv", "proj"}
+PLAIN = re.compile(
+    r"cls_token|dist_token|pos_embed|patch_embed\.proj\.(weight|bias)|(norm|fc_norm|head|head_dist)\.(weight|bias)|"
+    r"blocks\.\d+\.(norm1|norm2|attn\.qkv|attn\.proj|mlp\.fc1|mlp\.fc2)\.(weight|bias)"
+)
+DIMENSIONS = {
+    "pos_embed": 3,
+    "patch_embed.proj.weight": 4,
+    "blocks.0.attn.qkv.weight": 2,
+    "blocks.0.mlp.fc1.weight": 2,
+    "head.weight": 2,
+}
+
+
+def lacking(checkpoint: Checkpoint, dimensions: dict[str, int]) -> str | None:
+    """Which of these tensors is missing or has not as many dimensions, as the end of a sentence; else None."""
+    for key, count in dimensions.items():
+        if key not in checkpoint:
+            return f"has no {key}" + (": it is of a pre-training, or has another head" if key == "head.weight" else "")
+        if len(checkpoint.shape(key)) != count or 0 in checkpoint.shape(key):
+            return f"has {key} of shape {checkpoint.shape(key)}, which should have {count} dimensions"
+    return None
 
 
 def not_plain(checkpoint: Checkpoint) -> str | None:
     """Why these are not the weights of a plain, trained ViT, as the end of a sentence; else None."""
-    for key in ("pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc1.weight"):
-        if key not in checkpoint:
-            return f"has no {key}"
-    if "head.weight" not in checkpoint:
-        return "has no head.weight: it is a pre-training checkpoint, or one with another head"
-    for key in checkpoint.weights:
-        parts = key.split(".")
-        known = parts[0] in PLAIN
-        if parts[0] == "blocks":
-            known = parts[2] in PER_BLOCK and (parts[2] != "attn" or parts[3] in PER_ATTENTION)
-        elif parts[0] == "patch_embed":
-            known = parts[1] == "proj"
-        if not known:
-            return f"has {key}, which a plain ViT does not"
-    return None
+    foreign = next((key for key in checkpoint.weights if not PLAIN.fullmatch(key)), None)
+    return lacking(checkpoint, DIMENSIONS) or (foreign and f"has {foreign}, which a plain ViT does not")
 
 
 def without_class_token(checkpoint: Checkpoint) -> str | None:
@@ -72,7 +78,7 @@ def sizes_of(checkpoint: Checkpoint, options: Options) -> tuple[tuple[int, int],
     """
     patch = checkpoint.shape("patch_embed.proj.weight")[2:]
     count = checkpoint.shape("pos_embed")[1] - ("cls_token" in checkpoint) - ("dist_token" in checkpoint)
-    side = math.isqrt(count)
+    side = math.isqrt(max(count, 0))
     asked = (options.image_size,) * 2 if isinstance(options.image_size, int) else options.image_size
     if asked is not None:
         if asked[0] % patch[0] or asked[1] % patch[1] or min(asked) < 1:
@@ -81,7 +87,7 @@ def sizes_of(checkpoint: Checkpoint, options: Options) -> tuple[tuple[int, int],
             )
         grid = asked[0] // patch[0], asked[1] // patch[1]
         return asked, grid if grid[0] * grid[1] == count else (side, side)
-    if side**2 != count:
+    if side**2 != count or not side:
         raise UserError(f"{checkpoint.name} has {count} position embeddings, which are no square; give image_size")
     return (side * patch[0], side * patch[1]), (side, side)
 

@@ -7,6 +7,7 @@ The first module removes R+1 patches, all others R.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.official._vit import heads_of, not_plain, plain_vit, sizes_of, without_class_token
+from baselines.official._vit import heads_of, lacking, not_plain, plain_vit, sizes_of, without_class_token
 from suite.checkpoints import Checkpoint
 from suite.official import Layout, Options
 from suite.reduction.blocks import TimmModule
@@ -37,6 +38,14 @@ RENAMED = (  # how the official modules call what ours call otherwise
     (r"^head\.norm\.", "aggregator.head.0."),
     (r"^head\.head\.", "aggregator.head.1."),
 )
+DIMENSIONS = {
+    "cls_token": 3,
+    "pos_embed": 3,
+    "patch_embed.proj.weight": 4,
+    "blocks.0.attn.q_proj.weight": 2,
+    "blocks.0.mlp.fc1_g.weight": 2,
+    "head.weight": 2,
+}
 PUBLISHED = {196: 8, 1024: 40}  # R of the two released recipes, by number of patches
 
 
@@ -65,7 +74,8 @@ class Cropr(Layout):
         return _said(checkpoint)
 
     def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        return super().assumed(checkpoint) | _published(checkpoint)
+        side = math.isqrt(checkpoint.shape("pos_embed")[1]) * checkpoint.shape("patch_embed.proj.weight")[2]
+        return super().assumed(checkpoint) | _published(checkpoint) | {"crop": 1.0 if side > 224 else 0.875}
 
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
         pool = "avg" if "fc_norm.weight" in checkpoint else "token"
@@ -82,16 +92,7 @@ class CroprSegmentation(Layout):
     options = CroprOptions
 
     def mismatch(self, checkpoint: Checkpoint) -> str | None:
-        for key in (
-            "cls_token",
-            "pos_embed",
-            "blocks.0.attn.q_proj.weight",
-            "blocks.0.mlp.fc1_g.weight",
-            "head.weight",
-        ):
-            if key not in checkpoint:
-                return f"has no {key}"
-        return None
+        return lacking(checkpoint, DIMENSIONS)
 
     def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
         return _said(checkpoint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from typing import Any
 
 import torch
@@ -46,12 +47,12 @@ class EViT(Layout):
         arguments = checkpoint.arguments
         if "base_keep_rate" not in arguments:
             return {}
-        places = arguments.get("drop_loc")
-        return {
-            "keep_rate": arguments["base_keep_rate"],
-            "drop_loc": ast.literal_eval(places) if isinstance(places, str) else places,
-            "fuse_token": arguments.get("fuse_token"),
-        }
+        said = {"fuse_token": arguments.get("fuse_token"), "drop_loc": _places(arguments.get("drop_loc"))}
+        model = str(arguments.get("model", "shrink_base"))
+        if model.endswith("shrink_base"):
+            return said | {"keep_rate": arguments["base_keep_rate"]}
+        fixed = re.search(r"_shrink(\d*)$", model)  # these official models ignore both arguments
+        return said | {"keep_rate": 0.1 * int(fixed[1] or 7) if fixed else 1.0, "drop_loc": (3, 6, 9)}
 
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
         backbone = plain_vit(_resized(checkpoint, options), options)
@@ -59,6 +60,14 @@ class EViT(Layout):
         removed, singles = _counts(patches, _rates(options, depth), _tokens(options, depth), options.fuse_token)
         settings = {"fate": "fuse" if options.fuse_token else "drop", "fuse_single": singles}
         return reduce(backbone, "evit", removed, settings)
+
+
+def _places(said: Any) -> Any:
+    """The official argument is text, such as "(3, 6, 9)"."""
+    try:
+        return ast.literal_eval(said) if isinstance(said, str) else said
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(f"its argument drop_loc is {said!r} instead of numbers of blocks; give drop_loc") from error
 
 
 def _rates(options: EViTOptions, depth: int) -> tuple[float, ...]:
@@ -78,7 +87,7 @@ def _rates(options: EViTOptions, depth: int) -> tuple[float, ...]:
 
 
 def _tokens(options: EViTOptions, depth: int) -> tuple[int | None, ...]:
-    tokens = options.tokens or (None,) * depth
+    tokens = (None,) * depth if options.tokens is None else options.tokens
     if len(tokens) != depth:
         raise ValueError(f"tokens has {len(tokens)} counts but the model has {depth} blocks; give one each")
     return tokens

@@ -81,11 +81,15 @@ def _layers(asked: int | tuple[int, ...], depth: int) -> tuple[int, ...]:
 
 def _ratios(options: IdleViTOptions, layers: tuple[int, ...], depth: int) -> tuple[float, ...]:
     length = max(1, (depth - depth // 4) // 3)
-    ratios = options.keep_ratios or tuple(
-        options.base_rate ** (place // length + 1) for place in range(max(len(layers), 3 * length))
-    )
+    stages = range(max(len(layers), 3 * length))
+    ratios = options.keep_ratios
+    if ratios is None:
+        ratios = tuple(options.base_rate ** (place // length + 1) for place in stages)
     if len(ratios) < len(layers):
         raise ValueError(f"keep_ratios has {len(ratios)} ratios for {len(layers)} idle blocks; give one for each")
-    if not all(0 < ratio <= 1 for ratio in ratios):
-        raise ValueError(f"a ratio must be above 0 and at most 1, found {list(ratios)}")
+    if not all(0 < ratio < 1 for ratio in ratios):
+        raise ValueError(
+            f"a ratio must be above 0 and below 1, found {list(ratios)}; leave a block without idle patches out of "
+            "idle_layers"
+        )
     return ratios

@@ -18,6 +18,8 @@ from suite.official import Layout, Options
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.schedule import linear
 
+MOST = 1_000_000
+
 
 class ToMeOptions(Options):
     """`r` as the official `parse_r` takes it: a count, a pair (r, inflect) in Python, or a list of counts.
@@ -42,8 +44,9 @@ class ToMeOptions(Options):
     @field_validator("r")
     @classmethod
     def _counts(cls, value: int | list[int]) -> int | list[int]:
-        if min(value if isinstance(value, list) else [value], default=0) < 0:
-            raise ValueError(f"counts of merges cannot be negative, found {value}")
+        counts = value if isinstance(value, list) else [value]
+        if not all(0 <= count <= MOST for count in counts):
+            raise ValueError(f"counts of merges must be from 0 to {MOST}, found {value}")
         return value
 
 

@@ -38,6 +38,8 @@ def check_tokens(case: Case) -> None:
     for fusion in case.fusions():
         model = case.model(EARLY if fusion == "last-layer" else EVERYWHERE, fusion)
         ledger = _keeps_to_schedule(model, case.images(), "" if fusion == "none" else FUSION)
+        _trains_on_as_many(model.train(), case.images(), ledger)
+        model.eval()
         if case.settings.reduces == "idles" and len(set(ledger.leaving)) > 1:
             raise Broken(f"its label says that it idles, but tokens leave the sequence: {list(ledger.leaving)}")
         changes = distance(seeded(model, case.images()), seeded(case.model(), case.images())) > 1e-5
@@ -78,24 +80,30 @@ def check_positions(case: Case) -> None:
                     f"after block {layer}, {wrong} of {tokens.where.numel()} patches are not what was embedded at the "
                     "position that they claim"
                 )
-            _check_books(tokens, embedded.shape[1], layer)
+            _check_books(tokens, embedded, layer)
 
 
 @torch.no_grad()
 def check_batch(case: Case) -> None:
-    """An image has the same outputs alone, with other mates and in another order; drawn scores are supplied."""
+    """An image has the same outputs alone, with other mates and in another order; drawn scores are supplied.
+
+    In training mode too, where drop path is off; a method that draws only there is checked in evaluation mode.
+    """
     draws = case.draws()
     if draws and not isinstance(case.model().method, ScoringMethod):
         raise Inapplicable("it draws, and it is no ScoringMethod whose scores could be supplied")
     for fusion in case.fusions():
-        model = case.model(EARLY if fusion == "last-layer" else EVERYWHERE, fusion)
-        images = case.images()
-        supply = _supply_scores(model) if draws else lambda _: None
-        together = model(images)
-        for rows in map(torch.tensor, ([0], [3], [1, 2], [3, 2, 1, 0], [2, 2, 0])):
-            supply(rows)
-            what = f"outputs of images {rows.tolist()} by themselves, against those within all 4,"
-            require_near(model(images[rows]), together[rows], what)
+        for mode in ("evaluation", "training"):
+            model = case.model(EARLY if fusion == "last-layer" else EVERYWHERE, fusion).train(mode == "training")
+            images = case.images()
+            if not draws and not torch.equal(seeded(model, images, 1), seeded(model, images, 2)):
+                continue
+            supply = _supply_scores(model) if draws else lambda _: None
+            together = model(images)
+            for rows in map(torch.tensor, ([0], [3], [1, 2], [3, 2, 1, 0], [2, 2, 0])):
+                supply(rows)
+                what = f"outputs in {mode} of images {rows.tolist()} by themselves, against those within all 4,"
+                require_near(model(images[rows]), together[rows], what)
 
 
 def check_gradients(case: Case) -> None:
@@ -188,6 +196,18 @@ def _keeps_to_schedule(model: ReducedModel, images: Tensor, hint: str = "") -> L
     return ledger
 
 
+def _trains_on_as_many(model: ReducedModel, images: Tensor, ledger: Ledger) -> None:
+    """In training as many tokens leave each block as in evaluation, unless the method says that it masks there."""
+    if model.method.settings.masks_in_training:
+        return
+    found = tuple(tokens.x.shape[1] for tokens in model.steps(images))
+    if found != ledger.leaving:
+        raise Broken(
+            f"in training tokens {list(found)} leave the blocks instead of {list(ledger.leaving)}; set "
+            "masks_in_training if that is meant"
+        )
+
+
 def _silent(case: Case) -> list[ReducedModel]:
     """Models whose blocks add nothing, with and without last-layer fusion."""
     models = []
@@ -217,20 +237,37 @@ def _is_what_it_claims(tokens: Tokens, embedded: Tensor) -> Tensor:
     return equal | excused
 
 
-def _check_books(tokens: Tokens, patches: int, layer: int) -> None:
-    """Sizes add up to no more than all first patches, and owners are tokens that exist."""
-    if tokens.size is not None:
-        image = int(tokens.size.sum(1).argmax())
-        total = float(tokens.size[image].sum())
-        if total > patches + 0.5:
-            raise Broken(f"after block {layer}, sizes of image {image} add up to {total:g} patches of {patches}")
-    if tokens.owner is not None:
-        lost = int(((tokens.owner < 0) | (tokens.owner >= tokens.count)).sum())
-        if lost:
-            raise Broken(
-                f"after block {layer}, {lost} of {tokens.owner.numel()} first patches are spoken for by a token that "
-                "does not exist"
-            )
+def _check_books(tokens: Tokens, embedded: Tensor, layer: int) -> None:
+    """Each patch has an owner that exists; patches that stayed own themselves; merged ones are means of what they own.
+
+    `embedded` are the first patches, (B, N0, D).
+    """
+    owner = tokens.owner
+    assert owner is not None
+    lost = int(((owner < 0) | (owner >= tokens.count)).sum())
+    if lost:
+        raise Broken(
+            f"after block {layer}, {lost} of {owner.numel()} first patches are spoken for by a token that does not "
+            "exist"
+        )
+    position = tokens.where
+    itself = owner.gather(1, position.clamp(min=0)) == torch.arange(tokens.count)
+    disowned = int((~itself & (position >= 0)).sum())
+    if disowned:
+        raise Broken(f"after block {layer}, {disowned} patches that stayed are spoken for by another token")
+    if tokens.size is None:
+        return
+    total = float(tokens.size.sum(1).max())
+    if total > embedded.shape[1] + 0.5:
+        raise Broken(f"after block {layer}, sizes of an image add up to {total:g} patches of {embedded.shape[1]}")
+    if (tokens.size.sum(1) < embedded.shape[1]).any():
+        return  # it also drops, and what was dropped is spoken for by others
+    members = nn.functional.one_hot(owner, tokens.count).to(embedded.dtype)
+    wrong = int((members.sum(1) != tokens.size).sum())
+    if wrong:
+        raise Broken(f"after block {layer}, {wrong} tokens are not of the size of what they speak for")
+    means = torch.einsum("bij,bid->bjd", members, embedded) / tokens.size.unsqueeze(-1)
+    require_near(tokens.patches, means, f"merged tokens after block {layer}, against the mean of what they speak for,")
 
 
 def _supply_scores(model: ReducedModel) -> Callable[[Tensor], None]:

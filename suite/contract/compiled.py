@@ -8,12 +8,15 @@ import torch
 
 from suite.contract.case import Broken, Case, Inapplicable, require_near
 from suite.reduction.registry import describe
+from suite.reduction.settings import Fusion
 
-REMOVED = (9, 8)  # compiling unrolls the blocks, so its time grows with their number
+# compiling unrolls the blocks, so its time grows with their number
+REMOVED: dict[Fusion, tuple[int, ...]] = {"none": (9, 8), "last-layer": (9, 0, 0)}
 
 
-def _check(case: Case, backend: str) -> None:
-    model, draws = case.model(REMOVED, depth=len(REMOVED)), case.draws()
+def _check(case: Case, backend: str, fusion: Fusion = "none") -> None:
+    removed = REMOVED[fusion]
+    model, draws = case.model(removed, fusion, depth=len(removed)), case.draws()
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend=backend)
     with torch.inference_mode():
@@ -27,7 +30,10 @@ def _check(case: Case, backend: str) -> None:
                 require_near(found, model(images), f"compiled logits of call {seed}, against the eager ones,")
 
 
-check_compile = functools.partial(_check, backend="aot_eager")
+def check_compile(case: Case) -> None:
+    """One graph, with and without last-layer fusion; nothing is generated, so it is quick."""
+    for fusion in case.fusions():
+        _check(case, "aot_eager", fusion)
 
 
 def check_inductor(case: Case) -> None:

@@ -62,7 +62,7 @@ def judge(method: str, backbone: str, check: str) -> Result:
         status, reason = "skipped", str(inapplicable)
     except Broken as broken:
         status, reason = "fails", str(broken)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         status, reason = "fails", f"it raises {describe(error)}"
     return Result(method, backbone, check, status, reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} ...")
 

@@ -59,5 +59,5 @@ def open_folder(folder: Path, size: tuple[int, int], crop: float, normalisation:
 def _load(path: str) -> Any:
     try:
         return default_loader(path)
-    except OSError as error:  # also what PIL raises for broken images
+    except Exception as error:  # PIL raises half a dozen types for a broken image
         raise UserError(f"cannot read the image {path}: {error}; replace it or take it out of the folder") from error

@@ -44,8 +44,8 @@ class Output(NamedTuple):
     """What training reads.
 
     Attributes:
-        logits: (B, classes).
-        feature: what the head read, (B, D).
+        logits: (B, classes), or a map of them for a dense task.
+        feature: what the head read, (B, D), or (B, N0, D) for a dense task.
         auxiliary: outputs of the method that only training needs.
     """
 

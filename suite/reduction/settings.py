@@ -22,13 +22,15 @@ class MethodSettings(Strict):
     `version` is part of a cell's identity: raise it when the method computes something else than before.
     `reduces` says what happens to a patch; a method that only masks patches computes as much as the unpruned model.
     `needs` names what the backbone must have ("class token"). `auxiliary_trains_backbone` says that gradients of the
-    auxiliary loss are meant to reach the backbone, as in a token cut loss or a distillation.
+    auxiliary loss are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training` says
+    that all tokens stay in the sequence while training, and only evaluation removes them.
     """
 
     version: ClassVar[int] = 1
     reduces: ClassVar[Literal["nothing", "drops", "merges", "idles", "masks"]] = "drops"
     needs: ClassVar[tuple[str, ...]] = ()
     auxiliary_trains_backbone: ClassVar[bool] = False
+    masks_in_training: ClassVar[bool] = False
 
     def sets_aside(self) -> bool:
         """Whether removed patches can be put aside, unchanged, and rejoin before the last block."""

@@ -11,8 +11,9 @@ class TrainingRecipe(Strict):
 
     AdamW; the learning rate rises linearly over `warmup_epochs` and falls along a cosine to `min_learning_rate`,
     stepped at every update. An epoch sees every training image once, or only the first `images` of them. `drop_path`
-    rises linearly over the blocks. `curriculum` says how the schedule's counts rise over the first half of the epochs.
-    `threads` is part of it because 1 and 2 threads end in different bits.
+    rises linearly over the blocks. `curriculum` says how the schedule's counts rise over the first half of the epochs:
+    not at all, `linear`ly from nothing, or by Cropr's `official` rule for segmentation. `threads` is part of it because
+    1 and 2 threads end in different bits.
     """
 
     epochs: int = Field(ge=1, le=100_000)
