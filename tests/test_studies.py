@@ -277,9 +277,9 @@ def test_what_decides_a_speed_decides_the_id(old: str, new: str) -> None:
 def test_versions_decide_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """A raised method version or protocol makes new cells."""
     before = cropr_cells(STUDY)
-    monkeypatch.setattr(settings_class("cropr"), "version", 99)
-    assert not before & cropr_cells(STUDY)
-    monkeypatch.undo()
+    with monkeypatch.context() as raised:
+        raised.setattr(settings_class("cropr"), "version", 99)
+        assert not before & cropr_cells(STUDY)
     assert before == cropr_cells(STUDY)
     monkeypatch.setattr(cells_module, "PROTOCOL", 99)
     assert not before & cropr_cells(STUDY)
