@@ -36,10 +36,10 @@ from suite.reduction.tokens import Tokens
 
 
 class Settings(ScoringSettings):
-    """`queries` per module (1 for classification); the rest are the paper's ablations.
+    """`queries` per module: 1 for classification, as many as patches for segmentation.
 
-    `heads` of the aggregator, which of query, key and value are projected (`projections`), LayerNorm before all of
-    them (`pre_norm`), and the aggregator's `mlp` with its `mlp_ratio`.
+    The rest are the paper's ablations: `heads` of the aggregator, which of query, key and value are projected
+    (`projections`), LayerNorm before all of them (`pre_norm`), and the aggregator's `mlp` with its `mlp_ratio`.
     """
 
     fate: Literal["drop"] = "drop"
@@ -80,12 +80,13 @@ class Aggregator(nn.Module):
 class CroprModule(nn.Module):
     """Queries, (1, M, D), and the aggregator that trains them."""
 
-    def __init__(self, width: int, classes: int, settings: Settings) -> None:
+    def __init__(self, context: Context, settings: Settings) -> None:
         super().__init__()
+        width = context.width
         self.queries = nn.Parameter(torch.empty(1, settings.queries, width))
         self.norm = nn.LayerNorm(width, eps=1e-6) if settings.pre_norm else nn.Identity()
         self.query, self.key = settings.project("query", width), settings.project("key", width)
-        self.aggregator: Aggregator | None = Aggregator(width, classes, settings)
+        self.aggregator: Aggregator | None = Aggregator(width, context.classes, settings)
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
@@ -125,7 +126,7 @@ class Cropr(ScoringMethod):
         self.croppers = nn.ModuleDict()
         for layer, count in enumerate(context.schedule.removed):
             if count:
-                self.croppers[str(layer)] = CroprModule(context.width, context.classes, self.settings)
+                self.croppers[str(layer)] = CroprModule(context, self.settings)
 
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         module = self.croppers[str(layer)]
@@ -137,8 +138,16 @@ class Cropr(ScoringMethod):
         return tokens.with_auxiliary(self.croppers[str(layer)].predict(tokens.x.detach()))
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
-        # predictions, (B, M, classes): every query predicts the label of its image
-        losses = [criterion(said.flatten(0, 1), target.repeat_interleave(said.shape[1], 0)) for said in auxiliary]
+        """Of predictions, (B, M, classes), for labels, (B,), of images, or (B, N0), of patches with one query each."""
+        losses = []
+        for said in auxiliary:
+            dense = target.dim() == 2 and not target.is_floating_point()
+            if dense and target.shape[1] != said.shape[1]:
+                raise ValueError(
+                    f"{target.shape[1]} labels for {said.shape[1]} queries; set queries: {target.shape[1]}"
+                )
+            labels = target.flatten() if dense else target.repeat_interleave(said.shape[1], 0)
+            losses.append(criterion(said.flatten(0, 1), labels))
         return torch.stack(losses).sum() if losses else None
 
     def deploy(self) -> None:

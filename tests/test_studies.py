@@ -75,7 +75,12 @@ BAD = [
     ("seeds: [0, 1]", "", "trial.yaml:1: seeds: this key is required"),
     ("  - random", "  - randum", "trial.yaml:14: methods.1.method: unknown method 'randum'; did you mean random?"),
     ("  - random", "  - none", "trial.yaml:14: methods.1: 'none' is there twice"),
-    ("fusion: last-layer", "fusion: last", "trial.yaml:15: methods.2.fusion: Input should be 'none' or 'last-layer'"),
+    ("fusion: last-layer", "fusion: last", "trial.yaml:15: methods.2.fusion: Input should be 'none', 'last-layer', "),
+    (
+        "fusion: last-layer",
+        "fusion: logits",
+        "trial.yaml:15: methods.2.fusion: logits brings patches back for dense tasks; a classification has none or",
+    ),
     (
         "method: cropr, ",
         "method: tome, ",

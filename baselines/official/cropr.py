@@ -144,11 +144,11 @@ class Segmenter(nn.Module):
         height, width = images.shape[-2:]
         patch = self.reduced.backbone.patch_embed.patch_size
         padded = F.pad(images, (0, -width % patch[1], 0, -height % patch[0]))
-        features, auxiliary = self.reduced.dense_outputs(padded)
-        features = self.reduced.backbone.fc_norm(features)
+        dense = self.reduced.dense_outputs(padded)
+        features = self.reduced.backbone.fc_norm(dense.features)
         logits = self._on_grid(self.reduced.backbone.head(features))
         upsampled = F.interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=False)
-        maps = tuple(self._on_grid(prediction) for prediction in auxiliary)
+        maps = tuple(self._on_grid(prediction) for prediction in dense.auxiliary)
         return Output(upsampled[:, :, :height, :width], features, maps)
 
     def _on_grid(self, predictions: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Context:
         has_class_token: whether the first prefix token is a class token.
         classes: number of classes of the task.
         schedule: patches removed in each block, at full strength.
-        fusion: whether removed patches are put aside and rejoin before the last block.
+        fusion: how removed patches come back, see `suite.reduction.fusion`.
     """
 
     depth: int

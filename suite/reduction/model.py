@@ -5,16 +5,34 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from suite.reduction import blocks
+from suite.reduction.fusion import CrossAttention, ExitHeads, build_fusion
 from suite.reduction.method import Context, Method, Output
 from suite.reduction.registry import build_method
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion, MethodSettings
 from suite.reduction.tokens import Tokens
+
+
+class Dense(NamedTuple):
+    """What a dense task reads.
+
+    Attributes:
+        features: normalised, for every first patch, (B, N0, D).
+        stayed: which patches have a token of their own at the end, (B, N0).
+        predicted: logits of removed patches, (B, N0, classes), 0 for those that stayed; None but for fusion `logits`.
+        auxiliary: outputs of the method that only training needs.
+    """
+
+    features: Tensor
+    stayed: Tensor
+    predicted: Tensor | None
+    auxiliary: tuple[Tensor, ...]
 
 
 class ReducedModel(nn.Module):
@@ -32,6 +50,7 @@ class ReducedModel(nn.Module):
         blocks.check_supported(backbone)
         self.backbone = backbone
         self.method = method
+        self.fusion = build_fusion(method.context)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (B, classes), of images, (B, 3, height, width)."""
@@ -44,12 +63,23 @@ class ReducedModel(nn.Module):
 
     def dense(self, images: Tensor) -> Tensor:
         """Normalised features for every patch, (B, N0, D), each from the token that speaks for it."""
-        return self.dense_outputs(images)[0]
+        return self.dense_outputs(images).features
 
-    def dense_outputs(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """As `dense`, together with the outputs that only training needs."""
+    def dense_outputs(self, images: Tensor) -> Dense:
+        """As `dense`, together with what was predicted for removed patches and what only training needs."""
         tokens = self.tokens(images, track=True)
-        return replace(tokens, x=self.backbone.norm(tokens.x)).dense(), tokens.auxiliary
+        stayed, predicted = tokens.stayed(), None
+        if tokens.aside_logits is not None and tokens.aside_position is not None:
+            blank = tokens.x.new_zeros(*stayed.shape, tokens.aside_logits.shape[2])
+            rows = tokens.aside_position.unsqueeze(-1).expand_as(tokens.aside_logits)
+            predicted = blank.to(tokens.aside_logits.dtype).scatter(1, rows, tokens.aside_logits)
+        if self.method.context.fusion in ("concatenation", "logits"):
+            tokens = tokens.rejoin()
+        tokens = replace(tokens, x=self.backbone.norm(tokens.x))
+        features = tokens.dense()
+        if isinstance(self.fusion, CrossAttention):
+            features = torch.where(stayed.unsqueeze(-1), features, self.fusion(tokens.x))
+        return Dense(features, stayed, predicted, tokens.auxiliary)
 
     def tokens(self, images: Tensor, track: bool = False) -> Tokens:
         """Tokens after the last block."""
@@ -61,9 +91,12 @@ class ReducedModel(nn.Module):
         tokens, rotary = blocks.embed(self.backbone, images, track)
         last = len(rotary) - 1
         for layer, block in enumerate(self.backbone.blocks):
-            if layer == last:
+            if layer == last and self.method.context.fusion == "last-layer":
                 tokens = tokens.rejoin()
-            tokens = self.method.forward_block(block, replace(tokens, rotary=rotary[layer]), layer)
+            before = replace(tokens, rotary=rotary[layer])
+            tokens = self.method.forward_block(block, before, layer)
+            if isinstance(self.fusion, ExitHeads):
+                tokens = self.fusion(before, tokens, layer)
             yield tokens
 
     def no_weight_decay(self) -> set[str]:

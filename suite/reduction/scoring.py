@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from suite.reduction import blocks
 from suite.reduction.method import Method
 from suite.reduction.projection import Projection
-from suite.reduction.settings import ScoringSettings
+from suite.reduction.settings import ASIDE, ScoringSettings
 from suite.reduction.tokens import Tokens
 
 
@@ -47,7 +47,7 @@ class ScoringMethod(Method, ABC):
         if projection is None and self.reads_attention():
             projection = blocks.project(block, tokens)
         score = self.score(tokens, projection, layer)
-        if self.context.fusion == "last-layer":
+        if self.context.fusion in ASIDE:
             keep, gone = split(score, tokens.count - count)
             return tokens.set_aside(keep, gone)
         if self.settings.fate == "fuse":

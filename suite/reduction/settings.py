@@ -11,9 +11,10 @@ from pydantic import Field
 from suite.reduction.schedule import Schedule
 from suite.strict import Strict
 
-__all__ = ["Annotated", "ClassVar", "Field", "Fusion", "Literal", "MethodSettings", "ScoringSettings"]
+__all__ = ["ASIDE", "Annotated", "ClassVar", "Field", "Fusion", "Literal", "MethodSettings", "ScoringSettings"]
 
-Fusion = Literal["none", "last-layer"]
+Fusion = Literal["none", "last-layer", "concatenation", "logits", "cross-attention"]
+ASIDE: tuple[Fusion, ...] = ("last-layer", "concatenation", "logits")  # these need removed patches as they were
 
 
 class MethodSettings(Strict):
@@ -56,11 +57,13 @@ class MethodSettings(Strict):
         """
         if fusion == "none" or self.reduces == "nothing":
             return
-        if not self.sets_aside():
+        if fusion in ASIDE and not self.sets_aside():
             raise ValueError(
-                f"last-layer fusion needs removed patches to be put aside, but this method {self.what_it_does()} them; "
+                f"{fusion} fusion needs removed patches to be put aside, but this method {self.what_it_does()} them; "
                 "use fusion: none"
             )
+        if fusion != "last-layer":
+            return
         last = 2 if self.removes_after() else 1
         if any(schedule.removed[-last:]):
             raise ValueError(

@@ -29,6 +29,7 @@ class Tokens:
         owner: for every first patch the index of the token that speaks for it now, (B, N0). None while nobody reads it.
         aside: removed patches that will rejoin, (B, S, D), as they were when they left.
         aside_position: where those came from, (B, S).
+        aside_logits: what was predicted for them when they left, (B, S, classes).
         auxiliary: outputs that only training needs.
     """
 
@@ -42,6 +43,7 @@ class Tokens:
     owner: Tensor | None = None
     aside: Tensor | None = None
     aside_position: Tensor | None = None
+    aside_logits: Tensor | None = None
     auxiliary: tuple[Tensor, ...] = ()
 
     @property
@@ -78,6 +80,10 @@ class Tokens:
         return replace(
             self.select(keep), aside=_join(self.aside, left), aside_position=_join(self.aside_position, position)
         )
+
+    def with_aside_logits(self, logits: Tensor) -> Tokens:
+        """Add predictions, (B, R, classes), for the patches that were put aside last."""
+        return replace(self, aside_logits=_join(self.aside_logits, logits))
 
     def rejoin(self) -> Tokens:
         """Append all patches that were put aside (Cropr's last-layer fusion); a no-op when there are none."""
@@ -147,6 +153,13 @@ class Tokens:
         if self.owner is None:
             raise ValueError("these tokens do not know who speaks for a removed patch; embed with track=True")
         return take(self.x, self.owner + self.prefix)
+
+    def stayed(self) -> Tensor:
+        """Which first patches have a token of their own now, (B, N0)."""
+        if self.owner is None:
+            raise ValueError("these tokens do not know who speaks for a removed patch; embed with track=True")
+        nobody = torch.zeros(*self.owner.shape[:1], self.owner.shape[1] + 1, dtype=torch.bool, device=self.owner.device)
+        return nobody.scatter(1, self.where % (self.owner.shape[1] + 1), value=True)[:, :-1]
 
     def _hand_over(self, keep: Tensor, gone: Tensor, heir: Tensor) -> Tensor | None:
         """Owner map after the patches `keep` stayed and the patches `gone` became part of the tokens `heir`."""

@@ -173,6 +173,9 @@ def _impossible_rows(study: Study, schedule: Schedule) -> Iterator[tuple[Place, 
         try:
             settings = settings_class(row.method)(**row.settings)
             settings.check(schedule, row.fusion)
+            if study.task == "classification" and row.fusion not in ("none", "last-layer"):
+                message = f"{row.fusion} brings patches back for dense tasks; a classification has none or last-layer"
+                yield ("methods", index, "fusion"), message
             first = seen.setdefault((row.method, row.fusion, repr(settings)), row.label)
             if first != row.label:
                 yield ("methods", index), f"{row.label!r} is the same as {first!r}: one method with the same settings"

@@ -1,0 +1,71 @@
+"""How removed patches come back (Token Cropr, arXiv 2412.00965, Table 5), whatever the method.
+
+none             they do not; in a dense read-out the nearest patch that stayed speaks for each (our choice)
+last-layer       they rejoin before the last block, as they were when they left (Cropr's LLF)
+concatenation    they rejoin after the last block, as they were when they left
+logits           a head after each block that removes patches predicts for those that leave there (as in DToP,
+                 arXiv 2308.01045); their logits join those of the others
+cross-attention  one learned query for each patch attends to the tokens that stayed
+
+The paper's text was not at hand: heads and cross-attention are one layer each, as small as they can be. The last three
+matter to dense read-outs only; a classification does not see them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from suite.reduction.method import Context
+from suite.reduction.tokens import Tokens
+
+
+class ExitHeads(nn.Module):
+    """A LayerNorm and a linear head for each block that removes patches."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict()
+        for layer, count in enumerate(context.schedule.removed):
+            if count:
+                head = nn.Linear(context.width, context.classes)
+                nn.init.trunc_normal_(head.weight, std=0.02)
+                nn.init.zeros_(head.bias)
+                self.heads[str(layer)] = nn.Sequential(nn.LayerNorm(context.width, eps=1e-6), head)
+
+    def forward(self, before: Tokens, after: Tokens, layer: int) -> Tokens:
+        """Predict for the patches that are aside `after` block `layer` and were not `before` it."""
+        if after.aside is None or str(layer) not in self.heads:
+            return after
+        already = 0 if before.aside is None else before.aside.shape[1]
+        left = after.aside[:, already:]
+        return after.with_aside_logits(self.heads[str(layer)](left)) if left.shape[1] else after
+
+
+class CrossAttention(nn.Module):
+    """One learned query for each first patch looks at the tokens that stayed."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self.heads = context.heads
+        self.queries = nn.Parameter(torch.empty(1, context.schedule.patches, context.width))
+        nn.init.trunc_normal_(self.queries, std=0.02)
+        self.key, self.value = nn.Linear(context.width, context.width), nn.Linear(context.width, context.width)
+        self.output = nn.Linear(context.width, context.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features for every first patch, (B, N0, D), from normalised tokens, (B, P+N, D)."""
+        query, key, value = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in (self.queries.expand(len(x), -1, -1), self.key(x), self.value(x))
+        )
+        seen = scaled_dot_product_attention(query, key, value)
+        return self.output(seen.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+def build_fusion(context: Context) -> nn.Module | None:
+    """The module that a fusion learns, if it learns any."""
+    if context.fusion == "logits":
+        return ExitHeads(context)
+    return CrossAttention(context) if context.fusion == "cross-attention" else None
