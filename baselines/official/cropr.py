@@ -12,8 +12,7 @@ import re
 from typing import Any
 
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from baselines.official._vit import heads_of, lacking, not_plain, plain_vit, sizes_of, without_class_token
 from suite.checkpoints import Checkpoint
@@ -22,6 +21,7 @@ from suite.reduction.blocks import TimmModule
 from suite.reduction.method import Output
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.settings import Fusion
+from suite.tasks.segmentation.pixels import PixelModel, on_grid
 
 # isort: split
 from timm.models.eva import Eva
@@ -121,44 +121,23 @@ class CroprSegmentation(Layout):
         return Segmenter(_with_modules(checkpoint, backbone, options))
 
 
-class Segmenter(nn.Module):
-    """Logits for every pixel from those of every patch: a linear head, and bilinear upsampling.
-
-    Images are padded with zeros on the right and at the bottom to whole patches, and the logits cut to their size.
-    """
-
-    def __init__(self, reduced: ReducedModel) -> None:
-        super().__init__()
-        self.reduced = reduced
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits, (B, classes, height, width), of images, (B, 3, height, width)."""
-        return self.outputs(images).logits
+class Segmenter(PixelModel):
+    """The official model, whose auxiliary predictions are maps too."""
 
     def outputs(self, images: Tensor) -> Output:
-        """Logits, normalised features, (B, N0, D), and a map of logits, (B, classes, rows, columns), for each module.
+        """As of `PixelModel`, with a map of logits, (B, classes, rows, columns), for each module.
 
         Raises:
             ValueError: in training, if the modules do not have one query for each patch.
         """
-        height, width = images.shape[-2:]
-        patch = self.reduced.backbone.patch_embed.patch_size
-        padded = F.pad(images, (0, -width % patch[1], 0, -height % patch[0]))
-        dense = self.reduced.dense_outputs(padded)
-        features = self.reduced.backbone.fc_norm(dense.features)
-        logits = self._on_grid(self.reduced.backbone.head(features))
-        upsampled = F.interpolate(logits, size=padded.shape[-2:], mode="bilinear", align_corners=False)
-        maps = tuple(self._on_grid(prediction) for prediction in dense.auxiliary)
-        return Output(upsampled[:, :, :height, :width], features, maps)
-
-    def _on_grid(self, predictions: Tensor) -> Tensor:
-        rows, columns = self.reduced.method.context.grid
-        if predictions.shape[1] != rows * columns:
-            raise ValueError(
-                f"training needs one query for each of {rows * columns} patches, found {predictions.shape[1]}"
-            )
-        on_grid: Tensor = predictions.transpose(1, 2).unflatten(2, (rows, columns))
-        return on_grid
+        logits, features, auxiliary = super().outputs(images)
+        grid = self.reduced.method.context.grid
+        for prediction in auxiliary:
+            if prediction.shape[1] != grid[0] * grid[1]:
+                raise ValueError(
+                    f"training needs one query for each of {grid[0] * grid[1]} patches, found {prediction.shape[1]}"
+                )
+        return Output(logits, features, tuple(on_grid(prediction, grid) for prediction in auxiliary))
 
 
 def _said(checkpoint: Checkpoint) -> dict[str, Any]:

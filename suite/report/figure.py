@@ -17,6 +17,7 @@ from suite.report.statistics import pareto_front
 from suite.report.summary import Line
 
 MARKERS = "osD^vP<>X*hpd"
+SCORE = {"classification": "top-1 accuracy, %", "segmentation": "mean intersection over union, %"}
 
 
 def draw_pareto(lines: Sequence[Line], path: Path) -> None:
@@ -27,7 +28,8 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> None:
     style = {line: (colours[index], MARKERS[index % len(MARKERS)]) for index, line in enumerate(lines)}
     _panel(axes[0], style, lambda line: line.speed.median if line.speed else None, faster_is_right=True)
     _panel(axes[1], style, lambda line: line.macs / 1e9 if line.macs is not None else None, faster_is_right=False)
-    axes[0].set(xlabel="speed relative to the unpruned model", ylabel="top-1 accuracy, %\n(median and IQR over seeds)")
+    score = f"{SCORE[lines[0].task]}\n(median and IQR over seeds)"
+    axes[0].set(xlabel="speed relative to the unpruned model", ylabel=score)
     axes[1].set(xlabel="GMACs per image (convention: full)")
     handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False)

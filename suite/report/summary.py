@@ -13,6 +13,7 @@ from suite.report.statistics import Spread, seeds_won, spread
 from suite.study.record import COLUMNS
 
 CONTROL = "random"
+SCORES = {"classification": "acc1_last", "segmentation": "miou_last"}  # what a task is judged by
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Line:
 
     Attributes:
         label: how tables and figures call it: the row, and the schedule where the study has several.
-        row, schedule, method: as in the record.
-        accuracy: of the last epoch, percent, over seeds; None if no seed finished.
+        row, schedule, method, task: as in the record.
+        accuracy: of the last epoch, percent, over seeds; mIoU for segmentation. None if no seed finished.
         seeds: how many seeds were tried, failed ones included.
         won: seeds in which it beat random pruning, and seeds compared; None without a control.
         tokens: the fewest tokens, prefix included, that any block computes.
@@ -36,6 +37,7 @@ class Line:
     row: str
     schedule: str
     method: str
+    task: str
     accuracy: Spread | None
     seeds: int
     won: tuple[int, int] | None
@@ -105,6 +107,7 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
             row=str(row),
             schedule=str(schedule),
             method=first["method"],
+            task=first["task"],
             accuracy=spread(list(scores.values())) if scores else None,
             seeds=own["seed"].nunique(),
             won=seeds_won(scores, control) if control and scores else None,
@@ -117,7 +120,7 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
 
 
 def _by_seed(cells: pd.DataFrame) -> dict[int, float]:
-    last = cells[cells["metric"] == "acc1_last"]
+    last = cells[cells["metric"].isin(SCORES.values())]
     return {int(seed): float(value) for seed, value in zip(last["seed"], last["value"], strict=True)}
 
 

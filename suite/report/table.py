@@ -13,18 +13,19 @@ from tabulate import tabulate
 from suite.errors import UserError
 from suite.report.summary import Line
 
-HEADER = (
-    "method",
-    "acc. %",
-    "IQR",
-    "seeds",
-    "beats random",
-    "tokens left",
-    "GMACs",
-    "speed",
-)
+COLUMNS = ("IQR", "seeds", "beats random", "tokens left", "GMACs", "speed")
+SCORE = {"classification": "acc. %", "segmentation": "mIoU %"}
+MEANING = {
+    "classification": "Accuracy: top-1 of the last epoch",
+    "segmentation": "mIoU: mean over the classes of the last epoch's intersection over union",
+}
 BELOW, TAINTED = "†", "‡"
 MISSING = "–"
+
+
+def header(lines: Sequence[Line]) -> tuple[str, ...]:
+    """Names of the columns; a study has one task."""
+    return ("method", SCORE[lines[0].task], *COLUMNS)
 
 
 def cells_of(line: Line) -> tuple[str, ...]:
@@ -45,8 +46,7 @@ def cells_of(line: Line) -> tuple[str, ...]:
 def notes(lines: Sequence[Line]) -> list[str]:
     """What the columns mean, and every mark that was set."""
     found = [
-        "Accuracy: top-1 of the last epoch, median over seeds, with its inter-quartile range. Seeds: finished of "
-        "tried.",
+        f"{MEANING[lines[0].task]}, median over seeds, with its inter-quartile range. Seeds: finished of tried.",
         "Beats random: seeds in which it was above random pruning with the same seed, schedule and, where the study "
         "has it, fusion.",
         "Tokens left: the fewest tokens, class token included, that a block computes. GMACs: per image, with both "
@@ -63,15 +63,16 @@ def notes(lines: Sequence[Line]) -> list[str]:
 
 def markdown(lines: Sequence[Line]) -> str:
     """The table and its notes as markdown."""
-    align = ["left", *["right"] * (len(HEADER) - 1)]
-    body = tabulate(_body(lines), HEADER, tablefmt="pipe", disable_numparse=True, colalign=align)
+    names = header(lines)
+    align = ["left", *["right"] * (len(names) - 1)]
+    body = tabulate(_body(lines), names, tablefmt="pipe", disable_numparse=True, colalign=align)
     return body + "\n\n" + "\n".join(f"- {note}" for note in notes(lines)) + "\n"
 
 
 def terminal(lines: Sequence[Line]) -> Table:
     """The table for a terminal, without its notes."""
     table = Table(box=box.SIMPLE, padding=0)
-    for index, name in enumerate(HEADER):
+    for index, name in enumerate(header(lines)):
         table.add_column(name.replace(" ", "\n", 1), justify="right" if index else "left", no_wrap=bool(index))
     for row in _body(lines):
         table.add_row(*row)

@@ -79,7 +79,7 @@ def _common(study: Study, kind: Kind) -> dict[str, Any]:
         "protocol": PROTOCOL,
         "task": study.task,
         "backbone": study.backbone.model_dump(mode="json"),
-        "classes": study.data.classes,
+        "classes": study.classes,
         "device": "cpu",
         "precision": "float32",
     }

@@ -23,6 +23,8 @@ from suite.reduction.model import ReducedModel, reduce
 from suite.seeds import seed_for
 from suite.tasks.classification import Epoch, to_input, train
 from suite.tasks.recipe import TrainingRecipe
+from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
+from suite.tasks.segmentation.recipe import SegmentationRecipe
 
 Identity = dict[str, Any]
 Result = dict[str, Any]
@@ -81,9 +83,9 @@ def run_speed(identity: Identity, start: bytes | None, progress: Progress) -> Re
     """Compare the deployed method with the untouched timm model; weights and images are random."""
     speed = identity["speed"]
     model = _reduced(identity).deploy()
-    measured = compare(
-        model, model.backbone, _noise(model, speed["batch_size"]), speed["rounds"], speed["warmup_rounds"]
-    )
+    images = _noise(model, speed["batch_size"])
+    reduced, untouched = _forwards(model, identity["task"])
+    measured = compare(reduced, untouched, images, speed["rounds"], speed["warmup_rounds"])
     progress(1)
     return {
         "reason": measured.tainted,
@@ -122,7 +124,46 @@ def _reduced(identity: Identity) -> ReducedModel:
     return reduce(backbone, identity["method"], counts, identity["settings"], identity["fusion"])
 
 
+def _forwards(model: ReducedModel, task: str) -> tuple[nn.Module, nn.Module]:
+    """What is timed and counted: the model and the untouched timm model, as the task reads them."""
+    return (PixelModel(model), UnprunedPixels(model.backbone)) if task == "segmentation" else (model, model.backbone)
+
+
 def _train(model: ReducedModel, identity: Identity, progress: Progress) -> Result:
+    task = {"classification": _train_classification, "segmentation": _train_segmentation}[identity["task"]]
+    return task(model, identity, progress)
+
+
+def _train_segmentation(model: ReducedModel, identity: Identity, progress: Progress) -> Result:
+    from suite.tasks.segmentation.data import open_scenes
+    from suite.tasks.segmentation.train import train as train_segmentation
+
+    data = DigitScenes(**identity["data"]["recipe"])
+    scenes, validation = make_scenes(data, "train"), make_scenes(data, "validation")
+    opened, recipe = open_scenes(scenes, validation), SegmentationRecipe(**identity["recipe"])
+    epochs = train_segmentation(model, opened, recipe, identity["seed"], lambda epoch: progress(epoch.epoch + 1))
+    last = epochs[-1].scores
+    classes = {f"iou_{name}": iou for name, iou in zip(opened.classes, last.iou, strict=True) if iou is not None}
+    metrics = {
+        "miou_last": last.miou,
+        "miou_best": max(epoch.scores.miou for epoch in epochs),
+        "macc_last": last.macc,
+        "aacc_last": last.aacc,
+        **classes,
+    }
+    return {
+        "metrics": metrics,
+        "units": dict.fromkeys(metrics, "%"),
+        "curves": {
+            "loss": [epoch.loss for epoch in epochs],
+            "miou": [epoch.scores.miou for epoch in epochs],
+            "learning_rate": [epoch.learning_rate for epoch in epochs],
+        },
+        "details": {"pixels": {"train": scenes.digest(), "validation": validation.digest()}},
+    }
+
+
+def _train_classification(model: ReducedModel, identity: Identity, progress: Progress) -> Result:
     data = DigitScenes(**identity["data"]["recipe"])
     scenes, validation = make_scenes(data, "train"), make_scenes(data, "validation")
     epochs: list[Epoch] = []
@@ -140,7 +181,7 @@ def _train(model: ReducedModel, identity: Identity, progress: Progress) -> Resul
 def _with_costs(result: Result, model: ReducedModel, identity: Identity) -> Result:
     model.deploy()
     image = _noise(model, 1)
-    ledger, macs = token_ledger(model, image), count_macs(model, image)
+    ledger, macs = token_ledger(model, image), count_macs(_forwards(model, identity["task"])[0], image)
     check_ledger(model, ledger)
     tokens = {"tokens_attention": ledger.attention, "tokens_mlp": ledger.mlp, "tokens_leaving": ledger.leaving}
     result["metrics"] |= {"tokens_fewest": min(ledger.mlp), "macs_full": macs.full, "macs_linear": macs.linear}

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from suite.errors import UserError, suggest
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
-from suite.study.schema import Backbone, Study
+from suite.study.schema import STUDIES, Backbone, Study
 from suite.tasks.recipe import TrainingRecipe
 
 FOLDER = Path("studies")
@@ -62,7 +62,8 @@ def load_study(name: str) -> Study:
     study = None
     try:
         problems = list(_doubled_keys(root, ()))
-        study = Study.model_validate(content)
+        task = content.get("task")
+        study = STUDIES.get(task if isinstance(task, str) else None, Study).model_validate(content)
     except ValidationError as error:
         problems += _readable(error)
     except RecursionError as error:
@@ -176,6 +177,11 @@ def _impossible_rows(study: Study, schedule: Schedule) -> Iterator[tuple[Place, 
             if study.task == "classification" and row.fusion not in ("none", "last-layer"):
                 message = f"{row.fusion} brings patches back for dense tasks; a classification has none or last-layer"
                 yield ("methods", index, "fusion"), message
+            if study.task == "segmentation" and settings.learns_from_teacher():
+                yield (
+                    ("methods", index, "settings"),
+                    "segmentation has no teacher to learn from; leave distillation out",
+                )
             first = seen.setdefault((row.method, row.fusion, repr(settings)), row.label)
             if first != row.label:
                 yield ("methods", index), f"{row.label!r} is the same as {first!r}: one method with the same settings"

@@ -19,6 +19,8 @@ from suite.study.provenance import provenance
 from suite.study.record import Entry, Record, tidy, write_csv
 from suite.study.tracking import Tracker
 
+SHOWN = {"acc1_last": "{:.1f} %", "miou_last": "{:.1f} % mIoU", "speed_ratio": "{:.2f} x"}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -123,8 +125,8 @@ def _track(tracker: Tracker, cell: Cell, entry: Entry, console: Console) -> None
 
 
 def _note(entry: Entry) -> str:
-    shown, metrics = {"acc1_last": "{:.1f} %", "speed_ratio": "{:.2f} x"}, entry.get("metrics", {})
-    parts = [form.format(metrics[name]) for name, form in shown.items() if name in metrics]
+    metrics = entry.get("metrics", {})
+    parts = [form.format(metrics[name]) for name, form in SHOWN.items() if name in metrics]
     return ", ".join(parts + str(entry.get("reason", "")).strip().splitlines()[-1:])
 
 

@@ -13,6 +13,7 @@ from suite.reduction.schedule import Rounding, Schedule
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
 from suite.tasks.recipe import TrainingRecipe
+from suite.tasks.segmentation.recipe import SegmentationRecipe
 
 
 class Backbone(Strict):
@@ -140,7 +141,7 @@ class Study(Strict):
     """One question: what is fixed and what varies. The file's name is the study's name."""
 
     question: str
-    task: Literal["classification"]
+    task: Literal["classification", "segmentation"]
     data: DigitScenes
     backbone: Backbone
     base: Base
@@ -150,9 +151,34 @@ class Study(Strict):
     seeds: tuple[int, ...] = Field(min_length=1)
     speed: Speed | None = None
 
+    @property
+    def classes(self) -> int:
+        """Classes that the backbone's head tells apart."""
+        return self.data.classes
+
     @field_validator("methods", mode="before")
     @classmethod
     def _bare_names(cls, value: Any) -> Any:
         if not isinstance(value, list):
             return value
         return [{"method": item} if isinstance(item, str) else item for item in value]
+
+
+class SegmentationBase(Base):
+    """The model that every cell of a segmentation study starts from."""
+
+    recipe: SegmentationRecipe
+
+
+class SegmentationStudy(Study):
+    """A study of semantic segmentation; the background is a class of its own."""
+
+    base: SegmentationBase
+    finetune: SegmentationRecipe
+
+    @property
+    def classes(self) -> int:
+        return self.data.classes + 1
+
+
+STUDIES: dict[object, type[Study]] = {"classification": Study, "segmentation": SegmentationStudy}
