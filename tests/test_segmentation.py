@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +60,7 @@ def fresh(method: str, backbone: str = "vit", **options: Any) -> ReducedModel:
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of all weights as they are now."""
     return {key: value.clone() for key, value in model.state_dict().items()}
 
 
@@ -196,7 +195,7 @@ def test_the_auxiliary_target_is_the_nearest_label(monkeypatch: pytest.MonkeyPat
 def test_nearest_labels_on_a_grid_that_does_not_divide() -> None:
     """Patch i of n reads the label at floor(i * height / n), as torch's nearest does."""
     labels = torch.from_numpy(np.random.default_rng(0).integers(0, 11, (2, 30, 26)))
-    rows, columns = [7 * 30 // 7 * 0 + index * 30 // 7 for index in range(7)], [index * 26 // 5 for index in range(5)]
+    rows, columns = ([index * side // count for index in range(count)] for side, count in ((30, 7), (26, 5)))
     assert torch.equal(patch_labels(labels, (7, 5)), labels[:, rows][:, :, columns].flatten(1))
 
 
@@ -238,7 +237,7 @@ def test_same_seed_same_bits(method: str) -> None:
     for noise, seed in enumerate((3, 3, 4)):
         model = fresh(method, "vit stochastic")
         torch.manual_seed(noise)
-        np.random.seed(noise)
+        np.random.seed(noise)  # noqa: NPY002  (the generator that transforms draw from)
         runs.append((train(model, few(), RECIPE, seed), weights(model)))
     (epochs, first), (again, same), (others, different) = runs
     assert again == epochs
@@ -276,7 +275,7 @@ def test_every_method_sees_the_same_batches() -> None:
 
 
 def test_training_starts_from_the_weights_it_is_given() -> None:
-    """mmengine draws no new ones, not even for the head."""
+    """The Runner draws no new ones, not even for the head."""
     model, seen = fresh("evit"), []
     start = weights(model)
 
@@ -404,7 +403,7 @@ def test_two_heads_and_teachers_are_refused() -> None:
     with pytest.raises(TypeError, match="one linear head, which this VisionTransformerDistilled does not have"):
         train(reduce(BACKBONES["deit distilled"](num_classes=CLASSES), "none"), few(), RECIPE, 0)
     model = reduce(BACKBONES["vit"](num_classes=CLASSES), "idlevit", REMOVED, {"distillation_weight": 1.0})
-    with pytest.raises(ValueError, match="IdleViT would learn from the unpruned model.*turn its distillation off"):
+    with pytest.raises(ValueError, match=r"IdleViT would learn from the unpruned model.*turn its distillation off"):
         train(model, few(), RECIPE, 0)
 
 
