@@ -29,7 +29,7 @@ def install(session: nox.Session) -> None:
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     session.run(sys.executable, "-m", "venv", str(VENV))
-    session.run(str(BIN / "pip"), "install", "--quiet", "-c", "constraints.txt", "-e", ".[study,dev]")
+    session.run(str(BIN / "pip"), "install", "--quiet", "-c", "constraints.txt", "-e", ".[study,segmentation,dev]")
     stamp.write_text(wanted)
 
 

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from suite.data.scenes import Scenes
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
-from suite.tasks.classification import Epoch, TrainingFailed, _clip, accuracy, to_input, train, training_loss
+from suite.tasks.classification import Epoch, accuracy, to_input, train, training_loss
+from suite.tasks.guard import TrainingFailed, clip
 from suite.tasks.recipe import TrainingRecipe
 
 # isort: split
@@ -150,7 +151,7 @@ def test_clipping_keeps_backbone_and_method_apart() -> None:
     for part, scale in ((model.backbone, 3.0), (model.method, 1e6)):
         for parameter in part.parameters():
             parameter.grad = torch.full_like(parameter, scale)
-    _clip(model, 1.0)
+    clip(model, 1.0)
     for part in (model.backbone, model.method):
         gradients = [parameter.grad.flatten() for parameter in part.parameters() if parameter.grad is not None]
         assert torch.cat(gradients).norm().item() == pytest.approx(1.0, abs=1e-4)

@@ -15,19 +15,15 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
-from timm.utils import dispatch_clip_grad
 
 from suite.data.scenes import Scenes
 from suite.reduction.model import ReducedModel
 from suite.reduction.schedule import curriculum
 from suite.seeds import seed_for
+from suite.tasks.guard import check_finite, check_weights, clip
 from suite.tasks.recipe import TrainingRecipe
 
 EVALUATION_BATCH = 250
-
-
-class TrainingFailed(RuntimeError):
-    """Training cannot go on; the message says why and what to try."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +77,14 @@ def train(
         for batch in torch.randperm(len(labels), generator=order).split(recipe.batch_size):
             scheduler.step_update(done)
             loss = training_loss(model, to_input(images[batch]), labels[batch], criterion, teacher)
-            _check_finite(loss, epoch, done, optimizer)
+            check_finite(loss, epoch, done, optimizer)
             optimizer.zero_grad()
             loss.backward()
-            _clip(model, recipe.clip_gradient)
+            clip(model, recipe.clip_gradient)
             optimizer.step()
             total += loss.item() * len(batch)
             done += 1
-        _check_weights(model, epoch)
+        check_weights(model, epoch)
         yield Epoch(epoch, total / len(labels), accuracy(model, validation), optimizer.param_groups[0]["lr"])
 
 
@@ -124,28 +120,3 @@ def accuracy(model: nn.Module, scenes: Scenes) -> float:
     for images, labels in batches:
         right += int((model(to_input(images)).argmax(1) == labels).sum())
     return 100 * right / len(scenes.labels)
-
-
-def _clip(model: ReducedModel, limit: float | None) -> None:
-    """Clip the backbone and the method apart, so that auxiliary losses do not shorten the backbone's step."""
-    for part in (model.backbone, model.method):
-        parameters = list(part.parameters())
-        if limit is not None and parameters:
-            dispatch_clip_grad(parameters, limit)
-
-
-def _check_weights(model: nn.Module, epoch: int) -> None:
-    broken = [name for name, parameter in model.named_parameters() if not torch.isfinite(parameter).all()]
-    if broken:
-        raise TrainingFailed(
-            f"after epoch {epoch} {len(broken)} parameters are not finite, {broken[0]} the first; lower "
-            "learning_rate, or set clip_gradient or warmup_epochs"
-        )
-
-
-def _check_finite(loss: Tensor, epoch: int, update: int, optimizer: torch.optim.Optimizer) -> None:
-    if not torch.isfinite(loss):
-        raise TrainingFailed(
-            f"the training loss became {loss.item()} in epoch {epoch} (update {update}, learning rate "
-            f"{optimizer.param_groups[0]['lr']:.3g}); lower learning_rate, or set clip_gradient or warmup_epochs"
-        )

@@ -1,0 +1,205 @@
+"""Segmentation data as mmsegmentation's datasets: digit-scenes from memory, ADE20k from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, see there)
+
+# isort: split
+import numpy as np
+from mmcv.transforms import BaseTransform, LoadImageFromFile, RandomResize
+from mmseg.datasets import ADE20KDataset, BaseSegDataset
+from mmseg.datasets.transforms import (
+    LoadAnnotations,
+    LoadImageFromNDArray,
+    PackSegInputs,
+    PhotoMetricDistortion,
+    RandomCrop,
+    RandomFlip,
+    Resize,
+)
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from suite.data.scenes import BACKGROUND, Scenes
+from suite.errors import UserError
+from suite.tasks.segmentation.metric import IGNORED
+from suite.tasks.segmentation.recipe import Ade20k
+
+SCENE_CLASSES = (*map(str, range(BACKGROUND)), "background")
+SCENE_BATCH = 100
+CENTRE = (127.5, 127.5, 127.5)  # bytes become numbers from -1 to 1
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """Data sets to train and validate on, and how their images become a model's input.
+
+    Attributes:
+        train, validation: mmsegmentation data sets.
+        classes: names of the classes, in the order of their numbers.
+        largest: largest height and width of an image after its transforms.
+        batch_size: of the validation; above 1 only if all images have one size.
+        blue_first: whether images come as mmcv reads them, with their channels in the order blue, green, red.
+        mean, deviation: of a channel.
+    """
+
+    train: BaseSegDataset
+    validation: BaseSegDataset
+    classes: tuple[str, ...]
+    largest: tuple[int, int]
+    batch_size: int
+    blue_first: bool
+    mean: tuple[float, ...] = CENTRE
+    deviation: tuple[float, ...] = CENTRE
+
+
+@DATASETS.register_module()
+class SceneDataset(BaseSegDataset):  # type: ignore[misc]
+    """Digit scenes, from memory, as they are."""
+
+    METAINFO = {"classes": SCENE_CLASSES, "palette": [[23 * number, 255 - 23 * number, 128] for number in range(11)]}
+
+    def __init__(self, scenes: Scenes, **options: Any) -> None:
+        self.scenes = scenes
+        super().__init__(pipeline=SCENE_PIPELINE, serialize_data=False, **options)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Pixels, (height, width, 3), and labels, (height, width), of every scene; views, not copies."""
+        return [
+            {"img": image.transpose(1, 2, 0), "gt_seg_map": labels, "seg_fields": ["gt_seg_map"]}
+            for image, labels in zip(self.scenes.images, self.scenes.label_maps, strict=True)
+        ]
+
+
+@TRANSFORMS.register_module()
+class CheckLabels(BaseTransform):  # type: ignore[misc]
+    """Refuse a label map with numbers that are no class: the metric would leave them out without a word."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Look at the labels and pass everything on.
+
+        Raises:
+            UserError: naming the file.
+        """
+        check_labels(results["gt_seg_map"], self.classes, results["seg_map_path"])
+        return results
+
+
+SCENE_PIPELINE = [{"type": LoadImageFromNDArray}, {"type": PackSegInputs}]
+
+
+def open_scenes(scenes: Scenes, validation: Scenes) -> SegmentationData:
+    """Digit scenes of both splits, 11 classes with the background.
+
+    Raises:
+        UserError: for labels that are no class.
+    """
+    for name, split in (("training", scenes), ("validation", validation)):
+        check_labels(split.label_maps, len(SCENE_CLASSES), f"the {name} scenes")
+    shapes = [split.images.shape[2:] for split in (scenes, validation)]
+    largest = max(height for height, _ in shapes), max(width for _, width in shapes)
+    return SegmentationData(
+        train=SceneDataset(scenes),
+        validation=SceneDataset(validation, test_mode=True),
+        classes=SCENE_CLASSES,
+        largest=largest,
+        batch_size=SCENE_BATCH,
+        blue_first=False,
+    )
+
+
+def open_ade20k(recipe: Ade20k) -> SegmentationData:
+    """ADE20k's folder, 150 classes; label 0 is what is not labelled, and class 0 is label 1.
+
+    Raises:
+        UserError: if images or masks are missing; on reading, for a mask with other labels.
+    """
+    for split in ("training", "validation"):
+        check_folder(recipe.folder, split)
+    return SegmentationData(
+        train=_ade20k(recipe.folder, "training", training_pipeline(recipe)),
+        validation=_ade20k(recipe.folder, "validation", validation_pipeline(recipe)),
+        classes=tuple(ADE20KDataset.METAINFO["classes"]),
+        largest=(recipe.size, recipe.size),
+        batch_size=1,
+        blue_first=True,
+    )
+
+
+def _ade20k(folder: Path, split: str, pipeline: list[dict[str, Any]]) -> ADE20KDataset:
+    prefix = {"img_path": f"images/{split}", "img_path2": "", "seg_map_path": f"annotations/{split}"}
+    test_mode = split == "validation"
+    return ADE20KDataset(data_root=str(folder), data_prefix=prefix, pipeline=pipeline, test_mode=test_mode)
+
+
+def training_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
+    """Transforms of a training image, in order, as configurations."""
+    size = (recipe.size, recipe.size)
+    return [
+        {"type": LoadImageFromFile},
+        {"type": LoadAnnotations},
+        {"type": CheckLabels, "classes": 150},
+        {
+            "type": RandomResize,
+            "scale": (4 * recipe.size, recipe.size),  # the short side, unless the long one is four times as long
+            "ratio_range": recipe.scale,
+            "resize_type": Resize,
+            "keep_ratio": True,
+        },
+        {"type": RandomCrop, "crop_size": size, "cat_max_ratio": recipe.largest_class, "ignore_index": IGNORED},
+        {"type": RandomFlip, "prob": 0.5},
+        {"type": PhotoMetricDistortion},
+        {"type": PackSegInputs},
+    ]
+
+
+def validation_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
+    """Transforms of a validation image, in order; its labels keep their size."""
+    return [
+        {"type": LoadImageFromFile},
+        {"type": Resize, "scale": (recipe.size, recipe.size), "keep_ratio": True},
+        {"type": LoadAnnotations},
+        {"type": CheckLabels, "classes": 150},
+        {"type": PackSegInputs},
+    ]
+
+
+def check_folder(folder: Path, split: str) -> None:
+    """Refuse a split without images, or one in which images and masks are not pairs.
+
+    Raises:
+        UserError: naming the first file without its partner.
+    """
+    images, masks = folder / "images" / split, folder / "annotations" / split
+    found = {path.stem for path in images.glob("*.jpg")}, {path.stem for path in masks.glob("*.png")}
+    if not found[0]:
+        raise UserError(
+            f"there are no .jpg images in {images}; folder must be the one that holds ADE20k's images and annotations"
+        )
+    for lonely, name, partner in (
+        (sorted(found[0] - found[1]), "image {}.jpg has no mask", masks),
+        (sorted(found[1] - found[0]), "mask {}.png has no image", images),
+    ):
+        if lonely:
+            more = f", nor have {len(lonely) - 1} more" if len(lonely) > 1 else ""
+            raise UserError(f"{split} {name.format(lonely[0])} in {partner}{more}; add it, or take both away")
+
+
+def check_labels(labels: np.ndarray[Any, Any], classes: int, where: str) -> None:
+    """Refuse labels that are neither a class nor to be ignored.
+
+    Raises:
+        UserError: naming the label and where it is.
+    """
+    wrong = labels[(labels >= classes) & (labels != IGNORED)]
+    if wrong.size:
+        raise UserError(
+            f"{where}: class {wrong[0]} on {wrong.size} pixels; classes run from 0 to {classes - 1}, and {IGNORED} is "
+            "ignored (in ADE20k's masks class c is written as c + 1, and 0 is ignored)"
+        )

@@ -1,0 +1,163 @@
+"""A reduced model as mmsegmentation knows models: backbone, linear head, and a segmentor that adds its losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, see there)
+
+# isort: split
+import torch
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModule
+from mmseg.models import EncoderDecoder, SegDataPreProcessor
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from suite.reduction.model import ReducedModel
+from suite.tasks.segmentation.data import SegmentationData
+from suite.tasks.segmentation.metric import IGNORED
+
+# isort: split
+from timm.models.deit import VisionTransformerDistilled
+
+
+@MODELS.register_module()
+class ReducedBackbone(BaseModule):  # type: ignore[misc]
+    """Images, (B, 3, height, width), to one map of features, (B, D, rows, columns)."""
+
+    def __init__(self, model: ReducedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        return (self.outputs(images)[0],)
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The map of what the head reads, together with the outputs that only training needs."""
+        features, auxiliary = self.model.dense_outputs(images)
+        features = self.model.backbone.head_drop(self.model.backbone.fc_norm(features))
+        return features.transpose(1, 2).unflatten(2, self.model.method.context.grid), auxiliary
+
+
+@MODELS.register_module()
+class PatchwiseLinearHead(BaseDecodeHead):  # type: ignore[misc]
+    """Cropr's official head: one linear layer for every patch, then bilinear upsampling.
+
+    The layer is the timm backbone's own `head`, so the weights of both are one `state_dict` of timm's.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(
+            in_channels=linear.in_features,
+            channels=linear.in_features,
+            num_classes=linear.out_features,
+            out_channels=linear.out_features,
+            dropout_ratio=0,  # the backbone's `head_drop` comes before
+            loss_decode={"type": "CrossEntropyLoss", "avg_non_ignore": True},
+            ignore_index=IGNORED,
+            align_corners=False,
+            init_cfg=None,  # or mmengine draws new weights when training starts
+        )
+        del self.conv_seg
+        self.linear = linear
+
+    def forward(self, inputs: tuple[Tensor]) -> Tensor:
+        """Logits for every patch, (B, classes, rows, columns)."""
+        features = inputs[0]
+        logits: Tensor = self.linear(features.flatten(2).transpose(1, 2))
+        on_grid: Tensor = logits.transpose(1, 2).unflatten(2, features.shape[2:])
+        return on_grid
+
+
+@MODELS.register_module()
+class ReducedSegmentor(EncoderDecoder):  # type: ignore[misc]
+    """mmsegmentation's encoder-decoder, whose loss also has what the method adds."""
+
+    def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
+        """Cross entropy of every labelled pixel, and the method's auxiliary loss on labels of patches."""
+        features, auxiliary = self.backbone.outputs(inputs)
+        losses: dict[str, Tensor] = self._decode_head_forward_train((features,), data_samples)
+        labels = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
+        target = patch_labels(labels, features.shape[2:])
+        extra = self.backbone.model.method.auxiliary_loss(auxiliary, target, patch_loss)
+        return losses if extra is None else losses | {"auxiliary.loss": extra}
+
+
+def patch_labels(labels: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Label of each patch, (B, N0), by nearest neighbour as torch has it, from label maps, (B, height, width)."""
+    return F.interpolate(labels.unsqueeze(1).float(), size=tuple(grid), mode="nearest").flatten(1).long()
+
+
+def patch_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross entropy over labelled patches; 0, and not a number, if there are none."""
+    total = F.cross_entropy(logits, target, ignore_index=IGNORED, reduction="sum")
+    return total / (target != IGNORED).sum().clamp(min=1)
+
+
+def build_segmentor(model: ReducedModel, data: SegmentationData) -> ReducedSegmentor:
+    """Put a reduced model under mmsegmentation, for data whose images are padded to the size it takes.
+
+    Images are padded on the right and at the bottom, with zeros after normalisation and labels to ignore, and
+    predictions are cut back.
+
+    Raises:
+        TypeError: for a backbone without one linear head.
+        ValueError: if the model does not fit the data.
+    """
+    check_model(model, data)
+    size = tuple(model.backbone.patch_embed.img_size)
+    preprocessing = {
+        "type": SegDataPreProcessor,
+        "mean": data.mean,
+        "std": data.deviation,
+        "bgr_to_rgb": data.blue_first,
+        "size": size,
+        "pad_val": 0,
+        "seg_pad_val": IGNORED,
+        "test_cfg": {"size": size},
+    }
+    return ReducedSegmentor(
+        backbone={"type": ReducedBackbone, "model": model},
+        decode_head={"type": PatchwiseLinearHead, "linear": model.backbone.head},
+        data_preprocessor=preprocessing,
+        test_cfg=ConfigDict(mode="whole"),
+    )
+
+
+def check_model(model: ReducedModel, data: SegmentationData) -> None:
+    """Refuse a model that cannot segment these data.
+
+    Raises:
+        TypeError, ValueError: with what was found and what would work.
+    """
+    backbone, settings = model.backbone, model.method.settings
+    if type(backbone) is VisionTransformerDistilled or not isinstance(backbone.head, nn.Linear):
+        raise TypeError(
+            f"segmentation reads one linear head, which this {type(backbone).__name__} does not have; use a backbone "
+            "that is not distilled, with num_classes above 0"
+        )
+    if backbone.head.out_features != len(data.classes):
+        raise ValueError(
+            f"the backbone's head has {backbone.head.out_features} classes but the data have {len(data.classes)}; "
+            f"build it with num_classes={len(data.classes)}"
+        )
+    if settings.learns_from_teacher():
+        raise ValueError(
+            f"{type(model.method).__name__} would learn from the unpruned model, which segmentation does not offer; "
+            "turn its distillation off"
+        )
+    size, patch = tuple(backbone.patch_embed.img_size), tuple(backbone.patch_embed.patch_size)
+    if any(side % part for side, part in zip(size, patch, strict=True)):
+        fitting = tuple(-(-side // part) * part for side, part in zip(size, patch, strict=True))
+        raise ValueError(
+            f"the model takes {size[0]} x {size[1]} pixels, which are not whole patches of {patch[0]} x {patch[1]}; "
+            f"build it for {fitting[0]} x {fitting[1]}, images are padded to that"
+        )
+    if any(found > side for found, side in zip(data.largest, size, strict=True)):
+        raise ValueError(
+            f"the data have images of up to {data.largest[0]} x {data.largest[1]} pixels but the model takes "
+            f"{size[0]} x {size[1]}; smaller images are padded, larger ones need a model built for them"
+        )

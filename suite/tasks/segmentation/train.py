@@ -1,0 +1,232 @@
+"""Train and evaluate a reduced segmentation model through mmengine's Runner."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, see there)
+
+# isort: split
+import torch
+from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+# isort: split
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+
+from suite.reduction.model import ReducedModel
+from suite.reduction.schedule import curriculum
+from suite.seeds import seed_for
+from suite.tasks.guard import check_finite, check_weights, clip
+from suite.tasks.segmentation.data import SegmentationData
+from suite.tasks.segmentation.metric import ExactIoU, Scores
+from suite.tasks.segmentation.model import build_segmentor
+from suite.tasks.segmentation.recipe import SegmentationRecipe
+
+UNUSED_HOOKS = ("runtime_info", "timer", "logger", "param_scheduler", "checkpoint")
+LOGGER = "cropr-suite"
+SCORES = f"{ExactIoU.default_prefix}/scores"
+
+
+@dataclass(frozen=True)
+class SegmentationEpoch:
+    """What one epoch left behind: mean training loss, validation scores, learning rate at its end."""
+
+    epoch: int
+    loss: float
+    scores: Scores
+    learning_rate: float
+
+
+class SilentRunner(Runner):  # type: ignore[misc]
+    """mmengine's Runner that keeps to itself: no files, no pictures, no report on the machine, only errors printed."""
+
+    def build_logger(self, *_arguments: Any, **_options: Any) -> MMLogger:
+        """One logger for all runs of a process; a file of its own would outlive the folder it is in."""
+        known = MMLogger.check_instance_created(LOGGER)
+        return MMLogger.get_instance(LOGGER) if known else MMLogger.get_instance(LOGGER, log_level="ERROR")
+
+    def build_message_hub(self, *_arguments: Any, **_options: Any) -> MessageHub:
+        """A hub that no list of mmengine's keeps alive after the run."""
+        return MessageHub(self.experiment_name)
+
+    def dump_config(self) -> None:
+        """There is nothing to write: a cell's identity says it all."""
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """Do nothing: the study's provenance has it, and mmengine starts compilers to find out."""
+
+
+class GuardedOptimizer(OptimWrapper):  # type: ignore[misc]
+    """An optimizer that refuses a loss that is not finite, and clips backbone and method apart."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, model: ReducedModel, limit: float | None, updates: int):
+        super().__init__(optimizer)
+        self.model, self.limit, self.updates = model, limit, updates
+
+    def update_params(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
+        """Go one step.
+
+        Raises:
+            TrainingFailed: if the loss is not finite.
+        """
+        check_finite(loss, self.inner_count // self.updates, self.inner_count, self.optimizer)
+        super().update_params(loss, *arguments, **options)
+
+    def step(self, **options: Any) -> None:
+        """Clip, then step."""
+        clip(self.model, self.limit)
+        super().step(**options)
+
+
+class Course(Hook):  # type: ignore[misc]
+    """What happens around updates and epochs: learning rate, curriculum, and a record of every epoch."""
+
+    def __init__(
+        self,
+        model: ReducedModel,
+        recipe: SegmentationRecipe,
+        scheduler: Scheduler,
+        report: Callable[[SegmentationEpoch], None],
+    ) -> None:
+        self.model, self.recipe, self.scheduler, self.report = model, recipe, scheduler, report
+        self.epochs: list[SegmentationEpoch] = []
+        self.total, self.images, self.learning_rate = 0.0, 0, 0.0
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Counts of this epoch; its validation removes as much."""
+        full = self.model.method.context.schedule.removed
+        self.model.method.counts = curriculum(full, runner.epoch, self.recipe.epochs, self.recipe.curriculum)
+        self.total, self.images = 0.0, 0
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Learning rate of this update."""
+        self.scheduler.step_update(runner.iter)
+        self.learning_rate = runner.optim_wrapper.optimizer.param_groups[0]["lr"]
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Add to the epoch's mean loss."""
+        self.total += outputs["loss"].item() * len(data_batch["inputs"])
+        self.images += len(data_batch["inputs"])
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Refuse broken weights."""
+        check_weights(self.model, runner.epoch)
+
+    def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
+        """Record the epoch; mmengine has counted it already."""
+        epoch = SegmentationEpoch(runner.epoch - 1, self.total / self.images, metrics[SCORES], self.learning_rate)
+        self.epochs.append(epoch)
+        self.report(epoch)
+
+
+def train(
+    model: ReducedModel,
+    data: SegmentationData,
+    recipe: SegmentationRecipe,
+    seed: int,
+    report: Callable[[SegmentationEpoch], None] = lambda _: None,
+) -> list[SegmentationEpoch]:
+    """Train a model from the weights it has, and `report` after every epoch.
+
+    The order of the data depends on `seed` alone. Drop path, random methods and augmentation draw from the default
+    generators of torch, numpy and Python, which are seeded here.
+
+    Raises:
+        TypeError, ValueError: if the model does not fit the data.
+        TrainingFailed: if the loss or a weight is not finite.
+    """
+    segmentor = build_segmentor(model, data)
+    images = data.train if recipe.images is None else data.train.get_subset(recipe.images)
+    loader = _loader(images, recipe.batch_size, seed_for("data order", "segmentation", seed), recipe.workers)
+    model.zero_grad()
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    course = Course(model, recipe, _scheduler(optimizer, recipe, len(loader)), report)
+    with tempfile.TemporaryDirectory() as folder:
+        runner = _runner(
+            segmentor,
+            data,
+            folder,
+            seed,
+            train_dataloader=loader,
+            train_cfg={"by_epoch": True, "max_epochs": recipe.epochs},
+            optim_wrapper=GuardedOptimizer(optimizer, model, recipe.clip_gradient, len(loader)),
+            custom_hooks=[course],
+        )
+        runner.train()
+    return course.epochs
+
+
+def evaluate(model: ReducedModel, data: SegmentationData) -> Scores:
+    """Scores of a model on the validation set; random methods draw the same in every call.
+
+    Raises:
+        TypeError, ValueError: if the model does not fit the data.
+    """
+    segmentor = build_segmentor(model, data)
+    with tempfile.TemporaryDirectory() as folder:
+        scores: Scores = _runner(segmentor, data, folder, seed=0).val()[SCORES]
+    return scores
+
+
+def _runner(segmentor: Any, data: SegmentationData, folder: str, seed: int, **options: Any) -> SilentRunner:
+    """A Runner that validates on `data` and writes nothing that stays."""
+    name = f"segmentation-{uuid.uuid4().hex}"
+    start = torch.multiprocessing.get_start_method()  # mmengine would set its own for the whole process
+    return SilentRunner(
+        segmentor,
+        folder,
+        val_dataloader=_loader(data.validation, data.batch_size),
+        val_cfg={},
+        val_evaluator=Evaluator([ExactIoU()]),
+        default_hooks=dict.fromkeys(UNUSED_HOOKS),
+        env_cfg={"mp_cfg": {"mp_start_method": start}},
+        visualizer=Visualizer(name),
+        randomness={"seed": seed_for("noise", "segmentation", seed) % 2**32},
+        experiment_name=name,
+        default_scope=None,
+        **options,
+    )
+
+
+def _loader(dataset: Any, batch_size: int, order: int | None = None, workers: int = 0) -> DataLoader[Any]:
+    """Batches of a data set; with `order` they are shuffled, in every epoch anew."""
+    sampler = DefaultSampler(dataset, shuffle=order is not None, seed=order or 0)
+    return DataLoader(
+        dataset,
+        batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,  # or every epoch's augmentation is that of the first
+        collate_fn=pseudo_collate,
+    )
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, recipe: SegmentationRecipe, updates: int) -> Scheduler:
+    """Linear warm-up, then the recipe's decay, for every update; as in classification."""
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched={"cosine": "cosine", "polynomial": "poly"}[recipe.decay],
+        decay_rate=0.9,
+        num_epochs=recipe.epochs - recipe.warmup_epochs,
+        warmup_epochs=recipe.warmup_epochs,
+        warmup_prefix=True,
+        warmup_lr=0.0,
+        min_lr=recipe.min_learning_rate,
+        step_on_epochs=False,
+        updates_per_epoch=updates,
+    )
+    return scheduler
