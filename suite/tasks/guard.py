@@ -18,9 +18,9 @@ class TrainingFailed(RuntimeError):
 
 
 def clip(model: ReducedModel, limit: float | None) -> None:
-    """Clip the backbone and the method apart, so that auxiliary losses do not shorten the backbone's step."""
-    for part in (model.backbone, model.method):
-        parameters = list(part.parameters())
+    """Clip the backbone, the method and the fusion apart, so that none shortens the step of another."""
+    for part in (model.backbone, model.method, model.fusion):
+        parameters = list(part.parameters()) if part is not None else []
         if limit is not None and parameters:
             dispatch_clip_grad(parameters, limit)
 

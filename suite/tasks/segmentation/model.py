@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from suite.reduction.model import ReducedModel
 from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.metric import IGNORED
+from suite.tasks.segmentation.pixels import on_grid, read_features
 
 # isort: split
 from timm.models.deit import VisionTransformerDistilled
@@ -26,20 +27,25 @@ from timm.models.deit import VisionTransformerDistilled
 
 @MODELS.register_module()
 class ReducedBackbone(BaseModule):  # type: ignore[misc]
-    """Images, (B, 3, height, width), to one map of features, (B, D, rows, columns)."""
+    """Images, (B, 3, height, width), to one map of features, (B, D, rows, columns).
+
+    With logit fusion two more maps follow: logits predicted for removed patches, and which patches stayed.
+    """
 
     def __init__(self, model: ReducedModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor) -> tuple[Tensor]:
-        return (self.outputs(images)[0],)
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.outputs(images)[0]
 
-    def outputs(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The map of what the head reads, together with the outputs that only training needs."""
-        features, auxiliary = self.model.dense_outputs(images)
-        features = self.model.backbone.head_drop(self.model.backbone.fc_norm(features))
-        return features.transpose(1, 2).unflatten(2, self.model.method.context.grid), auxiliary
+    def outputs(self, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The maps that the head reads, together with the outputs that only training needs."""
+        dense = self.model.dense_outputs(images)
+        values = [read_features(self.model.backbone, dense.features)]
+        if dense.predicted is not None:
+            values += [dense.predicted, dense.stayed.unsqueeze(-1)]
+        return tuple(on_grid(value, self.model.method.context.grid) for value in values), dense.auxiliary
 
 
 @MODELS.register_module()
@@ -64,12 +70,14 @@ class PatchwiseLinearHead(BaseDecodeHead):  # type: ignore[misc]
         del self.conv_seg
         self.linear = linear
 
-    def forward(self, inputs: tuple[Tensor]) -> Tensor:
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Logits for every patch, (B, classes, rows, columns)."""
-        features = inputs[0]
-        logits: Tensor = self.linear(features.flatten(2).transpose(1, 2))
-        on_grid: Tensor = logits.transpose(1, 2).unflatten(2, features.shape[2:])
-        return on_grid
+        features, *fused = inputs
+        logits = on_grid(self.linear(features.flatten(2).transpose(1, 2)), features.shape[2:])
+        if not fused:
+            return logits
+        predicted, stayed = fused
+        return torch.where(stayed, logits, predicted)
 
 
 @MODELS.register_module()
@@ -78,10 +86,10 @@ class ReducedSegmentor(EncoderDecoder):  # type: ignore[misc]
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         """Cross entropy of every labelled pixel, and the method's auxiliary loss on labels of patches."""
-        features, auxiliary = self.backbone.outputs(inputs)
-        losses: dict[str, Tensor] = self._decode_head_forward_train((features,), data_samples)
+        maps, auxiliary = self.backbone.outputs(inputs)
+        losses: dict[str, Tensor] = self._decode_head_forward_train(maps, data_samples)
         labels = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
-        target = patch_labels(labels, features.shape[2:])
+        target = patch_labels(labels, maps[0].shape[2:])
         extra = self.backbone.model.method.auxiliary_loss(auxiliary, target, patch_loss)
         return losses if extra is None else losses | {"auxiliary.loss": extra}
 

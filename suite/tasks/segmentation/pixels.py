@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -72,9 +74,9 @@ def patch_logits(backbone: TimmModule, features: Tensor, dense: Dense) -> Tensor
     return logits if dense.predicted is None else torch.where(dense.stayed.unsqueeze(-1), logits, dense.predicted)
 
 
-def on_grid(values: Tensor, grid: tuple[int, int]) -> Tensor:
+def on_grid(values: Tensor, grid: Sequence[int]) -> Tensor:
     """Values of patches, (B, N0, C), as maps, (B, C, rows, columns)."""
-    maps: Tensor = values.transpose(1, 2).unflatten(2, grid)
+    maps: Tensor = values.transpose(1, 2).unflatten(2, tuple(grid))
     return maps
 
 

@@ -1,0 +1,176 @@
+"""A segmentation study through the real command line, Ray, MLflow and mmsegmentation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import torch
+from test_end_to_end import STUDY, suite
+from torch import nn
+
+from suite.errors import UserError
+from suite.reduction.backbone import create_backbone
+from suite.reduction.model import reduce
+from suite.study.cells import expand
+from suite.study.load import load_study
+from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
+
+SEGMENTATION: dict[str, Any] = STUDY | {
+    "task": "segmentation",
+    "data": {"recipe": "digit-scenes", "canvas": 16, "digits": 2, "digit_size": [6, 8], "train": 64, "validation": 24},
+    "base": {"recipe": {"epochs": 2, "learning_rate": 2e-3, "batch_size": 16, "threads": 2, "decay": "polynomial"}},
+    "finetune": {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16, "curriculum": "linear"},
+    "methods": [
+        "none",
+        "random",
+        "tome",
+        {"method": "random", "fusion": "logits"},
+        {"method": "cropr", "fusion": "last-layer", "settings": {"queries": 16}},
+    ],
+}
+CELLS = 1 + 5 * 2 + 5
+
+
+def write(folder: Path, **changes: Any) -> None:
+    """Write the study, with changes, as `trial.yaml`; JSON is YAML."""
+    (folder / "trial.yaml").write_text(json.dumps(SEGMENTATION | changes))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the study ran once."""
+    folder = tmp_path_factory.mktemp("segmentation")
+    write(folder)
+    done = suite(folder, "run", "trial.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """The tidy record."""
+    with (folder / "results/trial/cells.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_scores_come_back_as_values(ran: Path) -> None:
+    """mIoU, mAcc, aAcc and IoU of each class, unrounded; mIoU is the mean of the classes."""
+    rows = rows_of(ran)
+    assert len({row["cell_id"] for row in rows}) == CELLS
+    assert {row["status"] for row in rows} == {"done"}
+    for cell in {row["cell_id"] for row in rows if row["kind"] == "accuracy"}:
+        values = {
+            row["metric"]: float(row["value"]) for row in rows if row["cell_id"] == cell and not row["repetition"]
+        }
+        assert {"miou_last", "miou_best", "macc_last", "aacc_last", "macs_full", "tokens_fewest"} <= values.keys()
+        classes = [value for metric, value in values.items() if metric.startswith("iou_")]
+        assert 5 < len(classes) <= 11
+        assert values["miou_last"] == pytest.approx(sum(classes) / len(classes))
+        assert values["miou_last"] <= values["miou_best"] <= 100
+        assert values["aacc_last"] > 50  # the background alone is more than half of all pixels
+
+
+def test_the_table_is_about_miou(ran: Path) -> None:
+    """Every row, with the task's own heading and note; the same once more from the record."""
+    table = (ran / "results/trial/table.md").read_text()
+    assert "| mIoU % |" in " ".join(table.split())
+    assert "- mIoU: mean over the classes of the last epoch's intersection over union, median over seeds" in table
+    for name in ("none", "random", "tome", "random + logits", "cropr + last-layer"):
+        assert f"| {name}" in table
+    assert suite(ran, "table", "trial").returncode == 0
+    assert (ran / "results/trial/table.md").read_text() == table
+
+
+def test_mlflow_has_the_runs(ran: Path) -> None:
+    """Through our own tracking: finals, curves and the task's tag."""
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{ran / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("trial")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == CELLS
+    assert {run.data.tags["task"] for run in runs} == {"segmentation"}
+    cropr = next(run for run in runs if run.data.tags["method"] == "cropr" and run.data.tags["kind"] == "accuracy")
+    curve = client.get_metric_history(cropr.info.run_id, "epoch/miou")
+    assert [point.step for point in curve] == [0, 1]
+    assert curve[-1].value == cropr.data.metrics["miou_last"]
+
+
+def test_tokens_come_back(ran: Path) -> None:
+    """16 patches and a class token; all are back before the last block with last-layer fusion."""
+    leaving: dict[str, list[int]] = {}
+    chosen = [row for row in rows_of(ran) if row["metric"] == "tokens_leaving" and row["seed"] == "0"]
+    for row in sorted(chosen, key=lambda row: row["repetition"]):
+        leaving.setdefault(row["row"], []).append(int(row["value"]))
+    assert leaving["random"] == leaving["tome"] == leaving["random + logits"] == [13, 9, 9, 9]
+    assert leaving["cropr + last-layer"] == [13, 9, 9, 17]
+
+
+def test_the_same_cell_has_the_same_bits(ran: Path, tmp_path: Path) -> None:
+    """Run again elsewhere, alone, it ends with the same scores."""
+    write(tmp_path, methods=["tome"], seeds=[1], speed=None)
+    assert suite(tmp_path, "run", "trial.yaml").returncode == 0
+    again = {row["metric"]: row["value"] for row in rows_of(tmp_path) if row["kind"] == "accuracy"}
+    first = {
+        row["metric"]: row["value"]
+        for row in rows_of(ran)
+        if row["kind"] == "accuracy" and row["row"] == "tome" and row["seed"] == "1" and row["schedule"] == "4 4 0 0"
+    }
+    assert again == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"finetune": {"epochs": 1, "learning_rate": 1e-3, "label_smoothing": 0.1}}, "has no label smoothing"),
+        (
+            {"finetune": {"epochs": 1, "learning_rate": 1e-3, "decay": "step"}},
+            "finetune.decay: Input should be 'cosine'",
+        ),
+        (
+            {"methods": [{"method": "idlevit", "settings": {"distillation_weight": 5}}]},
+            "segmentation has no teacher to learn from; leave distillation out",
+        ),
+        ({"methods": [{"method": "tome", "fusion": "logits"}]}, "logits fusion needs removed patches to be put aside"),
+        ({"task": "detection"}, "task: Input should be 'classification' or 'segmentation'"),
+        ({"task": ["segmentation"]}, "task: Input should be 'classification' or 'segmentation'"),
+    ],
+)
+def test_impossible_studies_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+) -> None:
+    """Before anything runs."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, **changes)
+    with pytest.raises(UserError, match=message):
+        load_study("trial.yaml")
+
+
+def test_every_fusion_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ways of bringing patches back are rows that a study can compare; the background is the eleventh class."""
+    monkeypatch.chdir(tmp_path)
+    fusions = ["none", "last-layer", "concatenation", "logits", "cross-attention"]
+    write(tmp_path, methods=[{"method": "random", "fusion": fusion} for fusion in fusions])
+    cells = [cell for cell in expand(load_study("trial.yaml")) if cell.kind == "accuracy"]
+    assert len({cell.cell_id for cell in cells}) == len(cells) == 10
+    assert {cell.identity["classes"] for cell in cells} == {11}
+
+
+@pytest.mark.parametrize("side", [(16, 16), (14, 13)])
+@torch.no_grad()
+def test_pixels_of_the_unpruned_model_are_timms(side: tuple[int, int]) -> None:
+    """The read-out by hand: pad, timm's features, linear head, bilinear upsampling, cut; bit for bit."""
+    options = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "global_pool": "avg"}
+    backbone = create_backbone("vit_tiny_patch16_224", options, 5).eval()
+    images = torch.randn(3, 3, *side, generator=torch.Generator().manual_seed(0))
+    padded = torch.zeros(3, 3, 16, 16)
+    padded[:, :, : side[0], : side[1]] = images
+    features = backbone.fc_norm(backbone.forward_features(padded)[:, 1:])
+    maps = backbone.head(features).transpose(1, 2).reshape(3, 5, 4, 4)
+    expected = nn.functional.interpolate(maps, scale_factor=4, mode="bilinear")[:, :, : side[0], : side[1]]
+    assert torch.equal(UnprunedPixels(backbone)(images), expected)
+    assert torch.equal(PixelModel(reduce(backbone, "none"))(images), expected)
