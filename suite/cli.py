@@ -96,6 +96,24 @@ def table(
     _make_table(Path(title_of(study)).name, Console(markup=False), into)
 
 
+@app.command()
+def maps(study: StudyName) -> None:
+    """Draw, for a few images, when each patch left and what each method says, from a study's finished cells."""
+    from suite.data.scenes import make_scenes
+    from suite.report.maps import draw_maps, pictured
+    from suite.study.load import load_study, title_of
+    from suite.study.record import Record
+    from suite.study.tracking import Tracker
+
+    loaded, title = load_study(study), Path(title_of(study)).name
+    columns = pictured(loaded, Record())
+    path = Path("results") / title / "maps.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_maps(columns, make_scenes(loaded.data, "validation"), loaded.task, path)
+    Tracker(title).keep_picture(path)
+    typer.echo(f"Written to {path} and MLflow: {len(columns)} columns, from the cells with the lowest seed")
+
+
 @app.command(name="check-method")
 def check_method(
     methods: Annotated[

@@ -174,3 +174,18 @@ def test_pixels_of_the_unpruned_model_are_timms(side: tuple[int, int]) -> None:
     expected = nn.functional.interpolate(maps, scale_factor=4, mode="bilinear")[:, :, : side[0], : side[1]]
     assert torch.equal(UnprunedPixels(backbone)(images), expected)
     assert torch.equal(PixelModel(reduce(backbone, "none"))(images), expected)
+
+
+def test_maps_are_drawn_and_kept(ran: Path) -> None:
+    """A picture in results/ and, once however often it is drawn, in MLflow; other runs stay."""
+    for _ in range(2):
+        done = suite(ran, "maps", "trial.yaml")
+        assert done.returncode == 0, done.stderr
+        assert "Written to results/trial/maps.png and MLflow: 5 columns" in done.stdout
+    assert (ran / "results/trial/maps.png").read_bytes().startswith(b"\x89PNG")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{ran / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("trial")
+    runs = client.search_runs([experiment.experiment_id], "tags.picture = 'maps.png'")
+    assert len(runs) == 1
+    assert [file.path for file in client.list_artifacts(runs[0].info.run_id)] == ["maps.png"]
+    assert len(client.search_runs([experiment.experiment_id])) == CELLS + 1

@@ -15,6 +15,7 @@ from torch import nn
 from suite.data.recipe import DigitScenes
 from suite.data.scenes import make_scenes
 from suite.measure.macs import count_macs
+from suite.measure.pictures import PICTURED, picture
 from suite.measure.speed import compare
 from suite.measure.tokens import check_ledger, token_ledger
 from suite.reduction.backbone import create_backbone
@@ -75,8 +76,10 @@ def run_accuracy(identity: Identity, start: bytes | None, progress: Progress) ->
     model = _reduced(identity)
     if start is not None:
         load_weights(model.backbone, start)
-    result = _train(model, identity, progress)
-    return _with_costs(result, model, identity)
+    result = _with_costs(_train(model, identity, progress), model, identity)
+    first = torch.from_numpy(make_scenes(DigitScenes(**identity["data"]["recipe"]), "validation").images[:PICTURED])
+    result["details"]["picture"] = picture(model, to_input(first), identity["task"])
+    return result
 
 
 def run_speed(identity: Identity, start: bytes | None, progress: Progress) -> Result:

@@ -63,6 +63,16 @@ class Tracker:
         run = self.client.create_run(self.experiment.experiment_id, run_name=self._name(cell), tags=tags)
         self._fill(run.info.run_id, cell, entry, digest)
 
+    def keep_picture(self, path: Path) -> None:
+        """Have one run that is nobody's cell and holds this picture as an artifact; a second call replaces it."""
+        tag = f"tags.picture = '{path.name}'"
+        for run in self.client.search_runs([self.experiment.experiment_id], tag):
+            self.client.delete_run(run.info.run_id)
+        tags = {"picture": path.name, "study": self.study}
+        run = self.client.create_run(self.experiment.experiment_id, run_name=path.stem, tags=tags)
+        self.client.log_artifact(run.info.run_id, str(path))
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+
     def _experiment(self, artifacts: str | None) -> Experiment:
         experiment = self.client.get_experiment_by_name(self.study)
         if experiment is None:

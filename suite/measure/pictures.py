@@ -1,0 +1,51 @@
+"""What a picture of a trained model needs: when each patch left, and what the model says, for a few images."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from suite.measure.presence import left_after, presence
+from suite.reduction.model import ReducedModel
+from suite.tasks.segmentation.pixels import PixelModel
+
+PICTURED = 3  # images of the validation set, the first ones
+
+
+@torch.no_grad()
+def picture(model: ReducedModel, images: Tensor, task: str) -> dict[str, Any]:
+    """Run images, (B, 3, height, width), in evaluation mode; the result is ready for JSON.
+
+    Returns:
+        `grid`: rows and columns of patches; `depth`; `left_after`: for each image the first block after which each
+        patch was gone, row by row; `said`: for each image its class, or its label map as a PNG in base64.
+    """
+    model.eval()
+    torch.manual_seed(0)  # what a random method draws is drawn twice
+    left = left_after(presence(model, images))
+    torch.manual_seed(0)
+    said: list[Any]
+    if task == "segmentation":
+        said = [encode(labels) for labels in PixelModel(model)(images).argmax(1).to(torch.uint8).numpy()]
+    else:
+        said = model(images).argmax(1).tolist()
+    context = model.method.context
+    return {"grid": list(context.grid), "depth": context.depth, "left_after": left.tolist(), "said": said}
+
+
+def encode(labels: np.ndarray[Any, Any]) -> str:
+    """A label map, (height, width), of bytes as text."""
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def decode(text: str) -> np.ndarray[Any, Any]:
+    """The label map that `encode` made text of."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
