@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -516,16 +518,40 @@ def test_ade20k_trains_and_scores(
 
 
 def test_the_official_augmentation(ade20k: Ade20k) -> None:
-    """Training images are crops of at most the size, labels from 0 to 149 or 255, and no two epochs show the same."""
+    """Short sides from half the size to twice, crops of the size, half of them flipped, labels 0 to 149 or 255."""
     data = open_ade20k(ade20k)
     np.random.seed(0)  # noqa: NPY002  (the generator that transforms draw from)
-    first, again = ([data.train[index] for index in range(4)] for _ in range(2))
-    for one, two in zip(first, again, strict=True):
-        labels = one["data_samples"].gt_sem_seg.data[0]
-        assert one["inputs"].shape[1:] == labels.shape
+    resize = data.train.pipeline.transforms[3]
+    sides = [min(resize({"img": np.zeros((40, 90, 3), np.uint8)})["img"].shape[:2]) for _ in range(200)]
+    assert min(sides) in {16, 17}
+    assert max(sides) in {63, 64}
+    items = [data.train[index] for index in range(4) for _ in range(30)]
+    flipped = sum(item["data_samples"].flip for item in items)
+    assert 40 < flipped < 80
+    for item in items:
+        labels = item["data_samples"].gt_sem_seg.data[0]
+        assert item["inputs"].shape[1:] == labels.shape
         assert max(labels.shape) <= 32
         assert set(labels.unique().tolist()) <= {0, 1, 2, 149, 255}
-        assert one["inputs"].shape != two["inputs"].shape or not torch.equal(one["inputs"], two["inputs"])
+    colours = [item["inputs"].float().mean().item() for item in items[:30]]
+    assert len(set(colours)) > 25
+
+
+def test_recipes_are_light_and_a_missing_engine_is_named() -> None:
+    """Recipes import nothing heavy; without mmsegmentation a sentence says what to install."""
+    program = """
+import sys
+import suite.tasks.segmentation.recipe
+assert not {"torch", "timm", "mmseg", "mmengine", "cv2", "numpy"} & set(sys.modules)
+sys.modules["mmseg"] = None
+try:
+    import suite.tasks.segmentation.train
+except ValueError as error:
+    print(type(error).__name__, error)
+"""
+    said = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert said.startswith("UserError segmentation needs mmsegmentation, and mmseg")
+    assert said.endswith("is missing; install the extra `segmentation` of cropr-suite\n")
 
 
 @pytest.mark.parametrize(
