@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +83,29 @@ def test_loss_falls(method: str) -> None:
     for epoch in epochs:
         assert len(epoch.scores.iou) == CLASSES
         assert 0 <= epoch.scores.miou <= epoch.scores.macc <= 100
+
+
+@pytest.mark.parametrize("backbone", ["vit without class token", "vit not square", "dinov3", "eva02", "eva post-norm"])
+def test_every_kind_of_backbone_trains(backbone: str) -> None:
+    """Class token or not, rotary positions or not, square or not, on images that are padded."""
+    sizes = {"vit not square": (30, 18)}
+    recipe = RECIPE.model_copy(update={"clip_gradient": 1.0})
+    epochs = train(fresh("variance", backbone), few(*sizes.get(backbone, (29, 27))), recipe, seed=0)
+    assert epochs[1].loss < epochs[0].loss
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_is_deterministic_where_torch_insists(workers: int) -> None:
+    """With torch's deterministic algorithms, as cells run, and with images loaded by other processes."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        runs = [
+            train(fresh("evit"), few(), RECIPE.model_copy(update={"workers": workers}), seed=0),
+            train(fresh("evit"), few(), RECIPE, seed=0),
+        ]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert runs[0] == runs[1]
 
 
 def test_learning_shows_in_scores() -> None:
@@ -429,6 +454,8 @@ def test_a_recipe_that_cannot_be_is_refused(change: dict[str, Any], message: str
         SegmentationRecipe(**({"epochs": 2, "learning_rate": 1e-3} | change))
     with pytest.raises(ValueError, match="scale must rise"):
         Ade20k(recipe="ade20k", folder=Path("x"), scale=(2.0, 0.5))
+    with pytest.raises(ValueError, match="stride must be at most the size of a window, 512 pixels, found 513"):
+        Ade20k(recipe="ade20k", folder=Path("x"), stride=513)
 
 
 @pytest.fixture
@@ -447,27 +474,84 @@ def ade20k(tmp_path: Path) -> Ade20k:
     return Ade20k(recipe="ade20k", folder=tmp_path, size=32)
 
 
-def test_ade20k_trains_and_scores(ade20k: Ade20k) -> None:
+def pixels(model: ReducedModel, shown: Tensor, at: list[tuple[int, int]], size: tuple[int, int]) -> np.ndarray:
+    """Labels, 1 to 150, of an image of `size`, from the mean of the logits of 32 pixel windows on what is `shown`."""
+    total, counted = torch.zeros(1, 150, *shown.shape[2:]), torch.zeros(shown.shape[2:])
+    for row, column in at:
+        window = shown[:, :, row : row + 32, column : column + 32]
+        height, width = window.shape[2:]
+        with torch.no_grad():
+            features = model.dense(F.pad(window, (0, 32 - width, 0, 32 - height)))
+            logits = model.backbone.head(model.backbone.fc_norm(features)).transpose(1, 2).unflatten(2, (8, 8))
+        whole = F.interpolate(logits, size=(32, 32), mode="bilinear")[:, :, :height, :width]
+        total[:, :, row : row + 32, column : column + 32] += whole
+        counted[row : row + 32, column : column + 32] += 1
+    upsampled = F.interpolate(total / counted, size=size, mode="bilinear")
+    return upsampled.argmax(1)[0].numpy() + 1  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("stride", "sides", "windows"),
+    [
+        (None, [(32, 24), (16, 32)], [[(0, 0)], [(0, 0)]]),
+        (20, [(43, 32), (32, 66)], [[(0, 0), (11, 0)], [(0, 0), (0, 20), (0, 34)]]),
+    ],
+)
+def test_ade20k_trains_and_scores(
+    ade20k: Ade20k, stride: int | None, sides: list[tuple[int, int]], windows: list[list[tuple[int, int]]]
+) -> None:
     """One epoch of the official augmentation; scores are those of a numpy count at the images' own sizes."""
     torch.manual_seed(0)
     model = reduce(BACKBONES["eva02"](num_classes=150), "random", REMOVED, fusion="last-layer")
-    data = open_ade20k(ade20k)
+    data = open_ade20k(ade20k.model_copy(update={"stride": stride}))
     recipe = SegmentationRecipe(epochs=1, batch_size=2, learning_rate=1e-4, decay="polynomial")
     assert len(train(model, data, recipe, seed=0)) == 1
     model = reduce(model.backbone.eval(), "none")
     right = labelled = 0
-    for sample, size in zip(data.validation, [(48, 36), (31, 64)], strict=True):
+    for sample, size, side, at in zip(data.validation, [(48, 36), (31, 64)], sides, windows, strict=True):
         shown = sample["inputs"].flip(0)[None].float().sub(127.5).div(127.5)  # mmcv reads blue first
-        assert max(shown.shape) == 32
-        height, width = shown.shape[2:]
-        with torch.no_grad():
-            features = model.dense(F.pad(shown, (0, 32 - width, 0, 32 - height)))
-            logits = model.backbone.head(model.backbone.fc_norm(features)).transpose(1, 2).unflatten(2, (8, 8))
-        whole = F.interpolate(logits, size=(32, 32), mode="bilinear")[:, :, :height, :width]
-        said = F.interpolate(whole, size=size, mode="bilinear").argmax(1)[0].numpy() + 1
+        assert shown.shape[2:] == side
         mask = np.asarray(Image.open(sample["data_samples"].seg_map_path))
-        right, labelled = right + (said == mask)[mask > 0].sum(), labelled + (mask > 0).sum()
+        right += (pixels(model, shown, at, size) == mask)[mask > 0].sum()
+        labelled += (mask > 0).sum()
     assert evaluate(model, data).aacc == pytest.approx(100 * right / labelled, rel=1e-12)
+
+
+def test_the_official_augmentation(ade20k: Ade20k) -> None:
+    """Short sides from half the size to twice, crops of the size, half of them flipped, labels 0 to 149 or 255."""
+    data = open_ade20k(ade20k)
+    np.random.seed(0)  # noqa: NPY002  (the generator that transforms draw from)
+    resize = data.train.pipeline.transforms[3]
+    sides = [min(resize({"img": np.zeros((40, 90, 3), np.uint8)})["img"].shape[:2]) for _ in range(200)]
+    assert min(sides) in {16, 17}
+    assert max(sides) in {63, 64}
+    items = [data.train[index] for index in range(4) for _ in range(30)]
+    flipped = sum(item["data_samples"].flip for item in items)
+    assert 40 < flipped < 80
+    for item in items:
+        labels = item["data_samples"].gt_sem_seg.data[0]
+        assert item["inputs"].shape[1:] == labels.shape
+        assert max(labels.shape) <= 32
+        assert set(labels.unique().tolist()) <= {0, 1, 2, 149, 255}
+    colours = [item["inputs"].float().mean().item() for item in items[:30]]
+    assert len(set(colours)) > 25
+
+
+def test_recipes_are_light_and_a_missing_engine_is_named() -> None:
+    """Recipes import nothing heavy; without mmsegmentation a sentence says what to install."""
+    program = """
+import sys
+import suite.tasks.segmentation.recipe
+assert not {"torch", "timm", "mmseg", "mmengine", "cv2", "numpy"} & set(sys.modules)
+sys.modules["mmseg"] = None
+try:
+    import suite.tasks.segmentation.train
+except ValueError as error:
+    print(type(error).__name__, error)
+"""
+    said = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert said.startswith("UserError segmentation needs mmsegmentation, and mmseg")
+    assert said.endswith("is missing; install the extra `segmentation` of cropr-suite\n")
 
 
 @pytest.mark.parametrize(

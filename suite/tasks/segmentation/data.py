@@ -30,6 +30,7 @@ from suite.tasks.segmentation.recipe import Ade20k
 
 SCENE_CLASSES = (*map(str, range(BACKGROUND)), "background")
 SCENE_BATCH = 100
+ADE20K_CLASSES = tuple(ADE20KDataset.METAINFO["classes"])  # 150
 CENTRE = (127.5, 127.5, 127.5)  # bytes become numbers from -1 to 1
 
 
@@ -40,9 +41,10 @@ class SegmentationData:
     Attributes:
         train, validation: mmsegmentation data sets.
         classes: names of the classes, in the order of their numbers.
-        largest: largest height and width of an image after its transforms.
+        largest: largest height and width of an image after its transforms, or of a window.
         batch_size: of the validation; above 1 only if all images have one size.
         blue_first: whether images come as mmcv reads them, with their channels in the order blue, green, red.
+        stride: of sliding windows in evaluation, in pixels; None for one shot.
         mean, deviation: of a channel.
     """
 
@@ -52,6 +54,7 @@ class SegmentationData:
     largest: tuple[int, int]
     batch_size: int
     blue_first: bool
+    stride: int | None = None
     mean: tuple[float, ...] = CENTRE
     deviation: tuple[float, ...] = CENTRE
 
@@ -125,10 +128,11 @@ def open_ade20k(recipe: Ade20k) -> SegmentationData:
     return SegmentationData(
         train=_ade20k(recipe.folder, "training", training_pipeline(recipe)),
         validation=_ade20k(recipe.folder, "validation", validation_pipeline(recipe)),
-        classes=tuple(ADE20KDataset.METAINFO["classes"]),
+        classes=ADE20K_CLASSES,
         largest=(recipe.size, recipe.size),
         batch_size=1,
         blue_first=True,
+        stride=recipe.stride,
     )
 
 
@@ -144,10 +148,10 @@ def training_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
     return [
         {"type": LoadImageFromFile},
         {"type": LoadAnnotations},
-        {"type": CheckLabels, "classes": 150},
+        {"type": CheckLabels, "classes": len(ADE20K_CLASSES)},
         {
             "type": RandomResize,
-            "scale": (4 * recipe.size, recipe.size),  # the short side, unless the long one is four times as long
+            "scale": _short_side(recipe.size),
             "ratio_range": recipe.scale,
             "resize_type": Resize,
             "keep_ratio": True,
@@ -161,13 +165,19 @@ def training_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
 
 def validation_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
     """Transforms of a validation image, in order; its labels keep their size."""
+    scale = (recipe.size, recipe.size) if recipe.stride is None else _short_side(recipe.size)
     return [
         {"type": LoadImageFromFile},
-        {"type": Resize, "scale": (recipe.size, recipe.size), "keep_ratio": True},
+        {"type": Resize, "scale": scale, "keep_ratio": True},
         {"type": LoadAnnotations},
-        {"type": CheckLabels, "classes": 150},
+        {"type": CheckLabels, "classes": len(ADE20K_CLASSES)},
         {"type": PackSegInputs},
     ]
+
+
+def _short_side(size: int) -> tuple[int, int]:
+    """Scale that makes the short side of an image `size` pixels, unless its long side is four times as long."""
+    return 4 * size, size
 
 
 def check_folder(folder: Path, split: str) -> None:

@@ -131,7 +131,9 @@ def build_segmentor(model: ReducedModel, data: SegmentationData) -> ReducedSegme
         backbone={"type": ReducedBackbone, "model": model},
         decode_head={"type": PatchwiseLinearHead, "linear": model.backbone.head},
         data_preprocessor=preprocessing,
-        test_cfg=ConfigDict(mode="whole"),
+        test_cfg=ConfigDict(
+            mode="whole" if data.stride is None else "slide", crop_size=size, stride=(data.stride,) * 2
+        ),
     )
 
 

@@ -161,6 +161,7 @@ def train(
             data,
             folder,
             seed,
+            recipe.workers,
             train_dataloader=loader,
             train_cfg={"by_epoch": True, "max_epochs": recipe.epochs},
             optim_wrapper=GuardedOptimizer(optimizer, model, recipe.clip_gradient, len(loader)),
@@ -182,14 +183,16 @@ def evaluate(model: ReducedModel, data: SegmentationData) -> Scores:
     return scores
 
 
-def _runner(segmentor: Any, data: SegmentationData, folder: str, seed: int, **options: Any) -> SilentRunner:
+def _runner(
+    segmentor: Any, data: SegmentationData, folder: str, seed: int, workers: int = 0, **options: Any
+) -> SilentRunner:
     """A Runner that validates on `data` and writes nothing that stays."""
     name = f"segmentation-{uuid.uuid4().hex}"
     start = torch.multiprocessing.get_start_method()  # mmengine would set its own for the whole process
     return SilentRunner(
         segmentor,
         folder,
-        val_dataloader=_loader(data.validation, data.batch_size),
+        val_dataloader=_loader(data.validation, data.batch_size, workers=workers),
         val_cfg={},
         val_evaluator=Evaluator([ExactIoU()]),
         default_hooks=dict.fromkeys(UNUSED_HOOKS),
