@@ -249,7 +249,7 @@ def test_cropr_learns_one_label_for_each_patch() -> None:
     losses = build_segmentor(model, data).train()(**batch, mode="loss")
     labels = np.pad(data.train.scenes.label_maps[:3], ((0, 0), (0, 2), (0, 6)), constant_values=255)[:, ::4, ::4]
     target = torch.from_numpy(labels.reshape(3, 64)).long()
-    said = model.dense_outputs(batch["inputs"])[1]
+    said = model.dense_outputs(batch["inputs"]).auxiliary
     assert [prediction.shape for prediction in said] == [(3, 64, CLASSES)] * 2
     expected = sum(F.cross_entropy(one.transpose(1, 2), target, ignore_index=255) for one in said)
     torch.testing.assert_close(losses["auxiliary.loss"], expected)
