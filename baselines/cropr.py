@@ -50,6 +50,10 @@ class Settings(ScoringSettings):
     mlp: bool = True
     mlp_ratio: float = Field(4.0, gt=0)
 
+    def check_dense(self, patches: int) -> None:
+        if self.queries != patches:
+            raise ValueError(f"{patches} patches need as many queries, found {self.queries}; set queries: {patches}")
+
     def project(self, what: Literal["query", "key", "value"], width: int) -> nn.Module:
         """Projection without bias, or the identity."""
         return nn.Linear(width, width, bias=False) if what in self.projections else nn.Identity()

@@ -23,7 +23,7 @@ from suite.errors import UserError
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
 from suite.tasks.guard import TrainingFailed
-from suite.tasks.segmentation.data import SegmentationData, open_ade20k, open_scenes
+from suite.tasks.segmentation.data import CheckLabels, SegmentationData, open_ade20k, open_scenes
 from suite.tasks.segmentation.metric import ExactIoU
 from suite.tasks.segmentation.model import build_segmentor, patch_labels, patch_loss
 from suite.tasks.segmentation.recipe import Ade20k, SegmentationRecipe
@@ -550,7 +550,9 @@ except ValueError as error:
     print(type(error).__name__, error)
 """
     said = subprocess.check_output([sys.executable, "-c", program], text=True)
-    assert said.startswith("UserError segmentation needs mmsegmentation, and mmseg")
+    assert said.startswith(
+        "UserError segmentation needs mmsegmentation, which cannot be imported (No module named 'mmseg"
+    )
     assert said.endswith("is missing; install the extra `segmentation` of cropr-suite\n")
 
 
@@ -571,3 +573,29 @@ def test_a_broken_folder_is_refused(ade20k: Ade20k, break_it: Callable[[Path], o
     break_it(ade20k.folder)
     with pytest.raises(UserError, match=message):
         evaluate(reduce(BACKBONES["vit"](num_classes=150), "none"), open_ade20k(ade20k))
+
+
+def test_the_model_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, though mmengine would move it to the accelerator that it finds."""
+    monkeypatch.setattr("mmengine.runner.runner.get_device", lambda: "meta")
+    model = fresh("random")
+    evaluate(model, few(30, 26))
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+
+
+def test_more_images_than_there_are_is_refused() -> None:
+    """With both numbers."""
+    data = few(30, 26)
+    recipe = RECIPE.model_copy(update={"images": len(data.train) + 1})
+    with pytest.raises(
+        ValueError, match=rf"asks for the first {len(data.train) + 1} images .* there are {len(data.train)}"
+    ):
+        train(fresh("random"), data, recipe, 0)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (8, 6)])
+def test_a_mask_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    """A colour picture, or a mask of another image, is named with both shapes."""
+    results = {"gt_seg_map": np.zeros(shape, np.uint8), "ori_shape": (8, 8), "seg_map_path": "there/mask.png"}
+    with pytest.raises(UserError, match=r"there/mask.png is a mask of shape .* for an image of 8 x 8; a mask has one"):
+        CheckLabels(150).transform(results)

@@ -12,6 +12,7 @@ from suite.contract import checks, compiled
 from suite.contract.backbones import MATRIX
 from suite.contract.case import Broken, Case, Inapplicable
 from suite.contract.kept import check_kept
+from suite.contract.positions import check_positions, check_prefix
 from suite.reduction.registry import describe
 
 Status = Literal["holds", "fails", "skipped"]
@@ -20,8 +21,8 @@ LONGEST = 400  # characters of a reason; compilers talk at length
 CHECKS: dict[str, Callable[[Case], None]] = {
     "parity": checks.check_parity,
     "tokens": checks.check_tokens,
-    "prefix": checks.check_prefix,
-    "positions": checks.check_positions,
+    "prefix": check_prefix,
+    "positions": check_positions,
     "kept": check_kept,
     "batch": checks.check_batch,
     "gradients": checks.check_gradients,

@@ -71,6 +71,13 @@ class MethodSettings(Strict):
                 f"but the schedule removes {list(schedule.removed[-last:])} there"
             )
 
+    def check_dense(self, patches: int) -> None:
+        """Refuse settings that cannot learn from a label for each of so many patches.
+
+        Raises:
+            ValueError: with the setting that would work.
+        """
+
 
 class ScoringSettings(MethodSettings):
     """Settings of a method that gives each patch a score: where it reduces, and the fate of low scores.

@@ -77,8 +77,12 @@ class Tokens:
         """Keep the patches `keep`, (B, K); put the patches `gone`, (B, R), aside until `rejoin`."""
         left = take(self.x, gone + self.prefix)
         position = self.where.gather(1, gone) if self.tracked else None
+        kept = replace(self, owner=None).select(keep)  # owners are made anew when the others rejoin
         return replace(
-            self.select(keep), aside=_join(self.aside, left), aside_position=_join(self.aside_position, position)
+            kept,
+            owner=self.owner,
+            aside=_join(self.aside, left),
+            aside_position=_join(self.aside_position, position),
         )
 
     def with_aside_logits(self, logits: Tensor) -> Tokens:

@@ -60,12 +60,14 @@ def load_study(name: str) -> Study:
     if not isinstance(content, dict):
         raise UserError(f"{path}: a study is a mapping of keys; see studies/quickstart.yaml for one")
     study = None
+    task = content["task"] if isinstance(content.get("task"), str) else None
     try:
         problems = list(_doubled_keys(root, ()))
-        task = content.get("task")
-        study = STUDIES.get(task if isinstance(task, str) else None, Study).model_validate(content)
+        study = STUDIES.get(task, Study).model_validate(content)
     except ValidationError as error:
-        problems += _readable(error)
+        said = _readable(error)
+        known = task in STUDIES  # of another task, other keys would be valid
+        problems += said if known else [problem for problem in said if problem[0] == ("task",)]
     except RecursionError as error:
         raise UserError(f"{path}: a YAML alias contains itself") from error
     if study is not None:
@@ -177,6 +179,8 @@ def _impossible_rows(study: Study, schedule: Schedule) -> Iterator[tuple[Place, 
             if study.task == "classification" and row.fusion not in ("none", "last-layer"):
                 message = f"{row.fusion} brings patches back for dense tasks; a classification has none or last-layer"
                 yield ("methods", index, "fusion"), message
+            if study.task == "segmentation":
+                settings.check_dense(schedule.patches)
             if study.task == "segmentation" and settings.learns_from_teacher():
                 yield (
                     ("methods", index, "settings"),

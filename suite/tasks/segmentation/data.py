@@ -90,6 +90,12 @@ class CheckLabels(BaseTransform):  # type: ignore[misc]
         Raises:
             UserError: naming the file.
         """
+        shape, wanted = results["gt_seg_map"].shape, tuple(results["ori_shape"][:2])
+        if shape != wanted:
+            raise UserError(
+                f"{results['seg_map_path']} is a mask of shape {shape} for an image of {wanted[0]} x {wanted[1]}; "
+                "a mask has one number for each pixel"
+            )
         check_labels(results["gt_seg_map"], self.classes, results["seg_map_path"])
         return results
 

@@ -19,8 +19,8 @@ with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # "C
         import mmseg.datasets
         import mmseg.evaluation
         import mmseg.models  # noqa: F401
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise UserError(
-            f"segmentation needs mmsegmentation, and {error.name} is missing; install the extra `segmentation` of "
-            "cropr-suite"
+            f"segmentation needs mmsegmentation, which cannot be imported ({error}); install the extra `segmentation` "
+            "of cropr-suite"
         ) from error

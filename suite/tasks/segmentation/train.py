@@ -63,6 +63,10 @@ class SilentRunner(Runner):  # type: ignore[misc]
         """A hub that no list of mmengine's keeps alive after the run."""
         return MessageHub(self.experiment_name)
 
+    def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
+        """The model stays on the device it is on; mmengine would move it to any accelerator it sees."""
+        return model
+
     def dump_config(self) -> None:
         """There is nothing to write: a cell's identity says it all."""
 
@@ -150,6 +154,10 @@ def train(
         TrainingFailed: if the loss or a weight is not finite.
     """
     segmentor = build_segmentor(model, data)
+    if recipe.images is not None and recipe.images > len(data.train):
+        raise ValueError(
+            f"the recipe asks for the first {recipe.images} images to train on, there are {len(data.train)}"
+        )
     images = data.train if recipe.images is None else data.train.get_subset(recipe.images)
     loader = _loader(images, recipe.batch_size, seed_for("data order", "segmentation", seed), recipe.workers)
     model.zero_grad()
@@ -213,7 +221,7 @@ def _loader(dataset: Any, batch_size: int, order: int | None = None, workers: in
         batch_size,
         sampler=sampler,
         num_workers=workers,
-        persistent_workers=workers > 0,  # or every epoch's augmentation is that of the first
+        persistent_workers=workers > 0,  # starting them takes longer than a small epoch
         collate_fn=pseudo_collate,
     )
 

@@ -1,0 +1,109 @@
+"""The checks on which patch is which: through blocks that add nothing, every token must be what it claims to be."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from suite.contract.backbones import silence
+from suite.contract.case import EARLY, EVERYWHERE, Broken, Case, Inapplicable, require_near
+from suite.reduction.model import ReducedModel
+from suite.reduction.tokens import Tokens
+
+
+@torch.no_grad()
+def check_prefix(case: Case) -> None:
+    """Through blocks that add nothing, prefix tokens come out as they went in, to the bit."""
+    for model in _silent(case):
+        prefix = model.backbone.num_prefix_tokens
+        if not prefix:
+            raise Inapplicable("the backbone has no prefix tokens")
+        embedded = _embedded(model, case.images())
+        for layer, tokens in enumerate(model.steps(case.images())):
+            if tokens.prefix != prefix:
+                raise Broken(f"after block {layer} it says {tokens.prefix} prefix tokens instead of {prefix}")
+            for place in range(prefix):
+                if not torch.equal(tokens.x[:, place], embedded[:, place]):
+                    raise Broken(f"after block {layer} prefix token {place} of {prefix} is not what was embedded")
+
+
+@torch.no_grad()
+def check_positions(case: Case) -> None:
+    """Through blocks that add nothing, each patch is the one embedded at the position that it claims.
+
+    Sizes and owners are checked there too, as far as they can be.
+    """
+    for model in _silent(case):
+        embedded = _embedded(model, case.images())[:, model.backbone.num_prefix_tokens :]
+        for layer, tokens in enumerate(model.steps(case.images(), track=True)):
+            wrong = int((~_is_what_it_claims(tokens, embedded)).sum())
+            if wrong:
+                raise Broken(
+                    f"after block {layer}, {wrong} of {tokens.where.numel()} patches are not what was embedded at the "
+                    "position that they claim"
+                )
+            _check_books(tokens, embedded, layer)
+
+
+def _silent(case: Case) -> list[ReducedModel]:
+    """Models whose blocks add nothing, with and without last-layer fusion."""
+    models = []
+    for fusion in case.fusions():
+        model = case.model(EARLY if fusion == "last-layer" else EVERYWHERE, fusion)
+        silence(model.backbone)
+        models.append(model)
+    return models
+
+
+def _embedded(model: ReducedModel, images: Tensor) -> Tensor:
+    """What the first block receives, by timm's own embedding."""
+    backbone = model.backbone
+    x = backbone._pos_embed(backbone.patch_embed(images))
+    embedded: Tensor = backbone.norm_pre(x[0] if isinstance(x, tuple) else x)
+    return embedded
+
+
+def _is_what_it_claims(tokens: Tokens, embedded: Tensor) -> Tensor:
+    """For each patch, (B, N), whether it is the embedded one of its position; merged and fused ones are excused."""
+    position = tokens.where
+    if position.shape != tokens.patches.shape[:2] or position.max() >= embedded.shape[1]:
+        return torch.zeros(tokens.patches.shape[:2], dtype=torch.bool)
+    claimed = embedded.gather(1, position.clamp(min=0).unsqueeze(-1).expand(-1, -1, embedded.shape[2]))
+    equal = (tokens.patches == claimed).all(-1)
+    excused = (position < 0) if tokens.size is None else (position < 0) | (tokens.size != 1)
+    return equal | excused
+
+
+def _check_books(tokens: Tokens, embedded: Tensor, layer: int) -> None:
+    """Each patch has an owner that exists; patches that stayed own themselves; merged ones are means of what they own.
+
+    `embedded` are the first patches, (B, N0, D).
+    """
+    owner = tokens.owner
+    if tokens.aside is not None:
+        return  # owners are made anew when those aside rejoin
+    assert owner is not None
+    lost = int(((owner < 0) | (owner >= tokens.count)).sum())
+    if lost:
+        raise Broken(
+            f"after block {layer}, {lost} of {owner.numel()} first patches are spoken for by a token that does not "
+            "exist"
+        )
+    position = tokens.where
+    itself = owner.gather(1, position.clamp(min=0)) == torch.arange(tokens.count)
+    disowned = int((~itself & (position >= 0)).sum())
+    if disowned:
+        raise Broken(f"after block {layer}, {disowned} patches that stayed are spoken for by another token")
+    if tokens.size is None:
+        return
+    total = float(tokens.size.sum(1).max())
+    if total > embedded.shape[1] + 0.5:
+        raise Broken(f"after block {layer}, sizes of an image add up to {total:g} patches of {embedded.shape[1]}")
+    if (tokens.size.sum(1) < embedded.shape[1]).any():
+        return  # it also drops, and what was dropped is spoken for by others
+    members = nn.functional.one_hot(owner, tokens.count).to(embedded.dtype)
+    wrong = int((members.sum(1) != tokens.size).sum())
+    if wrong:
+        raise Broken(f"after block {layer}, {wrong} tokens are not of the size of what they speak for")
+    means = torch.einsum("bij,bid->bjd", members, embedded) / tokens.size.unsqueeze(-1)
+    require_near(tokens.patches, means, f"merged tokens after block {layer}, against the mean of what they speak for,")
