@@ -249,7 +249,7 @@ def test_cropr_learns_one_label_for_each_patch() -> None:
     losses = build_segmentor(model, data).train()(**batch, mode="loss")
     labels = np.pad(data.train.scenes.label_maps[:3], ((0, 0), (0, 2), (0, 6)), constant_values=255)[:, ::4, ::4]
     target = torch.from_numpy(labels.reshape(3, 64)).long()
-    said = model.dense_outputs(batch["inputs"])[1]
+    said = model.dense_outputs(batch["inputs"])[-1]
     assert [prediction.shape for prediction in said] == [(3, 64, CLASSES)] * 2
     expected = sum(F.cross_entropy(one.transpose(1, 2), target, ignore_index=255) for one in said)
     torch.testing.assert_close(losses["auxiliary.loss"], expected)
@@ -271,16 +271,20 @@ def test_same_seed_same_bits(method: str) -> None:
     assert not torch.equal(different["backbone.head.weight"], first["backbone.head.weight"])
 
 
-def images_seen(method: str, seed: int, recipe: SegmentationRecipe = RECIPE) -> list[Tensor]:
+def images_seen(
+    method: str, seed: int, recipe: SegmentationRecipe = RECIPE, data: SegmentationData | None = None
+) -> list[Tensor]:
     """The batches a method trains on, in order."""
-    model, seen = fresh(method), []
+    data = data or few()
+    torch.manual_seed(0)
+    model, seen = reduce(BACKBONES["vit"](num_classes=len(data.classes)), method, REMOVED), []
 
     def spy(_module: object, inputs: tuple[Tensor]) -> None:
         if model.training:
             seen.append(inputs[0].clone())
 
     model.backbone.patch_embed.register_forward_pre_hook(spy)
-    train(model, few(), recipe, seed)
+    train(model, data, recipe, seed)
     return seen
 
 
@@ -535,6 +539,20 @@ def test_the_official_augmentation(ade20k: Ade20k) -> None:
         assert set(labels.unique().tolist()) <= {0, 1, 2, 149, 255}
     colours = [item["inputs"].float().mean().item() for item in items[:30]]
     assert len(set(colours)) > 25
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmentation_pairs_up_across_methods(ade20k: Ade20k, workers: int) -> None:
+    """Crops and colours depend on the seed and not on what a method draws, and are new in every epoch."""
+    recipe = SegmentationRecipe(epochs=2, batch_size=4, learning_rate=1e-4, workers=workers)
+    first, again, other = (
+        images_seen(method, seed, recipe, open_ade20k(ade20k))
+        for method, seed in (("none", 0), ("random", 0), ("none", 1))
+    )
+    assert len(first) == 2
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(first, again, strict=True))
+    sums = [set(batch.flatten(1).sum(1).tolist()) for batch in (*first, *other)]
+    assert len(set.union(*sums)) == 16
 
 
 def test_recipes_are_light_and_a_missing_engine_is_named() -> None:

@@ -207,14 +207,15 @@ def _runner(
 
 def _loader(dataset: Any, batch_size: int, order: int | None = None, workers: int = 0) -> DataLoader[Any]:
     """Batches of a data set; with `order` they are shuffled, in every epoch anew."""
-    sampler = DefaultSampler(dataset, shuffle=order is not None, seed=order or 0)
     return DataLoader(
         dataset,
         batch_size,
-        sampler=sampler,
+        sampler=DefaultSampler(dataset, shuffle=order is not None, seed=order or 0),
         num_workers=workers,
-        persistent_workers=workers > 0,  # or every epoch's augmentation is that of the first
         collate_fn=pseudo_collate,
+        generator=torch.Generator().manual_seed(
+            order or 0
+        ),  # workers' noise: new in every epoch, apart from the model's
     )
 
 
