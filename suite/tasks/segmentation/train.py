@@ -213,9 +213,7 @@ def _loader(dataset: Any, batch_size: int, order: int | None = None, workers: in
         sampler=DefaultSampler(dataset, shuffle=order is not None, seed=order or 0),
         num_workers=workers,
         collate_fn=pseudo_collate,
-        generator=torch.Generator().manual_seed(
-            order or 0
-        ),  # workers' noise: new in every epoch, apart from the model's
+        generator=torch.Generator().manual_seed(order or 0),  # workers draw apart from the model, anew in every epoch
     )
 
 
