@@ -271,16 +271,20 @@ def test_same_seed_same_bits(method: str) -> None:
     assert not torch.equal(different["backbone.head.weight"], first["backbone.head.weight"])
 
 
-def images_seen(method: str, seed: int, recipe: SegmentationRecipe = RECIPE) -> list[Tensor]:
+def images_seen(
+    method: str, seed: int, recipe: SegmentationRecipe = RECIPE, data: SegmentationData | None = None
+) -> list[Tensor]:
     """The batches a method trains on, in order."""
-    model, seen = fresh(method), []
+    data = data or few()
+    torch.manual_seed(0)
+    model, seen = reduce(BACKBONES["vit"](num_classes=len(data.classes)), method, REMOVED), []
 
     def spy(_module: object, inputs: tuple[Tensor]) -> None:
         if model.training:
             seen.append(inputs[0].clone())
 
     model.backbone.patch_embed.register_forward_pre_hook(spy)
-    train(model, few(), recipe, seed)
+    train(model, data, recipe, seed)
     return seen
 
 
@@ -533,8 +537,23 @@ def test_the_official_augmentation(ade20k: Ade20k) -> None:
         assert item["inputs"].shape[1:] == labels.shape
         assert max(labels.shape) <= 32
         assert set(labels.unique().tolist()) <= {0, 1, 2, 149, 255}
-    colours = [item["inputs"].float().mean().item() for item in items[:30]]
-    assert len(set(colours)) > 25
+    distort, grey = data.train.pipeline.transforms[6], np.full((2, 2, 3), 100, np.uint8)
+    colours = {tuple(distort({"img": grey.copy()})["img"][0, 0]) for _ in range(50)}
+    assert len(colours) > 25
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmentation_pairs_up_across_methods(ade20k: Ade20k, workers: int) -> None:
+    """Crops and colours depend on the seed and not on what a method draws, and are new in every epoch."""
+    recipe = SegmentationRecipe(epochs=2, batch_size=4, learning_rate=1e-4, workers=workers)
+    first, again, other = (
+        images_seen(method, seed, recipe, open_ade20k(ade20k))
+        for method, seed in (("none", 0), ("random", 0), ("none", 1))
+    )
+    assert len(first) == 2
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(first, again, strict=True))
+    sums = [set(batch.flatten(1).sum(1).tolist()) for batch in (*first, *other)]
+    assert len(set.union(*sums)) == 16
 
 
 def test_recipes_are_light_and_a_missing_engine_is_named() -> None:

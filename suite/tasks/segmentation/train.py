@@ -215,14 +215,13 @@ def _runner(
 
 def _loader(dataset: Any, batch_size: int, order: int | None = None, workers: int = 0) -> DataLoader[Any]:
     """Batches of a data set; with `order` they are shuffled, in every epoch anew."""
-    sampler = DefaultSampler(dataset, shuffle=order is not None, seed=order or 0)
     return DataLoader(
         dataset,
         batch_size,
-        sampler=sampler,
+        sampler=DefaultSampler(dataset, shuffle=order is not None, seed=order or 0),
         num_workers=workers,
-        persistent_workers=workers > 0,  # starting them takes longer than a small epoch
         collate_fn=pseudo_collate,
+        generator=torch.Generator().manual_seed(order or 0),  # workers draw apart from the model, anew in every epoch
     )
 
 
