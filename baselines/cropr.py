@@ -28,7 +28,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from suite.reduction.method import Context, Criterion
+from suite.reduction.method import Context, Criterion, initialise, paired
 from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import MethodSettings, ScoringSettings
@@ -91,11 +91,7 @@ class CroprModule(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6) if settings.pre_norm else nn.Identity()
         self.query, self.key = settings.project("query", width), settings.project("key", width)
         self.aggregator: Aggregator | None = Aggregator(width, context.classes, settings)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        initialise(self)
         nn.init.trunc_normal_(self.queries, std=width**-0.5)
 
     def folded(self) -> Tensor:
@@ -143,15 +139,7 @@ class Cropr(ScoringMethod):
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         """Of predictions, (B, M, classes), for labels, (B,), of images, or (B, N0), of patches with one query each."""
-        losses = []
-        for said in auxiliary:
-            dense = target.dim() == 2 and not target.is_floating_point()
-            if dense and target.shape[1] != said.shape[1]:
-                raise ValueError(
-                    f"{target.shape[1]} labels for {said.shape[1]} queries; set queries: {target.shape[1]}"
-                )
-            labels = target.flatten() if dense else target.repeat_interleave(said.shape[1], 0)
-            losses.append(criterion(said.flatten(0, 1), labels))
+        losses = [criterion(*paired(said, target)) for said in auxiliary]
         return torch.stack(losses).sum() if losses else None
 
     def deploy(self) -> None:

@@ -140,6 +140,13 @@ PARAMETER = """def __init__(self, context, settings):
 # name -> check that must fail, its sentence, label, body, further methods
 SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
     "good": ("", "", "", GOOD, ""),
+    "masks in training and says so": (
+        "",
+        "",
+        "masks_in_training = True",
+        "return tokens if self.training else tokens.select(keep)",
+        "",
+    ),
     "claims to reduce nothing": (
         "tokens",
         "its label says that it reduces nothing, but a schedule changes its outputs",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from suite.reduction.method import Context
+from suite.reduction.method import Context, initialise
 from suite.reduction.tokens import Tokens
 
 
@@ -29,10 +29,9 @@ class ExitHeads(nn.Module):
         self.heads = nn.ModuleDict()
         for layer, count in enumerate(context.schedule.removed):
             if count:
-                head = nn.Linear(context.width, context.classes)
-                nn.init.trunc_normal_(head.weight, std=0.02)
-                nn.init.zeros_(head.bias)
-                self.heads[str(layer)] = nn.Sequential(nn.LayerNorm(context.width, eps=1e-6), head)
+                norm, head = nn.LayerNorm(context.width, eps=1e-6), nn.Linear(context.width, context.classes)
+                self.heads[str(layer)] = nn.Sequential(norm, head)
+        initialise(self)
 
     def forward(self, before: Tokens, after: Tokens, layer: int) -> Tokens:
         """Predict for the patches that are aside `after` block `layer` and were not `before` it."""

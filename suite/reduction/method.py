@@ -92,3 +92,27 @@ class Method(nn.Module):
 
     def deploy(self) -> None:
         """Drop or fold what only training needs; outputs in evaluation mode stay as they were."""
+
+
+def paired(predictions: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Each of M predictions per image, (B, M, classes), with its label, both flat.
+
+    `target` is a label for each image, (B,) or soft (B, classes), which all M share; or one for each patch, (B, M).
+
+    Raises:
+        ValueError: if there are labels of patches and not as many predictions.
+    """
+    if target.dim() == 1 or target.is_floating_point():
+        return predictions.flatten(0, 1), target.repeat_interleave(predictions.shape[1], 0)
+    if target.shape[1] != predictions.shape[1]:
+        raise ValueError(f"{target.shape[1]} labels for {predictions.shape[1]} queries; set queries: {target.shape[1]}")
+    return predictions.flatten(0, 1), target.flatten()
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw the weights of all linear layers anew, as timm does: truncated normal of deviation 0.02, biases 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

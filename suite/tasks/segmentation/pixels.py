@@ -35,11 +35,6 @@ class PixelModel(nn.Module):
         logits = patch_logits(self.reduced.backbone, features, dense)
         return Output(upsample(logits, self.reduced.method.context.grid, padded, images), features, dense.auxiliary)
 
-    def deploy(self) -> PixelModel:
-        """Drop what only training needs and switch to evaluation mode."""
-        self.reduced.deploy()
-        return self.eval()
-
 
 class UnprunedPixels(nn.Module):
     """The same read-out on the untouched timm model, as a reference for speed."""
