@@ -100,6 +100,15 @@ class Checkpoint:
         Raises:
             UserError: naming what does not fit.
         """
+        self.check_fit(model)
+        model.load_state_dict(self.weights)
+
+    def check_fit(self, model: torch.nn.Module) -> None:
+        """Refuse a model of other names or shapes.
+
+        Raises:
+            UserError: naming what does not fit.
+        """
         wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
         found = {key: tuple(value.shape) for key, value in self.weights.items()}
         missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
@@ -109,7 +118,6 @@ class Checkpoint:
         problems += [f"has {key} of shape {found[key]} instead of {wanted[key]}" for key in other[:1]]
         if problems:
             raise UserError(f"{self.name} does not fit {type(model).__name__}: it {', and '.join(problems)}")
-        model.load_state_dict(self.weights)
 
 
 def _open(path: Path) -> Any:

@@ -27,11 +27,14 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A path, or a na
 def validate(study: StudyName) -> None:
     """Check a study file without running anything."""
     from suite.study.cells import expand
+    from suite.study.inputs import missing
     from suite.study.load import check_backbone, find_study, load_study
 
-    cells = expand(load_study(study))
+    loaded = load_study(study)
     check_backbone(study)
-    typer.echo(f"{find_study(study)}: valid, {len(cells)} cells")
+    typer.echo(f"{find_study(study)}: valid, {len(expand(loaded))} cells")
+    for sentence in missing(loaded):
+        typer.echo(f"not here: {sentence}")
 
 
 @app.command(name="list")
@@ -48,11 +51,14 @@ def list_() -> None:
 def plan(study: StudyName) -> None:
     """Show a study's cells, and which of them are done."""
     from suite.study.cells import expand
+    from suite.study.inputs import missing
     from suite.study.load import load_study
     from suite.study.record import Record
 
-    record = Record()
-    for cell in expand(load_study(study)):
+    loaded, record = load_study(study), Record()
+    for sentence in missing(loaded):
+        typer.echo(f"not here: {sentence}", err=True)
+    for cell in expand(loaded):
         entry = record.finished(cell) or record.failed(cell) or {"status": "to run"}
         reason = str(entry.get("reason", "")).strip().splitlines()[-1:]
         seed = cell.identity.get("seed", "-")
@@ -99,17 +105,18 @@ def table(
 @app.command()
 def maps(study: StudyName) -> None:
     """Draw, for a few images, when each patch left and what each method says, from a study's finished cells."""
-    from suite.data.scenes import make_scenes
-    from suite.report.maps import draw_maps, pictured
+    from suite.report.maps import draw_maps, pictured, shown
+    from suite.study.inputs import check_here
     from suite.study.load import load_study, title_of
     from suite.study.record import Record
     from suite.study.tracking import Tracker
 
     loaded, title = load_study(study), Path(title_of(study)).name
     columns = pictured(loaded, Record())
+    check_here(loaded)
     path = Path("results") / title / "maps.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw_maps(columns, make_scenes(loaded.data, "validation"), loaded.task, path)
+    draw_maps(columns, shown(loaded), path)
     Tracker(title).keep_picture(path)
     typer.echo(f"Written to {path} and MLflow: {len(columns)} columns, from the cells with the lowest seed")
 

@@ -200,13 +200,13 @@ def test_alone_or_beside_others_a_cell_gives_the_same_bits(ran: Path) -> None:
     program = f"""
 import json, sys
 from pathlib import Path
-from suite.study.execute import run_cell
+from suite.study.execute import Job, run_cell
 home = Path({str(ran)!r}) / ".suite"
 entries = [json.loads(path.read_text()) for path in sorted((home / "cells").glob("*.json"), reverse=True)]
 for entry in [entry for entry in entries if entry["identity"]["kind"] != "speed"]:
     identity = entry["identity"]
     start = (home / "weights" / (identity["start"] + ".pt")).read_bytes() if "start" in identity else None
-    again = run_cell(identity, start, lambda steps: None)
+    again = run_cell(Job(identity, start))
     assert again["metrics"] == entry["metrics"], (identity, again["metrics"], entry["metrics"])
     assert again["curves"] == entry["curves"], identity
     print("same")

@@ -8,40 +8,45 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from backbones import PATCHES, build, draw_images
+from backbones import PATCHES, build
 from PIL import Image
 
-from suite.data.recipe import DigitScenes
-from suite.data.scenes import make_scenes
 from suite.errors import UserError
 from suite.measure.pictures import decode, encode, picture
 from suite.measure.presence import left_after, presence
 from suite.reduction.model import reduce
-from suite.report.maps import Pictured, draw_maps, pictured
+from suite.report.maps import Pictured, Shown, draw_maps, pictured, shown
 from suite.study.cells import expand
 from suite.study.record import Record
-from suite.study.schema import Study
+from suite.study.schema import STUDIES, Study
 from suite.tasks.segmentation.pixels import PixelModel
 
 
 @pytest.mark.parametrize("method", ["random", "variance"])
-@pytest.mark.parametrize("task", ["classification", "segmentation"])
+@pytest.mark.parametrize(
+    ("task", "size"), [("classification", (32, 32)), ("segmentation", (32, 32)), ("segmentation", (20, 30))]
+)
 @torch.no_grad()
-def test_a_picture_says_what_the_model_does(task: str, method: str) -> None:
-    """Classes or label maps, and when each patch left; what is drawn at random is the same in both."""
+def test_a_picture_says_what_the_model_does(task: str, size: tuple[int, int], method: str) -> None:
+    """Classes or label maps of images, and when each patch left; what is drawn at random is the same in both."""
     model = reduce(build("vit", global_pool="avg"), method, (9, 8, 8, 0)).train()
-    images = draw_images(model.backbone, 3)
+    draw, (height, width) = np.random.default_rng(0), size
+    images = [draw.integers(0, 256, (3, height, width), np.uint8) for _ in range(3)]
     found = picture(model, images, task)
     assert (found["grid"], found["depth"]) == ([8, 8], 4)
-    torch.manual_seed(0)
-    assert found["left_after"] == left_after(presence(model, images)).tolist()
-    assert [sum(block == layer for block in found["left_after"][0]) for layer in range(5)] == [9, 8, 8, 0, PATCHES - 25]
-    torch.manual_seed(0)
-    if task == "segmentation":
-        expected = PixelModel(model)(images).argmax(1).numpy()
-        assert np.array_equal(np.stack([decode(text) for text in found["said"]]), expected)
-    else:
-        assert found["said"] == model(images).argmax(1).tolist()
+    for index, image in enumerate(images):
+        shown = torch.zeros(1, 3, 32, 32)
+        shown[0, :, :height, :width] = torch.from_numpy(image) / 127.5 - 1
+        torch.manual_seed(0)
+        left = left_after(presence(model, shown))[0].tolist()
+        assert found["left_after"][index] == left
+        assert [left.count(layer) for layer in range(5)] == [9, 8, 8, 0, PATCHES - 25]
+        torch.manual_seed(0)
+        if task == "segmentation":
+            expected = PixelModel(model)(shown).argmax(1)[0, :height, :width].numpy()
+            assert np.array_equal(decode(found["said"][index]), expected)
+        else:
+            assert found["said"][index] == model(shown).argmax(1).item()
 
 
 def test_label_maps_survive_as_text() -> None:
@@ -63,7 +68,7 @@ def study_of(task: str) -> Study:
         "methods": ["none", "variance", "random"],
         "seeds": [3, 1],
     }
-    return Study.model_validate(text)
+    return STUDIES[task].model_validate(text)
 
 
 def test_columns_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
@@ -84,15 +89,17 @@ def test_columns_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_the_drawing_shows_the_maps(tmp_path: Path, task: str, lines: int) -> None:
     """Two columns and the images; what left at once and what stayed have other colours."""
-    scenes = make_scenes(DigitScenes(recipe="digit-scenes", canvas=32, train=1, validation=2), "validation")
-    said = [encode(labels) for labels in scenes.label_maps] if lines == 2 else [3, 7]
+    study = study_of(task)
+    images = shown(study)
+    images = Shown(images.images[:2], images.labels[:2] if images.labels else None, images.colours)
+    said = [encode(labels) for labels in images.labels] if images.labels else [3, 7]
 
     def column(label: str, block: int) -> Pictured:
         return Pictured(label, {"grid": [8, 8], "depth": 4, "left_after": [[block] * 64] * 2, "said": said})
 
     paths = [tmp_path / "stays.png", tmp_path / "leaves.png"]
     for path, block in zip(paths, (4, 0), strict=True):
-        draw_maps([column("none", 4), column("cropr", block)], scenes, task, path)
+        draw_maps([column("none", 4), column("cropr", block)], images, path)
     stays, leaves = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in paths)
     assert stays.shape == leaves.shape
     height, width = stays.shape[:2]

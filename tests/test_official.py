@@ -236,6 +236,11 @@ def test_the_linear_curriculum_starts_with_nothing_and_ends_in_time(epochs: int)
     assert all(a <= b for before, after in pairwise(rates) for a, b in zip(before, after, strict=True))
 
 
+def test_nothing_rises_to_nothing() -> None:
+    """The unpruned row of a study with the official curriculum."""
+    assert curriculum((0, 0, 0), 0, 8, "official") == (0, 0, 0)
+
+
 def test_the_official_curriculum_refuses_other_schedules() -> None:
     """One count everywhere and one more in the first block, or it is not Cropr's."""
     with pytest.raises(ValueError, match="one count for all blocks and one more in the first"):

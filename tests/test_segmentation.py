@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 import torch
 from backbones import BACKBONES, build, draw_images
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from suite.data.recipe import Ade20k
 from suite.data.scenes import Scenes
 from suite.errors import UserError
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
 from suite.tasks.guard import TrainingFailed
-from suite.tasks.segmentation.data import CheckLabels, SegmentationData, open_ade20k, open_scenes
+from suite.tasks.segmentation.data import SegmentationData, open_scenes
 from suite.tasks.segmentation.metric import ExactIoU
 from suite.tasks.segmentation.model import build_segmentor, patch_labels, patch_loss
-from suite.tasks.segmentation.recipe import Ade20k, SegmentationRecipe
+from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.segmentation.train import GuardedOptimizer, SegmentationEpoch, evaluate, train
 
 METHODS = sorted(modules())
@@ -462,100 +462,6 @@ def test_a_recipe_that_cannot_be_is_refused(change: dict[str, Any], message: str
         Ade20k(recipe="ade20k", folder=Path("x"), stride=513)
 
 
-@pytest.fixture
-def ade20k(tmp_path: Path) -> Ade20k:
-    """A small folder laid out as ADE20k: images of many sizes; label 0 is not labelled, labels 1 to 150 are classes."""
-    draw = np.random.default_rng(0)
-    for split, sizes in (("training", [(60, 40), (32, 32), (40, 90), (33, 31)]), ("validation", [(48, 36), (31, 64)])):
-        for kind in ("images", "annotations"):
-            (tmp_path / kind / split).mkdir(parents=True)
-        for number, (height, width) in enumerate(sizes):
-            Image.fromarray(draw.integers(0, 256, (height, width, 3), np.uint8)).save(
-                tmp_path / "images" / split / f"ADE_{number}.jpg"
-            )
-            mask = draw.choice(np.array([0, 1, 2, 3, 150], np.uint8), (height, width))
-            Image.fromarray(mask).save(tmp_path / "annotations" / split / f"ADE_{number}.png")
-    return Ade20k(recipe="ade20k", folder=tmp_path, size=32)
-
-
-def pixels(model: ReducedModel, shown: Tensor, at: list[tuple[int, int]], size: tuple[int, int]) -> np.ndarray:
-    """Labels, 1 to 150, of an image of `size`, from the mean of the logits of 32 pixel windows on what is `shown`."""
-    total, counted = torch.zeros(1, 150, *shown.shape[2:]), torch.zeros(shown.shape[2:])
-    for row, column in at:
-        window = shown[:, :, row : row + 32, column : column + 32]
-        height, width = window.shape[2:]
-        with torch.no_grad():
-            features = model.dense(F.pad(window, (0, 32 - width, 0, 32 - height)))
-            logits = model.backbone.head(model.backbone.fc_norm(features)).transpose(1, 2).unflatten(2, (8, 8))
-        whole = F.interpolate(logits, size=(32, 32), mode="bilinear")[:, :, :height, :width]
-        total[:, :, row : row + 32, column : column + 32] += whole
-        counted[row : row + 32, column : column + 32] += 1
-    upsampled = F.interpolate(total / counted, size=size, mode="bilinear")
-    return upsampled.argmax(1)[0].numpy() + 1  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize(
-    ("stride", "sides", "windows"),
-    [
-        (None, [(32, 24), (16, 32)], [[(0, 0)], [(0, 0)]]),
-        (20, [(43, 32), (32, 66)], [[(0, 0), (11, 0)], [(0, 0), (0, 20), (0, 34)]]),
-    ],
-)
-def test_ade20k_trains_and_scores(
-    ade20k: Ade20k, stride: int | None, sides: list[tuple[int, int]], windows: list[list[tuple[int, int]]]
-) -> None:
-    """One epoch of the official augmentation; scores are those of a numpy count at the images' own sizes."""
-    torch.manual_seed(0)
-    model = reduce(BACKBONES["eva02"](num_classes=150), "random", REMOVED, fusion="last-layer")
-    data = open_ade20k(ade20k.model_copy(update={"stride": stride}))
-    recipe = SegmentationRecipe(epochs=1, batch_size=2, learning_rate=1e-4, decay="polynomial")
-    assert len(train(model, data, recipe, seed=0)) == 1
-    model = reduce(model.backbone.eval(), "none")
-    right = labelled = 0
-    for sample, size, side, at in zip(data.validation, [(48, 36), (31, 64)], sides, windows, strict=True):
-        shown = sample["inputs"].flip(0)[None].float().sub(127.5).div(127.5)  # mmcv reads blue first
-        assert shown.shape[2:] == side
-        mask = np.asarray(Image.open(sample["data_samples"].seg_map_path))
-        right += (pixels(model, shown, at, size) == mask)[mask > 0].sum()
-        labelled += (mask > 0).sum()
-    assert evaluate(model, data).aacc == pytest.approx(100 * right / labelled, rel=1e-12)
-
-
-def test_the_official_augmentation(ade20k: Ade20k) -> None:
-    """Short sides from half the size to twice, crops of the size, half of them flipped, labels 0 to 149 or 255."""
-    data = open_ade20k(ade20k)
-    np.random.seed(0)  # noqa: NPY002  (the generator that transforms draw from)
-    resize = data.train.pipeline.transforms[3]
-    sides = [min(resize({"img": np.zeros((40, 90, 3), np.uint8)})["img"].shape[:2]) for _ in range(200)]
-    assert min(sides) in {16, 17}
-    assert max(sides) in {63, 64}
-    items = [data.train[index] for index in range(4) for _ in range(30)]
-    flipped = sum(item["data_samples"].flip for item in items)
-    assert 40 < flipped < 80
-    for item in items:
-        labels = item["data_samples"].gt_sem_seg.data[0]
-        assert item["inputs"].shape[1:] == labels.shape
-        assert max(labels.shape) <= 32
-        assert set(labels.unique().tolist()) <= {0, 1, 2, 149, 255}
-    distort, grey = data.train.pipeline.transforms[6], np.full((2, 2, 3), 100, np.uint8)
-    colours = {tuple(distort({"img": grey.copy()})["img"][0, 0]) for _ in range(50)}
-    assert len(colours) > 25
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_augmentation_pairs_up_across_methods(ade20k: Ade20k, workers: int) -> None:
-    """Crops and colours depend on the seed and not on what a method draws, and are new in every epoch."""
-    recipe = SegmentationRecipe(epochs=2, batch_size=4, learning_rate=1e-4, workers=workers)
-    first, again, other = (
-        images_seen(method, seed, recipe, open_ade20k(ade20k))
-        for method, seed in (("none", 0), ("random", 0), ("none", 1))
-    )
-    assert len(first) == 2
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(first, again, strict=True))
-    sums = [set(batch.flatten(1).sum(1).tolist()) for batch in (*first, *other)]
-    assert len(set.union(*sums)) == 16
-
-
 def test_recipes_are_light_and_a_missing_engine_is_named() -> None:
     """Recipes import nothing heavy; without mmsegmentation a sentence says what to install."""
     program = """
@@ -574,25 +480,6 @@ except ValueError as error:
     assert said.endswith("); install the extra `segmentation` of cropr-suite\n")
 
 
-@pytest.mark.parametrize(
-    ("break_it", "message"),
-    [
-        (lambda at: (at / "annotations/training/ADE_1.png").unlink(), r"training image ADE_1.jpg has no mask in .*add"),
-        (lambda at: (at / "images/validation/ADE_0.jpg").unlink(), r"validation mask ADE_0.png has no image in .*add"),
-        (lambda at: (at / "images").rename(at / "pictures"), r"there are no .jpg images in .*training; folder must"),
-        (
-            lambda at: Image.fromarray(np.full((48, 36), 200, np.uint8)).save(at / "annotations/validation/ADE_0.png"),
-            r"ADE_0.png: class 199 on 1728 pixels; classes run from 0 to 149",
-        ),
-    ],
-)
-def test_a_broken_folder_is_refused(ade20k: Ade20k, break_it: Callable[[Path], object], message: str) -> None:
-    """The sentence names the file, the cause and the cure."""
-    break_it(ade20k.folder)
-    with pytest.raises(UserError, match=message):
-        evaluate(reduce(BACKBONES["vit"](num_classes=150), "none"), open_ade20k(ade20k))
-
-
 def test_the_model_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU, though mmengine would move it to the accelerator that it finds."""
     monkeypatch.setattr("mmengine.runner.runner.get_device", lambda: "meta")
@@ -609,11 +496,3 @@ def test_more_images_than_there_are_is_refused() -> None:
         ValueError, match=rf"asks for the first {len(data.train) + 1} images .* there are {len(data.train)}"
     ):
         train(fresh("random"), data, recipe, 0)
-
-
-@pytest.mark.parametrize("shape", [(8, 8, 3), (8, 6)])
-def test_a_mask_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    """A colour picture, or a mask of another image, is named with both shapes."""
-    results = {"gt_seg_map": np.zeros(shape, np.uint8), "ori_shape": (8, 8), "seg_map_path": "there/mask.png"}
-    with pytest.raises(UserError, match=r"there/mask.png is a mask of shape .* for an image of 8 x 8; a mask has one"):
-        CheckLabels(150).transform(results)

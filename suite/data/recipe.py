@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from typing import Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,7 +43,67 @@ class DigitScenes(Strict):
     def classes(self) -> int:
         return 10
 
+    @property
+    def side(self) -> int:
+        """Side of the images that a model is given, in pixels."""
+        return self.canvas
+
     def digest(self) -> str:
         """Identity of the data: a hash of the recipe and of the generator's version."""
-        content = json.dumps([GENERATOR_VERSION, self.model_dump(mode="json")], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return _hash([GENERATOR_VERSION, self.model_dump(mode="json")])
+
+
+class Ade20k(Strict):
+    """ADE20k as mmsegmentation lays it out: `images` and `annotations`, each with `training` and `validation`.
+
+    The augmentation is that of Cropr's official recipe (github benbergner/cropr, segm/): resize by `scale` of a short
+    side of `size` pixels, crop `size` pixels with no class on more than `largest_class` of them, flip every second
+    image, distort colours. Evaluation is in one shot, with the long side resized to `size`. With a `stride` it is by
+    sliding windows of `size` pixels over an image whose short side is `size`, as is common elsewhere: other numbers,
+    that do not compare with those of one shot.
+
+    A class without a pixel in the masks of a split is refused, unless `allow_empty_classes`.
+    """
+
+    SPLITS: ClassVar = ("training", "validation")
+
+    recipe: Literal["ade20k"]
+    folder: Path
+    size: int = Field(512, ge=8)
+    scale: tuple[float, float] = (0.5, 2.0)
+    largest_class: float = Field(0.75, gt=0, le=1)
+    stride: int | None = Field(None, ge=1)
+    allow_empty_classes: bool = False
+
+    @model_validator(mode="after")
+    def _scale_rises(self) -> "Ade20k":
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must rise from a number above 0, found {list(self.scale)}")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_leave_no_gap(self) -> "Ade20k":
+        if self.stride is not None and self.stride > self.size:
+            raise ValueError(f"stride must be at most the size of a window, {self.size} pixels, found {self.stride}")
+        return self
+
+    @property
+    def classes(self) -> int:
+        return 150
+
+    @property
+    def side(self) -> int:
+        """Side of the images that a model is given, in pixels; smaller ones are padded."""
+        return self.size
+
+    def digest(self) -> str:
+        """Identity of the data: a hash of names and sizes in bytes of all images and masks; "missing" without them."""
+        folders = [self.folder / kind / split for kind in ("images", "annotations") for split in self.SPLITS]
+        if not all(folder.is_dir() for folder in folders):
+            return "missing"
+        files = [path for folder in folders for path in folder.iterdir() if path.suffix in (".jpg", ".png")]
+        return _hash(sorted((path.relative_to(self.folder).as_posix(), path.stat().st_size) for path in files))
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from suite.measure.presence import left_after, presence
 from suite.reduction.model import ReducedModel
-from suite.tasks.segmentation.pixels import PixelModel
+from suite.tasks.classification import to_input
+from suite.tasks.segmentation.pixels import PixelModel, pad_to
 
 PICTURED = 3  # images of the validation set, the first ones
 
 
 @torch.no_grad()
-def picture(model: ReducedModel, images: Tensor, task: str) -> dict[str, Any]:
-    """Run images, (B, 3, height, width), in evaluation mode; the result is ready for JSON.
+def picture(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: str) -> dict[str, Any]:
+    """Run images, (3, height, width), 0 to 255, in evaluation mode; the result is ready for JSON.
 
     Returns:
         `grid`: rows and columns of patches; `depth`; `left_after`: for each image the first block after which each
         patch was gone, row by row; `said`: for each image its class, or its label map as a PNG in base64.
     """
     model.eval()
-    torch.manual_seed(0)  # what a random method draws is drawn twice
-    left = left_after(presence(model, images))
-    torch.manual_seed(0)
-    said: list[Any]
-    if task == "segmentation":
-        said = [encode(labels) for labels in PixelModel(model)(images).argmax(1).to(torch.uint8).numpy()]
-    else:
-        said = model(images).argmax(1).tolist()
-    context = model.method.context
-    return {"grid": list(context.grid), "depth": context.depth, "left_after": left.tolist(), "said": said}
+    context, left, said = model.method.context, list[Any](), list[Any]()
+    for image in images:
+        padded = pad_to(model.backbone.patch_embed.img_size, to_input(torch.from_numpy(image.copy())[None]))
+        torch.manual_seed(0)  # what a random method draws is drawn twice
+        left += left_after(presence(model, padded)).tolist()
+        torch.manual_seed(0)
+        if task == "segmentation":
+            labels = PixelModel(model)(padded).argmax(1)[0].to(torch.uint8).numpy()
+            said.append(encode(labels[: image.shape[1], : image.shape[2]]))
+        else:
+            said += model(padded).argmax(1).tolist()
+    return {"grid": list(context.grid), "depth": context.depth, "left_after": left, "said": said}
 
 
 def encode(labels: np.ndarray[Any, Any]) -> str:

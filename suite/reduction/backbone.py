@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 # isort: split
 import timm
 
+from suite.checkpoints import Checkpoint
 from suite.errors import UserError, suggest
 from suite.reduction.blocks import TimmModule, check_supported
 
@@ -31,13 +34,37 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
     return model
 
 
-def measure_backbone(name: str, options: dict[str, Any]) -> tuple[int, int, int]:
-    """Image side, number of patches and depth of a backbone, without allocating its weights.
+def on_meta(name: str, options: dict[str, Any], classes: int) -> TimmModule:
+    """The same without weights, on torch's meta device: it takes no memory and only shapes can be asked of it.
 
     Raises:
         UserError: as `create_backbone`.
     """
     with torch.device("meta"):
-        model = create_backbone(name, options, classes=1)
+        return create_backbone(name, options, classes)
+
+
+def sizes(model: TimmModule) -> tuple[int, int, int]:
+    """Image side, number of patches and depth of a backbone."""
     grid, side = model.patch_embed.grid_size, model.patch_embed.img_size[0]
     return side, grid[0] * grid[1], len(model.blocks)
+
+
+def fitted(model: TimmModule, checkpoint: Checkpoint) -> Checkpoint:
+    """Weights of the same timm model, trained for another image size, patch size or number of classes, made to fit.
+
+    timm's own filter resizes embeddings of patches and positions; where the head does not fit, the model's own stays.
+
+    Raises:
+        UserError: for weights of another kind of model. What is left over or missing shows when they are loaded.
+    """
+    timms = sys.modules[type(model).__module__]
+    try:
+        weights = timms.checkpoint_filter_fn(dict(checkpoint.weights), model)
+    except (KeyError, IndexError, RuntimeError, AssertionError) as error:
+        raise UserError(f"{checkpoint.name} holds no weights of {type(model).__name__} ({error!r})") from error
+    head = {name: value for name, value in model.state_dict().items() if name.startswith("head.")}
+    if all(name in weights and weights[name].shape == value.shape for name, value in head.items()):
+        return replace(checkpoint, weights=weights)
+    body = {name: value for name, value in weights.items() if not name.startswith("head.")}
+    return replace(checkpoint, weights=body | head)

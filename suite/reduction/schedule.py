@@ -135,7 +135,7 @@ def curriculum(removed: tuple[int, ...], epoch: int, epochs: int, rule: Curricul
         ValueError: as `common_rate`, if the rule is `official`.
     """
     rising = epochs // 2
-    if rule == "none" or epoch >= rising:
+    if rule == "none" or epoch >= rising or not any(removed):
         return removed
     if rule == "linear":
         return tuple(round(count * epoch / rising) for count in removed)

@@ -16,15 +16,38 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
+from numpy.typing import NDArray
 
-from suite.data.scenes import BACKGROUND, Scenes
+from suite.data.recipe import DigitScenes
+from suite.data.scenes import make_scenes
 from suite.errors import UserError
-from suite.measure.pictures import decode
+from suite.measure.pictures import PICTURED, decode
 from suite.study.cells import expand
 from suite.study.record import Record
 from suite.study.schema import Study
 
-LABELS = ListedColormap([*plt.get_cmap("tab10").colors, "0.15"])  # type: ignore[attr-defined]  # digits, background
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the first column shows.
+
+    Attributes:
+        images: (3, height, width), 0 to 255.
+        labels: label map, (height, width), of each; None where images have one class.
+        colours: of each class, 0 to 255; other labels are drawn white.
+    """
+
+    images: Sequence[Bytes]
+    labels: Sequence[Bytes] | None = None
+    colours: Sequence[Sequence[int]] = ()
+
+    def paint(self, labels: Bytes) -> Bytes:
+        """A label map in colours, (height, width, 3)."""
+        palette = np.full((256, 3), 255, np.uint8)
+        palette[: len(self.colours)] = self.colours
+        return palette[labels]
 
 
 @dataclass(frozen=True)
@@ -55,10 +78,26 @@ def pictured(study: Study, record: Record) -> list[Pictured]:
     return sorted(found.values(), key=lambda column: order.index(column.label.split(" [")[0]))
 
 
-def draw_maps(columns: Sequence[Pictured], scenes: Scenes, task: str, path: Path) -> None:
-    """Draw the images, and for every column when patches left and, for segmentation, the prediction above it."""
+def shown(study: Study) -> Shown:
+    """The images that cells of a study recorded pictures of.
+
+    Raises:
+        UserError: if they are not there.
+    """
+    if study.task == "segmentation":
+        from suite.tasks.segmentation.data import first_images, open_data
+
+        data = open_data(study.data)
+        images, labels = zip(*first_images(data, PICTURED), strict=True)
+        return Shown(images, labels, data.validation.metainfo["palette"])
+    assert isinstance(study.data, DigitScenes)
+    return Shown(list(make_scenes(study.data, "validation").images[:PICTURED]))
+
+
+def draw_maps(columns: Sequence[Pictured], images: Shown, path: Path) -> None:
+    """Draw the images, and for every column when patches left and, where there are labels, the prediction above it."""
     count = len(columns[0].picture["left_after"])
-    lines = 2 if task == "segmentation" else 1
+    lines = 1 if images.labels is None else 2
     depth = max(column.picture["depth"] for column in columns)
     colours = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 1, depth + 1)))
     shape = (count * lines, 1 + len(columns))
@@ -66,9 +105,10 @@ def draw_maps(columns: Sequence[Pictured], scenes: Scenes, task: str, path: Path
         *shape, figsize=(1.5 * shape[1] + 1.2, 1.6 * shape[0]), squeeze=False, layout="constrained"
     )
     for index in range(count):
-        _draw_scene(list(axes[index * lines : (index + 1) * lines, 0]), scenes, index)
+        _draw_image(list(axes[index * lines : (index + 1) * lines, 0]), images, index)
         for place, column in enumerate(columns, 1):
-            _draw_column(list(axes[index * lines : (index + 1) * lines, place]), column, index, colours, depth)
+            own = list(axes[index * lines : (index + 1) * lines, place])
+            _draw_column(own, column, index, colours, depth, images)
     for axis, name in zip(
         axes[0], ["image" if lines == 1 else "image, labels", *(c.label for c in columns)], strict=True
     ):
@@ -81,17 +121,19 @@ def draw_maps(columns: Sequence[Pictured], scenes: Scenes, task: str, path: Path
     plt.close(figure)
 
 
-def _draw_scene(axes: Sequence[Axes], scenes: Scenes, index: int) -> None:
-    _show(axes[0], scenes.images[index].transpose(1, 2, 0))
-    if len(axes) > 1:
-        _show(axes[1], scenes.label_maps[index], cmap=LABELS, vmin=0, vmax=BACKGROUND)
+def _draw_image(axes: Sequence[Axes], images: Shown, index: int) -> None:
+    _show(axes[0], images.images[index].transpose(1, 2, 0))
+    if images.labels is not None:
+        _show(axes[1], images.paint(images.labels[index]))
 
 
-def _draw_column(axes: Sequence[Axes], column: Pictured, index: int, colours: ListedColormap, depth: int) -> None:
+def _draw_column(
+    axes: Sequence[Axes], column: Pictured, index: int, colours: ListedColormap, depth: int, images: Shown
+) -> None:
     picture = column.picture
     said, left = picture["said"][index], np.reshape(picture["left_after"][index], picture["grid"])
     if len(axes) > 1:
-        _show(axes[0], decode(said), cmap=LABELS, vmin=0, vmax=BACKGROUND)
+        _show(axes[0], images.paint(decode(said)))
     _show(axes[-1], left, cmap=colours, vmin=-0.5, vmax=depth + 0.5)
     if len(axes) == 1:
         axes[0].set_xlabel(f"says {said}", fontsize=8)

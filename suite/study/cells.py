@@ -5,15 +5,19 @@ A cell's id hashes all that decides its result, before anything runs. Two studie
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from suite.data.recipe import Ade20k
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import nothing
 from suite.study.load import size_of
-from suite.study.schema import Row, Study
+from suite.study.schema import Base, Row, Study
+from suite.tasks.recipe import TrainingRecipe
 
 PROTOCOL = 1  # raise it when training, evaluation or measurement computes something else than before
 Kind = Literal["base", "accuracy", "speed"]
@@ -27,12 +31,15 @@ class Cell:
         identity: all that decides the result; `cell_id` is its hash.
         row, schedule: the labels under which the study shows it.
         start: id of the base cell whose weights it starts from, if any.
+        places: where on this machine `folder` (of data) and `start` (a file of weights) are, for those it needs; the
+            identity has their digests instead.
     """
 
     identity: dict[str, Any]
     row: str
     schedule: str
     start: str | None = None
+    places: dict[str, str] = field(default_factory=dict)
 
     @property
     def cell_id(self) -> str:
@@ -56,8 +63,8 @@ class Cell:
 
 
 def expand(study: Study) -> list[Cell]:
-    """All cells of a study: the base, then accuracy by schedule, row and seed, then speed."""
-    base = _base_cell(study)
+    """All cells of a study: the base if it has one, then accuracy by schedule, row and seed, then speed."""
+    base = [_base_cell(study, study.base)] if study.base else []
     accuracy, speed = [], []
     _, patches, depth = size_of(study.backbone)
     for rule in study.schedules:
@@ -66,10 +73,10 @@ def expand(study: Study) -> list[Cell]:
             removes = settings_class(row.method).reduces != "nothing"
             counts = (schedule if removes else nothing(schedule.patches, schedule.depth)).removed
             label = (rule.name or " ".join(map(str, counts))) if removes else "none"
-            accuracy += [_accuracy_cell(study, row, counts, label, seed, base.cell_id) for seed in study.seeds]
+            accuracy += [_accuracy_cell(study, row, counts, label, seed, base) for seed in study.seeds]
             if study.speed:
                 speed.append(_speed_cell(study, row, counts, label))
-    cells = [base, *accuracy, *speed]
+    cells = [*base, *accuracy, *speed]
     return list({cell.cell_id: cell for cell in cells}.values())  # the unpruned model is one under every schedule
 
 
@@ -96,33 +103,45 @@ def _method(row: Row, counts: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _data(study: Study) -> dict[str, Any]:
-    return {"recipe": study.data.model_dump(mode="json"), "digest": study.data.digest()}
+def _training(study: Study, recipe: TrainingRecipe) -> dict[str, Any]:
+    """How and on what a cell trains; where the data lie is not part of it."""
+    where = {"device", "precision"}  # they have places of their own in an identity
+    return {
+        "data": {"recipe": study.data.model_dump(mode="json", exclude={"folder"}), "digest": study.data.digest()},
+        "recipe": recipe.model_dump(mode="json", exclude=where),
+        "threads": recipe.threads,
+    } | recipe.model_dump(mode="json", include=where)
 
 
-def _base_cell(study: Study) -> Cell:
-    identity = _common(study, "base") | {
-        "data": _data(study),
-        "recipe": study.base.recipe.model_dump(mode="json"),
-        "threads": study.base.recipe.threads,
-        "seed": study.base.seed,
-    }
-    return Cell(identity, row="base", schedule="none")
+def _places(study: Study) -> dict[str, str]:
+    folder = {"folder": study.data.folder} if isinstance(study.data, Ade20k) else {}
+    start = {"start": study.start} if study.start else {}
+    return {name: str(path.resolve()) for name, path in (folder | start).items()}
 
 
-def _accuracy_cell(study: Study, row: Row, counts: tuple[int, ...], label: str, seed: int, base: str) -> Cell:
+@functools.lru_cache
+def weights_digest(path: Path) -> str:
+    """Identity of a file of weights: a hash of its bytes; "missing" without it. A file is read once in a process."""
+    if not path.is_file():
+        return "missing"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _base_cell(study: Study, base: Base) -> Cell:
+    identity = _common(study, "base") | _training(study, base.recipe) | {"seed": base.seed}
+    return Cell(identity, row="base", schedule="none", places=_places(study))
+
+
+def _accuracy_cell(study: Study, row: Row, counts: tuple[int, ...], label: str, seed: int, base: list[Cell]) -> Cell:
+    start = base[0].cell_id if base else None
     identity = (
         _common(study, "accuracy")
         | _method(row, counts)
-        | {
-            "data": _data(study),
-            "start": base,
-            "recipe": study.finetune.model_dump(mode="json"),
-            "threads": study.finetune.threads,
-            "seed": seed,
-        }
+        | _training(study, study.finetune)
+        | {"start": start or f"weights {weights_digest(study.start or Path())}", "seed": seed}
     )
-    return Cell(identity, row.label, label, start=base)
+    return Cell(identity, row.label, label, start, _places(study))
 
 
 def _speed_cell(study: Study, row: Row, counts: tuple[int, ...], label: str) -> Cell:

@@ -33,6 +33,7 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
 import ray
+import torch
 from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.execution.placement_groups import PlacementGroupFactory
@@ -60,21 +61,26 @@ class Observer(Protocol):
 
 
 @contextmanager
-def running_ray(threads: int) -> Iterator[None]:
-    """Have Ray run; `threads` is the most that one cell computes with.
+def running_ray(threads: int, gpus: int = 0) -> Iterator[None]:
+    """Have Ray run; `threads` and `gpus` are the most that one cell computes with.
 
     Raises:
-        UserError: if the cluster at RAY_ADDRESS cannot run speed cells.
+        UserError: if this machine has no such GPU, or the cluster at RAY_ADDRESS cannot run every cell.
     """
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if os.environ.get("RAY_ADDRESS"):
-        _connect(threads, quiet)
+        _connect(threads, gpus, quiet)
     else:
-        cores = len(os.sched_getaffinity(0))
+        cores, devices = len(os.sched_getaffinity(0)), torch.cuda.device_count() if gpus else 0
+        if devices < gpus:
+            raise UserError(
+                "this study trains on cuda, and torch finds no CUDA device here; run it where there is one, or set "
+                "RAY_ADDRESS to a cluster that has one"
+            )
         ray.init(
             address="local",
             num_cpus=max(cores, threads),
-            num_gpus=0,
+            num_gpus=devices,
             resources={QUIET: 1},
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
@@ -86,7 +92,7 @@ def running_ray(threads: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _connect(threads: int, quiet: dict[str, Any]) -> None:
+def _connect(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
     """Connect to the cluster at RAY_ADDRESS and check that it can run every cell."""
     address = os.environ["RAY_ADDRESS"]
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -97,6 +103,9 @@ def _connect(threads: int, quiet: dict[str, Any]) -> None:
     except OSError as error:
         raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}; unset it to run here") from error
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if max(node.get("GPU", 0) for node in nodes) < gpus:
+        ray.shutdown()
+        raise UserError("this study trains on cuda, and no node of the Ray cluster has a GPU; add one that does")
     if not all(QUIET in node for node in nodes) or max(node.get("CPU", 0) for node in nodes) < threads:
         ray.shutdown()
         raise UserError(
@@ -117,7 +126,9 @@ def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observ
     """
     shutil.rmtree(scratch, ignore_errors=True)
     listener = _Listener(observer)
-    work = [{"id": cell.cell_id, "identity": cell.identity, "start": cell.start} for cell in cells]
+    work = [
+        {"id": cell.cell_id, "identity": cell.identity, "start": cell.start, "places": cell.places} for cell in cells
+    ]
     trainable = tune.with_resources(tune.with_parameters(_work, weights=weights), _resources)
     tuner = tune.Tuner(
         trainable,
@@ -146,16 +157,19 @@ def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observ
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
     identity = config["cell"]["identity"]
-    return PlacementGroupFactory([{"CPU": identity["threads"], QUIET: 1 if identity["kind"] == "speed" else 0.001}])
+    needs = {"CPU": identity["threads"], QUIET: 1 if identity["kind"] == "speed" else 0.001}
+    return PlacementGroupFactory([needs | ({"GPU": 1} if identity["device"] == "cuda" else {})])
 
 
 def _work(config: dict[str, Any], weights: dict[str, bytes]) -> None:
     """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
-    from suite.study.execute import run_cell
+    from suite.study.execute import Job, run_cell
 
     cell = config["cell"]
+    places = cell["places"] | {"scratch": tune.get_context().get_trial_dir()}
+    start = weights.get(cell["start"])
     try:
-        result = run_cell(cell["identity"], weights.get(cell["start"]), lambda steps: tune.report({"steps": steps}))
+        result = run_cell(Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), places))
     except Exception:  # whatever a method raises belongs in the record
         result = {"status": "failed", "reason": traceback.format_exc()}
     tune.report({"result": pickle.dumps(result)})

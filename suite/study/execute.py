@@ -6,22 +6,27 @@ import io
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
-from suite.data.recipe import DigitScenes
-from suite.data.scenes import make_scenes
+from suite.checkpoints import Checkpoint
+from suite.data.recipe import Ade20k, DigitScenes
+from suite.data.scenes import Bytes, make_scenes
 from suite.measure.macs import count_macs
 from suite.measure.pictures import PICTURED, picture
 from suite.measure.speed import compare
 from suite.measure.tokens import check_ledger, token_ledger
-from suite.reduction.backbone import create_backbone
+from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.seeds import seed_for
+from suite.study.schema import Data
 from suite.tasks.classification import Epoch, to_input, train
 from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
@@ -29,27 +34,45 @@ from suite.tasks.segmentation.recipe import SegmentationRecipe
 
 Identity = dict[str, Any]
 Result = dict[str, Any]
-Progress = Callable[[int], None]
 
 
-def run_cell(identity: Identity, start: bytes | None, progress: Progress) -> Result:
-    """Run the cell that `identity` describes and return its result.
+@dataclass(frozen=True)
+class Job:
+    """A cell to run.
 
-    Args:
-        identity: see `cells.Cell`.
-        start: weights to start from, as `save_weights` made them.
+    Attributes:
+        identity, places: see `cells.Cell`; `places` also has `scratch`, a folder for files that nobody needs later.
+        weights: of the base cell that it starts from, as `save_weights` made them; None where there is none.
         progress: called with the number of steps done.
+    """
+
+    identity: Identity
+    weights: bytes | None
+    progress: Callable[[int], None] = lambda _steps: None
+    places: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> DigitScenes | Ade20k:
+        """What it trains on and is scored on."""
+        said = self.identity["data"]["recipe"]
+        where = {"folder": self.places["folder"]} if "folder" in self.places else {}
+        recipe: DigitScenes | Ade20k = TypeAdapter(Data).validate_python(said | where)
+        return recipe
+
+
+def run_cell(job: Job) -> Result:
+    """Run a cell and return its result.
 
     Returns:
         `status` (done or skipped), `reason`, `metrics` (name to value), `units`, `repetitions` (name to values),
         `curves` (name to one value per epoch), `details`, `seconds`; a base cell also has `weights`.
     """
     began = time.perf_counter()
-    torch.set_num_threads(identity["threads"])
-    seed_everything(identity)
-    run = {"base": run_base, "accuracy": run_accuracy, "speed": run_speed}[identity["kind"]]
+    torch.set_num_threads(job.identity["threads"])
+    seed_everything(job.identity)
+    run = {"base": run_base, "accuracy": run_accuracy, "speed": run_speed}[job.identity["kind"]]
     try:
-        result = run(identity, start, progress)
+        result = run(job)
     except UnmetNeed as unmet:
         result = {"status": "skipped", "reason": str(unmet)}
     return {"status": "done", "reason": "", "seconds": time.perf_counter() - began} | result
@@ -61,35 +84,38 @@ def seed_everything(identity: Identity) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  (libraries may draw from the old global generator)
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(identity["kind"] != "speed")  # it costs time, so not where time is measured
+    # It costs time, so not where time is measured; on cuda the metric's histogram has no deterministic form.
+    torch.use_deterministic_algorithms(identity["kind"] != "speed" and identity["device"] == "cpu")
 
 
-def run_base(identity: Identity, start: bytes | None, progress: Progress) -> Result:
+def run_base(job: Job) -> Result:
     """Train the model that all other cells start from."""
-    model = _reduced(identity | {"method": "none", "settings": {}, "fusion": "none", "removed": None})
-    result = _train(model, identity, progress)
+    model = _reduced(job.identity | {"method": "none", "settings": {}, "fusion": "none", "removed": None})
+    result = _train(model, job)
     return result | {"weights": save_weights(model.backbone)}
 
 
-def run_accuracy(identity: Identity, start: bytes | None, progress: Progress) -> Result:
-    """Fine-tune one method from the base model, then measure its tokens and MACs as deployed."""
-    model = _reduced(identity)
-    if start is not None:
-        load_weights(model.backbone, start)
-    result = _with_costs(_train(model, identity, progress), model, identity)
-    first = torch.from_numpy(make_scenes(DigitScenes(**identity["data"]["recipe"]), "validation").images[:PICTURED])
-    result["details"]["picture"] = picture(model, to_input(first), identity["task"])
+def run_accuracy(job: Job) -> Result:
+    """Fine-tune one method from the weights it starts from, then measure its tokens and MACs as deployed."""
+    model = _reduced(job.identity)
+    if job.weights is not None:
+        load_weights(model.backbone, job.weights)
+    elif "start" in job.places:
+        fitted(model.backbone, Checkpoint.read(job.places["start"])).load_into(model.backbone)
+    result = _train(model, job)
+    result = _with_costs(result, model.cpu(), job.identity)
+    result["details"]["picture"] = picture(model, pictured(job.data, job.identity["task"]), job.identity["task"])
     return result
 
 
-def run_speed(identity: Identity, start: bytes | None, progress: Progress) -> Result:
+def run_speed(job: Job) -> Result:
     """Compare the deployed method with the untouched timm model; weights and images are random."""
-    speed = identity["speed"]
-    model = _reduced(identity).deploy()
+    speed = job.identity["speed"]
+    model = _reduced(job.identity).deploy()
     images = _noise(model, speed["batch_size"])
-    reduced, untouched = _forwards(model, identity["task"])
+    reduced, untouched = _forwards(model, job.identity["task"])
     measured = compare(reduced, untouched, images, speed["rounds"], speed["warmup_rounds"])
-    progress(1)
+    job.progress(1)
     return {
         "reason": measured.tainted,
         "metrics": {
@@ -101,6 +127,16 @@ def run_speed(identity: Identity, start: bytes | None, progress: Progress) -> Re
         "units": {"speed_ratio": "x", "others_cores": "cores", "own_share": "1", "page_faults": "per pass"},
         "repetitions": {"speed_ratio": list(measured.ratios)},
     }
+
+
+def pictured(recipe: DigitScenes | Ade20k, task: str) -> list[Bytes]:
+    """The first images of the validation set, (3, height, width), 0 to 255, as a model is shown them."""
+    if task == "segmentation":
+        from suite.tasks.segmentation.data import first_images, open_data
+
+        return [image for image, _ in first_images(open_data(recipe), PICTURED)]
+    assert isinstance(recipe, DigitScenes)
+    return list(make_scenes(recipe, "validation").images[:PICTURED])
 
 
 def save_weights(model: nn.Module) -> bytes:
@@ -132,19 +168,22 @@ def _forwards(model: ReducedModel, task: str) -> tuple[nn.Module, nn.Module]:
     return (PixelModel(model), UnprunedPixels(model.backbone)) if task == "segmentation" else (model, model.backbone)
 
 
-def _train(model: ReducedModel, identity: Identity, progress: Progress) -> Result:
-    task = {"classification": _train_classification, "segmentation": _train_segmentation}[identity["task"]]
-    return task(model, identity, progress)
+def _train(model: ReducedModel, job: Job) -> Result:
+    task = {"classification": _train_classification, "segmentation": _train_segmentation}[job.identity["task"]]
+    return task(model, job)
 
 
-def _train_segmentation(model: ReducedModel, identity: Identity, progress: Progress) -> Result:
-    from suite.tasks.segmentation.data import open_scenes
+def _train_segmentation(model: ReducedModel, job: Job) -> Result:
+    from suite.tasks.segmentation.data import open_data
     from suite.tasks.segmentation.train import train as train_segmentation
 
-    data = DigitScenes(**identity["data"]["recipe"])
-    scenes, validation = make_scenes(data, "train"), make_scenes(data, "validation")
-    opened, recipe = open_scenes(scenes, validation), SegmentationRecipe(**identity["recipe"])
-    epochs = train_segmentation(model, opened, recipe, identity["seed"], lambda epoch: progress(epoch.epoch + 1))
+    identity = job.identity
+    opened = open_data(job.data)
+    recipe = SegmentationRecipe(**identity["recipe"], device=identity["device"], precision=identity["precision"])
+    scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
+    epochs = train_segmentation(
+        model, opened, recipe, identity["seed"], lambda epoch: job.progress(epoch.epoch + 1), scratch
+    )
     last = epochs[-1].scores
     classes = {f"iou_{name}": iou for name, iou in zip(opened.classes, last.iou, strict=True) if iou is not None}
     metrics = {
@@ -162,22 +201,33 @@ def _train_segmentation(model: ReducedModel, identity: Identity, progress: Progr
             "miou": [epoch.scores.miou for epoch in epochs],
             "learning_rate": [epoch.learning_rate for epoch in epochs],
         },
-        "details": {"pixels": {"train": scenes.digest(), "validation": validation.digest()}},
+        "details": _pixels(job.data),
     }
 
 
-def _train_classification(model: ReducedModel, identity: Identity, progress: Progress) -> Result:
-    data = DigitScenes(**identity["data"]["recipe"])
-    scenes, validation = make_scenes(data, "train"), make_scenes(data, "validation")
+def _train_classification(model: ReducedModel, job: Job) -> Result:
+    data, recipe = job.data, TrainingRecipe(**job.identity["recipe"])
+    assert isinstance(data, DigitScenes)
     epochs: list[Epoch] = []
-    for epoch in train(model, scenes, validation, TrainingRecipe(**identity["recipe"]), identity["seed"]):
+    for epoch in train(
+        model, make_scenes(data, "train"), make_scenes(data, "validation"), recipe, job.identity["seed"]
+    ):
         epochs.append(epoch)
-        progress(len(epochs))
+        job.progress(len(epochs))
     return {
         "metrics": {"acc1_last": epochs[-1].acc1, "acc1_best": max(epoch.acc1 for epoch in epochs)},
         "units": {"acc1_last": "%", "acc1_best": "%"},
         "curves": {name: [getattr(epoch, name) for epoch in epochs] for name in ("loss", "acc1", "learning_rate")},
-        "details": {"pixels": {"train": scenes.digest(), "validation": validation.digest()}},
+        "details": _pixels(data),
+    }
+
+
+def _pixels(data: DigitScenes | Ade20k) -> dict[str, Any]:
+    """Hashes of the pixels that were made; a folder's are known by its digest."""
+    if isinstance(data, Ade20k):
+        return {}
+    return {
+        "pixels": {"train": make_scenes(data, "train").digest(), "validation": make_scenes(data, "validation").digest()}
     }
 
 

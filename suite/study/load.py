@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from suite.data.recipe import DigitScenes
 from suite.errors import UserError, suggest
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
@@ -82,16 +84,22 @@ def check_backbone(name: str) -> None:
     """Let timm build the study's backbone without its weights, which imports torch; `load_study` does not do that.
 
     Raises:
-        UserError: if timm does not know the model or an option, or its blocks are not supported.
+        UserError: if timm does not know the model or an option, its blocks are not supported, or it cannot segment
+            where it should.
     """
-    from suite.reduction.backbone import measure_backbone
+    from suite.reduction.backbone import on_meta, sizes
+    from suite.tasks.segmentation.pixels import check_readable
 
-    path, backbone = find_study(name), load_study(name).backbone
+    path, study = find_study(name), load_study(name)
+    backbone = study.backbone
     line = _line(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ("backbone",))
     try:
-        found, said = measure_backbone(backbone.name, backbone.options), backbone.size()
-    except UserError as error:
+        model = on_meta(backbone.name, backbone.options, study.classes)
+        if study.task == "segmentation":
+            check_readable(model)
+    except (UserError, TypeError, ValueError) as error:
         raise UserError(f"{path}:{line}: backbone: {error}") from error
+    found, said = sizes(model), backbone.size()
     if said not in (None, found):
         raise UserError(f"{path}:{line}: backbone: side, patches, depth are {found} in timm, {said} in the options")
 
@@ -104,25 +112,35 @@ def size_of(backbone: Backbone) -> tuple[int, int, int]:
     """
     size = backbone.size()
     if size is None:
-        from suite.reduction.backbone import measure_backbone
+        from suite.reduction.backbone import on_meta, sizes
 
-        size = measure_backbone(backbone.name, backbone.options)
+        size = sizes(on_meta(backbone.name, backbone.options, classes=1))
     return size
 
 
 def _readable(error: ValidationError) -> list[tuple[Place, str]]:
     """Place and message of each error; a list that only lacks its faulty members is not called too short as well."""
-    details = error.errors()
+    details = [detail | {"loc": _in_data(detail)} for detail in error.errors()]
     broken = {detail["loc"][:1] for detail in details if detail["loc"][1:]}
     return [_said(detail) for detail in details if detail["type"] != "too_short" or detail["loc"] not in broken]
+
+
+def _in_data(detail: Any) -> Place:
+    """The place, inside `data` without the recipe's name that pydantic puts in, and at `recipe` if that is wrong."""
+    place: Place = detail["loc"]
+    if place[:1] != ("data",):
+        return place
+    return (*place, "recipe") if detail["type"].startswith("union_tag") else (place[0], *place[2:])
 
 
 def _said(detail: Any) -> tuple[Place, str]:
     place, message = tuple(detail["loc"]), detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "at_key":
         return (*place, detail["ctx"]["key"]), message
-    if detail["type"] == "missing":
+    if detail["type"] in ("missing", "union_tag_not_found"):
         return place, "this key is required"
+    if detail["type"] == "union_tag_invalid":
+        return place, f"Input should be {detail['ctx']['expected_tags']}, found {detail['ctx']['tag']!r}"
     found = detail["input"]
     if isinstance(found, str | int | float | list | tuple | type(None)) and "found" not in message:
         message += f", found {found!r}"
@@ -136,20 +154,36 @@ def _contradictions(study: Study) -> Iterator[tuple[Place, str]]:
         for index, value in enumerate(values):
             if value in values[:index]:
                 yield (key, index), f"{value!r} is there twice; every row needs its own name, every seed stands once"
-    recipes: dict[Place, TrainingRecipe] = {("base", "recipe"): study.base.recipe, ("finetune",): study.finetune}
+    recipes: dict[Place, TrainingRecipe] = {("finetune",): study.finetune}
+    recipes |= {("base", "recipe"): study.base.recipe} if study.base else {}
     for place, recipe in recipes.items():
-        if recipe.images and recipe.images > study.data.train:
+        if isinstance(study.data, DigitScenes) and (recipe.images or 0) > study.data.train:
             message = f"{recipe.images} images to train on, but data.train makes only {study.data.train}"
             yield (*place, "images"), message
+        if study.task == "classification" and (recipe.device, recipe.precision) != ("cpu", "float32"):
+            yield place, f"classification trains on cpu in float32 so far, found {recipe.device}, {recipe.precision}"
+    if study.task == "classification" and not isinstance(study.data, DigitScenes):
+        yield ("data", "recipe"), f"{study.data.recipe} has label maps and no classes of images; segment it"
+        return
     try:
         side, patches, depth = size_of(study.backbone)
     except UserError as error:
         yield ("backbone",), str(error)
         return
-    if side != study.data.canvas:
-        place = ("backbone", "options", "img_size")
-        yield place, f"the backbone takes {side} pixels, data.canvas is {study.data.canvas}"
+    yield from _wrong_size(study, side, patches)
     yield from _impossible_schedules(study, patches, depth)
+
+
+def _wrong_size(study: Study, side: int, patches: int) -> Iterator[tuple[Place, str]]:
+    """The backbone's size is that of the images, which segmentation pads to whole patches."""
+    wanted, patch = study.data.side, side // math.isqrt(patches)
+    if study.task == "segmentation":
+        wanted = -(-wanted // patch) * patch
+    if side != wanted:
+        key = "canvas" if isinstance(study.data, DigitScenes) else "size"
+        padded = "" if wanted == study.data.side else f", {wanted} in whole patches"
+        place = ("backbone", "options", "img_size")
+        yield place, f"the backbone takes {side} pixels, data.{key} is {study.data.side}{padded}"
 
 
 def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[tuple[Place, str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from suite.data.recipe import DigitScenes
+from suite.data.recipe import Ade20k, DigitScenes
 from suite.reduction import schedule
 from suite.reduction.registry import module_of
 from suite.reduction.schedule import Rounding, Schedule
@@ -28,7 +29,10 @@ class Backbone(Strict):
         files = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
         hidden = sorted(files & value.keys())
         if hidden:
-            raise ValueError(f"{', '.join(hidden)} would load weights that no cell's identity knows; leave it out")
+            raise ValueError(
+                f"{', '.join(hidden)} would load weights that no cell's identity knows; leave it out, and name a file "
+                "of weights in the study's `start`"
+            )
         return value
 
     def size(self) -> tuple[int, int, int] | None:
@@ -137,14 +141,22 @@ class Base(Strict):
     seed: int = 0
 
 
+Data = Annotated[DigitScenes | Ade20k, Field(discriminator="recipe")]
+
+
 class Study(Strict):
-    """One question: what is fixed and what varies. The file's name is the study's name."""
+    """One question: what is fixed and what varies. The file's name is the study's name.
+
+    Every cell starts from the same weights: those of the `base` model, or those in the file `start`, of torch or
+    safetensors, with a new head.
+    """
 
     question: str
     task: Literal["classification", "segmentation"]
-    data: DigitScenes
+    data: Data
     backbone: Backbone
-    base: Base
+    base: Base | None = None
+    start: Path | None = None
     finetune: TrainingRecipe
     schedules: tuple[ScheduleRule, ...] = Field(min_length=1)
     methods: tuple[Row, ...] = Field(min_length=1)
@@ -163,6 +175,15 @@ class Study(Strict):
             return value
         return [{"method": item} if isinstance(item, str) else item for item in value]
 
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Study:
+        if (self.base is None) == (self.start is None):
+            raise ValueError(
+                "cells start either from a `base` model that is trained first or from a file of weights, `start`; "
+                f"found {'neither' if self.base is None else 'both'}"
+            )
+        return self
+
 
 class SegmentationBase(Base):
     """The model that every cell of a segmentation study starts from."""
@@ -171,14 +192,14 @@ class SegmentationBase(Base):
 
 
 class SegmentationStudy(Study):
-    """A study of semantic segmentation; the background is a class of its own."""
+    """A study of semantic segmentation; the background of digit scenes is a class of its own."""
 
-    base: SegmentationBase
+    base: SegmentationBase | None = None
     finetune: SegmentationRecipe
 
     @property
     def classes(self) -> int:
-        return self.data.classes + 1
+        return self.data.classes + isinstance(self.data, DigitScenes)
 
 
 STUDIES: dict[object, type[Study]] = {"classification": Study, "segmentation": SegmentationStudy}

@@ -1,5 +1,7 @@
 """How a model is trained; checked before anything heavy is imported."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from suite.reduction.schedule import Curriculum
@@ -13,7 +15,8 @@ class TrainingRecipe(Strict):
     stepped at every update. An epoch sees every training image once, or only the first `images` of them. `drop_path`
     rises linearly over the blocks. `curriculum` says how the schedule's counts rise over the first half of the epochs:
     not at all, `linear`ly from nothing, or by Cropr's `official` rule for segmentation. `threads` is part of it because
-    1 and 2 threads end in different bits.
+    1 and 2 threads end in different bits. So are `device` (on cuda two runs of one seed end in different bits, too) and
+    `precision`, below float32 by autocast and for float16 with scaled gradients.
     """
 
     epochs: int = Field(ge=1, le=100_000)
@@ -28,6 +31,8 @@ class TrainingRecipe(Strict):
     curriculum: Curriculum = "none"
     clip_gradient: float | None = Field(None, gt=0)
     threads: int = Field(1, ge=1, le=1024)
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "TrainingRecipe":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, see there)
 
 # isort: split
 import numpy as np
+from mmcv.image import imresize
 from mmcv.transforms import BaseTransform, LoadImageFromFile, RandomResize
 from mmseg.datasets import ADE20KDataset, BaseSegDataset
 from mmseg.datasets.transforms import (
@@ -23,14 +23,20 @@ from mmseg.datasets.transforms import (
 )
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from suite.data.scenes import BACKGROUND, Scenes
+from suite.data.ade20k import check_pairs, mask_shape
+from suite.data.labels import IGNORED, check_labels
+from suite.data.recipe import Ade20k, DigitScenes
+from suite.data.scenes import BACKGROUND, Scenes, make_scenes
 from suite.errors import UserError
-from suite.tasks.segmentation.metric import IGNORED
-from suite.tasks.segmentation.recipe import Ade20k
 
 SCENE_CLASSES = (*map(str, range(BACKGROUND)), "background")
+SCENE_COLOURS = (  # ten that differ, and a dark one
+    *((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189)),
+    *((140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34), (23, 190, 207)),
+    (38, 38, 38),
+)
 SCENE_BATCH = 100
-ADE20K_CLASSES = tuple(ADE20KDataset.METAINFO["classes"])  # 150
+ADE20K_CLASSES = tuple(name.strip() for name in ADE20KDataset.METAINFO["classes"])  # 150
 CENTRE = (127.5, 127.5, 127.5)  # bytes become numbers from -1 to 1
 
 
@@ -63,7 +69,7 @@ class SegmentationData:
 class SceneDataset(BaseSegDataset):  # type: ignore[misc]
     """Digit scenes, from memory, as they are."""
 
-    METAINFO = {"classes": SCENE_CLASSES, "palette": [[23 * number, 255 - 23 * number, 128] for number in range(11)]}
+    METAINFO = {"classes": SCENE_CLASSES, "palette": SCENE_COLOURS}
 
     def __init__(self, scenes: Scenes, **options: Any) -> None:
         self.scenes = scenes
@@ -92,15 +98,38 @@ class CheckLabels(BaseTransform):  # type: ignore[misc]
         """
         shape, wanted = results["gt_seg_map"].shape, tuple(results["ori_shape"][:2])
         if shape != wanted:
-            raise UserError(
-                f"{results['seg_map_path']} is a mask of shape {shape} for an image of {wanted[0]} x {wanted[1]}; "
-                "a mask has one number for each pixel"
-            )
+            raise UserError(mask_shape(results["seg_map_path"], results["gt_seg_map"], wanted))
         check_labels(results["gt_seg_map"], self.classes, results["seg_map_path"])
         return results
 
 
 SCENE_PIPELINE = [{"type": LoadImageFromNDArray}, {"type": PackSegInputs}]
+
+
+def open_data(recipe: DigitScenes | Ade20k) -> SegmentationData:
+    """What a study trains and validates on.
+
+    Raises:
+        UserError: for data that are not there, or not in order.
+    """
+    if isinstance(recipe, Ade20k):
+        return open_ade20k(recipe)
+    return open_scenes(make_scenes(recipe, "train"), make_scenes(recipe, "validation"))
+
+
+def first_images(data: SegmentationData, count: int) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """The first images of the validation set, (3, height, width), red first, with their labels, (height, width).
+
+    As a model sees them: an image larger than the model takes is cut, and labels have the size of the image.
+    """
+    found = []
+    for index in range(min(count, len(data.validation))):
+        sample = data.validation[index]
+        image, labels = sample["inputs"].numpy(), sample["data_samples"].gt_sem_seg.data[0].numpy()
+        labels = imresize(labels.astype(np.uint8), image.shape[:0:-1], interpolation="nearest")
+        height, width = data.largest
+        found.append((image[:: -1 if data.blue_first else 1, :height, :width], labels[:height, :width]))
+    return found
 
 
 def open_scenes(scenes: Scenes, validation: Scenes) -> SegmentationData:
@@ -129,11 +158,11 @@ def open_ade20k(recipe: Ade20k) -> SegmentationData:
     Raises:
         UserError: if images or masks are missing; on reading, for a mask with other labels.
     """
-    for split in ("training", "validation"):
-        check_folder(recipe.folder, split)
+    for split in recipe.SPLITS:
+        check_pairs(recipe.folder, split)
     return SegmentationData(
-        train=_ade20k(recipe.folder, "training", training_pipeline(recipe)),
-        validation=_ade20k(recipe.folder, "validation", validation_pipeline(recipe)),
+        train=_ade20k(recipe, "training", training_pipeline(recipe)),
+        validation=_ade20k(recipe, "validation", validation_pipeline(recipe)),
         classes=ADE20K_CLASSES,
         largest=(recipe.size, recipe.size),
         batch_size=1,
@@ -142,10 +171,10 @@ def open_ade20k(recipe: Ade20k) -> SegmentationData:
     )
 
 
-def _ade20k(folder: Path, split: str, pipeline: list[dict[str, Any]]) -> ADE20KDataset:
+def _ade20k(recipe: Ade20k, split: str, pipeline: list[dict[str, Any]]) -> ADE20KDataset:
     prefix = {"img_path": f"images/{split}", "img_path2": "", "seg_map_path": f"annotations/{split}"}
     test_mode = split == "validation"
-    return ADE20KDataset(data_root=str(folder), data_prefix=prefix, pipeline=pipeline, test_mode=test_mode)
+    return ADE20KDataset(data_root=str(recipe.folder), data_prefix=prefix, pipeline=pipeline, test_mode=test_mode)
 
 
 def training_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
@@ -184,38 +213,3 @@ def validation_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
 def _short_side(size: int) -> tuple[int, int]:
     """Scale that makes the short side of an image `size` pixels, unless its long side is four times as long."""
     return 4 * size, size
-
-
-def check_folder(folder: Path, split: str) -> None:
-    """Refuse a split without images, or one in which images and masks are not pairs.
-
-    Raises:
-        UserError: naming the first file without its partner.
-    """
-    images, masks = folder / "images" / split, folder / "annotations" / split
-    found = {path.stem for path in images.glob("*.jpg")}, {path.stem for path in masks.glob("*.png")}
-    if not found[0]:
-        raise UserError(
-            f"there are no .jpg images in {images}; folder must be the one that holds ADE20k's images and annotations"
-        )
-    for lonely, name, partner in (
-        (sorted(found[0] - found[1]), "image {}.jpg has no mask", masks),
-        (sorted(found[1] - found[0]), "mask {}.png has no image", images),
-    ):
-        if lonely:
-            more = f", nor have {len(lonely) - 1} more" if len(lonely) > 1 else ""
-            raise UserError(f"{split} {name.format(lonely[0])} in {partner}{more}; add it, or take both away")
-
-
-def check_labels(labels: np.ndarray[Any, Any], classes: int, where: str) -> None:
-    """Refuse labels that are neither a class nor to be ignored.
-
-    Raises:
-        UserError: naming the label and where it is.
-    """
-    wrong = labels[(labels >= classes) & (labels != IGNORED)]
-    if wrong.size:
-        raise UserError(
-            f"{where}: class {wrong[0]} on {wrong.size} pixels; classes run from 0 to {classes - 1}, and {IGNORED} is "
-            "ignored (in ADE20k's masks class c is written as c + 1, and 0 is ignored)"
-        )

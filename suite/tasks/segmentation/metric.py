@@ -15,7 +15,7 @@ from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
-IGNORED = 255
+from suite.data.labels import IGNORED
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,10 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from suite.data.labels import IGNORED
 from suite.reduction.model import ReducedModel
 from suite.tasks.segmentation.data import SegmentationData
-from suite.tasks.segmentation.metric import IGNORED
-from suite.tasks.segmentation.pixels import on_grid, read_features
-
-# isort: split
-from timm.models.deit import VisionTransformerDistilled
+from suite.tasks.segmentation.pixels import check_readable, on_grid, read_features
 
 
 @MODELS.register_module()
@@ -82,7 +79,20 @@ class PatchwiseLinearHead(BaseDecodeHead):  # type: ignore[misc]
 
 @MODELS.register_module()
 class ReducedSegmentor(EncoderDecoder):  # type: ignore[misc]
-    """mmsegmentation's encoder-decoder, whose loss also has what the method adds."""
+    """mmsegmentation's encoder-decoder, whose loss also has what the method adds.
+
+    It predicts in `precision`; that of the loss is the optimizer's business.
+    """
+
+    def __init__(self, precision: str, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.precision = precision
+
+    def predict(self, inputs: Tensor, data_samples: list[Any] | None = None) -> list[Any]:
+        """Data samples with logits and labels for every pixel of the images as they were."""
+        with precise(self, self.precision):
+            found: list[Any] = super().predict(inputs, data_samples)
+        return found
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         """Cross entropy of every labelled pixel, and the method's auxiliary loss on labels of patches."""
@@ -92,6 +102,13 @@ class ReducedSegmentor(EncoderDecoder):  # type: ignore[misc]
         target = patch_labels(labels, maps[0].shape[2:])
         extra = self.backbone.model.method.auxiliary_loss(auxiliary, target, patch_loss)
         return losses if extra is None else losses | {"auxiliary.loss": extra}
+
+
+def precise(model: nn.Module, precision: str) -> torch.autocast:
+    """A context in which a model computes in a precision: autocast where its parameters are, nothing for float32."""
+    where = next(model.parameters()).device.type
+    half = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    return torch.autocast(where, half, enabled=half is not None)
 
 
 def patch_labels(labels: Tensor, grid: tuple[int, ...]) -> Tensor:
@@ -105,7 +122,7 @@ def patch_loss(logits: Tensor, target: Tensor) -> Tensor:
     return total / (target != IGNORED).sum().clamp(min=1)
 
 
-def build_segmentor(model: ReducedModel, data: SegmentationData) -> ReducedSegmentor:
+def build_segmentor(model: ReducedModel, data: SegmentationData, precision: str = "float32") -> ReducedSegmentor:
     """Put a reduced model under mmsegmentation, for data whose images are padded to the size it takes.
 
     Images are padded on the right and at the bottom, with zeros after normalisation and labels to ignore, and
@@ -127,7 +144,8 @@ def build_segmentor(model: ReducedModel, data: SegmentationData) -> ReducedSegme
         "seg_pad_val": IGNORED,
         "test_cfg": {"size": size},
     }
-    return ReducedSegmentor(
+    segmentor = ReducedSegmentor(
+        precision,
         backbone={"type": ReducedBackbone, "model": model},
         decode_head={"type": PatchwiseLinearHead, "linear": model.backbone.head},
         data_preprocessor=preprocessing,
@@ -135,6 +153,8 @@ def build_segmentor(model: ReducedModel, data: SegmentationData) -> ReducedSegme
             mode="whole" if data.stride is None else "slide", crop_size=size, stride=(data.stride,) * 2
         ),
     )
+    segmentor.to(next(model.parameters()).device)  # where images will go
+    return segmentor
 
 
 def check_model(model: ReducedModel, data: SegmentationData) -> None:
@@ -144,11 +164,7 @@ def check_model(model: ReducedModel, data: SegmentationData) -> None:
         TypeError, ValueError: with what was found and what would work.
     """
     backbone, settings = model.backbone, model.method.settings
-    if type(backbone) is VisionTransformerDistilled or not isinstance(backbone.head, nn.Linear):
-        raise TypeError(
-            f"segmentation reads one linear head, which this {type(backbone).__name__} does not have; use a backbone "
-            "that is not distilled, with num_classes above 0"
-        )
+    check_readable(backbone)
     if backbone.head.out_features != len(data.classes):
         raise ValueError(
             f"the backbone's head has {backbone.head.out_features} classes but the data have {len(data.classes)}; "
@@ -159,13 +175,7 @@ def check_model(model: ReducedModel, data: SegmentationData) -> None:
             f"{type(model.method).__name__} would learn from the unpruned model, which segmentation does not offer; "
             "turn its distillation off"
         )
-    size, patch = tuple(backbone.patch_embed.img_size), tuple(backbone.patch_embed.patch_size)
-    if any(side % part for side, part in zip(size, patch, strict=True)):
-        fitting = tuple(-(-side // part) * part for side, part in zip(size, patch, strict=True))
-        raise ValueError(
-            f"the model takes {size[0]} x {size[1]} pixels, which are not whole patches of {patch[0]} x {patch[1]}; "
-            f"build it for {fitting[0]} x {fitting[1]}, images are padded to that"
-        )
+    size = tuple(backbone.patch_embed.img_size)
     if any(found > side for found, side in zip(data.largest, size, strict=True)):
         raise ValueError(
             f"the data have images of up to {data.largest[0]} x {data.largest[1]} pixels but the model takes "

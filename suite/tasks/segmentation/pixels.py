@@ -8,6 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import suite.torchvision_operators  # noqa: F401  (before timm, see there)
+
+# isort: split
+from timm.models.deit import VisionTransformerDistilled
+
 from suite.reduction.blocks import TimmModule
 from suite.reduction.method import Output
 from suite.reduction.model import Dense, ReducedModel
@@ -51,11 +56,37 @@ class UnprunedPixels(nn.Module):
         return upsample(logits, self.backbone.patch_embed.grid_size, padded, images)
 
 
+def check_readable(backbone: TimmModule) -> None:
+    """Refuse a backbone that cannot segment.
+
+    Raises:
+        TypeError: for one without one linear head.
+        ValueError: for an image size that is not whole patches.
+    """
+    if type(backbone) is VisionTransformerDistilled or not isinstance(backbone.head, nn.Linear):
+        raise TypeError(
+            f"segmentation reads one linear head, which this {type(backbone).__name__} does not have; use a backbone "
+            "that is not distilled, with num_classes above 0"
+        )
+    size, patch = tuple(backbone.patch_embed.img_size), tuple(backbone.patch_embed.patch_size)
+    if any(side % part for side, part in zip(size, patch, strict=True)):
+        fitting = tuple(-(-side // part) * part for side, part in zip(size, patch, strict=True))
+        raise ValueError(
+            f"the model takes {size[0]} x {size[1]} pixels, which are not whole patches of {patch[0]} x {patch[1]}; "
+            f"build it for {fitting[0]} x {fitting[1]}, images are padded to that"
+        )
+
+
+def pad_to(size: Sequence[int], images: Tensor) -> Tensor:
+    """Pad images, (B, 3, height, width), with zeros on the right and at the bottom to a height and width."""
+    height, width = images.shape[-2:]
+    return F.pad(images, (0, size[1] - width, 0, size[0] - height))
+
+
 def pad_to_patches(backbone: TimmModule, images: Tensor) -> Tensor:
     """Pad images with zeros on the right and at the bottom to whole patches."""
-    height, width = images.shape[-2:]
     patch = backbone.patch_embed.patch_size
-    return F.pad(images, (0, -width % patch[1], 0, -height % patch[0]))
+    return pad_to([side + -side % part for side, part in zip(images.shape[-2:], patch, strict=True)], images)
 
 
 def read_features(backbone: TimmModule, features: Tensor) -> Tensor:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, see there)
@@ -33,7 +35,7 @@ from suite.seeds import seed_for
 from suite.tasks.guard import check_finite, check_weights, clip
 from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.metric import ExactIoU, Scores
-from suite.tasks.segmentation.model import build_segmentor
+from suite.tasks.segmentation.model import build_segmentor, precise
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 
 UNUSED_HOOKS = ("runtime_info", "timer", "logger", "param_scheduler", "checkpoint")
@@ -75,11 +77,18 @@ class SilentRunner(Runner):  # type: ignore[misc]
 
 
 class GuardedOptimizer(OptimWrapper):  # type: ignore[misc]
-    """An optimizer that refuses a loss that is not finite, and clips backbone and method apart."""
+    """An optimizer that refuses a loss that is not finite, clips backbone and method apart, and scales for float16."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, model: ReducedModel, limit: float | None, updates: int):
+    def __init__(self, optimizer: torch.optim.Optimizer, model: ReducedModel, recipe: SegmentationRecipe, updates: int):
         super().__init__(optimizer)
-        self.model, self.limit, self.updates = model, limit, updates
+        self.model, self.recipe, self.updates = model, recipe, updates
+        self.scaler = torch.amp.GradScaler(recipe.device, enabled=recipe.precision == "float16")
+
+    @contextmanager
+    def optim_context(self, model: Any) -> Iterator[None]:
+        """Compute the loss in the recipe's precision."""
+        with super().optim_context(model), precise(self.model, self.recipe.precision):
+            yield
 
     def update_params(self, loss: Tensor, *arguments: Any, **options: Any) -> None:
         """Go one step.
@@ -90,10 +99,16 @@ class GuardedOptimizer(OptimWrapper):  # type: ignore[misc]
         check_finite(loss, self.inner_count // self.updates, self.inner_count, self.optimizer)
         super().update_params(loss, *arguments, **options)
 
+    def backward(self, loss: Tensor, **options: Any) -> None:
+        """Gradients of the scaled loss."""
+        super().backward(self.scaler.scale(loss), **options)
+
     def step(self, **options: Any) -> None:
-        """Clip, then step."""
-        clip(self.model, self.limit)
-        super().step(**options)
+        """Clip, then step; scaled gradients that overflowed are left out."""
+        self.scaler.unscale_(self.optimizer)
+        clip(self.model, self.recipe.clip_gradient)
+        self.scaler.step(self.optimizer, **options)
+        self.scaler.update()
 
 
 class Course(Hook):  # type: ignore[misc]
@@ -143,17 +158,19 @@ def train(
     recipe: SegmentationRecipe,
     seed: int,
     report: Callable[[SegmentationEpoch], None] = lambda _: None,
+    scratch: Path | None = None,
 ) -> list[SegmentationEpoch]:
-    """Train a model from the weights it has, and `report` after every epoch.
+    """Train a model from the weights it has, on the recipe's device, and `report` after every epoch.
 
     The order of the data depends on `seed` alone. Drop path, random methods and augmentation draw from the default
-    generators of torch, numpy and Python, which are seeded here.
+    generators of torch, numpy and Python, which are seeded here. mmengine makes empty folders, in `scratch` or else
+    where temporary files go; they are gone afterwards.
 
     Raises:
         TypeError, ValueError: if the model does not fit the data.
         TrainingFailed: if the loss or a weight is not finite.
     """
-    segmentor = build_segmentor(model, data)
+    segmentor = build_segmentor(model.to(recipe.device), data, recipe.precision)
     if recipe.images is not None and recipe.images > len(data.train):
         raise ValueError(
             f"the recipe asks for the first {recipe.images} images to train on, there are {len(data.train)}"
@@ -163,7 +180,7 @@ def train(
     model.zero_grad()
     optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     course = Course(model, recipe, _scheduler(optimizer, recipe, len(loader)), report)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
         runner = _runner(
             segmentor,
             data,
@@ -172,20 +189,20 @@ def train(
             recipe.workers,
             train_dataloader=loader,
             train_cfg={"by_epoch": True, "max_epochs": recipe.epochs},
-            optim_wrapper=GuardedOptimizer(optimizer, model, recipe.clip_gradient, len(loader)),
+            optim_wrapper=GuardedOptimizer(optimizer, model, recipe, len(loader)),
             custom_hooks=[course],
         )
         runner.train()
     return course.epochs
 
 
-def evaluate(model: ReducedModel, data: SegmentationData) -> Scores:
-    """Scores of a model on the validation set; random methods draw the same in every call.
+def evaluate(model: ReducedModel, data: SegmentationData, precision: str = "float32") -> Scores:
+    """Scores of a model on the validation set, where it is; random methods draw the same in every call.
 
     Raises:
         TypeError, ValueError: if the model does not fit the data.
     """
-    segmentor = build_segmentor(model, data)
+    segmentor = build_segmentor(model, data, precision)
     with tempfile.TemporaryDirectory() as folder:
         scores: Scores = _runner(segmentor, data, folder, seed=0).val()[SCORES]
     return scores

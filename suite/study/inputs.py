@@ -1,0 +1,64 @@
+"""What a study reads from this machine's disk: whether it is there and in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from suite.data.recipe import Ade20k
+from suite.errors import UserError
+from suite.study.schema import Study
+
+
+def missing(study: Study) -> list[str]:
+    """A sentence for everything that the study reads and that is not here."""
+    sentences = []
+    if isinstance(study.data, Ade20k) and not study.data.folder.is_dir():
+        sentences.append(
+            f"data.folder: there is no {_shown(study.data.folder)}; put ADE20k there (ADEChallengeData2016 of the "
+            "scene parsing benchmark, with images and annotations in it), or name the folder that it is in"
+        )
+    if study.start is not None and not study.start.is_file():
+        sentences.append(
+            f"start: there is no {_shown(study.start)}; put the weights there (a file of torch or safetensors for "
+            f"{study.backbone.name}), or name the file that has them"
+        )
+    return sentences
+
+
+def check_here(study: Study) -> None:
+    """Refuse a study whose data or weights are not here.
+
+    Raises:
+        UserError: naming each.
+    """
+    if sentences := missing(study):
+        raise UserError("\n".join(sentences))
+
+
+def check_inputs(study: Study, console: Console) -> None:
+    """Read all that a study reads once, with a progress bar, before hours are spent on it.
+
+    Raises:
+        UserError: naming what is missing or broken.
+    """
+    check_here(study)
+    if study.start is not None:
+        from suite.checkpoints import Checkpoint
+        from suite.reduction.backbone import fitted, on_meta
+
+        model = on_meta(study.backbone.name, study.backbone.options, study.classes)
+        fitted(model, Checkpoint.read(study.start)).check_fit(model)
+    if isinstance(study.data, Ade20k):
+        from suite.data.ade20k import examine
+
+        columns = TextColumn("reading every image and mask"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=None)
+            examine(study.data, lambda done, total: progress.update(task, completed=done, total=total))
+
+
+def _shown(path: Path) -> str:
+    return f"{path} in {Path.cwd()}" if not path.is_absolute() else str(path)
