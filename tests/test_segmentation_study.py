@@ -15,6 +15,7 @@ from test_end_to_end import STUDY, suite
 from torch import nn
 
 from suite.errors import UserError
+from suite.measure.pictures import decode
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.study.cells import expand
@@ -190,3 +191,26 @@ def test_maps_are_drawn_and_kept(ran: Path) -> None:
     assert len(runs) == 1
     assert [file.path for file in client.list_artifacts(runs[0].info.run_id)] == ["maps.png"]
     assert len(client.search_runs([experiment.experiment_id])) == CELLS + 1
+
+
+def test_images_that_are_not_whole_patches(tmp_path: Path) -> None:
+    """Scenes of 14 pixels on a backbone for 16: padded for the model, and predictions cut back to 14."""
+    data = SEGMENTATION["data"] | {"canvas": 14}
+    write(tmp_path, data=data, methods=["random"], seeds=[0], speed=None)
+    done = suite(tmp_path, "run", "trial.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    entries = [json.loads(path.read_text()) for path in (tmp_path / ".suite/cells").iterdir()]
+    picture = next(entry["details"]["picture"] for entry in entries if entry["identity"]["kind"] == "accuracy")
+    assert picture["grid"] == [4, 4]
+    assert [decode(text).shape for text in picture["said"]] == [(14, 14)] * 3
+    assert suite(tmp_path, "maps", "trial.yaml").returncode == 0
+    write(tmp_path, data=data | {"canvas": 12})
+    refused = suite(tmp_path, "validate", "trial.yaml")
+    assert "the backbone takes 16 pixels, data.canvas is 12" in refused.stderr
+    write(
+        tmp_path, backbone={"name": "deit_tiny_distilled_patch16_224", "options": SEGMENTATION["backbone"]["options"]}
+    )
+    assert (
+        "segmentation reads one linear head, which this VisionTransformerDistilled"
+        in suite(tmp_path, "validate", "trial.yaml").stderr
+    )

@@ -64,7 +64,8 @@ class Cell:
 
 def expand(study: Study) -> list[Cell]:
     """All cells of a study: the base if it has one, then accuracy by schedule, row and seed, then speed."""
-    base = [_base_cell(study, study.base)] if study.base else []
+    shared = _data(study)
+    base = [_base_cell(study, study.base, shared)] if study.base else []
     accuracy, speed = [], []
     _, patches, depth = size_of(study.backbone)
     for rule in study.schedules:
@@ -73,7 +74,8 @@ def expand(study: Study) -> list[Cell]:
             removes = settings_class(row.method).reduces != "nothing"
             counts = (schedule if removes else nothing(schedule.patches, schedule.depth)).removed
             label = (rule.name or " ".join(map(str, counts))) if removes else "none"
-            accuracy += [_accuracy_cell(study, row, counts, label, seed, base) for seed in study.seeds]
+            identity = _common(study, "accuracy") | _method(row, counts) | shared | _training(study.finetune)
+            accuracy += [_accuracy_cell(study, row, identity | {"seed": seed}, label, base) for seed in study.seeds]
             if study.speed:
                 speed.append(_speed_cell(study, row, counts, label))
     cells = [*base, *accuracy, *speed]
@@ -103,14 +105,16 @@ def _method(row: Row, counts: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _training(study: Study, recipe: TrainingRecipe) -> dict[str, Any]:
-    """How and on what a cell trains; where the data lie is not part of it."""
-    where = {"device", "precision"}  # they have places of their own in an identity
-    return {
-        "data": {"recipe": study.data.model_dump(mode="json", exclude={"folder"}), "digest": study.data.digest()},
-        "recipe": recipe.model_dump(mode="json", exclude=where),
-        "threads": recipe.threads,
-    } | recipe.model_dump(mode="json", include=where)
+def _data(study: Study) -> dict[str, Any]:
+    """What cells train on; where it lies is not part of it. A folder's files are listed for the digest, once."""
+    return {"data": {"recipe": study.data.model_dump(mode="json", exclude={"folder"}), "digest": study.data.digest()}}
+
+
+def _training(recipe: TrainingRecipe) -> dict[str, Any]:
+    """How a cell trains; device and precision have places of their own in an identity."""
+    where = {"device", "precision"}
+    how = {"recipe": recipe.model_dump(mode="json", exclude=where), "threads": recipe.threads}
+    return how | recipe.model_dump(mode="json", include=where)
 
 
 def _places(study: Study) -> dict[str, str]:
@@ -128,20 +132,15 @@ def weights_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _base_cell(study: Study, base: Base) -> Cell:
-    identity = _common(study, "base") | _training(study, base.recipe) | {"seed": base.seed}
+def _base_cell(study: Study, base: Base, data: dict[str, Any]) -> Cell:
+    identity = _common(study, "base") | data | _training(base.recipe) | {"seed": base.seed}
     return Cell(identity, row="base", schedule="none", places=_places(study))
 
 
-def _accuracy_cell(study: Study, row: Row, counts: tuple[int, ...], label: str, seed: int, base: list[Cell]) -> Cell:
+def _accuracy_cell(study: Study, row: Row, identity: dict[str, Any], label: str, base: list[Cell]) -> Cell:
     start = base[0].cell_id if base else None
-    identity = (
-        _common(study, "accuracy")
-        | _method(row, counts)
-        | _training(study, study.finetune)
-        | {"start": start or f"weights {weights_digest(study.start or Path())}", "seed": seed}
-    )
-    return Cell(identity, row.label, label, start, _places(study))
+    known = start or f"weights {weights_digest(study.start or Path())}"
+    return Cell(identity | {"start": known}, row.label, label, start, _places(study))
 
 
 def _speed_cell(study: Study, row: Row, counts: tuple[int, ...], label: str) -> Cell:

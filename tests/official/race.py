@@ -1,0 +1,339 @@
+"""Time the official implementations and this suite's side by side, with equal weights and equal images.
+
+Usage: race.py --python PYTHON --cropr FOLDER --evit FOLDER --tome FOLDER --idlevit FOLDER [--out FOLDER]
+
+Each folder is a checkout of the official repository (SOURCES in record.py); a method without one is left out. PYTHON is
+an interpreter that the official code runs under (timm 1.0.3); this script runs under the suite's. Both keep one process
+for each case and take turns, round by round, so that a machine that drifts slows both; the ratio is formed per round.
+What goes out is a ratio, and on a GPU also seconds, with its name.
+"""
+
+import argparse
+import contextlib
+import csv
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SEED = 1
+CLOSE = 2e-4  # largest difference between the logits, of unit size, of models this deep in float32
+WARM_UP = 3
+FIELDS = ("case", "batch", "device", "precision", "threads", "others_cores", "round", "ratio")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One official model at its published size.
+
+    Attributes:
+        layout, options: as `suite.official.load` wants them.
+        folder: which checkout, and where in it.
+        side: of the images, in pixels.
+        build: makes the official model, in the official interpreter.
+    """
+
+    layout: str
+    options: dict[str, Any]
+    folder: tuple[str, str]
+    side: int
+    build: Callable[[], Any]
+
+
+def _cropr(width: int, depth: int, heads: int, rate: int) -> Any:
+    from record import _cropr_settings
+    from vision_transformer import VisionTransformer
+
+    return VisionTransformer(
+        _cropr_settings(rate, llf=False),
+        num_classes=1000,
+        img_size=224,
+        patch_size=16,
+        global_pool="avg",
+        embed_dim=width,
+        num_heads=heads,
+        depth=depth,
+        class_token=True,
+    )
+
+
+def _segmenter(width: int, depth: int, heads: int, rate: int) -> Any:
+    from record import Sides, _cropr_settings
+    from segmenter import Segmenter
+
+    return Segmenter(
+        _cropr_settings(rate, num_queries=1024),
+        num_classes=150,
+        img_size=Sides((512, 512)),
+        patch_size=16,
+        global_pool="avg",
+        embed_dim=width,
+        num_heads=heads,
+        depth=depth,
+        mlp_ratio=8 / 3,
+        class_token=True,
+        qkv_fused=False,
+        swiglu_mlp=True,
+        scale_mlp=True,
+        scale_attn_inner=False,
+        use_rot_pos_emb=True,
+        ref_feat_shape=(16, 16),
+    )
+
+
+def _evit(rates: tuple[float, ...]) -> Any:
+    import types
+
+    sys.modules["torchprofile"] = types.SimpleNamespace(profile_macs=None)  # imported there, and not used here
+    from evit import EViT
+
+    return EViT(embed_dim=384, depth=12, num_heads=6, qkv_bias=True, keep_rate=rates, fuse_token=True)
+
+
+def _tome(width: int, depth: int, heads: int, r: int) -> Any:
+    import tome
+    from timm.models.vision_transformer import VisionTransformer
+
+    model = VisionTransformer(embed_dim=width, depth=depth, num_heads=heads)
+    tome.patch.timm(model, prop_attn=True)
+    model.r = r
+    return model
+
+
+def _idlevit(layers: list[int], ratios: list[float]) -> Any:
+    from vit import IdleVisionTransformer
+
+    return IdleVisionTransformer(
+        embed_dim=384, depth=12, num_heads=6, idle_layers=layers, keep_ratios=ratios, distill=True
+    )
+
+
+SMALL, LARGE = (384, 12, 6), (1024, 24, 16)
+RATES = tuple(0.7 if block in (3, 6, 9) else 1 for block in range(12))
+IDLE = {"idle_layers": list(range(3, 12)), "keep_ratios": [0.7 ** (stage + 1) for stage in range(3) for _ in range(3)]}
+CASES = {
+    "cropr-s": Case(
+        "cropr", {"heads": 6, "pruning_rate": 16}, ("cropr", "cls"), 224, functools.partial(_cropr, *SMALL, 16)
+    ),
+    "cropr-l": Case("cropr", {"pruning_rate": 8}, ("cropr", "cls"), 224, functools.partial(_cropr, *LARGE, 8)),
+    "cropr-segmentation-s": Case(
+        "cropr-segmentation",
+        {"heads": 6, "pruning_rate": 80},
+        ("cropr", "segm"),
+        512,
+        functools.partial(_segmenter, *SMALL, 80),
+    ),
+    "cropr-segmentation-l": Case(
+        "cropr-segmentation", {"pruning_rate": 40}, ("cropr", "segm"), 512, functools.partial(_segmenter, *LARGE, 40)
+    ),
+    "evit-s": Case(
+        "evit", {"keep_rate": list(RATES), "fuse_token": True}, ("evit", ""), 224, functools.partial(_evit, RATES)
+    ),
+    "tome-s": Case("tome", {"r": 13, "prop_attn": True}, ("tome", ""), 224, functools.partial(_tome, *SMALL, 13)),
+    "tome-l": Case("tome", {"r": 8, "prop_attn": True}, ("tome", ""), 224, functools.partial(_tome, *LARGE, 8)),
+    "idlevit-s": Case(
+        "idlevit", IDLE, ("idlevit", ""), 224, functools.partial(_idlevit, IDLE["idle_layers"], IDLE["keep_ratios"])
+    ),
+}
+
+
+class Runner:
+    """The process of one side, which times a forward pass when it is asked to."""
+
+    def __init__(self, python: str, side: str, name: str, chosen: argparse.Namespace, batch: int) -> None:
+        command = [python, str(Path(__file__).resolve()), "--serve", side, "--case", name, "--batch", str(batch)]
+        command += ["--device", chosen.device, "--precision", chosen.precision, "--threads", str(chosen.threads)]
+        folder = getattr(chosen, CASES[name].folder[0])
+        settings = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**33)}  # as in studies
+        self.process = subprocess.Popen(
+            [*command, f"--{CASES[name].folder[0]}", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | settings,
+        )
+
+    def ask(self, question: Any) -> Any:
+        """Send one line and read one."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{' '.join(map(str, self.process.args))} ended with {self.process.wait()}")
+        return json.loads(answer)
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def serve(chosen: argparse.Namespace) -> None:
+    """Build a model, then answer questions: its shapes, its logits, the seconds of a forward pass."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # official models announce themselves
+    sys.path.insert(0, str(ROOT))
+    import suite.torchvision_operators  # noqa: F401 -- lets timm be imported whatever torchvision is there
+
+    # isort: split
+    import torch
+    from weights import fill, images
+
+    torch.set_num_threads(chosen.threads)
+    warnings.simplefilter("ignore")
+    case = CASES[chosen.case]
+    shapes: dict[str, list[int]] = json.loads(sys.stdin.readline())
+    if chosen.serve == "official":
+        folder, inner = case.folder
+        sys.path.insert(0, str(getattr(chosen, folder) / inner))
+        model = case.build()
+        shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
+        model.load_state_dict({key: torch.from_numpy(value) for key, value in fill(shapes, SEED).items()})
+    else:
+        from suite import official
+
+        weights = {key: torch.from_numpy(value) for key, value in fill(shapes, SEED).items()}
+        model = official.load(weights, case.layout, **case.options)
+        getattr(model, "reduced", model).deploy()
+    model = model.eval().to(chosen.device)
+    pixels = torch.from_numpy(images(chosen.batch, case.side, case.side, SEED)).to(chosen.device)
+    half = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[chosen.precision]
+
+    def say(answer: Any) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        logits = model(pixels)
+        if logits.is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    say(shapes)
+    with torch.inference_mode(), torch.autocast(chosen.device, half, enabled=half is not None):
+        for line in sys.stdin:
+            question = json.loads(line)
+            say(model(pixels).float().flatten(1)[:, ::7].tolist() if question == "logits" else seconds())
+
+
+def race(name: str, batch: int, chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rounds of one case; refuses models that do not compute the same."""
+    import numpy
+    import psutil
+
+    official = Runner(chosen.python, "official", name, chosen, batch)
+    own = Runner(sys.executable, "own", name, chosen, batch)
+    with contextlib.ExitStack() as ending:
+        ending.callback(official.end)
+        ending.callback(own.end)
+        own.ask(official.ask({}))
+        theirs, ours = (numpy.array(side.ask("logits")) for side in (official, own))
+        scale = theirs.std()
+        if chosen.precision == "float32" and not numpy.abs(theirs - ours).max() <= CLOSE * scale:
+            raise SystemExit(f"{name}: logits differ by {numpy.abs(theirs - ours).max() / scale:.1e} of their spread")
+        for _ in range(WARM_UP):
+            official.ask("time"), own.ask("time")
+        processes = [psutil.Process(), *(psutil.Process(side.process.pid) for side in (official, own))]
+        before, start = _readings(processes), time.perf_counter()
+        rounds = []
+        for turn in range(chosen.rounds):
+            order = (official, own) if turn % 2 else (own, official)
+            seconds = {side: side.ask("time") for side in order}
+            measured = {"official_seconds": seconds[official], "own_seconds": seconds[own]}
+            rounds.append(measured | {"round": turn, "ratio": seconds[official] / seconds[own]})
+        after, wall = _readings(processes), time.perf_counter() - start
+    others = max(0.0, (after[0] - before[0] - (after[1] - before[1])) / wall)
+    about = {"case": name, "batch": batch, "device": chosen.device_name, "precision": chosen.precision}
+    return [about | {"threads": chosen.threads, "others_cores": round(others, 3)} | row for row in rounds]
+
+
+def _readings(processes: list[Any]) -> tuple[float, float]:
+    """Processor seconds of the whole machine, and of these processes."""
+    import psutil
+
+    times = psutil.cpu_times()
+    busy = sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
+    return busy, sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def write(rows: list[dict[str, Any]], out: Path) -> None:
+    """Every round as CSV; a table of ratios; where they come from."""
+    from tabulate import tabulate
+
+    from suite.study.provenance import provenance
+
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "rounds.csv").open("w", newline="") as file:
+        absolute = () if rows[0]["device"] == "cpu" else ("official_seconds", "own_seconds")
+        writer = csv.DictWriter(file, FIELDS + absolute, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    (out / "provenance.json").write_text(json.dumps(provenance(), indent=1) + "\n")
+    lines = []
+    for case, batch in dict.fromkeys((row["case"], row["batch"]) for row in rows):
+        own = [row for row in rows if (row["case"], row["batch"]) == (case, batch)]
+        ratios = [row["ratio"] for row in own]
+        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        others = own[0]["others_cores"]
+        lines.append((case, batch, f"{middle:.2f}x", f"{low:.2f}-{high:.2f}", len(ratios), f"{others:.2f}"))
+    names = ("model", "batch", "ours / official", "IQR", "rounds", "cores used by others")
+    first = rows[0]
+    head = f"Images per second of this suite over those of the official code: {first['device']}, {first['precision']}, "
+    head += f"{first['threads']} threads, equal weights and images, taking turns; median and quartiles of rounds.\n\n"
+    (out / "table.md").write_text(head + tabulate(lines, names, tablefmt="pipe", disable_numparse=True) + "\n")
+    sys.stderr.write((out / "table.md").read_text())
+
+
+def main() -> None:
+    """Race every case for which a folder is given."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("cropr", "evit", "tome", "idlevit"):
+        parser.add_argument(f"--{name}", type=Path, help="a checkout of the official repository")
+    parser.add_argument("--python", default=sys.executable, help="interpreter for the official code")
+    parser.add_argument(
+        "--case", action="append", choices=sorted(CASES), help="repeatable; by default those ending in -s"
+    )
+    parser.add_argument("--batch", action="append", type=int, help="repeatable; by default 1 and 16")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--out", type=Path, default=ROOT / "results/official-speed")
+    parser.add_argument("--serve", choices=("official", "own"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.serve:
+        chosen.case, chosen.batch = chosen.case[0], chosen.batch[0]
+        serve(chosen)
+        return
+    sys.path.insert(0, str(ROOT))
+    chosen.device_name = chosen.device
+    if chosen.device != "cpu":
+        import torch
+
+        chosen.device_name = torch.cuda.get_device_name()
+    names = [name for name in chosen.case or CASES if getattr(chosen, CASES[name].folder[0]) is not None]
+    names = names if chosen.case else [name for name in names if name.endswith("-s")]
+    if not names:
+        parser.error("give at least one folder")
+    rows = []
+    for name in names:
+        for batch in chosen.batch or (1, 16):
+            sys.stderr.write(f"{name}, batch {batch}\n")
+            rows += race(name, batch, chosen)
+    write(rows, chosen.out)
+
+
+if __name__ == "__main__":
+    main()
