@@ -29,11 +29,11 @@ def picture(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: s
     """
     model.eval()
     context, left, said = model.method.context, list[Any](), list[Any]()
-    for image in images:
+    for seed, image in enumerate(images):
         padded = pad_to(model.backbone.patch_embed.img_size, to_input(torch.from_numpy(image.copy())[None]))
-        torch.manual_seed(0)  # what a random method draws is drawn twice
+        torch.manual_seed(seed)  # what a random method draws is drawn twice, and anew for each image
         left += left_after(presence(model, padded)).tolist()
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         if task == "segmentation":
             labels = PixelModel(model)(padded).argmax(1)[0].to(torch.uint8).numpy()
             said.append(encode(labels[: image.shape[1], : image.shape[2]]))
