@@ -62,8 +62,8 @@ class ScoringMethod(Method, ABC):
     def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
         if not self.reduces_in(layer):
             return OwnCost()
-        fuses = self.settings.fate == "fuse" and self.context.fusion not in ASIDE
-        fused = (self.counts[layer] + 1) * block.width if fuses else 0
+        fuses = self.settings.fate == "fuse" and self.context.fusion not in ASIDE and self.counts[layer] > 0
+        fused = (self.counts[layer] + 1) * block.width if fuses else 0  # to scale a single patch is no matrix product
         again = self.settings.place == "before" and self.reads_attention()
         return OwnCost(self.score_macs(patches, block) + fused, self.context.prefix + patches if again else 0)
 

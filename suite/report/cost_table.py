@@ -86,7 +86,12 @@ def write_csv(path: Path, lines: Sequence[Line]) -> None:
             writer.writerow(
                 [*line.figure, *_numbers(line)]
                 + (["", ""] if nearest is None else [nearest.name, line.deviation(nearest)])
-                + [line.verdict, "; ".join(also), _computed_as(line), line.row.note]
+                + [
+                    line.verdict,
+                    "; ".join(also),
+                    line.row.model if isinstance(line.row, CostRow) else "",
+                    line.row.note,
+                ]
             )
 
 
@@ -95,10 +100,3 @@ def _numbers(line: Line) -> list[object]:
         return [""] * 6
     counts = [factor * macs / 1e9 for factor in (1, 2) for macs in line.macs]
     return [*counts, *(100 * (macs / whole - 1) for macs, whole in zip(line.macs, line.unpruned, strict=True))]
-
-
-def _computed_as(line: Line) -> str:
-    """The row as JSON, without what is no part of the model."""
-    if not isinstance(line.row, CostRow):
-        return ""
-    return line.row.model_dump_json(exclude={"published", "convention", "note"}, exclude_defaults=True)

@@ -138,14 +138,17 @@ def compute(study: CostStudy, progress: Progress = lambda done, rows: None, chec
     figures = read_published(study.published)
     rows = _assign(study, figures)
     backbones: dict[str, TimmModule] = {}
-    costs: dict[int, tuple[Macs, Macs]] = {}
-    for done, row in enumerate(study.rows, 1):
-        costs[id(row)] = _cost(row, backbones, check)
+    costs: dict[str, tuple[Macs, Macs]] = {}
+    for done, computed in enumerate(study.rows, 1):
+        if computed.model not in costs:
+            costs[computed.model] = _cost(computed, backbones, check)
         progress(done, len(study.rows))
-    return [
-        Line(figure, rows[figure.id], study.tolerance, *costs.get(id(rows[figure.id]), (None, None)))
-        for figure in figures
-    ]
+    lines = []
+    for figure in figures:
+        row = rows[figure.id]
+        macs = costs[row.model] if isinstance(row, CostRow) else (None, None)
+        lines.append(Line(figure, row, study.tolerance, *macs))
+    return lines
 
 
 def _assign(study: CostStudy, figures: Sequence[Figure]) -> dict[str, Row]:

@@ -62,6 +62,11 @@ class CostRow(Configuration):
         module_of(value)
         return value
 
+    @property
+    def model(self) -> str:
+        """What is computed, as JSON; equal for rows of the same model."""
+        return self.model_dump_json(exclude={"published", "convention", "note"}, exclude_defaults=True)
+
 
 class LeftOut(Strict):
     """Published figures that nothing here can compute, and why."""
