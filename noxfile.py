@@ -3,6 +3,7 @@
 quickstart   install, run the study `quickstart`, show its table
 tests        install, run all tests
 parity       install, check every method against the contract on every backbone, show the matrix
+table        make one table: nox -s table -- NAME runs studies/NAME.yaml
 tables       rebuild every committed table and figure from its record
 lint, types  what `.ci/run` checks besides the tests
 """
@@ -52,11 +53,19 @@ def parity(session: nox.Session) -> None:
 
 
 @nox.session(python=False, requires=["install"])
+def table(session: nox.Session) -> None:
+    """Run what is not done of studies/NAME.yaml and make its table."""
+    if not session.posargs:
+        session.error("name a study: nox -s table -- costs")
+    session.run(str(BIN / "suite"), "run", *session.posargs)
+
+
+@nox.session(python=False, requires=["install"])
 def tables(session: nox.Session) -> None:
-    """Rebuild the tables and figures of all committed results, and the one in the README."""
-    for record in sorted(Path("results").glob("*/cells.csv")):
-        readme = ["--into", "README.md"] if record.parent.name == "quickstart" else []
-        session.run(str(BIN / "suite"), "table", record.parent.name, *readme)
+    """Rebuild the tables and figures of all committed results, and the one in the README; nothing is trained."""
+    for made in sorted(Path("results").glob("*/table.csv")):
+        readme = ["--into", "README.md"] if made.parent.name == "quickstart" else []
+        session.run(str(BIN / "suite"), "table", made.parent.name, *readme)
 
 
 @nox.session(python=False, requires=["install"])

@@ -28,7 +28,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from suite.reduction.method import Context, Criterion, initialise, paired
+from suite.reduction.method import BlockShape, Context, Criterion, initialise, paired
 from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import MethodSettings, ScoringSettings
@@ -123,14 +123,15 @@ class Cropr(ScoringMethod):
         super().__init__(context, settings)
         if context.width % self.settings.heads:
             raise ValueError(f"{context.width} channels cannot be split into {self.settings.heads} heads")
-        self.croppers = nn.ModuleDict()
-        for layer, count in enumerate(context.schedule.removed):
-            if count:
-                self.croppers[str(layer)] = CroprModule(context, self.settings)
+        layers = [str(layer) for layer, count in enumerate(context.schedule.removed) if count]
+        self.croppers = nn.ModuleDict({layer: CroprModule(context, self.settings) for layer in layers})
 
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         module = self.croppers[str(layer)]
         return module.norm(tokens.patches.detach()) @ module.folded()  # type: ignore[no-any-return]
+
+    def score_macs(self, patches: int, block: BlockShape) -> int:
+        return patches * block.width
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         if not self.training or str(layer) not in self.croppers:

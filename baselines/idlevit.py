@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from suite.reduction import blocks
-from suite.reduction.method import Criterion, Method, Output
+from suite.reduction.method import BlockShape, Criterion, Method, Output, OwnCost
 from suite.reduction.settings import MethodSettings
 from suite.reduction.tokens import Tokens
 
@@ -72,6 +72,10 @@ class IdleViT(Method):
             )
         active, _ = blocks.attend(block, tokens, projection, keep)
         return tokens.write_back(blocks.feed_forward(block, active), keep)
+
+    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
+        left_out = sum(self.counts[:layer])
+        return OwnCost((self.context.prefix + patches) * block.query, left_out) if left_out else OwnCost()
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         counted = auxiliary[::2] if self.settings.cut_blocks == "official" else auxiliary

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from suite.errors import UserError
+from suite.flops import flops
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(flops)
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A path, or a name in studies/.")]
 
 
@@ -28,8 +30,13 @@ def validate(study: StudyName) -> None:
     """Check a study file without running anything."""
     from suite.study.cells import expand
     from suite.study.inputs import missing
-    from suite.study.load import check_backbone, find_study, load_study
+    from suite.study.load import check_backbone, find_study, is_of_costs, load_costs, load_study
 
+    if is_of_costs(study):
+        from suite.costs import check_costs
+
+        typer.echo(f"{find_study(study)}: valid, {check_costs(load_costs(study))} published figures")
+        return
     loaded = load_study(study)
     check_backbone(study)
     typer.echo(f"{find_study(study)}: valid, {len(expand(loaded))} cells")
@@ -72,9 +79,12 @@ def run(study: StudyName) -> None:
     from rich.console import Console
 
     from suite.study.load import title_of
-    from suite.study.runner import run_study
 
     console = Console(markup=False)
+    if _made_of_costs(study, console, check=True):
+        return
+    from suite.study.runner import run_study
+
     outcome = run_study(study, console)
     if outcome.compared:
         _make_table(title_of(study), console, into=None)
@@ -99,7 +109,9 @@ def table(
 
     from suite.study.load import title_of
 
-    _make_table(Path(title_of(study)).name, Console(markup=False), into)
+    console = Console(markup=False)
+    if not _made_of_costs(study, console, check=False):
+        _make_table(Path(title_of(study)).name, console, into)
 
 
 @app.command()
@@ -174,6 +186,18 @@ def evaluate(
     evaluation.show_model(released, console)
     result = evaluation.evaluate_with_bar(released, data, batch_size, device, console)
     evaluation.show_result(result, console)
+
+
+def _made_of_costs(study: str, console: Console, check: bool) -> bool:
+    """Make the table of a study of costs; returns whether it is one."""
+    from suite.study.load import is_of_costs, load_costs, title_of
+
+    if is_of_costs(study):
+        from suite.costs import make_cost_table
+
+        make_cost_table(load_costs(study), Path(title_of(study)).name, console, check)
+        return True
+    return False
 
 
 def _make_table(title: str, console: Console, into: Path | None) -> None:

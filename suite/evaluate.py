@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
@@ -18,6 +17,7 @@ from suite.errors import UserError
 from suite.measure.macs import Macs, count_macs
 from suite.measure.tokens import Ledger, check_ledger, token_ledger
 from suite.official import Released
+from suite.pairs import parse_pairs
 from suite.reduction.model import ReducedModel
 
 
@@ -84,19 +84,10 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     Raises:
         UserError: for what is not such a pair, or stands twice.
     """
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UserError(f"--option {pair!r} is not NAME=VALUE; write for example --option keep_rate=0.7")
-        if name in ("checkpoint", "layout"):
-            raise UserError(f"--option {name} is not an option of a layout; write --{name} {value}")
+    options = parse_pairs("--option", pairs, "keep_rate=0.7")
+    for name in ("checkpoint", "layout"):
         if name in options:
-            raise UserError(f"--option {name} is given twice")
-        try:
-            options[name] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"--option {pair!r}: the value is not readable as YAML") from error
+            raise UserError(f"--option {name} is not an option of a layout; write --{name} {options[name]}")
     return options
 
 

@@ -48,23 +48,35 @@ def token_ledger(model: ReducedModel, images: Tensor) -> Ledger:
     return Ledger(tuple(attention), tuple(mlp), leaving)
 
 
-def expected_leaving(model: ReducedModel) -> tuple[int, ...]:
-    """Tokens that should leave each block by the schedule; for an idling method, that should compute in each block.
+def expected_ledger(model: ReducedModel) -> Ledger:
+    """Tokens of each block by schedule, fusion and settings alone, at full strength; nothing runs.
 
     A masking method removes nothing from the sequence.
     """
-    context = model.method.context
+    context, settings = model.method.context, model.method.settings
     schedule = context.schedule
-    reduces = model.method.settings.reduces
-    if reduces in ("nothing", "masks"):
-        counts = [schedule.patches] * schedule.depth
-    elif reduces == "idles":
-        counts = [schedule.patches - idle for idle in schedule.left_out]
-    else:
-        counts = list(schedule.leaving)
-        if context.fusion == "last-layer":
-            counts[-1] = schedule.patches
-    return tuple(context.prefix + count for count in counts)
+    everything = [schedule.patches] * schedule.depth
+    entering, leaving = list(schedule.entering), list(schedule.leaving)
+    if context.fusion == "last-layer":
+        entering[-1] = leaving[-1] = schedule.patches
+    places = {
+        "before": (leaving, leaving, leaving),
+        "between": (entering, leaving, leaving),
+        "after": (entering, entering, leaving),
+    }
+    parts = places[settings.leaves()]
+    if settings.reduces in ("nothing", "masks"):
+        parts = (everything, everything, everything)
+    elif settings.reduces == "idles":
+        parts = (entering, entering, everything)
+    attention, mlp, after = (tuple(context.prefix + patches for patches in part) for part in parts)
+    return Ledger(attention, mlp, after)
+
+
+def expected_leaving(model: ReducedModel) -> tuple[int, ...]:
+    """Tokens that should leave each block by the schedule; for an idling method, that should compute in each block."""
+    ledger = expected_ledger(model)
+    return ledger.mlp if model.method.settings.reduces == "idles" else ledger.leaving
 
 
 def check_ledger(model: ReducedModel, ledger: Ledger) -> None:

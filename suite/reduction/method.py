@@ -40,6 +40,40 @@ class Context:
     fusion: Fusion = "none"
 
 
+@dataclass(frozen=True)
+class BlockShape:
+    """Widths of a block: all that its multiply-accumulates depend on, besides the number of tokens.
+
+    Attributes:
+        width: D, channels of a token.
+        heads: H.
+        query, key: channels of the queries of all heads, and of their keys, fewer where queries share them.
+        gate: channels of a gate on what the attention returns; 0 without.
+        hidden: channels inside the MLP.
+        gated: whether the MLP has a third matrix, as SwiGLU has.
+    """
+
+    width: int
+    heads: int
+    query: int
+    key: int
+    gate: int
+    hidden: int
+    gated: bool
+
+
+class OwnCost(NamedTuple):
+    """What a method computes in a block beyond the block itself, for one image.
+
+    Attributes:
+        macs: multiply-accumulates of its own matrix products, such as scores or similarities.
+        projected: tokens whose queries, keys and values it computes besides those of the tokens that attend.
+    """
+
+    macs: int = 0
+    projected: int = 0
+
+
 class Output(NamedTuple):
     """What training reads.
 
@@ -89,6 +123,14 @@ class Method(nn.Module):
     def distillation_loss(self, student: Output, teacher: Output) -> Tensor:
         """Loss against the unpruned model; called only if the settings say that the method `learns_from_teacher`."""
         raise NotImplementedError(f"{type(self).__name__} asks for a teacher and has no distillation_loss")
+
+    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
+        """What the method adds, deployed, to block `layer`, which so many patches enter; `suite flops` counts it."""
+        return OwnCost()
+
+    def weighs_pooling(self) -> bool:
+        """Whether tokens reach average pooling with sizes, so that it becomes a weighted sum."""
+        return self.settings.reduces == "merges" and any(self.counts)
 
     def deploy(self) -> None:
         """Drop or fold what only training needs; outputs in evaluation mode stay as they were."""

@@ -11,10 +11,11 @@ from pydantic import Field
 from suite.reduction.schedule import Schedule
 from suite.strict import Strict
 
-__all__ = ["ASIDE", "Annotated", "ClassVar", "Field", "Fusion", "Literal", "MethodSettings", "ScoringSettings"]
+__all__ = ["ASIDE", "Annotated", "ClassVar", "Field", "Fusion", "Literal", "MethodSettings", "Place", "ScoringSettings"]
 
 Fusion = Literal["none", "last-layer", "concatenation", "logits", "cross-attention"]
 ASIDE: tuple[Fusion, ...] = ("last-layer", "concatenation", "logits")  # these need removed patches as they were
+Place = Literal["before", "between", "after"]  # the block, its attention and its MLP, the block
 
 
 class MethodSettings(Strict):
@@ -41,9 +42,9 @@ class MethodSettings(Strict):
         """What happens to removed patches, for messages."""
         return self.reduces
 
-    def removes_after(self) -> bool:
-        """Whether patches leave after the whole block rather than inside it."""
-        return False
+    def leaves(self) -> Place:
+        """Where in a block patches leave; an idling method has no such place."""
+        return "between"
 
     def learns_from_teacher(self) -> bool:
         """Whether training also needs the outputs of the unpruned model that the weights started from."""
@@ -64,7 +65,7 @@ class MethodSettings(Strict):
             )
         if fusion != "last-layer":
             return
-        last = 2 if self.removes_after() else 1
+        last = 2 if self.leaves() == "after" else 1
         if any(schedule.removed[-last:]):
             raise ValueError(
                 f"with last-layer fusion the last {last} of {schedule.depth} blocks must remove nothing, "
@@ -86,7 +87,7 @@ class ScoringSettings(MethodSettings):
     `fate`: drop the patches, or fuse them into one token, weighted by their scores.
     """
 
-    place: Literal["before", "between", "after"] = "after"
+    place: Place = "after"
     fate: Literal["drop", "fuse"] = "drop"
 
     def sets_aside(self) -> bool:
@@ -95,5 +96,5 @@ class ScoringSettings(MethodSettings):
     def what_it_does(self) -> str:
         return "fuses" if self.fate == "fuse" else self.reduces
 
-    def removes_after(self) -> bool:
-        return self.place == "after"
+    def leaves(self) -> Place:
+        return self.place

@@ -14,10 +14,12 @@ from suite.data.recipe import DigitScenes
 from suite.errors import UserError, suggest
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
+from suite.study.configuration import CostStudy
 from suite.study.schema import STUDIES, Backbone, Study
 from suite.tasks.recipe import TrainingRecipe
 
 FOLDER = Path("studies")
+KINDS: dict[object, type[Study | CostStudy]] = {**STUDIES, "costs": CostStudy}  # by task
 Place = tuple[str | int, ...]
 
 
@@ -47,12 +49,40 @@ def title_of(name: str) -> str:
     return Path(name).stem if name.endswith((".yaml", ".yml")) else name
 
 
+def is_of_costs(name: str) -> bool:
+    """Whether there is a study of that name whose task is costs, right or wrong otherwise."""
+    try:
+        content = yaml.safe_load(find_study(name).read_text(encoding="utf-8"))
+    except (UserError, yaml.YAMLError, UnicodeDecodeError):
+        return False
+    return isinstance(content, dict) and content.get("task") == "costs"
+
+
 def load_study(name: str) -> Study:
-    """Read and check a study, without importing anything heavy.
+    """Read and check a study that has cells, without importing anything heavy.
 
     Raises:
         UserError: naming every problem found.
     """
+    study = _load(name)
+    if isinstance(study, CostStudy):
+        raise UserError(f"{find_study(name)} is a study of costs and has no cells; compute its table: suite run {name}")
+    return study
+
+
+def load_costs(name: str) -> CostStudy:
+    """Read a study of costs; whether its rows can be computed shows only when they are.
+
+    Raises:
+        UserError: naming every problem found.
+    """
+    study = _load(name)
+    if not isinstance(study, CostStudy):
+        raise UserError(f"{find_study(name)} is no study of costs, its task is {study.task}")
+    return study
+
+
+def _load(name: str) -> Study | CostStudy:
     path = find_study(name)
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -61,18 +91,18 @@ def load_study(name: str) -> Study:
         raise UserError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: a study is a mapping of keys; see studies/quickstart.yaml for one")
-    study = None
+    study: Study | CostStudy | None = None
     task = content["task"] if isinstance(content.get("task"), str) else None
     try:
         problems = list(_doubled_keys(root, ()))
-        study = STUDIES.get(task, Study).model_validate(content)
+        study = KINDS.get(task, Study).model_validate(content)
     except ValidationError as error:
         said = _readable(error)
-        known = task in STUDIES  # of another task, other keys would be valid
+        known = task in KINDS  # of another task, other keys would be valid
         problems += said if known else [problem for problem in said if problem[0] == ("task",)]
     except RecursionError as error:
         raise UserError(f"{path}: a YAML alias contains itself") from error
-    if study is not None:
+    if isinstance(study, Study):
         problems += _contradictions(study)
     if problems or study is None:
         lines = [f"{path}:{_line(root, place)}: {_dotted(place)}: {message}" for place, message in problems]

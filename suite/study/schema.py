@@ -51,6 +51,8 @@ class ScheduleRule(Strict):
     keep_rate: a share of the remaining patches to keep in each of `blocks`.
     linear: a mean count for all blocks that falls (`inflect` -1) or rises (`inflect` 1) linearly.
     stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
+
+    `removed` and `blocks` may be texts such as `3,6,9` or, for a range with both ends, `0-21`.
     """
 
     USES: ClassVar[dict[str, set[str]]] = {
@@ -74,6 +76,20 @@ class ScheduleRule(Strict):
     inflect: float = Field(-1.0, ge=-1, le=1)
     first: int = 1
     length: int = 1
+
+    @field_validator("removed", "blocks", mode="before")
+    @classmethod
+    def _ranges(cls, value: Any) -> Any:
+        """A text such as `0-21` or `3,6,9` stands for its numbers."""
+        if not isinstance(value, str):
+            return value
+        found: list[int] = []
+        for part in value.split(","):
+            ends = [int(end) if end.strip().isdecimal() else -1 for end in part.split("-")]
+            if not 0 <= ends[0] <= ends[-1] or len(ends) > 2:
+                raise ValueError(f"{part.strip()!r} is neither a number nor a range such as 0-21, found {value!r}")
+            found += range(ends[0], ends[-1] + 1)
+        return found
 
     @model_validator(mode="after")
     def _one_rule(self) -> ScheduleRule:
