@@ -32,6 +32,7 @@ class Settings(ScoringSettings):
     none: it is scaled by its attention.
     """
 
+    knob = "keep_rate"
     needs = ("class token",)
     place: Literal["before", "between", "after"] = "between"
     fate: Literal["drop", "fuse"] = "fuse"

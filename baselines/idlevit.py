@@ -41,6 +41,7 @@ from suite.reduction.tokens import Tokens
 class Settings(MethodSettings):
     """Weights of the token cut loss and of the distillation; `cut` says which of the cut loss's two parts count."""
 
+    knob = "stages"
     version = 2
     reduces = "idles"
     needs = ("class token",)

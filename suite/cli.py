@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from suite.budget import budget
 from suite.errors import UserError
 from suite.flops import flops
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(flops)
+app.command()(budget)
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A path, or a name in studies/.")]
 
 

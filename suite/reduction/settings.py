@@ -25,7 +25,8 @@ class MethodSettings(Strict):
     `reduces` says what happens to a patch; a method that only masks patches computes as much as the unpruned model.
     `needs` names what the backbone must have ("class token"). `auxiliary_trains_backbone` says that gradients of the
     auxiliary loss are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training` says
-    that all tokens stay in the sequence while training, and only evaluation removes them.
+    that all tokens stay in the sequence while training, and only evaluation removes them. `knob` is how its paper sets
+    its strength, see `budget`.
     """
 
     version: ClassVar[int] = 1
@@ -33,6 +34,7 @@ class MethodSettings(Strict):
     needs: ClassVar[tuple[str, ...]] = ()
     auxiliary_trains_backbone: ClassVar[bool] = False
     masks_in_training: ClassVar[bool] = False
+    knob: ClassVar[Literal["patches", "merges", "keep_rate", "stages"]] = "patches"
 
     def sets_aside(self) -> bool:
         """Whether removed patches can be put aside, unchanged, and rejoin before the last block."""
