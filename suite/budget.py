@@ -31,24 +31,20 @@ def budget(
     from pydantic import ValidationError
     from rich.console import Console
 
-    from suite.budgets import Wanted, show_budget
-    from suite.measure.macs import Macs
+    from suite.budgets import show_budget
     from suite.pairs import parse_pairs
     from suite.reduction.registry import modules
     from suite.reduction.settings import Fusion
     from suite.study.configuration import Configuration, explain
+    from suite.study.schema import Budget
 
-    if (macs is None) == (tokens is None):
-        raise UserError(
-            "a budget is either --macs or --tokens, as a share of the unpruned model, for example --macs 0.63"
-        )
-    for value, known in ((convention, Macs._fields), (fusion, get_args(Fusion))):
-        if value not in known:
-            raise UserError(f"unknown {value!r}; {suggest(value, known)}")
+    if fusion not in get_args(Fusion):
+        raise UserError(f"unknown fusion {fusion!r}; {suggest(fusion, get_args(Fusion))}")
     names = [name for name in sorted(modules()) if name != "none"] if methods == "all" else methods.split(",")
     settings = _settings(parse_pairs("--setting", setting or [], "cropr.queries=196"), names)
     options = parse_pairs("--option", option or [], "img_size=384")
     try:
+        wanted = Budget.model_validate({"macs": macs, "tokens": tokens, "convention": convention})
         models = [
             Configuration(
                 backbone={"name": backbone, "options": options},
@@ -62,7 +58,6 @@ def budget(
         ]
     except ValidationError as error:
         raise UserError(explain(error)) from error
-    wanted = Wanted("macs" if tokens is None else "tokens", macs if tokens is None else tokens, convention)  # type: ignore[arg-type]
     show_budget(models, wanted, Console(markup=False))
 
 

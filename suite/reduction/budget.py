@@ -13,6 +13,7 @@ settings there are: every number of patches, or shares in steps of a thousandth.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -67,19 +68,24 @@ def solve(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, wa
         return Solution("none", schedule.nothing(patches, depth), 1.0, wanted)
     turn = {"patches": _spread, "merges": _spread, "keep_rate": _keep_rate, "stages": _stages}[settings.knob]
     last = (patches - 1) if turn is _spread else STEPS - 1
-    found: dict[int, Solution] = {}
 
-    def at(setting: int) -> Solution:
-        if setting not in found:
+    @functools.cache
+    def at(setting: int) -> Solution | None:
+        try:
             knob, counts = turn(settings, fusion, patches, depth, setting)
-            found[setting] = Solution(knob, counts, cost(counts), wanted)
-        return found[setting]
+        except ValueError:
+            if setting == 0:
+                raise
+            return None  # turned so far that no patch would be left
+        return Solution(knob, counts, cost(counts), wanted)
 
     low, high = 0, last
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if at(middle).share > wanted else (low, middle)
-    return min((at(low), at(high)), key=lambda solution: abs(solution.share - wanted))
+        tried = at(middle)
+        low, high = (middle, high) if tried and tried.share > wanted else (low, middle)
+    ends = [solution for solution in (at(low), at(high)) if solution]
+    return min(ends, key=lambda solution: abs(solution.share - wanted))
 
 
 def _spread(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, total: int) -> tuple[str, Schedule]:

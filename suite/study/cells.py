@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from suite.data.recipe import Ade20k
 from suite.reduction.registry import settings_class
-from suite.reduction.schedule import nothing
 from suite.study.load import size_of
+from suite.study.rows import schedule_of
 from suite.study.schema import Base, Row, Study
 from suite.tasks.recipe import TrainingRecipe
 
@@ -69,11 +69,10 @@ def expand(study: Study) -> list[Cell]:
     accuracy, speed = [], []
     _, patches, depth = size_of(study.backbone)
     for rule in study.schedules:
-        schedule = rule.resolve(patches, depth)
         for row in study.methods:
-            removes = settings_class(row.method).reduces != "nothing"
-            counts = (schedule if removes else nothing(schedule.patches, schedule.depth)).removed
-            label = (rule.name or " ".join(map(str, counts))) if removes else "none"
+            counts = schedule_of(study, rule, row, patches, depth).removed
+            name = rule.name or (rule.budget.label if rule.budget else " ".join(map(str, counts)))
+            label = name if any(counts) else "none"
             identity = _common(study, "accuracy") | _method(row, counts) | shared | _training(study.finetune)
             accuracy += [_accuracy_cell(study, row, identity | {"seed": seed}, label, base) for seed in study.seeds]
             if study.speed:

@@ -15,7 +15,8 @@ from suite.errors import UserError, suggest
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
 from suite.study.configuration import CostStudy
-from suite.study.schema import STUDIES, Backbone, Study
+from suite.study.rows import schedule_of
+from suite.study.schema import STUDIES, Backbone, ScheduleRule, Study
 from suite.tasks.recipe import TrainingRecipe
 
 FOLDER = Path("studies")
@@ -221,6 +222,9 @@ def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[tu
     for index, rule in enumerate(study.schedules):
         if len(names) > 1 and (rule.name is None or rule.name in names[:index]):
             yield ("schedules", index), "with several schedules each needs a name of its own"
+        if rule.budget is not None:
+            yield from _impossible_rows(study, rule, patches, depth)
+            continue
         try:
             counts = rule.resolve(patches, depth)
             if study.finetune.curriculum == "official":
@@ -231,15 +235,18 @@ def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[tu
         if counts in seen:
             yield ("schedules", index), f"the same counts as an earlier schedule: {list(counts.removed)}"
         seen.append(counts)
-        yield from _impossible_rows(study, counts)
+        yield from _impossible_rows(study, rule, patches, depth)
 
 
-def _impossible_rows(study: Study, schedule: Schedule) -> Iterator[tuple[Place, str]]:
+def _impossible_rows(study: Study, rule: ScheduleRule, patches: int, depth: int) -> Iterator[tuple[Place, str]]:
     seen: dict[Any, str] = {}
     for index, row in enumerate(study.methods):
         try:
             settings = settings_class(row.method)(**row.settings)
+            schedule = schedule_of(study, rule, row, patches, depth)
             settings.check(schedule, row.fusion)
+            if rule.budget is not None and study.finetune.curriculum == "official" and any(schedule.removed):
+                common_rate(schedule.removed)
             if study.task == "classification" and row.fusion not in ("none", "last-layer"):
                 message = f"{row.fusion} brings patches back for dense tasks; a classification has none or last-layer"
                 yield ("methods", index, "fusion"), message

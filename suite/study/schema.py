@@ -43,14 +43,43 @@ class Backbone(Strict):
         return image, (image // patch) ** 2, depth
 
 
+class Budget(Strict):
+    """What a model may use, as a share of what the unpruned model does: of one of two things.
+
+    macs: multiply-accumulates of an image, deployed, counted as `convention` says; see `suite.measure.macs`.
+    tokens: the mean over blocks of tokens in attention and MLP.
+    """
+
+    macs: float | None = Field(None, gt=0, le=1)
+    tokens: float | None = Field(None, gt=0, le=1)
+    convention: Literal["full", "linear"] = "full"
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        if (self.macs is None) == (self.tokens is None):
+            raise ValueError("a budget is either of macs or of tokens, as a share of the unpruned model, such as 0.63")
+        return self
+
+    @property
+    def share(self) -> float:
+        """The share, whatever it is of."""
+        return self.tokens or self.macs or 0.0
+
+    @property
+    def label(self) -> str:
+        """How tables call it."""
+        return f"{self.share:g} of tokens" if self.macs is None else f"{self.share:g} of MACs ({self.convention})"
+
+
 class ScheduleRule(Strict):
-    """How many patches leave in each block, by exactly one of five rules; see `suite.reduction.schedule`.
+    """How many patches leave in each block, by exactly one of six rules; see `suite.reduction.schedule`.
 
     removed: counts, one per block.
     constant: a count for the blocks `blocks`, with `extra_first` more in the first of them.
     keep_rate: a share of the remaining patches to keep in each of `blocks`.
     linear: a mean count for all blocks that falls (`inflect` -1) or rises (`inflect` 1) linearly.
     stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
+    budget: what every method may use; each gets a schedule of its own that meets it, see `suite.reduction.budget`.
 
     `removed` and `blocks` may be texts such as `3,6,9` or, for a range with both ends, `0-21`.
     """
@@ -61,6 +90,7 @@ class ScheduleRule(Strict):
         "keep_rate": {"blocks", "rounding", "fused"},
         "linear": {"inflect"},
         "stages": {"first", "length"},
+        "budget": set(),
     }
 
     name: str | None = None
@@ -69,6 +99,7 @@ class ScheduleRule(Strict):
     keep_rate: float | None = Field(None, gt=0, le=1)
     linear: int | None = Field(None, ge=0)
     stages: float | None = Field(None, gt=0, le=1)
+    budget: Budget | None = None
     blocks: tuple[int, ...] = ()
     extra_first: int = Field(0, ge=0)
     rounding: Rounding = "ceil"
@@ -116,6 +147,8 @@ class ScheduleRule(Strict):
             return schedule.constant(patches, depth, self.constant, self.blocks, self.extra_first)
         if self.keep_rate is not None:
             return schedule.keep_rate(patches, depth, self.keep_rate, self.blocks, self.rounding, self.fused)
+        if self.budget is not None:
+            raise ValueError("a budget gives every method a schedule of its own; find them with: suite budget")
         if self.linear is not None:
             return schedule.linear(patches, depth, self.linear, self.inflect)
         assert self.stages is not None

@@ -1,0 +1,31 @@
+"""The schedule of a row: the study's, or the one with which its method meets the study's budget."""
+
+from __future__ import annotations
+
+from suite.reduction.registry import settings_class
+from suite.reduction.schedule import Schedule, nothing
+from suite.study.schema import Row, ScheduleRule, Study
+
+
+def schedule_of(study: Study, rule: ScheduleRule, row: Row, patches: int, depth: int) -> Schedule:
+    """Patches that a row removes in each block, on a backbone of so many patches and blocks.
+
+    Raises:
+        ValueError: if the rule is impossible there, or the row's settings are.
+    """
+    if settings_class(row.method).reduces == "nothing":
+        return nothing(patches, depth)
+    if rule.budget is None:
+        return rule.resolve(patches, depth)
+    from suite.study.budget import meet  # which imports torch
+    from suite.study.configuration import Configuration
+
+    model = Configuration(
+        backbone=study.backbone,
+        method=row.method,
+        settings=row.settings,
+        fusion=row.fusion,
+        task=study.task,
+        classes=study.classes,
+    )
+    return meet(model, rule.budget).schedule

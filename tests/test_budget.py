@@ -1,0 +1,143 @@
+"""Budgets: what a method's knob is turned to, by hand and by search over every setting; studies that say a budget."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_end_to_end import STUDY, suite
+
+from suite.errors import UserError
+from suite.measure.macs import count_macs
+from suite.reduction.backbone import create_backbone
+from suite.reduction.budget import solve
+from suite.reduction.model import reduce
+from suite.reduction.registry import modules, settings_class
+from suite.reduction.schedule import Schedule
+from suite.study.budget import meet
+from suite.study.cells import expand
+from suite.study.configuration import Configuration
+from suite.study.load import load_study
+from suite.study.schema import Budget
+
+METHODS = sorted(set(modules()) - {"none"})
+OPTIONS = {"img_size": 64, "patch_size": 8, "embed_dim": 48, "depth": 8, "num_heads": 4}
+
+
+def mean_tokens(schedule: Schedule) -> float:
+    """A cost that can be had by hand: the share of patches that enter blocks."""
+    return sum(schedule.entering) / schedule.patches / schedule.depth
+
+
+def configuration(method: str, **more: Any) -> Configuration:
+    """A method on a small ViT of 64 patches."""
+    return Configuration.model_validate(
+        {"backbone": {"name": "vit_tiny_patch16_224", "options": OPTIONS}, "method": method, "classes": 10} | more
+    )
+
+
+def test_by_hand() -> None:
+    """Of 12 patches in 4 blocks, 3 blocks may remove: 6 in all leave 12 10 8 6 of 12, three quarters of all."""
+    found = solve(settings_class("random")(), "none", 12, 4, 0.75, mean_tokens)
+    assert found.schedule.removed == (2, 2, 2, 0)
+    assert (found.share, found.meets) == (0.75, True)
+    assert found.knob == "2.0 patches a block"
+    merged = solve(settings_class("tome")(), "none", 12, 4, 0.01, mean_tokens)
+    assert merged.schedule.removed == (2, 3, 3, 2)  # 11 in all, and never more than half of what is there
+    assert not merged.meets
+    last = solve(settings_class("cropr")(), "last-layer", 12, 4, 0.75, mean_tokens)
+    assert last.schedule.removed[2:] == (0, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("wanted", [0.37, 0.63, 0.9])
+def test_no_setting_is_nearer(method: str, wanted: float) -> None:
+    """Bisection finds what trying all settings would find."""
+    settings, depth, patches = settings_class(method)(), 8, 64
+    found = solve(settings, "none", patches, depth, wanted, mean_tokens)
+    others = [solve(settings, "none", patches, depth, share / 500, mean_tokens) for share in range(20, 501)]
+    nearest = min(abs(other.share - wanted) for other in others)
+    assert abs(found.share - wanted) == pytest.approx(nearest, abs=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_model_really_costs_that(method: str) -> None:
+    """Built for real and counted by torch, it uses the share that was asked for."""
+    solution = meet(configuration(method), Budget(macs=0.63))
+    assert solution.meets
+    import torch
+
+    backbone = create_backbone("vit_tiny_patch16_224", OPTIONS, 10).eval()
+    image = torch.zeros(1, 3, 64, 64)
+    whole = count_macs(backbone, image).full
+    model = reduce(backbone, method, solution.schedule.removed).deploy()
+    assert count_macs(model, image).full / whole == pytest.approx(solution.share, rel=2e-3)
+
+
+def test_tokens_are_another_budget() -> None:
+    """Mean tokens per block fall more slowly than multiply-accumulates do where attention counts."""
+    tokens, macs = (meet(configuration("random"), Budget(**{kind: 0.6})) for kind in ("tokens", "macs"))
+    assert tokens.meets
+    assert tokens.schedule.removed != macs.schedule.removed
+    model = reduce(create_backbone("vit_tiny_patch16_224", OPTIONS, 10), "random", tokens.schedule.removed)
+    mean = sum(65 - 64 + left for left in model.method.context.schedule.entering) / 8 / 65
+    assert mean == pytest.approx(tokens.share)
+
+
+def test_a_study_may_say_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row has counts of its own under one label; the cells are those of the counts."""
+    monkeypatch.chdir(tmp_path)
+    rows = ["none", "random", "tome", {"method": "cropr", "fusion": "last-layer"}]
+    study = STUDY | {"schedules": [{"budget": {"macs": 0.8}}], "methods": rows, "speed": None}
+    (tmp_path / "trial.yaml").write_text(json.dumps(study))
+    cells = [cell for cell in expand(load_study("trial.yaml")) if cell.kind == "accuracy"]
+    counts = {cell.row: tuple(cell.identity["removed"]) for cell in cells}
+    assert len(set(counts.values())) == 4
+    assert {cell.schedule for cell in cells} == {"none", "0.8 of MACs (full)"}
+    (tmp_path / "plain.yaml").write_text(json.dumps(study | {"schedules": [{"removed": counts["tome"]}], "methods": ["tome"]}))
+    plain = {cell.cell_id for cell in expand(load_study("plain.yaml")) if cell.row == "tome"}
+    assert plain == {cell.cell_id for cell in cells if cell.row == "tome"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedules": [{"budget": {}}]}, "a budget is either of macs or of tokens"),
+        (
+            {"schedules": [{"budget": {"macs": 1.5}}]},
+            "schedules.0.budget.macs: Input should be less than or equal to 1",
+        ),
+        ({"schedules": [{"budget": {"macs": 0.5}, "constant": 1}]}, "exactly one of .*; found constant, budget"),
+        (
+            {"schedules": [{"budget": {"macs": 0.5}}], "methods": [{"method": "cropr", "settings": {"queries": 0}}]},
+            "methods.0.settings.queries",
+        ),
+    ],
+)
+def test_impossible_budgets_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+) -> None:
+    """By place and cause."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trial.yaml").write_text(json.dumps(STUDY | changes))
+    with pytest.raises(UserError, match=message):
+        load_study("trial.yaml")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """One line for each method; what cannot be asked for is said."""
+    done = suite(tmp_path, "budget", "deit_tiny_patch16_224", "--macs", "0.63", "--methods", "random,evit,idlevit")
+    assert done.returncode == 0, done.stderr
+    for name in ("random", "evit", "idlevit"):
+        assert sum(line.strip().startswith(name) for line in done.stdout.splitlines()) == 1
+    for words, message in (
+        (["--macs", "0.6", "--tokens", "0.5"], "a budget is either of macs or of tokens"),
+        ([], "a budget is either of macs or of tokens"),
+        (["--macs", "0.6", "--methods", "ramdom"], "did you mean random"),
+        (["--macs", "0.6", "--setting", "queries=4"], "write METHOD.NAME=VALUE"),
+    ):
+        refused = suite(tmp_path, "budget", "deit_tiny_patch16_224", *words)
+        assert refused.returncode == 2
+        assert message in refused.stderr
