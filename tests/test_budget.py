@@ -96,7 +96,9 @@ def test_a_study_may_say_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     counts = {cell.row: tuple(cell.identity["removed"]) for cell in cells}
     assert len(set(counts.values())) == 4
     assert {cell.schedule for cell in cells} == {"none", "0.8 of MACs (full)"}
-    (tmp_path / "plain.yaml").write_text(json.dumps(study | {"schedules": [{"removed": counts["tome"]}], "methods": ["tome"]}))
+    (tmp_path / "plain.yaml").write_text(
+        json.dumps(study | {"schedules": [{"removed": counts["tome"]}], "methods": ["tome"]})
+    )
     plain = {cell.cell_id for cell in expand(load_study("plain.yaml")) if cell.row == "tome"}
     assert plain == {cell.cell_id for cell in cells if cell.row == "tome"}
 

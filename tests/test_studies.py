@@ -105,7 +105,7 @@ BAD = [
     (
         "- removed: [4, 4, 0, 0]",
         "- {}",
-        "a schedule needs exactly one of removed, constant, keep_rate, linear, stages; found none",
+        "a schedule needs exactly one of removed, constant, keep_rate, linear, stages, budget; found none",
     ),
     (
         "finetune: {",

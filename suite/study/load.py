@@ -15,13 +15,13 @@ from suite.errors import UserError, suggest
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
 from suite.study.configuration import CostStudy
+from suite.study.places import Place, dotted, doubled_keys, line_of
 from suite.study.rows import schedule_of
 from suite.study.schema import STUDIES, Backbone, ScheduleRule, Study
 from suite.tasks.recipe import TrainingRecipe
 
 FOLDER = Path("studies")
 KINDS: dict[object, type[Study | CostStudy]] = {**STUDIES, "costs": CostStudy}  # by task
-Place = tuple[str | int, ...]
 
 
 def study_names() -> list[str]:
@@ -95,7 +95,7 @@ def _load(name: str) -> Study | CostStudy:
     study: Study | CostStudy | None = None
     task = content["task"] if isinstance(content.get("task"), str) else None
     try:
-        problems = list(_doubled_keys(root, ()))
+        problems = list(doubled_keys(root, ()))
         study = KINDS.get(task, Study).model_validate(content)
     except ValidationError as error:
         said = _readable(error)
@@ -106,7 +106,7 @@ def _load(name: str) -> Study | CostStudy:
     if isinstance(study, Study):
         problems += _contradictions(study)
     if problems or study is None:
-        lines = [f"{path}:{_line(root, place)}: {_dotted(place)}: {message}" for place, message in problems]
+        lines = [f"{path}:{line_of(root, place)}: {dotted(place)}: {message}" for place, message in problems]
         raise UserError("\n".join(lines))
     return study
 
@@ -123,7 +123,7 @@ def check_backbone(name: str) -> None:
 
     path, study = find_study(name), load_study(name)
     backbone = study.backbone
-    line = _line(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ("backbone",))
+    line = line_of(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ("backbone",))
     try:
         model = on_meta(backbone.name, backbone.options, study.classes)
         if study.task == "segmentation":
@@ -265,37 +265,3 @@ def _impossible_rows(study: Study, rule: ScheduleRule, patches: int, depth: int)
                 yield ("methods", index, "settings", *place), f"{message} (method {row.method})"
         except ValueError as error:
             yield ("methods", index), f"{row.label}: {error}"
-
-
-def _doubled_keys(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, str]]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield (*place, key.value), f"the key stands twice; the second is in line {key.start_mark.line + 1}"
-            seen.add(key.value)
-            yield from _doubled_keys(value, (*place, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _doubled_keys(value, (*place, index))
-
-
-def _line(node: yaml.Node | None, place: Place) -> int:
-    """Line, from 1, of the deepest part of `place` that the file has."""
-    line = 1
-    for step in place:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(step)]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(str(step) for step in place) or "study"
