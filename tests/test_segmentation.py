@@ -346,8 +346,8 @@ def test_the_learning_rate_falls_as_asked(decay: str) -> None:
 def test_clipping_keeps_backbone_and_method_apart() -> None:
     """A step is no longer than the limit, for the backbone and for the method's own modules."""
     model = fresh("cropr")
-    before = weights(model)
-    optimizer = GuardedOptimizer(torch.optim.SGD(model.parameters(), lr=1.0), model, 0.5, 1)
+    before, recipe = weights(model), RECIPE.model_copy(update={"clip_gradient": 0.5})
+    optimizer = GuardedOptimizer(torch.optim.SGD(model.parameters(), lr=1.0), model, recipe, 1)
     optimizer.update_params(sum(1e4 * parameter.sum() for parameter in model.parameters()))
     for part in ("backbone.", "method."):
         moved = [(value - before[key]).flatten() for key, value in weights(model).items() if key.startswith(part)]

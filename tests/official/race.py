@@ -63,6 +63,8 @@ def _cropr(width: int, depth: int, heads: int, rate: int) -> Any:
         embed_dim=width,
         num_heads=heads,
         depth=depth,
+        mlp_ratio=4.0,
+        drop_path_rate=0.0,
         class_token=True,
     )
 
@@ -81,6 +83,7 @@ def _segmenter(width: int, depth: int, heads: int, rate: int) -> Any:
         num_heads=heads,
         depth=depth,
         mlp_ratio=8 / 3,
+        drop_path_rate=0.0,
         class_token=True,
         qkv_fused=False,
         swiglu_mlp=True,
