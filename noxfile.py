@@ -3,6 +3,7 @@
 quickstart   install, run the study `quickstart`, show its table
 tests        install, run all tests
 parity       install, check every method against the contract on every backbone, show the matrix
+export       install, run every deployed method in torch.compile, torch.export and ONNX Runtime, show the matrix
 tables       rebuild every committed table and figure from its record
 lint, types  what `.ci/run` checks besides the tests
 """
@@ -29,7 +30,8 @@ def install(session: nox.Session) -> None:
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     session.run(sys.executable, "-m", "venv", str(VENV))
-    session.run(str(BIN / "pip"), "install", "--quiet", "-c", "constraints.txt", "-e", ".[study,segmentation,dev]")
+    extras = ".[study,segmentation,export,dev]"
+    session.run(str(BIN / "pip"), "install", "--quiet", "-c", "constraints.txt", "-e", extras)
     stamp.write_text(wanted)
 
 
@@ -49,6 +51,12 @@ def tests(session: nox.Session) -> None:
 def parity(session: nox.Session) -> None:
     """Check the contract of every method, or of the names and files given; prints the matrix and every reason."""
     session.run(str(BIN / "suite"), "check-method", *session.posargs)
+
+
+@nox.session(python=False, requires=["install"])
+def export(session: nox.Session) -> None:
+    """Take deployed models out of eager torch, three ways: parity, recompilations, speed; to results/export/."""
+    session.run(str(BIN / "suite"), "export", *session.posargs)
 
 
 @nox.session(python=False, requires=["install"])
