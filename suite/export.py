@@ -62,6 +62,10 @@ class Case:
     method: str
     fusion: Fusion = "none"
 
+    def __str__(self) -> str:
+        fused = "" if self.fusion == "none" else f" + {self.fusion}"
+        return f"{self.method}{fused} on {self.backbone}, {self.task}"
+
     def build(self) -> tuple[nn.Module, Tensor]:
         """The deployed model with random weights, as `examine` wants it, and images for it.
 
@@ -134,10 +138,11 @@ def export_visibly(methods: Sequence[str], quick: bool, console: Console, folder
         for case in planned:
             new = []
             for path in PATHS:
-                progress.update(bar, description=f"{case.method} on {case.backbone}: {path}")
+                progress.update(bar, description=f"{case}: {path}")
                 new.append(judge(case, path, quick))
                 progress.advance(bar)
             found += new
+            console.print(f"{case}: {', '.join(line['status'] for line in new)}", highlight=False, soft_wrap=True)
             if not quick:
                 keep(new, origin, folder)
     return found

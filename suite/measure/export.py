@@ -185,6 +185,9 @@ def _constant(drawn: Tensor, dim: int) -> bool:
     return bool((drawn == drawn.narrow(dim, 0, 1)).all())
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
+    """What was wrong in the first place, on one line; converters wrap it in advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     message = describe(error)
     return message if len(message) <= LONGEST else f"{message[:LONGEST]} ..."
