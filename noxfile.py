@@ -4,6 +4,7 @@ quickstart   install, run the study `quickstart`, show its table
 tests        install, run all tests
 parity       install, check every method against the contract on every backbone, show the matrix
 table        make one table: nox -s table -- NAME runs studies/NAME.yaml
+export       install, run every deployed method in torch.compile, torch.export and ONNX Runtime, show the matrix
 tables       rebuild every committed table and figure from its record
 lint, types  what `.ci/run` checks besides the tests
 """
@@ -30,7 +31,8 @@ def install(session: nox.Session) -> None:
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     session.run(sys.executable, "-m", "venv", str(VENV))
-    session.run(str(BIN / "pip"), "install", "--quiet", "-c", "constraints.txt", "-e", ".[study,segmentation,dev]")
+    extras = ".[study,segmentation,export,dev]"
+    session.run(str(BIN / "pip"), "install", "--quiet", "-c", "constraints.txt", "-e", extras)
     stamp.write_text(wanted)
 
 
@@ -58,6 +60,12 @@ def table(session: nox.Session) -> None:
     if not session.posargs:
         session.error("name a study: nox -s table -- costs")
     session.run(str(BIN / "suite"), "run", *session.posargs)
+
+
+@nox.session(python=False, requires=["install"])
+def export(session: nox.Session) -> None:
+    """Take deployed models out of eager torch, three ways: parity, recompilations, speed; to results/export/."""
+    session.run(str(BIN / "suite"), "export", *session.posargs)
 
 
 @nox.session(python=False, requires=["install"])

@@ -92,5 +92,5 @@ def bipartite_matching(keys: Tensor, prefix: int, removed: int, in_order: bool =
     order = best.argsort(dim=1, descending=True)
     source, unmerged = order[:, :removed], order[:, removed:]
     unmerged = unmerged.sort(dim=1).values if in_order else unmerged
-    keep = torch.cat([in_a[unmerged], in_b.expand(len(keys), -1)], 1)
+    keep = torch.cat([in_a[unmerged], in_b.expand(keys.shape[0], -1)], 1)
     return keep, in_a[source], partner.gather(1, source) + unmerged.shape[1]

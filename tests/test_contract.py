@@ -406,15 +406,15 @@ def test_every_check_is_failed_by_something() -> None:
 
 def test_inductor_fails_as_compile_does(tmp_path: Path) -> None:
     """A graph break is found there too, before anything is compiled."""
-    if compiled._inductor_trouble():
-        pytest.skip(compiled._inductor_trouble())
+    if compiled.inductor_trouble():
+        pytest.skip(compiled.inductor_trouble())
     _, _, *parts = SNIPPETS["branches on values"]
     assert judge(write(tmp_path, *parts), "vit", "inductor").status == "fails"
 
 
 def test_without_a_compiler_inductor_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing can be compiled, that is no fault of the method; the reason says so."""
-    monkeypatch.setattr(compiled, "_inductor_trouble", lambda: "InvalidCxxCompiler: no C++ compiler was found")
+    monkeypatch.setattr(compiled, "inductor_trouble", lambda: "InvalidCxxCompiler: no C++ compiler was found")
     result = judge("random", "vit", "inductor")
     assert result.status == "skipped"
     assert result.reason == "inductor cannot compile anything here: InvalidCxxCompiler: no C++ compiler was found"
@@ -426,7 +426,7 @@ def test_a_missing_compiler_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
     monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
     torch._dynamo.reset()
-    assert "compiler" in compiled._inductor_trouble.__wrapped__()
+    assert "compiler" in compiled.inductor_trouble.__wrapped__()
 
 
 def test_a_method_that_draws_needs_its_scores_supplied(tmp_path: Path) -> None:

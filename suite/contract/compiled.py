@@ -38,14 +38,14 @@ def check_compile(case: Case) -> None:
 
 def check_inductor(case: Case) -> None:
     """The same with torch's own compiler, which needs one for C++ on a CPU."""
-    trouble = _inductor_trouble()
+    trouble = inductor_trouble()
     if trouble:
         raise Inapplicable(f"inductor cannot compile anything here: {trouble}")
     _check(case, "inductor")
 
 
 @functools.cache
-def _inductor_trouble() -> str:
+def inductor_trouble() -> str:
     """Why inductor cannot compile the simplest function; empty if it can."""
     try:
         torch.compile(torch.neg, backend="inductor")(torch.ones(8))

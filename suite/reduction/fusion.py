@@ -57,7 +57,7 @@ class CrossAttention(nn.Module):
         """Features for every first patch, (B, N0, D), from normalised tokens, (B, P+N, D)."""
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for part in (self.queries.expand(len(x), -1, -1), self.key(x), self.value(x))
+            for part in (self.queries.expand(x.shape[0], -1, -1), self.key(x), self.value(x))
         )
         seen = scaled_dot_product_attention(query, key, value)
         return self.output(seen.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]

@@ -88,7 +88,10 @@ class ReducedModel(nn.Module):
 
     def steps(self, images: Tensor, track: bool = False) -> Iterator[Tokens]:
         """Tokens after each block; with last-layer fusion, removed patches are back before the last."""
-        tokens, rotary = blocks.embed(self.backbone, images, track)
+        return self.walk(*blocks.embed(self.backbone, images, track))
+
+    def walk(self, tokens: Tokens, rotary: tuple[Tensor | None, ...]) -> Iterator[Tokens]:
+        """As `steps`, from embedded tokens and the rotary table of each block."""
         last = len(rotary) - 1
         for layer, block in enumerate(self.backbone.blocks):
             if layer == last and self.method.context.fusion == "last-layer":

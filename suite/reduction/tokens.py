@@ -160,10 +160,11 @@ class Tokens:
 
     def stayed(self) -> Tensor:
         """Which first patches have a token of their own now, (B, N0)."""
-        if self.owner is None:
-            raise ValueError("these tokens do not know who speaks for a removed patch; embed with track=True")
-        nobody = torch.zeros(*self.owner.shape[:1], self.owner.shape[1] + 1, dtype=torch.bool, device=self.owner.device)
-        return nobody.scatter(1, self.where % (self.owner.shape[1] + 1), value=True)[:, :-1]
+        if not self.tracked:
+            raise ValueError("these tokens do not know where they came from; embed with track=True")
+        first = self.grid[0] * self.grid[1]
+        nobody = torch.zeros(self.x.shape[0], first + 1, dtype=torch.bool, device=self.x.device)
+        return nobody.scatter(1, self.where % (first + 1), value=True)[:, :-1]
 
     def _hand_over(self, keep: Tensor, gone: Tensor, heir: Tensor) -> Tensor | None:
         """Owner map after the patches `keep` stayed and the patches `gone` became part of the tokens `heir`."""

@@ -1,0 +1,55 @@
+"""A deployed model that also says which patches stayed, and a copy that keeps the patches that another run kept."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from suite.reduction import blocks
+from suite.reduction.model import ReducedModel
+from suite.reduction.projection import Projection
+from suite.reduction.scoring import ScoringMethod
+from suite.reduction.tokens import Tokens
+
+
+class Watched(nn.Module):
+    """Logits, (B, classes), and which first patches each block left with a token of their own, (B, depth, N0).
+
+    For an idling method it is which patches each block changed. Nothing more is followed than positions, which costs
+    next to nothing.
+    """
+
+    def __init__(self, model: ReducedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        tokens, rotary = blocks.embed(self.model.backbone, images)
+        before = replace(tokens, tracked=True)
+        steps = list(self.model.walk(before, rotary))
+        if self.model.method.settings.reduces == "idles":
+            rows = [(new.patches != old.patches).any(-1) for old, new in pairwise([before, *steps])]
+        else:
+            rows = [tokens.stayed() for tokens in steps]
+        return blocks.finish(self.model.backbone, steps[-1])[0], torch.stack(rows, 1)
+
+
+def can_replay(model: ReducedModel) -> bool:
+    """Whether `replay` can stand in for the method's scores: it must do nothing with them but to keep the highest."""
+    method = model.method
+    return isinstance(method, ScoringMethod) and method.settings.fate == "drop"
+
+
+def replay(model: ReducedModel, present: Tensor) -> Watched:
+    """A copy of the model that keeps the patches that `present`, (B, depth, N0), says, whatever they score."""
+    twin = copy.deepcopy(model)
+
+    def score(tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
+        return present[:, layer].gather(1, tokens.where).to(tokens.x.dtype)
+
+    vars(twin.method)["score"] = score
+    return Watched(twin)

@@ -1,0 +1,418 @@
+"""Deployed models outside eager torch: every method through the real runtimes, and planted faults that must show."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from suite import cli
+from suite import export as exporting
+from suite.contract.backbones import MATRIX, scramble
+from suite.contract.compiled import inductor_trouble
+from suite.errors import UserError
+from suite.export import BACKBONES, MEASURED, TINY, Case, cases, judge, keep
+from suite.measure import artefacts
+from suite.measure.artefacts import PATHS, Compiled, InOnnxRuntime, exported
+from suite.measure.export import IMAGES, TRACED, Finding, Timing, Unfaithful, _require_same_draws, examine
+from suite.measure.watched import Watched, replay
+from suite.reduction.model import reduce
+from suite.reduction.registry import default_settings, modules
+from suite.report.export import FIELDS, line_of, markdown, read_csv
+
+torch.set_num_threads(1)
+
+# ---------------------------------------------------------------- every method, through the real runtimes
+
+
+# the contract has every method under torch.compile, with batches of one size
+RUNS = [("torch.compile", method) for method in ("cropr", "random", "tome")]
+RUNS += [(path, method) for path in ("torch.export", "ONNX Runtime") for method in sorted(modules())]
+
+
+@pytest.mark.parametrize(("path", "method"), RUNS)
+def test_a_deployed_method_is_the_same_outside_eager_torch(path: str, method: str) -> None:
+    """Same logits, same patches, whatever the batch; compiled once."""
+    line = judge(Case("classification", TINY, method), path, quick=True)
+    assert line["status"] == "works", line["reason"]
+    assert line["batch_sizes"] == ("3 7 16" if path == "torch.compile" else "1 3 7 16")
+    assert line["recompiled"] == ("0" if path == "torch.compile" else "")
+    assert 0 <= float(line["difference"]) <= 1e-5 * float(line["largest_logit"])
+    assert float(line["same_class"]) == 1
+    assert line["draws"] == ("640" if method == "random" else "")
+    leaves = default_settings(method).reduces != "nothing" and method != "random"
+    assert line["same_kept"] == ("1.0" if leaves else "")
+
+
+@pytest.mark.parametrize("fusion", ["concatenation", "cross-attention"])
+def test_a_map_of_logits_is_the_same_in_onnx_runtime(fusion: str) -> None:
+    """Segmentation, where removed patches come back."""
+    line = judge(Case("segmentation", TINY, "cropr", fusion), "ONNX Runtime", quick=True)
+    assert (line["status"], line["batch_sizes"]) == ("works", "1 3 7 16"), line["reason"]
+
+
+def test_rotary_tables_follow_their_patches_into_onnx_runtime() -> None:
+    """On a tiny EVA-02, whose rotary table is gathered by position; a batch that nobody else tried."""
+    backbone = MATRIX["eva02"](depth=2)
+    scramble(backbone)
+    model = Watched(reduce(backbone, "tome", (20, 0)).deploy())
+    artefact = InOnnxRuntime(model, torch.zeros(2, 3, 32, 32))
+    assert isinstance(artefact.session.get_inputs()[0].shape[0], str), "the batch is not dynamic"
+    images = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        found, expected = artefact(images), model(images)
+    assert torch.equal(found[1], expected[1])
+    assert (found[0] - expected[0]).abs().max() < 1e-5 * expected[0].abs().max()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # inductor's own import
+def test_with_code_generated_it_is_compiled_once() -> None:
+    """Inductor itself, on a model small enough."""
+    if inductor_trouble():
+        pytest.skip(inductor_trouble())
+    found = examine(Sums(), PATHS["torch.compile"], torch.randn(IMAGES, 3, 4, 4), Timing(rounds=3, warmup_rounds=1))
+    assert found.reason == ""
+    assert found.recompiled == 0
+    assert found.speed is not None
+    assert len(found.speed.ratios) == 3
+
+
+# ---------------------------------------------------------------- what a watched model says
+
+
+def test_a_watched_model_follows_what_leaves() -> None:
+    """Logits are those of the model itself; so many patches are there after each block as the schedule says."""
+    for method, backbone in (("cropr", "vit"), ("tome", "eva02"), ("idlevit", "vit")):
+        timm = MATRIX[backbone]()
+        scramble(timm)
+        model = reduce(timm, method, (9, 8, 7, 6)).deploy()
+        images = torch.randn(3, 3, 32, 32)
+        logits, present = Watched(model)(images)
+        assert torch.equal(logits, model(images))
+        counts = [64, 55, 47, 40] if method == "idlevit" else [55, 47, 40, 34]
+        assert present.sum(2).tolist() == [counts] * 3, method
+
+
+def test_random_pruning_is_replayed_on_the_patches_it_drew() -> None:
+    """The replay has the logits of the run it replays, which another run has not."""
+    timm = MATRIX["vit"]()
+    scramble(timm)
+    model = reduce(timm, "random", (9, 8, 7, 6)).deploy()
+    images = torch.randn(3, 3, 32, 32)
+    logits, present = Watched(model)(images)
+    again, same = replay(model, present)(images)
+    assert torch.equal(present, same)
+    assert (again - logits).abs().max() < 1e-5 * logits.abs().max()
+    assert (model(images) - logits).abs().max() > 1e-2 * logits.abs().max()
+
+
+# ---------------------------------------------------------------- planted methods
+
+METHOD = '''"""A method with one fault."""
+
+import random
+
+import torch
+from torch import Tensor
+
+from suite.reduction.projection import Projection
+from suite.reduction.scoring import ScoringMethod
+from suite.reduction.settings import ScoringSettings
+from suite.reduction.tokens import Tokens
+
+
+class Settings(ScoringSettings):
+    """No settings of its own."""
+
+
+class Planted(ScoringMethod):
+    """A fault in its score."""
+
+    def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
+        x = tokens.patches
+        {code}
+'''
+
+PLANTED = {
+    "recompiles": (
+        "torch.compile",
+        "return x.mean(-1) if x.shape[0] > 5 else x.amax(-1)",
+        "it is compiled 2 times for batches of 3, 7, 16 images; one graph should serve them all",
+    ),
+    "branches on values, compiled": (
+        "torch.compile",
+        "return x.mean(-1) if float(x.sum()) > 0 else x.amax(-1)",
+        "it cannot be made: UserError: Consider annotating your code using torch._check*(). Could not guard on data",
+    ),
+    "branches on values, exported": (
+        "torch.export",
+        "return x.mean(-1) if float(x.sum()) > 0 else x.amax(-1)",
+        "it cannot be made: GuardOnDataDependentSymNode: Could not guard on data-dependent expression",
+    ),
+    "fixes the batch": (
+        "ONNX Runtime",
+        "return x.mean(-1) + torch.zeros(1, x.shape[1]).expand(len(x), -1)",
+        "it cannot be made: UserError: Constraints violated (batch)",
+    ),
+    "has no ONNX": (
+        "ONNX Runtime",
+        "return torch.special.bessel_j0(x).mean(-1)",
+        "it cannot be made: DispatchError: No ONNX function found for <OpOverload(op='prims.bessel_j0'",
+    ),
+    "freezes its draws": (
+        "torch.export",
+        "return torch.tensor([random.random() for _ in range(x.shape[1])]) * torch.ones_like(x[:, :, 0])",
+        "it keeps the same patches at every call, and the eager model does not",
+    ),
+    "draws and fuses": (
+        "torch.export",
+        "return torch.rand_like(x[:, :, 0])",
+        "it draws, and its draws cannot be supplied to eager torch, so nothing was compared",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_fault_is_a_sentence(tmp_path: Path, name: str) -> None:
+    """And not an exception."""
+    path, code, reason = PLANTED[name]
+    file = tmp_path / "planted.py"
+    text = METHOD.replace("{code}", code)
+    if name == "draws and fuses":
+        text = text.replace('"""No settings of its own."""', 'place: str = "between"\n    fate: str = "fuse"')
+    file.write_text(text)
+    line = judge(Case("classification", TINY, str(file)), path, quick=True)
+    assert line["status"] == "fails"
+    assert line["reason"].startswith(reason)
+    assert line["speed_median"] == ""
+    assert line["recompiled"] == ("1" if name == "recompiles" else "")
+
+
+# ---------------------------------------------------------------- artefacts that are not what they should be
+
+
+class Sums(nn.Module):
+    """Three logits and four patches, of which those with the larger sums stay."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        sums = images.flatten(2).mean(2)
+        return sums, images[:, 0].mean(1)[:, None] > 0
+
+
+class Draws(nn.Module):
+    """Patches that stay with a probability each."""
+
+    def __init__(self, first: float = 0.5, shape: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.first, self.shape = first, shape
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        level = torch.full((4,), 0.5)
+        level[0] = self.first
+        return images[:, :, 0, 0], (torch.rand(*(self.shape or (len(images),)), 1, 4) < level).expand(len(images), 1, 4)
+
+
+FAULTS = {
+    "logits": (lambda x, p: (x * 1.001, p), r"logits are off by 0.001 of the largest; 1e-05 is allowed"),
+    "not a number": (lambda x, p: (x * torch.nan, p), "logits are off by nan of the largest"),
+    "patches": (lambda x, p: (x, ~p), "0% of the images keep the same patches; 95% are required"),
+    "images": (lambda x, p: (x[:1], p[:1]), "for 16 images it returns logits of 1"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_an_artefact_with_other_outputs_is_found(name: str) -> None:
+    """Off by more than rounding, not a number, other patches, other images."""
+    spoil, reason = FAULTS[name]
+
+    class Spoilt(Sums):
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            return spoil(*super().forward(images))
+
+    found = examine(Sums(), lambda *_: Spoilt(), torch.randn(IMAGES, 3, 4, 4), Timing(3, 1))
+    assert found.reason.startswith(reason)
+    assert found.speed is None
+
+
+def test_a_few_ties_may_break_either_way() -> None:
+    """One image of 27 may keep others, and then its logits are not compared; two may not."""
+
+    class Tied(Sums):
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            logits, present = super().forward(images)
+            tied = images[:, 0, 0, 0] > 50
+            return torch.where(tied[:, None], 9.0, logits), present ^ tied[:, None, None]
+
+    for count, works in ((1, True), (2, False)):
+        images = torch.randn(IMAGES, 3, 4, 4)
+        images[:count, :, 0, 0] = 100.0
+        found = examine(Sums(), lambda *_: Tied(), images, None)
+        assert found.same_kept == pytest.approx(1 - count / IMAGES)
+        assert (found.reason == "") == works
+        assert found.difference is not None
+        assert found.difference < 1e-6
+
+
+@pytest.mark.parametrize("size", [3, 7, 1])
+def test_an_artefact_that_refuses_a_batch_is_found(size: int) -> None:
+    """The sentence has the batch it was made with, the one that it refuses, and its own words."""
+
+    class Static(Sums):
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            if len(images) == size:
+                raise ValueError("Got invalid dimensions")
+            return super().forward(images)
+
+    found = examine(Sums(), lambda *_: Static(), torch.randn(IMAGES, 3, 4, 4), None)
+    assert found == Finding(f"made with {TRACED} images, it refuses {size}: ValueError: Got invalid dimensions")
+
+
+@pytest.mark.parametrize(
+    ("drawn", "reason"),
+    [
+        (Draws(0.7), r"after block 0 patch 0 is there in (6|7)\d\.\d% of 640 draws, and in (4|5)\d\.\d% of the eager"),
+        (Draws(shape=(1,)), "it keeps the same patches for all images of a batch"),
+    ],
+)
+def test_draws_are_as_in_eager_torch(drawn: nn.Module, reason: str) -> None:
+    """As often, and for every image anew; the same distribution passes."""
+    torch.manual_seed(0)
+    images = torch.zeros(TRACED, 3, 4, 4)
+    assert _require_same_draws(Draws(), Draws(), images) == 640
+    assert _require_same_draws(Draws(0.9), Draws(0.9), images) == 640
+    with pytest.raises(Unfaithful, match=reason):
+        _require_same_draws(Draws(), drawn, images)
+
+
+def test_a_graph_of_its_own_for_a_single_image() -> None:
+    """What the notes say of torch.compile, and that the counter counts it."""
+    artefact = Compiled(Sums(), torch.zeros(TRACED, 3, 4, 4), backend="aot_eager")
+    counts = []
+    for size in (16, 5, 9, 1, 2):
+        artefact(torch.randn(size, 3, 4, 4))
+        counts.append(artefact.graphs)
+    assert counts == [1, 1, 1, 2, 2]
+
+
+def test_an_exported_graph_is_not_the_eager_model() -> None:
+    """It goes on when the model's own Python is gone."""
+    model = Sums()
+    artefact = exported(model, torch.zeros(TRACED, 3, 4, 4))
+    images = torch.randn(5, 3, 4, 4)
+    expected = model(images)
+    model.forward = None  # type: ignore[assignment]
+    assert torch.equal(artefact(images)[0], expected[0])
+
+
+# ---------------------------------------------------------------- what is missing
+
+
+def test_without_a_compiler_torch_compile_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is no fault of the method; the reason says so, and --quick does without."""
+    monkeypatch.setattr(exporting, "inductor_trouble", lambda: "InvalidCxxCompiler: no C++ compiler was found")
+    line = judge(Case("classification", TINY, "none"), "torch.compile", quick=False)
+    assert line["status"] == "skipped"
+    assert line["reason"] == "inductor cannot compile anything here: InvalidCxxCompiler: no C++ compiler was found"
+    assert judge(Case("classification", TINY, "none"), "torch.compile", quick=True)["status"] == "works"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Exit code of `suite export`."""
+    monkeypatch.setattr(sys, "argv", ["suite", "export", *arguments])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_a_missing_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything runs."""
+    monkeypatch.setattr(artefacts, "ONNX_PACKAGES", ("onnx", "no_such_package", "nor_this"))
+    assert run(monkeypatch, "--quick") == 2
+    message = "error: no_such_package and nor_this are not installed; ONNX needs: pip install 'cropr-suite[export]'\n"
+    assert capsys.readouterr().err == message
+    with pytest.raises(UserError, match="did you mean cropr"):
+        exporting.chosen(["croppr"])
+
+
+def test_what_fails_is_shown_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The matrix is complete, the sentence below it; nothing is written."""
+    file = tmp_path / "planted.py"
+    file.write_text(METHOD.replace("{code}", "return x.mean(-1) if float(x.sum()) > 0 else x.amax(-1)"))
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "--quick", "planted.py") == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "fails – fails fails – –" in shown
+    assert "planted.py on tiny ViT (classification), torch.compile fails: it cannot be made: UserError: Cons" in shown
+    assert list(tmp_path.iterdir()) == [file]
+
+
+# ---------------------------------------------------------------- the matrix and its record
+
+
+def test_the_matrix_has_every_method_on_every_backbone() -> None:
+    """And last-layer fusion for those that can, and some segmentation; --quick has each method once."""
+    names = sorted(modules())
+    planned = cases(names, quick=False)
+    assert len(set(planned)) == len(planned)
+    for backbone in MEASURED:
+        assert [case.method for case in planned if case.backbone == backbone and case.fusion == "none"][:1] == names[:1]
+        assert {case.method for case in planned if case.backbone == backbone} == set(names)
+    fused = {case.method for case in planned if case.task == "classification" and case.fusion == "last-layer"}
+    assert fused == {"attention-topk", "cropr", "random", "variance"}
+    assert {case.method for case in planned if case.task == "segmentation"} == {"cropr", "evit", "tome"}
+    assert [case.method for case in cases(names, quick=True)] == names
+    assert set(BACKBONES) == {*MEASURED, TINY}
+
+
+def _lines(method: str, difference: float) -> list[dict[str, str]]:
+    model = {"task": "classification", "backbone": "ViT-Ti", "method": method, "fusion": "none"}
+    found = Finding(sizes=(1, 16), difference=difference, largest=1.0, same_class=1.0, recompiled=0)
+    return [line_of(model, path, "works", found) for path in PATHS]
+
+
+def test_a_later_run_replaces_its_own_models_only(tmp_path: Path) -> None:
+    """Table and provenance both say which run a line is from."""
+    keep(_lines("cropr", 1e-6), {"started": "first"}, tmp_path)
+    keep(_lines("tome", 2e-6), {"started": "first"}, tmp_path)
+    keep(_lines("cropr", 3e-6), {"started": "second"}, tmp_path)
+    lines = read_csv(tmp_path / "table.csv")
+    assert [(line["method"], line["difference"]) for line in lines] == [("cropr", "3e-06")] * 3 + [
+        ("tome", "2e-06")
+    ] * 3
+    runs = json.loads((tmp_path / "provenance.json").read_text())["runs"]
+    names = {run["started"]: [model[2] for model in run["models"]] for run in runs}
+    assert names == {"first": ["tome"], "second": ["cropr"]}
+    assert "| ViT-Ti     | cropr    |   3.0e-06 |" in (tmp_path / "table.md").read_text()
+    keep(_lines("tome", 2e-6), {"started": "third"}, tmp_path)
+    assert [run["started"] for run in json.loads((tmp_path / "provenance.json").read_text())["runs"]] == [
+        "second",
+        "third",
+    ]
+
+
+def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
+    """The message names the file and the columns."""
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"table.csv has other columns than these: task, backbone"):
+        keep(_lines("tome", 1e-6), {"started": "now"}, tmp_path)
+
+
+def test_the_committed_matrix_is_made_from_its_record() -> None:
+    """Table from CSV, a line for each case and path, and each from a run that is named."""
+    folder = Path(__file__).parents[1] / "results" / "export"
+    lines = read_csv(folder / "table.csv")
+    assert (folder / "table.md").read_text() == markdown(lines)
+    wanted = {(case.task, case.backbone, case.method, case.fusion) for case in cases(sorted(modules()), quick=False)}
+    assert len(lines) == 3 * len(wanted)
+    assert {tuple(line[field] for field in FIELDS[:4]) for line in lines} == wanted
+    runs = json.loads((folder / "provenance.json").read_text())["runs"]
+    named = [tuple(model) for run in runs for model in run["models"]]
+    assert sorted(named) == sorted(wanted)
