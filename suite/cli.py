@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from suite.budget import budget
+from suite.commands.budget import budget
+from suite.commands.export import export
+from suite.commands.flops import flops
+from suite.commands.speed import speed
 from suite.errors import UserError
-from suite.flops import flops
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +24,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(flops)
-app.command()(budget)
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A path, or a name in studies/.")]
 
 
@@ -190,6 +190,10 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
+for command in (flops, budget, speed, export):
+    app.command()(command)
+
+
 def _made_of_costs(study: str, console: Console, check: bool) -> bool:
     """Make the table of a study of costs; returns whether it is one."""
     from suite.study.load import is_of_costs, load_costs, title_of
@@ -200,27 +204,6 @@ def _made_of_costs(study: str, console: Console, check: bool) -> bool:
         make_cost_table(load_costs(study), Path(title_of(study)).name, console, check)
         return True
     return False
-
-
-@app.command(name="export")
-def export_(
-    methods: Annotated[
-        list[str] | None, typer.Argument(metavar="METHOD", help="Names or files; by default all methods.")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A tiny ViT; no code is generated, nothing timed, nothing written.")
-    ] = False,
-) -> None:
-    """Run deployed models in torch.compile, torch.export and ONNX Runtime: same outputs, how fast."""
-    from rich.console import Console
-
-    from suite import export as exporting
-
-    console = Console(markup=False)
-    lines = exporting.export_visibly(exporting.chosen(methods), quick, console)
-    exporting.show(lines, quick, console)
-    if any(line["status"] == "fails" for line in lines):
-        raise typer.Exit(1)
 
 
 def _make_table(title: str, console: Console, into: Path | None) -> None:

@@ -17,7 +17,7 @@ from suite.errors import UserError
 from suite.measure.macs import Macs, count_macs
 from suite.measure.tokens import Ledger, check_ledger, token_ledger
 from suite.official import Released
-from suite.pairs import parse_pairs
+from suite.options import pairs as read_pairs
 from suite.reduction.model import ReducedModel
 
 
@@ -84,7 +84,7 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     Raises:
         UserError: for what is not such a pair, or stands twice.
     """
-    options = parse_pairs("--option", pairs, "keep_rate=0.7")
+    options = read_pairs(pairs, "--option", "keep_rate=0.7")
     for name in ("checkpoint", "layout"):
         if name in options:
             raise UserError(f"--option {name} is not an option of a layout; write --{name} {options[name]}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from suite.measure.artefacts import Compiled, Make, Outputs
-from suite.measure.speed import SpeedRatio, compare
+from suite.measure.clock import WallClock
+from suite.measure.speed import race
 from suite.measure.watched import Watched, can_replay, replay
 from suite.reduction.registry import describe
 
@@ -21,6 +23,14 @@ AGREE = 0.95  # share of images that must keep the same patches; a tie within ro
 CALLS = 40  # batches drawn to see how often each patch stays
 SIGMAS = 5.0  # standard deviations that this may be off
 LONGEST = 300  # characters of somebody else's message
+
+
+@dataclass(frozen=True)
+class SpeedRatio:
+    """Images per second over those of the eager model, per round, and why they are not to be trusted; mostly empty."""
+
+    ratios: tuple[float, ...]
+    tainted: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,14 @@ def examine(model: nn.Module, make: Make, images: Tensor, timing: Timing | None)
         return Finding(f"it raises {_short(error)}")
     if timing is None or found.reason:
         return found
-    return replace(found, speed=compare(artefact, model, images[:TRACED], timing.rounds, timing.warmup_rounds))
+    return replace(found, speed=_time(model, artefact, images[:TRACED], timing))
+
+
+@torch.inference_mode()
+def _time(model: nn.Module, artefact: nn.Module, images: Tensor, timing: Timing) -> SpeedRatio:
+    runs = {"outside": functools.partial(artefact, images), "eager": functools.partial(model, images)}
+    taken = race(runs, WallClock(), timing.rounds, timing.warmup_rounds, torch.get_num_threads())
+    return SpeedRatio(taken.ratios("outside", "eager"), taken.tainted("outside"))
 
 
 @torch.inference_mode()

@@ -1,94 +1,155 @@
-"""Speed of a model relative to another, measured side by side in one process.
+"""Speed of models relative to one another, measured side by side in one process.
 
-The two run in turn, round by round, so a machine that drifts slows both; the ratio is formed per round. Whether the
-machine was busy with something else is measured, not guessed from the spread: beside a busy neighbour everything can be
-several times slower at a spread of under one percent.
+All run in turn, round by round, so a machine that drifts slows all; a ratio is formed per round, and every round is
+kept. The first of a round rotates, and every other round runs backwards, so that nobody always follows the same one.
 """
 
 from __future__ import annotations
 
-import resource
 import statistics
-import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import psutil
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-OTHERS_ALLOWED = 0.25  # processor cores that other processes may use before a measurement is called tainted
-SHARE_REQUIRED = 0.9  # processor time over (wall time x threads) below which the process did not get its cores
+from suite.measure import machine
+from suite.measure.clock import Clock, Run, clock_of
+from suite.measure.machine import Reading, Snapshot
+from suite.measure.passes import Pass, compilations, with_attention
+
+FUSED, EAGER = "unpruned", "unpruned (eager)"  # names of the references
+DRIFT_ALLOWED = 0.05  # of a round, first half against second: the clock frequency, or whatever else, has changed
+SPREAD_ALLOWED = 0.10  # inter-quartile range over median: methods differ by less than a broader one can tell apart
+TIMED_REQUIRED = 0.5  # of the wall time: what is missing was work that the clock did not wait for
 
 
 @dataclass(frozen=True)
-class SpeedRatio:
-    """What one comparison measured.
+class Timing:
+    """What one measurement found.
 
     Attributes:
-        ratios: images per second of the model over those of the reference, per round.
-        others: processor cores that other processes used meanwhile.
-        share: processor time this process got, over wall time x threads.
-        faults: page faults per forward pass; many of them say that the allocator, not the model, was measured.
+        seconds: of each pass, one a round, by model.
+        reading: what the machine did meanwhile.
+        remarks: what else speaks against it.
     """
 
-    ratios: tuple[float, ...]
-    others: float
-    share: float
-    faults: float
+    seconds: dict[str, tuple[float, ...]]
+    reading: Reading
+    remarks: tuple[str, ...] = ()
+
+    def ratios(self, model: str, reference: str) -> tuple[float, ...]:
+        """Images per second of a model over those of a reference, per round."""
+        pairs = zip(self.seconds[model], self.seconds[reference], strict=True)
+        return tuple(theirs / mine for mine, theirs in pairs)
 
     @property
-    def median(self) -> float:
-        return statistics.median(self.ratios)
+    def timed(self) -> float:
+        """Share of the wall time that the passes account for."""
+        return sum(map(sum, self.seconds.values())) / self.reading.wall
 
     @property
-    def tainted(self) -> str:
-        """Why the measurement is not to be trusted; empty if nothing speaks against it."""
-        if self.others > OTHERS_ALLOWED:
-            return f"not alone: other processes used {self.others:.2f} cores meanwhile"
-        if self.share < SHARE_REQUIRED:
-            return f"not alone: got {self.share:.0%} of the processor time it asked for"
-        return ""
+    def drift(self) -> float:
+        """By how much rounds took longer in the second half than in the first."""
+        rounds = [sum(passes) for passes in zip(*self.seconds.values(), strict=True)]
+        half = len(rounds) // 2
+        early, late = (statistics.median(part) for part in (rounds[:half], rounds[-half:]))
+        return float(late / early - 1)
+
+    def spread(self, model: str, reference: str) -> float:
+        """Inter-quartile range of the ratios over their median."""
+        low, median, high = quartiles(self.ratios(model, reference))
+        return (high - low) / median
+
+    def tainted(self, model: str) -> str:
+        """Why the ratios of a model are not to be trusted; empty if nothing speaks against them."""
+        return "; ".join([*self.doubts(), *self.own_doubts(model)])
+
+    def doubts(self) -> list[str]:
+        """What speaks against all ratios."""
+        reasons = [*self.remarks, *self.reading.tainted()]
+        if self.timed < TIMED_REQUIRED:
+            reasons.append(f"the clock saw {self.timed:.1%} of the time: it does not wait for the device")
+        if abs(self.drift) > DRIFT_ALLOWED:
+            reasons.append(f"drift: a round took {self.drift:+.0%} in the second half of them")
+        return reasons
+
+    def own_doubts(self, model: str) -> list[str]:
+        """What speaks against the ratios of one model."""
+        spreads = {name: self.spread(model, name) for name in (FUSED, EAGER) if name in self.seconds}
+        wide = {name: spread for name, spread in spreads.items() if spread > SPREAD_ALLOWED}
+        return [f"spread: the middle half of ratios to {name} is {spread:.0%} wide" for name, spread in wide.items()]
+
+
+def references(unpruned: nn.Module) -> dict[str, nn.Module]:
+    """What models are compared with: the unpruned model with the fused attention kernel, and with timm's eager one."""
+    return {FUSED: with_attention(unpruned, fused=True), EAGER: with_attention(unpruned, fused=False)}
 
 
 @torch.inference_mode()
-def compare(model: nn.Module, reference: nn.Module, images: Tensor, rounds: int, warmup_rounds: int) -> SpeedRatio:
-    """Time both models on the same images, (B, 3, height, width), on the CPU, and compare them round by round.
+def compare(
+    passes: Mapping[str, Pass],
+    device: torch.device,
+    rounds: int,
+    warmup_rounds: int,
+    after_round: Callable[[], None] = lambda: None,
+) -> Timing:
+    """Time passes on a device, which they were prepared for, with the threads that torch is set to."""
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    runs = {name: one.run for name, one in passes.items()}
+    compiled = any(one.compiled for one in passes.values())
+    before = compilations() if compiled else 0
+    timing = race(runs, clock_of(device), rounds, warmup_rounds, threads, after_round=after_round)
+    if compiled and compilations() > before:
+        return replace(timing, remarks=(*timing.remarks, "a model was compiled again while it was timed"))
+    return timing
 
-    The first of a round alternates. Only the forward passes are timed.
+
+def race(
+    runs: Mapping[str, Run],
+    clock: Clock,
+    rounds: int,
+    warmup_rounds: int,
+    threads: int | None,
+    snapshot: Callable[[], Snapshot] = machine.snapshot,
+    after_round: Callable[[], None] = lambda: None,
+) -> Timing:
+    """Time every run once a round.
+
+    Args:
+        runs: what is timed, by name.
+        clock: of the device that does the work.
+        rounds: that are recorded.
+        warmup_rounds: that run before, without record.
+        threads: processor threads that a run computes with; None if another device does the work.
+        snapshot: reads the machine's counters.
+        after_round: called between rounds, warm-up included.
     """
-    for _ in range(warmup_rounds):
-        _seconds(model, images), _seconds(reference, images)
-    process = psutil.Process()
-    machine, own, faults, start = _busy(), _own(process), _faults(), time.perf_counter()
-    ratios = []
+    names = list(runs)
+    for turn in range(warmup_rounds):
+        for name in in_turn(names, turn):
+            clock.seconds(runs[name])
+        after_round()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    before = snapshot()
     for turn in range(rounds):
-        if turn % 2:
-            mine, theirs = _seconds(model, images), _seconds(reference, images)
-        else:
-            theirs, mine = _seconds(reference, images), _seconds(model, images)
-        ratios.append(theirs / mine)
-    wall, used = time.perf_counter() - start, _own(process) - own
-    others = max(0.0, (_busy() - machine - used) / wall)
-    passes = 2 * rounds
-    return SpeedRatio(tuple(ratios), others, used / wall / torch.get_num_threads(), (_faults() - faults) / passes)
+        for name in in_turn(names, turn):
+            seconds[name].append(clock.seconds(runs[name]))
+        after_round()
+    clock.synchronise()
+    reading = machine.between(before, snapshot(), rounds * len(names), threads)
+    remarks = tuple(filter(None, [clock.neighbours()]))
+    return Timing({name: tuple(taken) for name, taken in seconds.items()}, reading, remarks)
 
 
-def _seconds(model: nn.Module, images: Tensor) -> float:
-    start = time.perf_counter()
-    model(images)
-    return time.perf_counter() - start
+def in_turn(names: list[str], turn: int) -> list[str]:
+    """The order of a round."""
+    first = turn // 2 % len(names)
+    order = names[first:] + names[:first]
+    return order[::-1] if turn % 2 else order
 
 
-def _busy() -> float:
-    """Processor seconds the whole machine has spent working."""
-    times = psutil.cpu_times()
-    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
-
-
-def _faults() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
-def _own(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile, between the values by linear interpolation."""
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, median, high

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from suite.checkpoints import Checkpoint
 from suite.data.recipe import Ade20k, DigitScenes
 from suite.data.scenes import Bytes, make_scenes
 from suite.measure.macs import count_macs
+from suite.measure.passes import prepare
 from suite.measure.pictures import PICTURED, picture
-from suite.measure.speed import compare
+from suite.measure.speed import EAGER, FUSED, compare, references
 from suite.measure.tokens import check_ledger, token_ledger
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.method import UnmetNeed
@@ -114,18 +116,22 @@ def run_speed(job: Job) -> Result:
     model = _reduced(job.identity).deploy()
     images = _noise(model, speed["batch_size"])
     reduced, untouched = _forwards(model, job.identity["task"])
-    measured = compare(reduced, untouched, images, speed["rounds"], speed["warmup_rounds"])
+    models = {"reduced": reduced, **references(untouched)}
+    passes = {name: prepare(name, one, images) for name, one in models.items()}
+    timing = compare(passes, images.device, speed["rounds"], speed["warmup_rounds"])
     job.progress(1)
+    ratios = {"speed_ratio": timing.ratios("reduced", FUSED), "speed_ratio_eager": timing.ratios("reduced", EAGER)}
+    reading = timing.reading
+    machine = {"others_cores": reading.others, "own_share": reading.share, "page_faults": reading.faults}
+    shares = {"round_drift": timing.drift, "timed_share": timing.timed}
     return {
-        "reason": measured.tainted,
-        "metrics": {
-            "speed_ratio": measured.median,
-            "others_cores": measured.others,
-            "own_share": measured.share,
-            "page_faults": measured.faults,
-        },
-        "units": {"speed_ratio": "x", "others_cores": "cores", "own_share": "1", "page_faults": "per pass"},
-        "repetitions": {"speed_ratio": list(measured.ratios)},
+        "reason": timing.tainted("reduced"),
+        "metrics": {name: median(values) for name, values in ratios.items()} | machine | shares,
+        "units": dict.fromkeys(ratios, "x")
+        | {"others_cores": "cores", "own_share": "1", "page_faults": "per pass"}
+        | dict.fromkeys(shares, "1"),
+        "repetitions": {name: list(values) for name, values in ratios.items()},
+        "details": {"kernels": {name: one.observed.kernels for name, one in passes.items()}},
     }
 
 

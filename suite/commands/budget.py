@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from suite.errors import UserError, suggest
+from suite.options import pairs
 
 Pairs = list[str] | None
 
@@ -32,7 +33,6 @@ def budget(
     from rich.console import Console
 
     from suite.budgets import show_budget
-    from suite.pairs import parse_pairs
     from suite.reduction.registry import modules
     from suite.reduction.settings import Fusion
     from suite.study.configuration import Configuration, explain
@@ -41,8 +41,8 @@ def budget(
     if fusion not in get_args(Fusion):
         raise UserError(f"unknown fusion {fusion!r}; {suggest(fusion, get_args(Fusion))}")
     names = [name for name in sorted(modules()) if name != "none"] if methods == "all" else methods.split(",")
-    settings = _settings(parse_pairs("--setting", setting or [], "cropr.queries=196"), names)
-    options = parse_pairs("--option", option or [], "img_size=384")
+    settings = _settings(pairs(setting or [], "--setting", "cropr.queries=196"), names)
+    options = pairs(option or [], "--option", "img_size=384")
     try:
         wanted = Budget.model_validate({"macs": macs, "tokens": tokens, "convention": convention})
         models = [
@@ -61,10 +61,10 @@ def budget(
     show_budget(models, wanted, Console(markup=False))
 
 
-def _settings(pairs: dict[str, Any], names: list[str]) -> dict[str, dict[str, Any]]:
+def _settings(given: dict[str, Any], names: list[str]) -> dict[str, dict[str, Any]]:
     """Settings by method, out of METHOD.NAME=VALUE."""
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for key, value in pairs.items():
+    for key, value in given.items():
         method, dot, name = key.rpartition(".")
         if not dot or method not in found:
             raise UserError(f"--setting {key}: write METHOD.NAME=VALUE, with one of the methods {', '.join(names)}")

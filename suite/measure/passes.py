@@ -1,0 +1,147 @@
+"""What is timed: a model's forward pass on fixed images, as it is, compiled, or replayed from a CUDA graph."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import time
+import types
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from suite.errors import UserError
+from suite.measure.clock import Run
+from suite.measure.profile import Observed, observe
+from suite.reduction.blocks import PROJECT, TimmModule
+from suite.reduction.registry import describe
+
+GRAPH_WARMUP = 3  # passes before a CUDA graph is captured, so that lazy initialisation is over
+SETTLING = 2  # passes after the first compiled one, in which a compiler that guessed wrong compiles again
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler did for one model, before anything was timed.
+
+    Attributes:
+        graphs: in which the model runs; one, unless something in it cannot be compiled.
+        again: how many graphs were compiled anew for the same shapes.
+        seconds: of compiling.
+    """
+
+    graphs: int
+    again: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass that is ready to be timed.
+
+    Attributes:
+        run: runs it.
+        observed: its attention kernels and activations.
+        memory: bytes of weights, images and activations that are alive at once.
+        compiled: None if it runs as it is.
+    """
+
+    run: Run
+    observed: Observed
+    memory: int
+    compiled: Compiled | None = None
+
+
+def with_attention(model: nn.Module, fused: bool) -> nn.Module:
+    """A copy that shares all weights, with timm's fused or its eager attention in every block."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    twin = copy.deepcopy(model, shared)
+    attentions: list[TimmModule] = [module for module in twin.modules() if isinstance(module, tuple(PROJECT))]
+    for attention in attentions:
+        attention.fused_attn = fused
+    return twin.eval()
+
+
+@torch.inference_mode()
+def prepare(
+    name: str, model: nn.Module, images: Tensor, compiled: bool = False, graph: bool = False, backend: str = "inductor"
+) -> Pass:
+    """Make a pass ready.
+
+    Args:
+        name: for messages.
+        model: in evaluation mode, on the device and in the precision of the images.
+        images: (B, 3, height, width).
+        compiled: through `torch.compile`, with static shapes; the time of compiling is not part of a pass.
+        graph: replay kernels that were captured once, which leaves out the processor's time to launch them.
+        backend: of `torch.compile`.
+
+    Raises:
+        UserError: if the model cannot be compiled or captured.
+    """
+    run: Run = functools.partial(model, images)
+    told = None
+    if compiled:
+        run = functools.partial(torch.compile(_with_own_code(model), dynamic=False, backend=backend), images)
+        told = _compile(name, run)
+    observed = observe(run, images.device)
+    tensors = [*model.parameters(), *model.buffers(), images]
+    memory = sum(tensor.numel() * tensor.element_size() for tensor in tensors) + observed.activations
+    return Pass(_captured(name, run) if graph else run, observed, memory, told)
+
+
+def compilations() -> int:
+    """How many graphs this process has compiled so far."""
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+def _with_own_code(model: nn.Module) -> Run:
+    """A function of the model's own.
+
+    The compiler keeps what it compiled by code object: models of one class would share a list, search it at every call,
+    and be refused from the ninth on.
+    """
+
+    def forward(images: Tensor) -> object:
+        return model(images)
+
+    return types.FunctionType(forward.__code__.replace(), globals(), "forward", None, forward.__closure__)
+
+
+def _compile(name: str, run: Run) -> Compiled:
+    before, start = compilations(), time.perf_counter()
+    try:
+        run()
+        seconds, graphs = time.perf_counter() - start, compilations() - before
+        for _ in range(SETTLING):
+            run()
+    except torch._dynamo.exc.TorchDynamoException as error:
+        raise UserError(f"{name} cannot be compiled ({describe(error)[:300]}); leave --compile out") from error
+    return Compiled(graphs, compilations() - before - graphs, seconds)
+
+
+def _captured(name: str, run: Run) -> Run:
+    """Replay of the kernels that a pass launches on the GPU."""
+    try:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(GRAPH_WARMUP):
+                run()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = run()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise UserError(
+            f"{name} cannot be captured in a CUDA graph ({describe(error)[:300]}); leave --graph out"
+        ) from error
+    return functools.partial(_replay, graph, output)
+
+
+def _replay(graph: torch.cuda.CUDAGraph, output: object) -> object:
+    graph.replay()
+    return output

@@ -1,0 +1,164 @@
+"""What `suite speed` does: time methods and both unpruned models side by side, and say what the numbers are worth.
+
+Weights and images are cast to the precision. Autocast is not used: it casts every weight anew in every pass and keeps
+norms in float32, which is how models are trained and not how they are deployed, and weighs on small batches most.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from torch import Tensor, nn
+
+from suite.candidates import Candidates, Words, build
+from suite.errors import UserError
+from suite.measure.allocator import keep_memory
+from suite.measure.device import check_compiler, check_precision, open_device
+from suite.measure.fit import Draw, check_fits, is_out_of_memory, largest_that_runs, needs, too_large
+from suite.measure.passes import Pass, prepare
+from suite.measure.selftest import self_test
+from suite.measure.speed import Timing, compare
+from suite.reduction.registry import describe
+
+WARMUP_ROUNDS = 5
+REFRESH = 0.2  # seconds between two drawings of the bar, which happen between rounds
+
+
+@dataclass(frozen=True)
+class How:
+    """How models are timed; see `suite speed --help`."""
+
+    batch_sizes: tuple[int, ...] = (1, 64)
+    precision: str = "float32"
+    compiled: bool = False
+    graph: bool = False
+    device: str = "cpu"
+    rounds: int = 20
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was found at one batch size."""
+
+    size: int
+    timing: Timing
+    passes: dict[str, Pass]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a command found.
+
+    Attributes:
+        gpu: name of the GPU it was measured on, empty on a processor.
+        allocator: what was done about the processor's memory, see `keep_memory`.
+    """
+
+    words: Words
+    how: How
+    candidates: Candidates
+    batches: tuple[Batch, ...]
+    gpu: str
+    allocator: str
+
+
+def measure(words: Words, how: How, console: Console) -> Report:
+    """Measure what is asked for, under a progress bar.
+
+    Raises:
+        UserError: for anything that cannot be done as it was asked for; nothing is made smaller or left out instead.
+    """
+    allocator = keep_memory()
+    torch.set_num_threads(how.threads)
+    torch.manual_seed(0)
+    device = open_device(how.device)
+    dtype = check_precision(how.precision, device)
+    if how.graph and device.type != "cuda":
+        raise UserError(f"--graph replays CUDA graphs, which {how.device} has not; leave it out, or use --device cuda")
+    if how.compiled:
+        check_compiler(device)
+    with Bar(how, console) as bar:
+        bar.say("building the models")
+        candidates = build(words)
+        for model in candidates.models.values():
+            model.to(device, dtype)
+        draw = functools.partial(_draw, candidates.size, device, dtype)
+        if device.type == "cpu":
+            bar.say("measuring what a batch needs")
+            needed = needs(candidates.models, draw)
+            for size in how.batch_sizes:
+                check_fits(needed, size)
+        batches = tuple(_measure_batch(how, candidates.models, draw, size, bar) for size in how.batch_sizes)
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return Report(words, how, candidates, batches, gpu, allocator)
+
+
+class Bar:
+    """A progress bar over all rounds. It has no thread of its own, which would compute while models are timed."""
+
+    def __init__(self, how: How, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=console, transient=True, auto_refresh=False)
+        self.task = self.progress.add_task("", total=len(how.batch_sizes) * (WARMUP_ROUNDS + how.rounds))
+        self.drawn = 0.0
+
+    def __enter__(self) -> Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def say(self, what: str) -> None:
+        """Say what is done now."""
+        self.progress.update(self.task, description=what, refresh=True)
+
+    def round(self) -> None:
+        """One more round is done."""
+        due = time.monotonic() - self.drawn > REFRESH
+        self.progress.update(self.task, advance=1, refresh=due)
+        self.drawn = time.monotonic() if due else self.drawn
+
+
+def _draw(size: tuple[int, int], device: torch.device, dtype: torch.dtype, count: int) -> Tensor:
+    return torch.rand(count, 3, *size, device=device, dtype=dtype)
+
+
+def _measure_batch(how: How, models: dict[str, nn.Module], draw: Draw, size: int, bar: Bar) -> Batch:
+    try:
+        return _timed(how, models, draw(size), bar)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        refused = describe(error)[:200]
+    raise too_large(size, refused, largest_that_runs(models, draw, size))  # here, where the failed batch is forgotten
+
+
+def _timed(how: How, models: dict[str, nn.Module], images: Tensor, bar: Bar) -> Batch:
+    passes = {}
+    for name, model in models.items():
+        bar.say(f"batch of {len(images)}: {'compiling' if how.compiled else 'preparing'} {name}")
+        passes[name] = prepare(name, model, images, how.compiled, how.graph)
+    bar.say(f"batch of {len(images)}")
+    return Batch(len(images), compare(passes, images.device, how.rounds, WARMUP_ROUNDS, bar.round), passes)
+
+
+def test_protocol(device: str, console: Console) -> bool:
+    """Show what the self-test finds; returns whether nothing is wrong."""
+    table = Table("known", "expected", "found", "", box=box.SIMPLE, padding=0, show_lines=True)
+    outcomes = []
+    with console.status("self-test"):
+        for check in self_test(open_device(device)):
+            table.add_row(check.name, check.expected, check.found, check.outcome)
+            outcomes.append(check.outcome)
+    console.print(table)
+    console.print(f"self-test: {', '.join(f'{outcomes.count(word)} {word}' for word in dict.fromkeys(outcomes))}")
+    return "wrong" not in outcomes

@@ -1,0 +1,293 @@
+"""`suite speed` from the command line, the options it shares with others, and the speed cells of studies."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import io
+import json
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from test_speed import hasty
+from torch import Tensor, nn
+from typer.testing import CliRunner, Result
+
+from suite import options, speed, speed_table
+from suite.candidates import Words, build
+from suite.cli import app
+from suite.errors import UserError
+from suite.measure import fit, selftest
+from suite.measure.clock import Clock
+from suite.measure.speed import EAGER, FUSED
+from suite.speed import Bar, How
+from suite.study import provenance
+from suite.study.cells import expand
+from suite.study.execute import run_cell
+from suite.study.load import load_study
+from suite.study.schema import Backbone, ScheduleRule, Study
+
+ROOT = Path(__file__).parents[1]
+TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}
+BACKBONE = ["vit_tiny_patch16_224", *(f"--option={name}={value}" for name, value in TINY.items())]
+METHODS = ["--method=random", "--method=cropr", "--removed=4,4,0,0"]
+
+
+def suite(*arguments: str) -> Result:
+    """Run `suite speed`."""
+    return CliRunner().invoke(app, ["speed", *arguments], env={"COLUMNS": "120"})
+
+
+def refusal(*arguments: str) -> str:
+    """What `suite speed` refuses to do."""
+    error = suite(*arguments).exception
+    assert isinstance(error, UserError), error
+    return str(error)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
+    """The table and the JSON of a small run."""
+    file = tmp_path_factory.mktemp("speed") / "speed.json"
+    settings = ["--setting=place=before", "--setting=cropr.heads=2"]
+    fixed = ["--batch-size=1", "--batch-size=6", "--rounds=5", "--option=num_classes=7", f"--json={file}"]
+    done = suite(*BACKBONE, *METHODS, *settings, *fixed)
+    assert done.exit_code == 0, done.output + str(done.exception)
+    return done.stdout, json.loads(file.read_text())
+
+
+def test_the_table_has_a_row_for_every_model_and_batch(measured: tuple[str, dict[str, Any]]) -> None:
+    """References first; ratios to both, MACs beside them, kernels, no absolute units on a processor."""
+    table, content = measured
+    rows = [line.split() for line in table.splitlines() if "MiB" in line]
+    assert [row[0] for row in rows] == ["unpruned", "unpruned", "random", "cropr"] * 2
+    for fused, eager in (rows[:2], rows[4:6]):
+        assert fused[2] == fused[4] == eager[4] == eager[5] == "1.00x"
+    assert table.count("flash-for-cpu") == 6
+    assert "images/s" not in table.replace("images per second", "")
+    assert "1 thread; weights and images in float32" in table
+    macs = content["macs_full"]
+    assert table.count(f"{macs[FUSED] / macs['random']:.2f}x") >= 2
+
+
+def test_the_file_has_every_repetition_and_where_it_comes_from(measured: tuple[str, dict[str, Any]]) -> None:
+    """Ratios are those of the rounds; provenance, settings, schedule, memory and verdict are there."""
+    _, content = measured
+    assert content["provenance"].keys() >= {"command", "commit", "versions", "processor", "allocator", "gpu"}
+    assert content["removed"] == [4, 4, 0, 0]
+    assert content["settings"] == {"random": {"place": "before"}, "cropr": {"place": "before", "heads": 2}}
+    assert content["how"]["rounds"] == 5
+    assert [batch["batch_size"] for batch in content["batches"]] == [1, 6]
+    for batch in content["batches"]:
+        models = batch["models"]
+        assert list(models) == [FUSED, EAGER, "random", "cropr"]
+        for found in models.values():
+            assert len(found["seconds"]) == 5
+            for ratio, reference in (("times_unpruned", FUSED), ("times_eager", EAGER)):
+                pairs = zip(models[reference]["seconds"], found["seconds"], strict=True)
+                assert found[ratio] == pytest.approx([theirs / mine for theirs, mine in pairs])
+            assert found["memory_bytes"] > 0
+            assert isinstance(found["tainted"], str)
+        assert set(models[EAGER]["kernels"]) == {"eager"}
+        assert models["cropr"]["kernels"] == ["flash-for-cpu"] * 4
+        assert batch["machine"].keys() >= {"others", "share", "faults", "timed", "drift"}
+
+
+def test_settings_and_schedule_reach_the_models() -> None:
+    """All share the backbone's weights; patches leave where the settings say; MACs follow."""
+    words = Words(
+        "vit_tiny_patch16_224", TINY, ("random",), {"random": {"place": "before"}}, rule(removed=(8, 0, 0, 0))
+    )
+    before = build(words)
+    after = build(replace(words, settings={}))
+    assert before.models["random"].method.settings.place == "before"
+    assert before.macs["random"] < after.macs["random"] < after.macs[FUSED] == after.macs[EAGER]
+    weights = {id(parameter) for model in before.models.values() for parameter in model.parameters()}
+    assert len(weights) == len(list(before.models[FUSED].parameters()))
+
+
+def test_a_dense_task_times_its_read_out() -> None:
+    """Every model gives logits for each pixel, of as many classes as ADE20k has."""
+    words = Words("vit_tiny_patch16_224", TINY, ("random",), {}, rule(removed=(4, 4, 0, 0)), "logits", "segmentation")
+    found = build(words)
+    assert list(found.models) == [FUSED, EAGER, "random + logits"]
+    for model in found.models.values():
+        assert model(torch.zeros(2, 3, 16, 16)).shape == (2, 150, 16, 16)
+
+
+def rule(**said: Any) -> ScheduleRule:
+    """A schedule by one of a study's rules."""
+    return ScheduleRule(**said)
+
+
+REFUSED: list[tuple[list[str], str]] = [
+    ([], "name a timm model to time, for example: suite speed vit_small_patch16_224"),
+    ([*BACKBONE, "--method=random"], "random must be told how many patches to remove; .* has 16 and 4 blocks"),
+    ([*BACKBONE, "--method=random", "--removed=4,4"], "schedule: 2 counts for a backbone of 4 blocks"),
+    ([*BACKBONE, "--method=random", "--removed=4,x"], "--removed '4,x' is not a list of whole numbers"),
+    ([*BACKBONE, "--constant=4", "--linear=4"], "schedule: a schedule needs exactly one of .*; found constant, linear"),
+    ([*BACKBONE, "--linear=2", "--fused"], "schedule: the rule linear does not read fused; leave it out"),
+    ([*BACKBONE, *METHODS, "--method=randm"], "unknown method 'randm'; did you mean random?"),
+    ([*BACKBONE, *METHODS, "--method=tome", "--fusion=last-layer"], "tome: last-layer fusion needs removed patches"),
+    ([*BACKBONE, *METHODS, "--fusion=logits"], "fusion logits brings patches back for dense tasks"),
+    ([*BACKBONE, *METHODS, "--fusion=lastlayer"], "unknown fusion 'lastlayer'; did you mean last-layer?"),
+    ([*BACKBONE, *METHODS, "--task=detection"], "unknown task 'detection'"),
+    ([*BACKBONE, *METHODS, "--setting=random.heads=2"], "random: heads: unknown key; valid: fate, place"),
+    ([*BACKBONE, *METHODS, "--setting=tome.order=kept"], "--setting tome.order: tome is not among the methods random,"),
+    ([*BACKBONE, *METHODS, "--setting=place"], "--setting 'place' is not NAME=VALUE"),
+    ([*BACKBONE, "--option=depth=3"], "--option depth is given twice"),
+    ([*BACKBONE, "--option=classtoken=1"], "unexpected keyword argument 'classtoken'"),
+    ([*BACKBONE, "--option=class_token=false", "--option=global_pool=avg", "--method=evit", "--removed=4,0,0,0"],
+     "evit: EViT needs a class token and the backbone has none"),
+    ([*BACKBONE, "--precision=fp8"], "unknown precision 'fp8'; valid: bfloat16, float16, float32"),
+    ([*BACKBONE, "--device=gpu"], "cannot use the device 'gpu' .*; --device cpu always works"),
+    ([*BACKBONE, "--graph"], "--graph replays CUDA graphs, which cpu has not"),
+    ([*BACKBONE, "--batch-size=100000000000"], "a batch of 100000000000 does not fit into memory: .* is --batch-size"),
+    ([*BACKBONE, "--json=nowhere/speed.json"], "nowhere/speed.json cannot be written: there is no folder nowhere"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_what_cannot_be_measured_is_refused(arguments: list[str], message: str) -> None:
+    """By name, with the cause and what would work."""
+    with pytest.raises(UserError, match=message):
+        raise UserError(refusal(*arguments))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    """Not replaced by the processor."""
+    assert "cannot use the device 'cuda'" in refusal(*BACKBONE, "--device=cuda")
+
+
+class Hungry(nn.Module):
+    """Runs out of memory above a batch of so many images."""
+
+    def __init__(self, most: int, message: str) -> None:
+        super().__init__()
+        self.most, self.message = most, message
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.most:
+            raise RuntimeError(self.message)
+        return images
+
+
+def test_a_device_that_runs_out_of_memory_is_asked_for_less() -> None:
+    """Halving until all models run; other errors are nobody's memory and pass through."""
+    out = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+    models: dict[str, nn.Module] = {"small": Hungry(5, out), "large": Hungry(100, out)}
+    how, console = How(batch_sizes=(64,), rounds=5), Console()
+    with Bar(how, console) as bar, pytest.raises(UserError, match=r"can't allocate memory.* is --batch-size 4$"):
+        speed._measure_batch(how, models, torch.zeros, 64, bar)
+    with Bar(how, console) as bar, pytest.raises(RuntimeError, match="something else"):
+        speed._measure_batch(how, {"odd": Hungry(5, "something else")}, torch.zeros, 64, bar)
+    assert fit.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert fit.is_out_of_memory(MemoryError())
+
+
+def test_a_gpu_has_absolute_units_under_its_name() -> None:
+    """Images per second, and the name beside them; the same report on a processor has neither."""
+    words = Words("vit_tiny_patch16_224", TINY, ("random",), {}, rule(removed=(4, 4, 0, 0)))
+    report = speed.measure(words, How(batch_sizes=(2,), rounds=5), Console(quiet=True))
+
+    def shown(gpu: str) -> str:
+        console = Console(record=True, width=120, file=io.StringIO())
+        speed_table.show(replace(report, gpu=gpu), console)
+        return console.export_text()
+
+    rate = f"{2 / statistics.median(report.batches[0].timing.seconds['random']):.0f}"
+    assert "images/s" in shown("Fake 1")
+    assert rate in shown("Fake 1")
+    assert "Fake 1, 1 thread" in shown("Fake 1")
+    assert "images/s" not in shown("")
+    assert provenance.provenance()["processor"] in shown("")
+
+
+def test_the_self_test_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 and a table when nothing is wrong, 1 when the protocol does not wait for the device."""
+    monkeypatch.setattr(selftest, "_spun", lambda: selftest.Check("known costs here", "1", "1", "right"))
+    done = suite("--self-test")
+    assert done.exit_code == 0, done.output
+    assert "self-test: 4 right" in done.output
+    monkeypatch.setattr(Clock, "seconds", hasty)
+    broken = suite("--self-test")
+    assert broken.exit_code == 1
+    assert "2 wrong" in broken.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--removed=4,4,0,0"], {"removed": (4, 4, 0, 0)}),
+        (["--removed=4 4 0 0"], {"removed": (4, 4, 0, 0)}),
+        (["--constant=2", "--blocks=0-2", "--extra-first=1"], {"constant": 2, "blocks": (0, 1, 2), "extra_first": 1}),
+        (["--keep-rate=0.7", "--blocks=1,3", "--rounding=floor", "--fused"],
+         {"keep_rate": 0.7, "blocks": (1, 3), "rounding": "floor", "fused": True}),
+        (["--linear=2", "--inflect=0"], {"linear": 2, "inflect": 0.0}),
+        (["--stages=0.5", "--first=1", "--length=2"], {"stages": 0.5, "first": 1, "length": 2}),
+        ([], None),
+    ],
+)  # fmt: skip
+def test_a_command_takes_every_rule_of_a_study(arguments: list[str], expected: dict[str, Any] | None) -> None:
+    """With the same names and the same meaning."""
+    import typer
+
+    found: list[ScheduleRule | None] = []
+    trial = typer.Typer()
+
+    @trial.command()
+    @options.takes_schedule
+    def command(schedule: options.Rule) -> None:
+        """Take a schedule."""
+        found.append(schedule)
+
+    done = CliRunner().invoke(trial, arguments)
+    assert done.exit_code == 0, done.output + str(done.exception)
+    assert found == [None if expected is None else rule(**expected)]
+    assert set(options.RULE) == set(ScheduleRule.model_fields) - {"name"}
+    assert "schedule" not in inspect.signature(command).parameters
+
+
+IDENTITY = {
+    "question": "How fast?",
+    "data": {"recipe": "digit-scenes", "canvas": 16, "digit_size": [8, 10], "train": 64, "validation": 32},
+    "base": {"recipe": {"epochs": 1, "learning_rate": 1e-3}},
+    "finetune": {"epochs": 1, "learning_rate": 1e-3},
+    "schedules": [{"removed": [4, 4, 0, 0]}],
+    "seeds": [0],
+    "speed": {"batch_size": 3, "rounds": 6},
+}
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_a_speed_cell_compares_with_both_references(task: str) -> None:
+    """One ratio a round to the fused reference, as before, and one to the eager one; kernels are recorded."""
+    backbone = Backbone(name="vit_tiny_patch16_224", options=TINY)
+    study = Study(task=task, backbone=backbone, methods=["tome"], **IDENTITY)  # type: ignore[arg-type]
+    (cell,) = [cell for cell in expand(study) if cell.kind == "speed"]
+    steps: list[int] = []
+    result = run_cell(cell.identity, None, steps.append)
+    assert result["status"] == "done"
+    assert steps == [1]
+    for name in ("speed_ratio", "speed_ratio_eager"):
+        assert len(result["repetitions"][name]) == 6
+        assert result["metrics"][name] == statistics.median(result["repetitions"][name])
+        assert result["units"][name] == "x"
+    assert result["metrics"].keys() == result["units"].keys()
+    assert result["metrics"].keys() >= {"others_cores", "own_share", "page_faults", "round_drift", "timed_share"}
+    kernels = result["details"]["kernels"]
+    assert kernels == {"reduced": ("flash-for-cpu",) * 4, FUSED: ("flash-for-cpu",) * 4, EAGER: ("eager",) * 4}
+
+
+def test_committed_results_are_still_those_of_their_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell of the quickstart, speed cells included, has the id under which its result was committed."""
+    monkeypatch.chdir(ROOT)
+    with Path("results/quickstart/cells.csv").open() as file:
+        committed = {row["cell_id"] for row in csv.DictReader(file)}
+    assert {cell.cell_id for cell in expand(load_study("quickstart"))} == committed

@@ -1,0 +1,275 @@
+"""What is timed: references, compiled passes, kernels and memory; and what fits."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from backbones import DEPTH, build, draw_images
+from torch import Tensor, nn
+
+from suite.errors import UserError
+from suite.measure import device, fit, passes
+from suite.measure.fit import Need, check_fits, halve, needs, usable_memory
+from suite.measure.passes import Pass, prepare, with_attention
+from suite.measure.profile import Observed, observe, summary
+from suite.measure.speed import EAGER, FUSED, compare, references
+from suite.reduction.model import reduce
+from suite.reduction.registry import modules
+from suite.study.cluster import allocator
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+REMOVED = (9, 8, 8, 0)
+
+
+def kernels(model: nn.Module, images: Tensor) -> tuple[str, ...]:
+    """The attention kernels of a pass."""
+    with torch.inference_mode():
+        return observe(functools.partial(model, images), CPU).kernels
+
+
+@pytest.mark.parametrize("name", ["vit", "eva02", "eva dinov3", "vit post-norm"])
+def test_the_references_differ_in_their_attention_alone(name: str) -> None:
+    """They share every weight and say the same; one has the fused kernel in every block, the other the eager one."""
+    backbone = build(name)
+    backbone.blocks[0].attn.fused_attn = False  # as where timm was told not to use the fused kernel
+    images, both = draw_images(backbone), references(backbone)
+    assert kernels(both[FUSED], images) == ("flash-for-cpu",) * DEPTH
+    assert kernels(both[EAGER], images) == ("eager",) * DEPTH
+    with torch.inference_mode():
+        assert (both[FUSED](images) - both[EAGER](images)).abs().max() < 1e-4
+    assert all(
+        tensor is both[EAGER].get_parameter(key) is both[FUSED].get_parameter(key)
+        for key, tensor in backbone.named_parameters()
+    )
+    assert not backbone.blocks[0].attn.fused_attn
+
+
+def test_a_cast_reaches_all_models_that_share_weights() -> None:
+    """One set of weights, in the new precision, for all."""
+    backbone = build("vit")
+    models = [*references(backbone).values(), reduce(backbone, "random", REMOVED)]
+    for model in models:
+        model.to(torch.bfloat16)
+    shared = {id(parameter) for model in models for parameter in model.parameters()}
+    assert len(shared) == len(list(backbone.parameters()))
+    assert {parameter.dtype for parameter in backbone.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("method", sorted(modules()))
+def test_every_method_runs_the_fused_kernel_in_every_block(method: str, precision: torch.dtype) -> None:
+    """In either precision; ToMe's mask of sizes does not push it off the kernel on a CPU."""
+    model = reduce(build("vit"), method, REMOVED).deploy().to(precision)
+    assert kernels(model, draw_images(model.backbone).to(precision)) == ("flash-for-cpu",) * DEPTH
+
+
+def test_other_kernels_go_by_their_names() -> None:
+    """Where torch is held to its plain implementation, that is what is reported."""
+    model = build("vit")
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        assert kernels(model, draw_images(model)) == ("math",) * DEPTH
+    assert summary(("math", "math")) == "math"
+    assert summary(("flash", "efficient", "efficient")) == "1 flash, 2 efficient"
+    assert summary(()) == "generated"
+
+
+def test_memory_is_what_was_alive_at_once() -> None:
+    """Two of three tensors of a MiB at a time; what lay there before is not counted."""
+    size = 2**18
+
+    def run() -> Tensor:
+        first = torch.zeros(size)
+        second = first.neg()
+        del first
+        return second.abs()
+
+    torch.zeros(4 * size)
+    assert observe(run, CPU).activations == 2 * 4 * size
+    assert observe(lambda: None, CPU).activations == 0
+
+
+def test_the_memory_of_a_pass_counts_weights_images_and_activations() -> None:
+    """A linear layer: its weights, its input, its output."""
+    found = prepare("linear", nn.Linear(256, 512), torch.zeros(8, 256))
+    assert found.observed.activations == 4 * 8 * 512
+    assert found.memory == 4 * (256 * 512 + 512 + 8 * 256 + 8 * 512)
+
+
+class Square(nn.Module):
+    """Compiles to one graph."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * images
+
+
+class Broken(nn.Module):
+    """Compiles to two graphs with a break between them."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = images * images
+        torch._dynamo.graph_break()
+        return images + 1
+
+
+class Restless(nn.Module):
+    """Makes the compiler start anew whenever `step` has changed."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__()
+        self.until, self.step = until, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.step = min(self.step + 1, self.until)
+        return images * self.step
+
+
+def compiled(model: nn.Module) -> Pass:
+    """A compiled pass, through the compiler's front end alone."""
+    return prepare("model", model, torch.ones(2), compiled=True, backend="eager")
+
+
+def told(model: nn.Module) -> tuple[int, int]:
+    """Graphs, and how many were compiled anew."""
+    found = compiled(model).compiled
+    assert found is not None
+    return found.graphs, found.again
+
+
+def test_what_the_compiler_did_is_counted() -> None:
+    """Graphs, more than one where a model breaks in two, and graphs that were compiled again for the same shapes."""
+    assert told(Square()) == (1, 0)
+    assert told(Broken()) == (2, 0)
+    assert told(Restless(until=1)) == (1, 1)
+
+
+def test_models_of_one_class_do_not_share_the_compilers_limit() -> None:
+    """Each is compiled once, more of them than the compiler allows for one piece of code."""
+    with torch._dynamo.config.patch(recompile_limit=2):
+        assert [told(Square()) for _ in range(4)] == [(1, 0)] * 4
+
+
+def test_compiling_while_timed_taints() -> None:
+    """A model that compiles again in the rounds that count says so."""
+    timing = compare({"square": compiled(Square()), FUSED: compiled(Square())}, CPU, rounds=5, warmup_rounds=1)
+    assert "compiled again" not in timing.tainted("square")
+    restless = compiled(Restless(until=7))
+    timing = compare({"restless": restless, FUSED: compiled(Square())}, CPU, rounds=5, warmup_rounds=1)
+    assert "a model was compiled again while it was timed" in timing.tainted("restless")
+
+
+def test_a_model_that_cannot_be_compiled_is_named() -> None:
+    """With the compiler's reason."""
+
+    def refuse(*_arguments: object) -> Callable[..., object]:
+        raise RuntimeError("no such instruction")
+
+    with pytest.raises(UserError, match=r"^square cannot be compiled \(.*no such instruction.*leave --compile out"):
+        prepare("square", Square(), torch.ones(2), compiled=True, backend=refuse)  # type: ignore[arg-type]
+
+
+def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is built."""
+
+    def refuse(*_arguments: object) -> Callable[..., object]:
+        raise RuntimeError("no working C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    with pytest.raises(UserError, match=r"no working C\+\+ compiler.*install a C\+\+ compiler"):
+        device.check_compiler(CPU)
+
+
+def test_an_emulated_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With those that the device has."""
+    monkeypatch.setattr(device, "_has_instructions", lambda dtype, _device: dtype == torch.float32)
+    with pytest.raises(UserError, match=r"bfloat16 on this cpu would be emulated.*use --precision float32$"):
+        device.check_precision("bfloat16", CPU)
+    assert device.check_precision("float32", CPU) == torch.float32
+
+
+PROGRAM = """
+import resource
+import sys
+import numpy as np
+from suite.measure.allocator import keep_memory
+if sys.argv[1] == "keep":
+    assert keep_memory() == "glibc, which keeps freed memory"
+def work():
+    for _ in range(10):
+        np.ones(2**23)  # 64 MiB
+work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_memory_stays_with_the_process() -> None:
+    """Told at run time or at the start, tensors of any size cost page faults once, not in every pass."""
+
+    def faults(how: str, **environment: str) -> int:
+        command = [sys.executable, "-c", PROGRAM, how]
+        return int(subprocess.check_output(command, env=environment, cwd=ROOT, text=True))
+
+    usual = faults("leave")
+    assert faults("keep") < usual / 10
+    assert faults("leave", **allocator.ENVIRONMENT) < usual / 10
+
+
+def test_the_need_of_a_batch_follows_from_two_small_ones() -> None:
+    """Within a percent of what a batch of twelve really takes."""
+    models: dict[str, nn.Module] = {"cropr": reduce(build("vit"), "cropr", REMOVED).deploy(), "vit": build("vit")}
+    draw = functools.partial(draw_images, models["vit"])
+    images = draw(12)
+    for name, need in needs(models, draw).items():
+        with torch.inference_mode():
+            activations = observe(functools.partial(models[name], images), CPU).activations
+        assert need.of(12) == pytest.approx(activations + images.nbytes, rel=0.01)
+
+
+def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that needs most is named; the batch is halved until all fit."""
+    monkeypatch.setattr(fit, "usable_memory", lambda: 100 * 2**20)
+    found = {"small": Need(2**20, 2**20), "large": Need(4 * 2**20, 2**21)}
+    check_fits(found, 49)
+    with pytest.raises(UserError) as refused:
+        check_fits(found, 3000)
+    assert str(refused.value) == (
+        "a batch of 3000 does not fit into memory: large needs about 5.9 GiB and 100 MiB are free; "
+        "the largest that fits, by halving, is --batch-size 46"
+    )
+    with pytest.raises(UserError, match="not even one image fits"):
+        check_fits({"large": Need(2**40, 2**40)}, 4)
+    with pytest.raises(UserError, match=r"weights alone need 1.0 GiB and 100 MiB are free"):
+        fit.weights_fit(2**30)
+    assert halve(64, lambda count: count <= 5) == 4
+    assert halve(1, lambda _count: True) == 0
+
+
+def test_memory_is_bounded_by_the_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's limit counts, not only what the machine has free."""
+    monkeypatch.setattr(fit, "LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr(fit, "USED", tmp_path / "memory.current")
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    free = usable_memory()
+    (tmp_path / "memory.max").write_text("3000\n")
+    assert usable_memory() == int(fit.USABLE * 2000) < free
+
+
+def test_an_observed_pass_is_not_replayed_without_a_graph() -> None:
+    """The pass that is timed is the model itself."""
+    model = Square()
+    found = prepare("square", model, torch.full((2,), 3.0))
+    assert torch.equal(found.run(), torch.full((2,), 9.0))  # type: ignore[arg-type]
+    assert found.compiled is None
+    assert found.observed == Observed((), 8)
+    assert passes.compilations() >= 0
+    assert isinstance(with_attention(build("vit"), fused=True), nn.Module)
