@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,7 +46,6 @@ RULE: dict[str, tuple[type, str]] = {
     "first": (int, "With --stages: the block where the first stage begins."),
     "length": (int, "With --stages: how many blocks a stage has."),
 }
-LISTS = ("removed", "blocks")
 PANEL = "Schedule: one of a study's rules"
 
 
@@ -83,9 +81,6 @@ def schedule_rule(said: dict[str, Any]) -> ScheduleRule | None:
     given = {name: value for name, value in said.items() if value is not None}
     if not given:
         return None
-    for name in LISTS:
-        if name in given:
-            given[name] = _numbers(given[name], _flag(name))
     try:
         return ScheduleRule(**given)
     except ValidationError as error:
@@ -164,15 +159,3 @@ def _annotation(name: str) -> Any:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _numbers(text: str, flag: str) -> tuple[int, ...]:
-    """Whole numbers and ranges: 3,6,9 or 0-21."""
-    numbers: list[int] = []
-    for part in re.split(r"[,\s]+", text.strip(" ,[]()")):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if not match:
-            raise UserError(f"{flag} {text!r} is not a list of whole numbers; write for example {flag} 12,12,0")
-        first, last = int(match[1]), int(match[2] or match[1])
-        numbers += range(first, last + 1)
-    return tuple(numbers)
