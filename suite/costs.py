@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from suite.measure.cost import Part, account, total
-from suite.measure.crosscheck import TOLERANCE, compare, disagreements
+from suite.measure.crosscheck import TOLERANCE, Compared, compare, disagreements
 from suite.measure.macs import Macs
 from suite.measure.tokens import expected_ledger
 from suite.reduction.model import ReducedModel
@@ -29,7 +29,10 @@ LEGEND = (
 
 
 def show_cost(configuration: Configuration, console: Console, cross_check: bool) -> bool:
-    """Show tokens and cost of a model, block by block; returns whether the cross-check, if asked for, agreed.
+    """Show tokens and cost of a model, block by block; returns whether what was checked agreed.
+
+    Tokens are always compared with those that the model computes on; with `cross_check` each part is, with torch's
+    counter.
 
     Raises:
         UserError: for whatever of the configuration cannot be.
@@ -42,10 +45,19 @@ def show_cost(configuration: Configuration, console: Console, cross_check: bool)
     console.print(_totals(total(parts), unpruned))
     for line in LEGEND:
         console.print(line, style="dim", highlight=False)
-    if not cross_check:
+    compared = compare(model, dense) if cross_check else []
+    if cross_check:
+        console.print(_cross_checked(compared))
+    else:
         console.print("By closed formula; --cross-check compares it with torch's counter.", style="dim")
-        return True
-    return _show_cross_check(model, dense, console)
+    wrong = disagreements(model, compared)
+    for sentence in wrong[:SHOWN]:
+        console.print(f"formula and model disagree: {sentence}", style="red", soft_wrap=True, highlight=False)
+    if len(wrong) > SHOWN:
+        console.print(f"and {len(wrong) - SHOWN} more like these", style="red")
+    if cross_check and not wrong:
+        console.print(f"Formula and counter agree within {100 * TOLERANCE:g} % in each of {len(compared)} parts.")
+    return not wrong
 
 
 def check_costs(study: CostStudy) -> int:
@@ -114,23 +126,15 @@ def _totals(macs: Macs, unpruned: Macs) -> Table:
     return table
 
 
-def _show_cross_check(model: ReducedModel, dense: bool, console: Console) -> bool:
-    compared = compare(model, dense)
+def _cross_checked(compared: list[Compared]) -> Table:
+    """Formula and counter side by side, summed over the blocks."""
     table = _table(("cross-check", "GMACs by\nformula", "GMACs counted\nby torch", "difference"))
     kinds = {part: part.what if part.place.startswith("block") else f"{part.place}: {part.what}" for part in compared}
     for kind in dict.fromkeys(kinds.values()):
         same = [part for part in compared if kinds[part] == kind]
         formula, counted = sum(part.formula for part in same), sum(part.counted for part in same)
         table.add_row(kind, _giga(formula), _giga(counted), f"{100 * (formula / max(counted, 1) - 1):+.2g} %")
-    console.print(table)
-    wrong = disagreements(model, compared)
-    if not wrong:
-        console.print(f"Formula and counter agree within {100 * TOLERANCE:g} % in each of {len(compared)} parts.")
-    for sentence in wrong[:SHOWN]:
-        console.print(f"formula and counter disagree: {sentence}", style="red", soft_wrap=True, highlight=False)
-    if len(wrong) > SHOWN:
-        console.print(f"and in {len(wrong) - SHOWN} more parts", style="red")
-    return not wrong
+    return table
 
 
 def _show_lines(lines: list[Line], console: Console) -> None:

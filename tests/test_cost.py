@@ -300,7 +300,45 @@ def test_flops_fails_on_a_miscount(tmp_path: Path) -> None:
     assert (code, "--cross-check compares it with torch's counter" in said) == (0, True)
     code, said = flops(*model, "--cross-check")
     assert code == 1
-    assert "formula and counter disagree: block 3, method: 0 MACs by formula, 7,375,872 counted by torch" in said
+    assert "formula and model disagree: block 3, method: 0 MACs by formula, 7,375,872 counted by torch" in said
+
+
+LATER = '''"""Removes after the block and does not say so."""
+
+from torch import arange
+
+from suite.reduction import blocks
+from suite.reduction.method import Method
+from suite.reduction.settings import MethodSettings
+
+
+class Settings(MethodSettings):
+    """None of its own."""
+
+
+class Later(Method):
+    """Keeps the first patches."""
+
+    def forward_block(self, block, tokens, layer):
+        tokens = blocks.run(block, tokens)
+        kept = arange(tokens.count - self.counts[layer], device=tokens.x.device)
+        return tokens.select(kept.expand(len(tokens.x), -1))
+'''
+
+
+def test_flops_always_compares_tokens(tmp_path: Path) -> None:
+    """Shown tokens are those that the model computes on, or the command fails; once the method says it, they agree."""
+    file = tmp_path / "later.py"
+    file.write_text(LATER)
+    model = ("deit_tiny_patch16_224", "--method", str(file), "--constant", "20", "--blocks", "3")
+    code, said = flops(*model)
+    assert code == 1
+    assert "block 3: its MLP computes on 197 tokens, and by schedule and Settings.leaves it should be 177" in said
+    (tmp_path / "honest.py").write_text(
+        LATER.replace('own."""\n', 'own."""\n\n    def leaves(self):\n        return \'after\'\n')
+    )
+    code, said = flops(*(str(tmp_path / "honest.py") if word == str(file) else word for word in model), "--cross-check")
+    assert code == 0, said
 
 
 @pytest.mark.parametrize(
