@@ -126,8 +126,8 @@ def maps(study: StudyName) -> None:
     from suite.study.tracking import Tracker
 
     loaded, title = load_study(study), Path(title_of(study)).name
-    columns = pictured(loaded, Record())
     check_here(loaded)
+    columns = pictured(loaded, Record())
     path = Path("results") / title / "maps.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_maps(columns, shown(loaded), path)

@@ -27,8 +27,11 @@ from suite.data.ade20k import examine
 from suite.data.recipe import Ade20k
 from suite.errors import UserError
 from suite.reduction.backbone import create_backbone, fitted
+from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
-from suite.study.cells import expand
+from suite.study import execute
+from suite.study.cells import expand, weights_digest
+from suite.study.execute import Job, run_cell
 from suite.study.load import load_study
 from suite.tasks.segmentation.data import CheckLabels, first_images, open_ade20k
 from suite.tasks.segmentation.recipe import SegmentationRecipe
@@ -88,11 +91,11 @@ def test_ade20k_trains_and_scores(
 
 
 def test_the_official_augmentation(ade20k: Ade20k) -> None:
-    """Short sides from half the size to twice, crops of the size, half of them flipped, labels 0 to 149 or 255."""
+    """Long sides from half the size to twice, crops of the size, half of them flipped, labels 0 to 149 or 255."""
     data = open_ade20k(ade20k)
     np.random.seed(0)  # noqa: NPY002  (the generator that transforms draw from)
     resize = data.train.pipeline.transforms[3]
-    sides = [min(resize({"img": np.zeros((40, 90, 3), np.uint8)})["img"].shape[:2]) for _ in range(200)]
+    sides = [max(resize({"img": np.zeros((40, 90, 3), np.uint8)})["img"].shape[:2]) for _ in range(200)]
     assert min(sides) in {16, 17}
     assert max(sides) in {63, 64}
     items = [data.train[index] for index in range(4) for _ in range(30)]
@@ -174,7 +177,7 @@ def save(labels: np.ndarray[Any, Any], where: str) -> Callable[[Path], None]:
         ),
         (
             save(np.full((48, 36), 200, np.uint8), "validation/ADE_0.png"),
-            r"^\S*ADE_0.png: class 199 on 1728 pixels; classes run from 0 to 149.*$",
+            r"^\S*ADE_0.png: label 200 on 1728 pixels; labels run from 1 to 150, and 0 is not labelled$",
         ),
         (
             save(np.ones((48, 37), np.uint8), "validation/ADE_0.png"),
@@ -187,7 +190,7 @@ def save(labels: np.ndarray[Any, Any], where: str) -> Callable[[Path], None]:
         (save(np.ones((48, 36, 3), np.uint8), "validation/ADE_0.png"), r"mask of shape \(48, 36, 3\) for an im"),
         (
             lambda at: None,
-            r"^146 classes \(3, 4, 5, .*, 12, ...\) have no pixel in the masks of \S*training: a mean IoU",
+            r"^146 labels \(4, 5, 6, .*, 13, ...\) have no pixel in the masks of \S*training, so the mean IoU",
         ),
     ],
 )
@@ -208,10 +211,25 @@ def test_an_empty_class_is_named_or_allowed(tmp_path: Path) -> None:
         mask = np.asarray(Image.open(path))
         Image.fromarray(np.where(mask == 18, 0, mask)).save(path)
     with pytest.raises(
-        UserError, match=r"^class 17 has no pixel in the masks of \S*validation: .*empty_classes: true$"
+        UserError, match=r"^label 18 has no pixel in the masks of \S*validation, .*empty_classes: true$"
     ):
         examine(recipe)
     examine(recipe.model_copy(update={"allow_empty_classes": True}))
+
+
+def test_what_mmsegmentation_reads_otherwise_is_refused(ade20k: Ade20k) -> None:
+    """Folders inside folders, and images that are stored turned."""
+    path = ade20k.folder / "images/training/ADE_0.jpg"
+    turned = Image.Exif()
+    turned[0x0112] = 3
+    Image.open(path).save(path, exif=turned)
+    with pytest.raises(
+        UserError, match=r"ADE_0.jpg is stored turned \(EXIF orientation\) and its mask is not; save it"
+    ):
+        examine(ade20k)
+    (ade20k.folder / "annotations/validation/more").mkdir()
+    with pytest.raises(UserError, match=r"validation/more is a folder among the files of .*; move its files up"):
+        examine(ade20k)
 
 
 def test_many_problems_are_counted(ade20k: Ade20k) -> None:
@@ -235,8 +253,10 @@ def test_the_digest_is_that_of_the_files(tmp_path: Path) -> None:
     mask = tmp_path / "b/annotations/validation/ADE_0.png"
     mask.write_bytes(mask.read_bytes() + b" ")
     changed = second.digest()
+    mask.write_bytes(mask.read_bytes()[:-1] + b"x")  # of the same size
+    other = second.digest()
     mask.rename(mask.with_stem("ADE_7"))
-    assert len({first.digest(), changed, second.digest()}) == 3
+    assert len({first.digest(), changed, other, second.digest()}) == 4
     assert first.model_copy(update={"folder": tmp_path / "c"}).digest() == "missing"
 
 
@@ -350,6 +370,28 @@ def test_it_starts_from_the_file(ran: Path) -> None:
     assert "folder" not in identity["data"]["recipe"]
 
 
+def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its backbone has the file's weights when training begins; another file under that name is refused."""
+    monkeypatch.chdir(ran)
+    cell = next(cell for cell in expand(load_study("trial.yaml")) if cell.row == "cropr + last-layer")
+    seen: dict[str, Tensor] = {}
+
+    def spy(model: ReducedModel, _job: Job) -> dict[str, Any]:
+        seen.update({name: value.clone() for name, value in model.backbone.state_dict().items()})
+        raise UnmetNeed("seen enough")
+
+    monkeypatch.setattr(execute, "_train", spy)
+    monkeypatch.setattr(execute, "seed_everything", lambda _identity: None)
+    job = Job(cell.identity, None, places=cell.places)
+    assert run_cell(job)["reason"] == "seen enough"
+    for name, value in Checkpoint.read("weights/eva.safetensors").weights.items():
+        assert name == "patch_embed.proj.weight" or torch.equal(seen[name], value), name
+    other = ran / "weights/other.safetensors"
+    save_file({"pos_embed": torch.zeros(1)}, other)
+    with pytest.raises(UserError, match=r"other.safetensors is not the file that this study was planned with"):
+        run_cell(Job(cell.identity, None, places=cell.places | {"start": str(other)}))
+
+
 def test_maps_of_ade20k(ran: Path) -> None:
     """A column for every row, from the folder's images."""
     done = suite(ran, "maps", "trial.yaml")
@@ -397,6 +439,25 @@ def test_the_study_is_the_published_recipe(monkeypatch: pytest.MonkeyPatch) -> N
     assert left[22:].tolist() == [143, 143]
     assert -(-20210 // study.finetune.batch_size) * study.finetune.epochs == 161728
     assert (study.finetune.learning_rate, study.finetune.drop_path, study.finetune.min_learning_rate) == (2e-5, 0.2, 0)
+
+
+def test_a_file_that_changes_has_another_digest(tmp_path: Path) -> None:
+    """In one process, and none is remembered as missing."""
+    path = tmp_path / "weights.pt"
+    assert weights_digest(path) == "missing"
+    path.write_bytes(b"one")
+    first = weights_digest(path)
+    path.write_bytes(b"three")
+    assert len({"missing", first, weights_digest(path)}) == 3
+
+
+def test_scores_are_computed_in_the_precision(ade20k: Ade20k) -> None:
+    """Validation too."""
+    model = reduce(BACKBONES["eva02"](num_classes=150), "none")
+    found: set[torch.dtype] = set()
+    model.backbone.head.register_forward_hook(lambda _module, _inputs, output: found.add(output.dtype))
+    evaluate(model, open_ade20k(ade20k), "bfloat16")
+    assert found == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -34,6 +34,7 @@ def test_a_picture_says_what_the_model_does(task: str, size: tuple[int, int], me
     images = [draw.integers(0, 256, (3, height, width), np.uint8) for _ in range(3)]
     found = picture(model, images, task)
     assert (found["grid"], found["depth"]) == ([8, 8], 4)
+    assert found["patches"] == [[size[0] // 4, -(-size[1] // 4)]] * 3
     for index, image in enumerate(images):
         shown = torch.zeros(1, 3, 32, 32)
         shown[0, :, :height, :width] = torch.from_numpy(image) / 127.5 - 1

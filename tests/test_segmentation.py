@@ -343,10 +343,26 @@ def test_the_learning_rate_falls_as_asked(decay: str) -> None:
     np.testing.assert_allclose(rates, RECIPE.learning_rate * np.array([0.8, *falling]), rtol=1e-9)
 
 
-def test_clipping_keeps_backbone_and_method_apart() -> None:
+def test_gradients_that_always_overflow_stop_training() -> None:
+    """The scale of float16 is halved each time, and no step would ever be taken."""
+    model, recipe = fresh("random"), RECIPE.model_copy(update={"precision": "float16"})
+    broken = nn.Parameter(torch.zeros(1))
+    optimizer = GuardedOptimizer(torch.optim.SGD([broken], lr=1.0), model, recipe, 1)
+
+    def train_on() -> None:
+        for _ in range(60):
+            optimizer.update_params(broken.sqrt().sum())
+
+    with pytest.raises(TrainingFailed, match=r"gradients are not finite in float16 .*; use precision: bfloat16"):
+        train_on()
+    assert broken.item() == 0
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_clipping_keeps_backbone_and_method_apart(precision: str) -> None:
     """A step is no longer than the limit, for the backbone and for the method's own modules."""
     model = fresh("cropr")
-    before, recipe = weights(model), RECIPE.model_copy(update={"clip_gradient": 0.5})
+    before, recipe = weights(model), RECIPE.model_copy(update={"clip_gradient": 0.5, "precision": precision})
     optimizer = GuardedOptimizer(torch.optim.SGD(model.parameters(), lr=1.0), model, recipe, 1)
     optimizer.update_params(sum(1e4 * parameter.sum() for parameter in model.parameters()))
     for part in ("backbone.", "method."):

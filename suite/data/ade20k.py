@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from suite.data.labels import check_labels
 from suite.data.recipe import Ade20k
 from suite.errors import UserError
 
 SHOWN = 5  # problems in one message
+ORIENTATION = 0x0112  # the EXIF tag; mmcv turns images by it, and masks have none
 Pair = tuple[Path, Path]
 
 
@@ -30,6 +30,12 @@ def check_pairs(folder: Path, split: str) -> list[Pair]:
         UserError: if there are none, or naming the first file without its partner.
     """
     images, masks = folder / "images" / split, folder / "annotations" / split
+    for folder_of in (images, masks):
+        inner = (
+            next((path for path in sorted(folder_of.iterdir()) if path.is_dir()), None) if folder_of.is_dir() else None
+        )
+        if inner is not None:
+            raise UserError(f"{inner} is a folder among the files of {folder_of}; move its files up, or take it away")
     found = {path.stem for path in images.glob("*.jpg")}, {path.stem for path in masks.glob("*.png")}
     if not found[0]:
         raise UserError(
@@ -41,7 +47,7 @@ def check_pairs(folder: Path, split: str) -> list[Pair]:
     ):
         if lonely:
             more = f", nor have {len(lonely) - 1} more" if len(lonely) > 1 else ""
-            raise UserError(f"{split} {name.format(lonely[0])} in {partner}{more}; add it, or take both away")
+            raise UserError(f"{split} {name.format(lonely[0])} in {partner}{more}; add it, or take the file away")
     return [(images / f"{stem}.jpg", masks / f"{stem}.png") for stem in sorted(found[0])]
 
 
@@ -76,12 +82,21 @@ def _examine(pair: Pair, classes: int) -> tuple[NDArray[np.int64], str]:
     """How many pixels have each of 256 labels, and what is wrong with the pair; empty if nothing."""
     none = np.zeros(256, np.int64)
     try:
-        (width, height), labels = _read(pair[0]).size, np.asarray(_read(pair[1]))
+        image, labels = _read(pair[0]), np.asarray(_read(pair[1]))
+        width, height = image.size
+        if image.getexif().get(ORIENTATION, 1) != 1:
+            return none, f"{pair[0]} is stored turned (EXIF orientation) and its mask is not; save it upright"
         if labels.dtype != np.uint8:
             return none, f"{pair[1]} has {labels.dtype} pixels; a mask is an 8 bit image, save it as one"
         if labels.shape != (height, width):
             return none, mask_shape(pair[1], labels, (height, width))
-        check_labels(labels - np.uint8(1), classes, str(pair[1]))
+        largest = int(labels.max())
+        if largest > classes:
+            count = int((labels == largest).sum())
+            return (
+                none,
+                f"{pair[1]}: label {largest} on {count} pixels; labels run from 1 to {classes}, and 0 is not labelled",
+            )
     except UserError as error:
         return none, str(error)
     return np.bincount(labels.ravel(), minlength=256), ""
@@ -108,10 +123,10 @@ def _empty(pixels: dict[str, NDArray[np.int64]], recipe: Ade20k) -> Iterator[str
     for split, counted in pixels.items():
         absent = np.flatnonzero(counted[1 : recipe.classes + 1] == 0).tolist()
         if absent:
-            shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
-            what = f"class {shown} has" if len(absent) == 1 else f"{len(absent)} classes ({shown}) have"
+            shown = ", ".join(str(label + 1) for label in absent[:10]) + (", ..." if len(absent) > 10 else "")
+            what = f"label {shown} has" if len(absent) == 1 else f"{len(absent)} labels ({shown}) have"
             yield (
-                f"{what} no pixel in the masks of {recipe.folder / 'annotations' / split}: a mean IoU over "
-                f"{recipe.classes} classes would not be one; complete the masks, or accept a mean over the classes "
-                "there are with data.allow_empty_classes: true"
+                f"{what} no pixel in the masks of {recipe.folder / 'annotations' / split}, so the mean IoU would not "
+                f"be that of all {recipe.classes} classes; complete the masks, or accept the mean over those that are "
+                "there with data.allow_empty_classes: true"
             )

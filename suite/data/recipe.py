@@ -56,7 +56,7 @@ class DigitScenes(Strict):
 class Ade20k(Strict):
     """ADE20k as mmsegmentation lays it out: `images` and `annotations`, each with `training` and `validation`.
 
-    The augmentation is that of Cropr's official recipe (github benbergner/cropr, segm/): resize by `scale` of a short
+    The augmentation is that of Cropr's official recipe (github benbergner/cropr, segm/): resize by `scale` of a long
     side of `size` pixels, crop `size` pixels with no class on more than `largest_class` of them, flip every second
     image, distort colours. Evaluation is in one shot, with the long side resized to `size`. With a `stride` it is by
     sliding windows of `size` pixels over an image whose short side is `size`, as is common elsewhere: other numbers,
@@ -97,12 +97,17 @@ class Ade20k(Strict):
         return self.size
 
     def digest(self) -> str:
-        """Identity of the data: a hash of names and sizes in bytes of all images and masks; "missing" without them."""
+        """Identity of the data: a hash of names and sizes of all images and of masks themselves; "missing" without."""
         folders = [self.folder / kind / split for kind in ("images", "annotations") for split in self.SPLITS]
         if not all(folder.is_dir() for folder in folders):
             return "missing"
-        files = [path for folder in folders for path in folder.iterdir() if path.suffix in (".jpg", ".png")]
-        return _hash(sorted((path.relative_to(self.folder).as_posix(), path.stat().st_size) for path in files))
+        files = sorted(path for folder in folders for path in folder.iterdir() if path.suffix in (".jpg", ".png"))
+        return _hash([(path.relative_to(self.folder).as_posix(), _known(path)) for path in files])
+
+
+def _known(path: Path) -> str | int:
+    """Size of an image, which compression makes telling; hash of a mask, where one pixel may change without a trace."""
+    return path.stat().st_size if path.suffix == ".jpg" else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _hash(content: Any) -> str:

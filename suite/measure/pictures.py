@@ -24,13 +24,16 @@ def picture(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: s
     """Run images, (3, height, width), 0 to 255, in evaluation mode; the result is ready for JSON.
 
     Returns:
-        `grid`: rows and columns of patches; `depth`; `left_after`: for each image the first block after which each
-        patch was gone, row by row; `said`: for each image its class, or its label map as a PNG in base64.
+        `grid`: rows and columns of patches; `depth`; for each image `patches`: rows and columns that are not all
+        padding; `left_after`: the first block after which each patch was gone, row by row; `said`: its class, or its
+        label map as a PNG in base64.
     """
     model.eval()
-    context, left, said = model.method.context, list[Any](), list[Any]()
+    context, left, said, patches = model.method.context, list[Any](), list[Any](), list[Any]()
+    side = model.backbone.patch_embed.patch_size
     for seed, image in enumerate(images):
         padded = pad_to(model.backbone.patch_embed.img_size, to_input(torch.from_numpy(image.copy())[None]))
+        patches.append([-(-pixels // part) for pixels, part in zip(image.shape[1:], side, strict=True)])
         torch.manual_seed(seed)  # what a random method draws is drawn twice, and anew for each image
         left += left_after(presence(model, padded)).tolist()
         torch.manual_seed(seed)
@@ -39,7 +42,8 @@ def picture(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: s
             said.append(encode(labels[: image.shape[1], : image.shape[2]]))
         else:
             said += model(padded).argmax(1).tolist()
-    return {"grid": list(context.grid), "depth": context.depth, "left_after": left, "said": said}
+    found = {"grid": list(context.grid), "depth": context.depth, "left_after": left, "said": said}
+    return found | {"patches": patches}
 
 
 def encode(labels: np.ndarray[Any, Any]) -> str:

@@ -61,7 +61,7 @@ def fitted(model: TimmModule, checkpoint: Checkpoint) -> Checkpoint:
     timms = sys.modules[type(model).__module__]
     try:
         weights = timms.checkpoint_filter_fn(dict(checkpoint.weights), model)
-    except (KeyError, IndexError, RuntimeError, AssertionError) as error:
+    except (KeyError, IndexError, AttributeError, RuntimeError, AssertionError) as error:
         raise UserError(f"{checkpoint.name} holds no weights of {type(model).__name__} ({error!r})") from error
     head = {name: value for name, value in model.state_dict().items() if name.startswith("head.")}
     if all(name in weights and weights[name].shape == value.shape for name, value in head.items()):

@@ -132,6 +132,9 @@ def _draw_column(
 ) -> None:
     picture = column.picture
     said, left = picture["said"][index], np.reshape(picture["left_after"][index], picture["grid"])
+    if "patches" in picture:  # of the image; the others are padding
+        rows, columns = picture["patches"][index]
+        left = left[:rows, :columns]
     if len(axes) > 1:
         _show(axes[0], images.paint(decode(said)))
     _show(axes[-1], left, cmap=colours, vmin=-0.5, vmax=depth + 0.5)

@@ -21,6 +21,7 @@ from suite.tasks.recipe import TrainingRecipe
 
 PROTOCOL = 1  # raise it when training, evaluation or measurement computes something else than before
 Kind = Literal["base", "accuracy", "speed"]
+WHERE_AND_WHETHER = {"folder", "allow_empty_classes"}  # of data: they decide no result
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ def _method(row: Row, counts: tuple[int, ...]) -> dict[str, Any]:
 
 def _data(study: Study) -> dict[str, Any]:
     """What cells train on; where it lies is not part of it. A folder's files are listed for the digest, once."""
-    return {"data": {"recipe": study.data.model_dump(mode="json", exclude={"folder"}), "digest": study.data.digest()}}
+    return {
+        "data": {"recipe": study.data.model_dump(mode="json", exclude=WHERE_AND_WHETHER), "digest": study.data.digest()}
+    }
 
 
 def _training(recipe: TrainingRecipe) -> dict[str, Any]:
@@ -122,11 +125,21 @@ def _places(study: Study) -> dict[str, str]:
     return {name: str(path.resolve()) for name, path in (folder | start).items()}
 
 
-@functools.lru_cache
+def known_weights(path: Path) -> str:
+    """How an identity names a file of weights."""
+    return f"weights {weights_digest(path)}"
+
+
 def weights_digest(path: Path) -> str:
-    """Identity of a file of weights: a hash of its bytes; "missing" without it. A file is read once in a process."""
+    """Identity of a file of weights: a hash of its bytes; "missing" without it."""
     if not path.is_file():
         return "missing"
+    facts = path.stat()
+    return _read_digest(path.resolve(), facts.st_size, facts.st_mtime_ns)
+
+
+@functools.lru_cache
+def _read_digest(path: Path, _size: int, _changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -138,7 +151,7 @@ def _base_cell(study: Study, base: Base, data: dict[str, Any]) -> Cell:
 
 def _accuracy_cell(study: Study, row: Row, identity: dict[str, Any], label: str, base: list[Cell]) -> Cell:
     start = base[0].cell_id if base else None
-    known = start or f"weights {weights_digest(study.start or Path())}"
+    known = start or known_weights(study.start or Path())
     return Cell(identity | {"start": known}, row.label, label, start, _places(study))
 
 

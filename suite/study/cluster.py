@@ -63,18 +63,13 @@ def running_ray(threads: int, gpus: int = 0) -> Iterator[None]:
     """Have Ray run; `threads` and `gpus` are the most that one cell computes with.
 
     Raises:
-        UserError: if this machine has no such GPU, or the cluster at RAY_ADDRESS cannot run every cell.
+        UserError: if the cluster at RAY_ADDRESS cannot run every cell.
     """
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if os.environ.get("RAY_ADDRESS"):
         _connect(threads, gpus, quiet)
     else:
         cores, devices = len(os.sched_getaffinity(0)), torch.cuda.device_count() if gpus else 0
-        if devices < gpus:
-            raise UserError(
-                "this study trains on cuda, and torch finds no CUDA device here; run it where there is one, or set "
-                "RAY_ADDRESS to a cluster that has one"
-            )
         ray.init(
             address="local",
             num_cpus=max(cores, threads),
@@ -124,8 +119,10 @@ def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observ
     """
     shutil.rmtree(scratch, ignore_errors=True)
     listener = _Listener(observer)
+    places = {"scratch": str(scratch.resolve())}
     work = [
-        {"id": cell.cell_id, "identity": cell.identity, "start": cell.start, "places": cell.places} for cell in cells
+        {"id": cell.cell_id, "identity": cell.identity, "start": cell.start, "places": cell.places | places}
+        for cell in cells
     ]
     trainable = tune.with_resources(tune.with_parameters(_work, weights=weights), _resources)
     tuner = tune.Tuner(
@@ -164,10 +161,9 @@ def _work(config: dict[str, Any], weights: dict[str, bytes]) -> None:
     from suite.study.execute import Job, run_cell
 
     cell = config["cell"]
-    places = cell["places"] | {"scratch": tune.get_context().get_trial_dir()}
     start = weights.get(cell["start"])
     try:
-        result = run_cell(Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), places))
+        result = run_cell(Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), cell["places"]))
     except Exception:  # whatever a method raises belongs in the record
         result = {"status": "failed", "reason": traceback.format_exc()}
     tune.report({"result": pickle.dumps(result)})

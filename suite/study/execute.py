@@ -19,6 +19,7 @@ from torch import nn
 from suite.checkpoints import Checkpoint
 from suite.data.recipe import Ade20k, DigitScenes
 from suite.data.scenes import Bytes, make_scenes
+from suite.errors import UserError
 from suite.measure.macs import count_macs
 from suite.measure.passes import prepare
 from suite.measure.pictures import PICTURED, picture
@@ -28,6 +29,7 @@ from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.seeds import seed_for
+from suite.study.cells import known_weights
 from suite.study.schema import Data
 from suite.tasks.classification import Epoch, to_input, train
 from suite.tasks.recipe import TrainingRecipe
@@ -103,11 +105,26 @@ def run_accuracy(job: Job) -> Result:
     if job.weights is not None:
         load_weights(model.backbone, job.weights)
     elif "start" in job.places:
+        _check_same(job)
         fitted(model.backbone, Checkpoint.read(job.places["start"])).load_into(model.backbone)
     result = _train(model, job)
     result = _with_costs(result, model.cpu(), job.identity)
     result["details"]["picture"] = picture(model, pictured(job.data, job.identity["task"]), job.identity["task"])
     return result
+
+
+def _check_same(job: Job) -> None:
+    """Refuse weights that are not those of the identity.
+
+    Raises:
+        UserError: naming the file.
+    """
+    found, wanted = known_weights(Path(job.places["start"])), job.identity["start"]
+    if found != wanted:
+        raise UserError(
+            f"{job.places['start']} is not the file that this study was planned with ({found}, planned: {wanted}); put "
+            "that one back, on every node, or run the study again to plan it with this one"
+        )
 
 
 def run_speed(job: Job) -> Result:

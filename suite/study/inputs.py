@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from suite.data.recipe import Ade20k
 from suite.errors import UserError
+from suite.study.cells import Cell
 from suite.study.schema import Study
 
 
@@ -36,6 +39,23 @@ def check_here(study: Study) -> None:
     """
     if sentences := missing(study):
         raise UserError("\n".join(sentences))
+
+
+def check_devices(cells: Sequence[Cell]) -> None:
+    """Refuse cells for a GPU where there is none, before anything is read; a cluster is asked when it is connected to.
+
+    Raises:
+        UserError: if this machine has no GPU and is to run them.
+    """
+    if os.environ.get("RAY_ADDRESS") or all(cell.identity["device"] == "cpu" for cell in cells):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            "this study trains on cuda, and torch finds no CUDA device here; run it where there is one, or set "
+            "RAY_ADDRESS to a cluster that has one"
+        )
 
 
 def check_inputs(study: Study, console: Console) -> None:

@@ -15,7 +15,10 @@ from typing import Any
 
 import psutil
 
-PACKAGES = ("cropr-suite", "torch", "torchvision", "timm", "numpy", "scikit-learn", "ray", "mlflow", "scipy", "seaborn")
+PACKAGES = (
+    *("cropr-suite", "torch", "torchvision", "timm", "numpy", "scikit-learn", "ray", "mlflow", "scipy", "seaborn"),
+    *("onedl-mmsegmentation", "onedl-mmengine", "onedl-mmcv"),
+)
 
 CODE = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from rich.console import Console
 
 from suite.study.cells import Cell, expand
-from suite.study.inputs import check_inputs
+from suite.study.inputs import check_devices, check_inputs
 from suite.study.load import check_backbone, load_study, title_of
 from suite.study.progress import Progress
 from suite.study.provenance import provenance
@@ -81,6 +81,7 @@ def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
         console.print(f"{title}: {len(cells)} cells, {len(cells) - left} finished, {left} to run")
         if left:
             check_backbone(name)
+            check_devices([cell for cell in cells if record.finished(cell) is None])
             check_inputs(study, console)
             try:
                 _run(cells, record, tracker, console)
@@ -106,7 +107,7 @@ def _run(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Conso
 
     done = {cell.cell_id for cell in cells if record.finished(cell)}
     progress = Progress(cells, done, len(os.sched_getaffinity(0)), console)
-    gpus = int(any(cell.identity["device"] == "cuda" for cell in cells))
+    gpus = int(any(cell.identity["device"] == "cuda" for cell in cells if cell.cell_id not in done))
     with running_ray(max(cell.threads for cell in cells), gpus), progress:
         for kind in ("base", "accuracy", "speed"):
             weights = {

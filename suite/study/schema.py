@@ -197,7 +197,7 @@ class Study(Strict):
     """One question: what is fixed and what varies. The file's name is the study's name.
 
     Every cell starts from the same weights: those of the `base` model, or those in the file `start`, of torch or
-    safetensors, with a new head.
+    safetensors, with a new head unless the file has one for as many classes.
     """
 
     question: str

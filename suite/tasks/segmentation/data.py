@@ -186,7 +186,7 @@ def training_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
         {"type": CheckLabels, "classes": len(ADE20K_CLASSES)},
         {
             "type": RandomResize,
-            "scale": _short_side(recipe.size),
+            "scale": size,  # the most that a long side may have, so it is the long side that is scaled
             "ratio_range": recipe.scale,
             "resize_type": Resize,
             "keep_ratio": True,

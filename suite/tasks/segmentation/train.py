@@ -32,7 +32,7 @@ from timm.scheduler.scheduler import Scheduler
 from suite.reduction.model import ReducedModel
 from suite.reduction.schedule import curriculum
 from suite.seeds import seed_for
-from suite.tasks.guard import check_finite, check_weights, clip
+from suite.tasks.guard import TrainingFailed, check_finite, check_weights, clip
 from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.metric import ExactIoU, Scores
 from suite.tasks.segmentation.model import build_segmentor, precise
@@ -40,6 +40,7 @@ from suite.tasks.segmentation.recipe import SegmentationRecipe
 
 UNUSED_HOOKS = ("runtime_info", "timer", "logger", "param_scheduler", "checkpoint")
 LOGGER = "cropr-suite"
+SMALLEST_SCALE = 1e-4  # of gradients in float16; it starts at 65,536 and is halved whenever they overflow
 SCORES = f"{ExactIoU.default_prefix}/scores"
 
 
@@ -109,6 +110,11 @@ class GuardedOptimizer(OptimWrapper):  # type: ignore[misc]
         clip(self.model, self.recipe.clip_gradient)
         self.scaler.step(self.optimizer, **options)
         self.scaler.update()
+        if self.scaler.get_scale() < SMALLEST_SCALE:
+            raise TrainingFailed(
+                f"gradients are not finite in float16 however little they are scaled (update {self.inner_count}): no "
+                "step is taken any more; use precision: bfloat16 or float32, or lower learning_rate"
+            )
 
 
 class Course(Hook):  # type: ignore[misc]
@@ -180,6 +186,8 @@ def train(
     model.zero_grad()
     optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     course = Course(model, recipe, _scheduler(optimizer, recipe, len(loader)), report)
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         runner = _runner(
             segmentor,
