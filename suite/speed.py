@@ -88,8 +88,7 @@ def measure(words: Words, how: How, console: Console) -> Report:
     with Bar(how, console) as bar:
         bar.say("building the models")
         candidates = build(words)
-        for model in candidates.models.values():
-            model.to(device, dtype)
+        _place(candidates.models, device, dtype)
         draw = functools.partial(_draw, candidates.size, device, dtype)
         if device.type == "cpu":
             bar.say("measuring what a batch needs")
@@ -126,6 +125,17 @@ class Bar:
         due = time.monotonic() - self.drawn > REFRESH
         self.progress.update(self.task, advance=1, refresh=due)
         self.drawn = time.monotonic() if due else self.drawn
+
+
+def _place(models: dict[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
+    try:
+        for model in models.values():
+            model.to(device, dtype)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        why = describe(error)[:200]
+        raise UserError(f"the weights do not fit on {device} ({why}); take a smaller backbone") from error
 
 
 def _draw(size: tuple[int, int], device: torch.device, dtype: torch.dtype, count: int) -> Tensor:

@@ -93,8 +93,8 @@ def _notes(report: Report) -> Iterator[str]:
             if one.compiled:
                 told = one.compiled
                 yield (
-                    f"Batch of {batch.size}, {name}: compiled before in {told.seconds:.0f} s, {told.graphs} "
-                    f"graph{'s' if told.graphs > 1 else ''}, {told.again} compiled again."
+                    f"Batch of {batch.size}, {name}: compiled beforehand in {told.seconds:.0f} s to {told.graphs} "
+                    f"graph{'s' if told.graphs > 1 else ''}, {told.again or 'none'} compiled again."
                 )
         if batch.timing.doubts():
             yield f"{MARK} batch of {batch.size}, all models: {'; '.join(batch.timing.doubts())}."

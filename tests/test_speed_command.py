@@ -9,6 +9,7 @@ import json
 import statistics
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -177,6 +178,10 @@ class Hungry(nn.Module):
             raise RuntimeError(self.message)
         return images
 
+    def refuse(self, *_arguments: object) -> None:
+        """What a GPU says that cannot hold the weights."""
+        raise torch.OutOfMemoryError(self.message)
+
 
 def test_a_device_that_runs_out_of_memory_is_asked_for_less() -> None:
     """Halving until all models run; other errors are nobody's memory and pass through."""
@@ -187,6 +192,9 @@ def test_a_device_that_runs_out_of_memory_is_asked_for_less() -> None:
         speed._measure_batch(how, models, torch.zeros, 64, bar)
     with Bar(how, console) as bar, pytest.raises(RuntimeError, match="something else"):
         speed._measure_batch(how, {"odd": Hungry(5, "something else")}, torch.zeros, 64, bar)
+    full = SimpleNamespace(to=Hungry(0, "CUDA out of memory").refuse)
+    with pytest.raises(UserError, match=r"the weights do not fit on cpu .*; take a smaller backbone"):
+        speed._place({"large": full}, torch.device("cpu"), torch.float32)  # type: ignore[dict-item]
     assert fit.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert fit.is_out_of_memory(MemoryError())
 
