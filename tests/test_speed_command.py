@@ -293,9 +293,10 @@ def test_a_speed_cell_compares_with_both_references(task: str) -> None:
     assert kernels == {"reduced": ("flash-for-cpu",) * 4, FUSED: ("flash-for-cpu",) * 4, EAGER: ("eager",) * 4}
 
 
-def test_committed_results_are_still_those_of_their_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every cell of the quickstart, speed cells included, has the id under which its result was committed."""
+@pytest.mark.parametrize("name", ["quickstart", "digits-segmentation"])
+def test_committed_results_are_still_those_of_their_study(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell, speed cells included, has the id under which its result was committed."""
     monkeypatch.chdir(ROOT)
-    with Path("results/quickstart/cells.csv").open() as file:
+    with Path(f"results/{name}/cells.csv").open() as file:
         committed = {row["cell_id"] for row in csv.DictReader(file)}
-    assert {cell.cell_id for cell in expand(load_study("quickstart"))} == committed
+    assert {cell.cell_id for cell in expand(load_study(name))} == committed
