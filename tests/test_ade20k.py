@@ -378,6 +378,8 @@ def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch)
 
     def spy(model: ReducedModel, _job: Job) -> dict[str, Any]:
         seen.update({name: value.clone() for name, value in model.backbone.state_dict().items()})
+        paths = [type(block.drop_path1).__name__ for block in model.backbone.blocks]
+        assert paths == ["Identity", *["DropPath"] * 3, "Identity"]
         raise UnmetNeed("seen enough")
 
     monkeypatch.setattr(execute, "_train", spy)
@@ -427,6 +429,23 @@ def test_a_broken_folder_stops_before_training(ran: Path, tmp_path: Path) -> Non
     assert done.returncode == 2
     assert "ADE_2.jpg cannot be read (image file is truncated" in done.stderr
     assert not (tmp_path / ".suite/cells").exists()
+
+
+def test_the_full_study_can_be_planned() -> None:
+    """Where nothing of it is: sixty cells, and what to put where."""
+    planned = suite(STUDY.parents[1], "plan", "ade20k-eva02")
+    assert planned.returncode == 0, planned.stderr
+    assert len(planned.stdout.splitlines()) == 12 * 5
+    assert planned.stdout.count("cropr + last-layer") == 5
+
+
+def test_paths_are_dropped_as_officially() -> None:
+    """Linearly over the blocks up to the rate, and none in the last."""
+    backbone = create_backbone("eva02_large_patch14_224", SMALL, 5, drop_path=0.2)
+    execute.spare_last_block(backbone)
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in backbone.blocks]
+    assert rates == pytest.approx([0, 0.05, 0.1, 0.15, 0])
+    assert rates == [getattr(block.drop_path2, "drop_prob", 0.0) for block in backbone.blocks]
 
 
 def test_the_study_is_the_published_recipe(monkeypatch: pytest.MonkeyPatch) -> None:

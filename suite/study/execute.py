@@ -26,6 +26,7 @@ from suite.measure.pictures import PICTURED, picture
 from suite.measure.speed import EAGER, FUSED, compare, references
 from suite.measure.tokens import check_ledger, token_ledger
 from suite.reduction.backbone import create_backbone, fitted
+from suite.reduction.blocks import TimmModule
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.seeds import seed_for
@@ -181,9 +182,17 @@ def _reduced(identity: Identity) -> ReducedModel:
         classes=identity["classes"],
         drop_path=identity.get("recipe", {}).get("drop_path", 0.0),
     )
+    if identity["task"] == "segmentation":
+        spare_last_block(backbone)
     removed = identity["removed"]
     counts = tuple(removed) if removed else None
     return reduce(backbone, identity["method"], counts, identity["settings"], identity["fusion"])
+
+
+def spare_last_block(backbone: TimmModule) -> None:
+    """Let no path of the last block be dropped, as in Cropr's official recipe for segmentation."""
+    for name in ("drop_path1", "drop_path2"):
+        setattr(backbone.blocks[-1], name, nn.Identity())
 
 
 def _forwards(model: ReducedModel, task: str) -> tuple[nn.Module, nn.Module]:

@@ -10,8 +10,9 @@ from suite.tasks.recipe import TrainingRecipe
 class SegmentationRecipe(TrainingRecipe):
     """Training of one segmentation cell.
 
-    As `TrainingRecipe`, but the learning rate falls along `decay`: a cosine, or (1 - t)^0.9 as in Cropr's official
-    recipe. `workers` are processes that load images beside the training; 0 loads them in between.
+    As `TrainingRecipe`, but the learning rate falls along `decay`, a cosine or (1 - t)^0.9, and `drop_path` is 0 in the
+    last block, both as in Cropr's official recipe. `workers` are processes that load images beside the training; 0
+    loads them in between.
     """
 
     decay: Literal["cosine", "polynomial"] = "cosine"
