@@ -22,7 +22,7 @@ from suite.measure.export import IMAGES, TRACED, Finding, Timing, Unfaithful, _r
 from suite.measure.watched import Watched, replay
 from suite.reduction.model import reduce
 from suite.reduction.registry import default_settings, modules
-from suite.report.export import FIELDS, line_of, markdown, read_csv
+from suite.report.export import line_of, read_csv
 
 torch.set_num_threads(1)
 
@@ -156,7 +156,7 @@ PLANTED = {
     "fixes the batch": (
         "ONNX Runtime",
         "return x.mean(-1) + torch.zeros(1, x.shape[1]).expand(len(x), -1)",
-        "it cannot be made: ConstraintViolationError: Constraints violated (batch)",
+        "it cannot be made: ...: Constraints violated (batch)",
     ),
     "has no ONNX": (
         "ONNX Runtime",
@@ -187,7 +187,9 @@ def test_a_planted_fault_is_a_sentence(tmp_path: Path, name: str) -> None:
     file.write_text(text)
     line = judge(Case("classification", TINY, str(file)), path, quick=True)
     assert line["status"] == "fails"
-    assert line["reason"][: len(reason)] == reason
+    begin, _, end = reason.partition("...")  # between them stands whose error it is
+    assert line["reason"].startswith(begin)
+    assert end in line["reason"]
     assert line["speed_median"] == ""
     assert line["recompiled"] == ("1" if name == "recompiles" else "")
 
@@ -403,16 +405,3 @@ def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"table.csv has other columns than these: task, backbone"):
         keep(_lines("tome", 1e-6), {"started": "now"}, tmp_path)
-
-
-def test_the_committed_matrix_is_made_from_its_record() -> None:
-    """Table from CSV, a line for each case and path, and each from a run that is named."""
-    folder = Path(__file__).parents[1] / "results" / "export"
-    lines = read_csv(folder / "table.csv")
-    assert (folder / "table.md").read_text() == markdown(lines)
-    wanted = {(case.task, case.backbone, case.method, case.fusion) for case in cases(sorted(modules()), quick=False)}
-    assert len(lines) == 3 * len(wanted)
-    assert {tuple(line[field] for field in FIELDS[:4]) for line in lines} == wanted
-    runs = json.loads((folder / "provenance.json").read_text())["runs"]
-    named = [tuple(model) for run in runs for model in run["models"]]
-    assert sorted(named) == sorted(wanted)

@@ -103,10 +103,13 @@ def patch_logits(backbone: TimmModule, features: Tensor, dense: Dense) -> Tensor
 def on_grid(values: Tensor, grid: Sequence[int]) -> Tensor:
     """Values of patches, (B, N0, C), as maps, (B, C, rows, columns); channels lie last in memory if B is above 1.
 
-    For one image torch takes the same strides for channels in the middle, and upsamples six times slower.
+    For one image torch takes the same strides for channels in the middle, and upsamples six times slower. A graph that
+    is to take batches of any size cannot ask for their number.
     """
     maps: Tensor = values.transpose(1, 2).unflatten(2, tuple(grid))
-    return maps.contiguous() if len(maps) == 1 else maps
+    if torch.compiler.is_compiling() or len(maps) > 1:
+        return maps
+    return maps.contiguous()
 
 
 def upsample(logits: Tensor, grid: tuple[int, int], padded: Tensor, images: Tensor) -> Tensor:
