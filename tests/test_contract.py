@@ -421,12 +421,11 @@ def test_without_a_compiler_inductor_is_skipped(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
-def test_a_missing_compiler_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_noticed() -> None:
     """By compiling the simplest function with a compiler that does not exist."""
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
-    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
-    torch._dynamo.reset()
-    assert "compiler" in compiled.inductor_trouble.__wrapped__()
+    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True}):
+        torch._dynamo.reset()
+        assert "compiler" in compiled.inductor_trouble.__wrapped__()
 
 
 def test_a_method_that_draws_needs_its_scores_supplied(tmp_path: Path) -> None:

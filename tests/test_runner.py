@@ -45,8 +45,14 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001), ("base", 0.001)])
 def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float) -> None:
     """Nobody else can hold any of `quiet` while it runs; all others share it."""
-    config = {"cell": {"identity": {"kind": kind, "threads": 2}}}
+    config = {"cell": {"identity": {"kind": kind, "threads": 2, "device": "cpu"}}}
     assert _resources(config).bundles == [{"CPU": 2, "quiet": quiet}]
+
+
+def test_a_cell_on_cuda_takes_a_gpu() -> None:
+    """One, of whatever node has it."""
+    config = {"cell": {"identity": {"kind": "accuracy", "threads": 4, "device": "cuda"}}}
+    assert _resources(config).bundles == [{"CPU": 4, "quiet": 0.001, "GPU": 1}]
 
 
 def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def _run(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Conso
     done = {cell.cell_id for cell in cells if record.finished(cell)}
     progress = Progress(cells, done, len(os.sched_getaffinity(0)), console)
     gpus = int(any(cell.identity["device"] == "cuda" for cell in cells if cell.cell_id not in done))
-    with running_ray(max(cell.threads for cell in cells), gpus), progress:
+    with progress, running_ray(max(cell.threads for cell in cells), gpus):
         for kind in ("base", "accuracy", "speed"):
             weights = {
                 cell.start: record.weights(cell.start) for cell in cells if cell.start and record.has(cell.start)

@@ -115,7 +115,7 @@ class ScheduleRule(Strict):
         if not isinstance(value, str):
             return value
         found: list[int] = []
-        for part in value.replace(",", " ").split():
+        for part in value.replace(",", " ").split() or [value]:
             ends = [int(end) if end.strip().isdecimal() else -1 for end in part.split("-")]
             if not 0 <= ends[0] <= ends[-1] or len(ends) > 2:
                 raise ValueError(f"{part.strip()!r} is neither a number nor a range such as 0-21, found {value!r}")
