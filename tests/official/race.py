@@ -5,7 +5,9 @@ Usage: race.py --python PYTHON --cropr FOLDER --evit FOLDER --tome FOLDER --idle
 Each folder is a checkout of the official repository (SOURCES in record.py); a method without one is left out. PYTHON is
 an interpreter that the official code runs under (timm 1.0.3); this script runs under the suite's. Both keep one process
 for each case and take turns, round by round, so that a machine that drifts slows both; the ratio is formed per round.
-What goes out is a ratio, and on a GPU also seconds, with its name.
+Every case is launched several times, because where a process's memory happens to lie weighs as much as small changes of
+code. What goes out is a ratio, and on a GPU also seconds, with its name; other cases in the folder's record stay.
+A profile of both says how much of the time goes into operators that no code can do without.
 """
 
 import argparse
@@ -28,8 +30,25 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SEED = 1
 CLOSE = 2e-4  # largest difference between the logits, of unit size, of models this deep in float32
+COMPARED = 20_000  # logits that are compared, evenly spread
 WARM_UP = 3
-FIELDS = ("case", "batch", "device", "precision", "threads", "others_cores", "round", "ratio")
+SETTING = ("case", "batch", "device", "precision", "threads")
+FIELDS = (*SETTING, "launch", "others_cores", "round", "ratio")
+SECONDS = ("official_seconds", "own_seconds")
+PROFILED = 5  # passes
+SHARES = (*SETTING, "side", "operator", "share")
+NEEDED = (
+    "addmm",
+    "mm",
+    "bmm",
+    "linear",
+    "baddbmm",
+    "attention",
+    "convolution",
+    "gelu",
+    "silu",
+    "layer_norm",
+)  # in names
 
 
 @dataclass(frozen=True)
@@ -217,6 +236,9 @@ def serve(chosen: argparse.Namespace) -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
+    def some(logits: torch.Tensor) -> list[float]:
+        return logits.float().flatten()[:: max(1, logits.numel() // COMPARED)].tolist()
+
     def seconds() -> float:
         start = time.perf_counter()
         logits = model(pixels)
@@ -224,15 +246,27 @@ def serve(chosen: argparse.Namespace) -> None:
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
+    def shares() -> dict[str, float]:
+        kinds = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA][: 1 + pixels.is_cuda]
+        with torch.profiler.profile(activities=kinds) as profile:
+            for _ in range(PROFILED):
+                model(pixels)
+        field = "self_device_time_total" if pixels.is_cuda else "self_cpu_time_total"
+        found = {event.key: float(getattr(event, field)) for event in profile.key_averages()}
+        return {key: value / sum(found.values()) for key, value in found.items() if value}
+
     say(shapes)
     with torch.inference_mode(), torch.autocast(chosen.device, half, enabled=half is not None):
         for line in sys.stdin:
             question = json.loads(line)
-            say(model(pixels).float().flatten(1)[:, ::7].tolist() if question == "logits" else seconds())
+            say({"logits": lambda: some(model(pixels)), "time": seconds, "profile": shares}[question]())
 
 
-def race(name: str, batch: int, chosen: argparse.Namespace) -> list[dict[str, Any]]:
-    """All rounds of one case; refuses models that do not compute the same."""
+Rows = list[dict[str, Any]]
+
+
+def race(name: str, batch: int, launch: int, chosen: argparse.Namespace) -> tuple[Rows, Rows]:
+    """All rounds of one launch of a case, and both profiles; refuses models that do not compute the same."""
     import numpy
     import psutil
 
@@ -251,15 +285,20 @@ def race(name: str, batch: int, chosen: argparse.Namespace) -> list[dict[str, An
         processes = [psutil.Process(), *(psutil.Process(side.process.pid) for side in (official, own))]
         before, start = _readings(processes), time.perf_counter()
         rounds = []
-        for turn in range(chosen.rounds):
+        while len(rounds) < chosen.rounds or time.perf_counter() - start < chosen.seconds:
+            turn = len(rounds)
             order = (official, own) if turn % 2 else (own, official)
             seconds = {side: side.ask("time") for side in order}
             measured = {"official_seconds": seconds[official], "own_seconds": seconds[own]}
             rounds.append(measured | {"round": turn, "ratio": seconds[official] / seconds[own]})
         after, wall = _readings(processes), time.perf_counter() - start
+        profiles = {"official": official.ask("profile"), "own": own.ask("profile")}
     others = max(0.0, (after[0] - before[0] - (after[1] - before[1])) / wall)
     about = {"case": name, "batch": batch, "device": chosen.device_name, "precision": chosen.precision}
-    return [about | {"threads": chosen.threads, "others_cores": round(others, 3)} | row for row in rounds]
+    about["threads"] = chosen.threads
+    lines = [(side, key, share) for side, found in profiles.items() for key, share in found.items() if share > 1e-3]
+    spent = [about | {"side": side, "operator": key, "share": round(share, 4)} for side, key, share in lines]
+    return [about | {"launch": launch, "others_cores": round(others, 3)} | row for row in rounds], spent
 
 
 def _readings(processes: list[Any]) -> tuple[float, float]:
@@ -271,32 +310,69 @@ def _readings(processes: list[Any]) -> tuple[float, float]:
     return busy, sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def write(rows: list[dict[str, Any]], out: Path) -> None:
-    """Every round as CSV; a table of ratios; where they come from."""
-    from tabulate import tabulate
+def _setting(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in SETTING)
 
+
+def keep(rows: Rows, spent: Rows, out: Path) -> None:
+    """Put rounds and profiles into the folder's record, in place of earlier ones of the same setting."""
     from suite.study.provenance import provenance
 
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "rounds.csv").open("w", newline="") as file:
-        absolute = () if rows[0]["device"] == "cpu" else ("official_seconds", "own_seconds")
-        writer = csv.DictWriter(file, FIELDS + absolute, extrasaction="ignore", lineterminator="\n")
+    origins = out / "provenance.json"
+    rows = [row | (dict.fromkeys(SECONDS, "") if row["device"] == "cpu" else {}) for row in rows]
+    rounds = _merge(out / "rounds.csv", FIELDS + SECONDS, rows)
+    shares = _merge(out / "operators.csv", SHARES, spent)
+    known = json.loads(origins.read_text()) if origins.is_file() else {}
+    here = {" ".join(setting): provenance() for setting in map(_setting, rows)}
+    origins.write_text(json.dumps(known | here, indent=1, sort_keys=True) + "\n")
+    (out / "table.md").write_text(table(rounds, shares))
+
+
+def _merge(path: Path, fields: tuple[str, ...], new: Rows) -> Rows:
+    """Rewrite a CSV with new rows in place of those of the same settings; returns all of them."""
+    settings = {_setting(row) for row in new}
+    earlier = list(csv.DictReader(path.open())) if path.is_file() else []
+    rows = sorted([row for row in earlier if _setting(row) not in settings] + new, key=_setting)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    (out / "provenance.json").write_text(json.dumps(provenance(), indent=1) + "\n")
+    return rows
+
+
+def table(rows: Rows, spent: Rows) -> str:
+    """Medians and quartiles of the rounds, as markdown."""
+    from tabulate import tabulate
+
     lines = []
-    for case, batch in dict.fromkeys((row["case"], row["batch"]) for row in rows):
-        own = [row for row in rows if (row["case"], row["batch"]) == (case, batch)]
-        ratios = [row["ratio"] for row in own]
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        others = own[0]["others_cores"]
-        lines.append((case, batch, f"{middle:.2f}x", f"{low:.2f}-{high:.2f}", len(ratios), f"{others:.2f}"))
-    names = ("model", "batch", "ours / official", "IQR", "rounds", "cores used by others")
-    first = rows[0]
-    head = f"Images per second of this suite over those of the official code: {first['device']}, {first['precision']}, "
-    head += f"{first['threads']} threads, equal weights and images, taking turns; median and quartiles of rounds.\n\n"
-    (out / "table.md").write_text(head + tabulate(lines, names, tablefmt="pipe", disable_numparse=True) + "\n")
-    sys.stderr.write((out / "table.md").read_text())
+    for setting in dict.fromkeys(map(_setting, rows)):
+        own = [row for row in rows if _setting(row) == setting]
+        low, middle, high = statistics.quantiles([float(row["ratio"]) for row in own], n=4, method="inclusive")
+        launches = [
+            [float(row["ratio"]) for row in own if row["launch"] == one] for one in {row["launch"] for row in own}
+        ]
+        medians = sorted(statistics.median(ratios) for ratios in launches)
+        others = max(float(row["others_cores"]) for row in own)
+        spread = f"{medians[0]:.2f}-{medians[-1]:.2f}"
+        needed = [
+            100 * _needed([row for row in spent if _setting(row) == setting], side) for side in ("official", "own")
+        ]
+        shares = "{:.0f} / {:.0f} %".format(*needed)
+        lines.append((*setting, f"{middle:.2f}x", f"{low:.2f}-{high:.2f}", spread, len(own), f"{others:.2f}", shares))
+    names = (*SETTING, "ours / official", "IQR", "of launches", "rounds", "others' cores", "needed, official / ours")
+    head = (
+        "Images per second of this suite over those of the official code, with equal weights and images, in turns: "
+        "median and quartiles of rounds, range of the medians of launches, and processor cores that others used. "
+        "Needed: the share of a pass that goes into matrix products, attention, convolution, activation and norms, "
+        "which both must compute; more in operators.csv.\n\n"
+    )
+    return head + tabulate(lines, names, tablefmt="pipe", disable_numparse=True) + "\n"
+
+
+def _needed(spent: Rows, side: str) -> float:
+    own = [row for row in spent if row["side"] == side]
+    return sum(float(row["share"]) for row in own if any(name in row["operator"] for name in NEEDED))
 
 
 def main() -> None:
@@ -309,7 +385,9 @@ def main() -> None:
         "--case", action="append", choices=sorted(CASES), help="repeatable; by default those ending in -s"
     )
     parser.add_argument("--batch", action="append", type=int, help="repeatable; by default 1 and 16")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=7, help="of a launch, at least")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a launch's rounds, at least")
+    parser.add_argument("--launches", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
@@ -330,12 +408,15 @@ def main() -> None:
     names = names if chosen.case else [name for name in names if name.endswith("-s")]
     if not names:
         parser.error("give at least one folder")
-    rows = []
     for name in names:
         for batch in chosen.batch or (1, 16):
-            sys.stderr.write(f"{name}, batch {batch}\n")
-            rows += race(name, batch, chosen)
-    write(rows, chosen.out)
+            rows, spent = Rows(), Rows()
+            for launch in range(chosen.launches):
+                sys.stderr.write(f"{name}, batch {batch}, launch {launch}\n")
+                measured, spent = race(name, batch, launch, chosen)
+                rows += measured
+            keep(rows, spent, chosen.out)
+    sys.stderr.write((chosen.out / "table.md").read_text())
 
 
 if __name__ == "__main__":
