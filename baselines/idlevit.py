@@ -20,7 +20,10 @@ Departures:
 4. Gradients flow in evaluation mode too; the official one runs idle blocks without gradients.
 5. The number of patches at work only shrinks from block to block, and the first block has all of them; the official
    code can be given any ratios, and idle blocks with none between them.
-6. All prefix tokens are selected, and between groups none of their keys is counted; officially there is only the class
+6. Where keys are neither normalised nor rotated, the key projection is folded into the class token's query, which ranks
+   patches equally, and idle patches are not projected at all; the official evaluation computes their keys. Only the
+   token cut loss needs them.
+7. All prefix tokens are selected, and between groups none of their keys is counted; officially there is only the class
    token, which is treated so.
 """
 
@@ -42,7 +45,7 @@ class Settings(MethodSettings):
     """Weights of the token cut loss and of the distillation; `cut` says which of the cut loss's two parts count."""
 
     knob = "stages"
-    version = 2
+    version = 3
     reduces = "idles"
     needs = ("class token",)
     auxiliary_trains_backbone = True
@@ -64,19 +67,26 @@ class IdleViT(Method):
         left_out = sum(self.counts[:layer])
         if not left_out:
             return blocks.run(block, tokens)
+        kept, cuts = tokens.count - left_out, self.training and self.settings.cut_weight > 0
+        if not cuts and blocks.folds_keys(block.attn, tokens.rotary is not None):
+            keep = blocks.class_scores(block, tokens).topk(kept, sorted=False).indices
+            active, _ = blocks.attend(block, tokens.select(keep))
+            return tokens.write_back(blocks.feed_forward(block, active), keep)
         projection = blocks.project(block, tokens)
-        keep: Tensor = projection.class_logits().topk(tokens.count - left_out, sorted=False).indices
-        if self.training and self.settings.cut_weight:
-            selected = tokens.with_prefix(keep)
-            tokens = tokens.with_auxiliary(
-                token_cut_loss(projection.mean_logits(), selected, tokens.prefix, self.settings.cut)
-            )
+        keep = projection.class_logits().topk(kept, sorted=False).indices
+        if cuts:
+            logits, selected = projection.mean_logits(), tokens.with_prefix(keep)
+            tokens = tokens.with_auxiliary(token_cut_loss(logits, selected, tokens.prefix, self.settings.cut))
         active, _ = blocks.attend(block, tokens, projection, keep)
         return tokens.write_back(blocks.feed_forward(block, active), keep)
 
     def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        left_out = sum(self.counts[:layer])
-        return OwnCost((self.context.prefix + patches) * block.query, left_out) if left_out else OwnCost()
+        left_out, entering = sum(self.counts[:layer]), self.context.prefix + patches
+        if not left_out:
+            return OwnCost()
+        if block.folds_keys:
+            return OwnCost(2 * block.width * block.query + entering * block.width)
+        return OwnCost(entering * block.query, left_out)
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         counted = auxiliary[::2] if self.settings.cut_blocks == "official" else auxiliary

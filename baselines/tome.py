@@ -85,12 +85,12 @@ def bipartite_matching(keys: Tensor, prefix: int, removed: int, in_order: bool =
     that stay, (B, N-removed), unmerged A first, then B; the sources, (B, removed); and the places of their destinations
     among those that stay, (B, removed). Unmerged A are `in_order`, or from similar to dissimilar.
     """
-    patch = torch.arange(keys.shape[1], device=keys.device)
-    in_a, in_b = patch[prefix % 2 :: 2], patch[1 - prefix % 2 :: 2]
+    first_a, first_b = prefix % 2, 1 - prefix % 2
     unit = nn.functional.normalize(keys, dim=-1)
-    best, partner = (unit[:, in_a] @ unit[:, in_b].transpose(1, 2)).max(-1)
+    best, partner = (unit[:, first_a::2] @ unit[:, first_b::2].transpose(1, 2)).max(-1)
     order = best.argsort(dim=1, descending=True)
     source, unmerged = order[:, :removed], order[:, removed:]
     unmerged = unmerged.sort(dim=1).values if in_order else unmerged
-    keep = torch.cat([in_a[unmerged], in_b.expand(keys.shape[0], -1)], 1)
-    return keep, in_a[source], partner.gather(1, source) + unmerged.shape[1]
+    in_b = torch.arange(first_b, keys.shape[1], 2, device=keys.device)
+    keep = torch.cat([2 * unmerged + first_a, in_b.expand(keys.shape[0], -1)], 1)
+    return keep, 2 * source + first_a, partner.gather(1, source) + unmerged.shape[1]

@@ -106,9 +106,12 @@ def test_what_each_method_adds_by_hand() -> None:
     }
     assert {method: added[method] for method in expected} == expected
     idle = {p.what: p.macs for p in account(deployed("vit", "idlevit")) if p.place == "block 1"}
-    assert idle[cost.METHOD] == 65 * 48
-    assert idle[cost.PROJECTION] == 65 * 48 * 3 * 48  # of idle tokens too
+    assert idle[cost.METHOD] == (48 + 48 + 65) * 48  # the class token's query, the keys folded into it, and scores
+    assert idle[cost.PROJECTION] == 56 * 48 * 3 * 48
     assert idle[cost.OUTPUT] == 56 * 48 * 48
+    turned = {p.what: p.macs for p in account(deployed("eva02", "idlevit")) if p.place == "block 1"}
+    assert turned[cost.METHOD] == 65 * 48  # keys are rotated, so they must be there
+    assert turned[cost.PROJECTION] == 65 * 48 * 3 * 48  # of idle tokens too
 
 
 # ---------------------------------------------------------------- against torch's counter

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from suite.measure import cost
 from suite.measure.cost import Part, account
-from suite.measure.macs import CPU_KERNELS
+from suite.measure.macs import MISSING
 from suite.measure.tokens import expected_ledger, token_ledger
 from suite.reduction.method import Method
 from suite.reduction.model import ReducedModel
@@ -81,7 +80,7 @@ def disagreements(model: ReducedModel, compared: Iterable[Compared]) -> list[str
 @torch.inference_mode()
 def count_parts(model: ReducedModel, dense: bool = False) -> list[Part]:
     """What torch counts while the model runs on one image, each product put down to its part."""
-    counter = FlopCounterMode(display=False, custom_mapping=CPU_KERNELS | {torch.ops.aten.mv: _matrix_vector})
+    counter = FlopCounterMode(display=False, custom_mapping=MISSING)
     watched = _Watched(model.method)
     copy = ReducedModel(model.backbone, watched)
     copy.fusion = model.fusion
@@ -91,11 +90,6 @@ def count_parts(model: ReducedModel, dense: bool = False) -> list[Part]:
     with counter, attribution:
         run(_image(model))
     return [Part(*key, macs) for key, macs in attribution.macs.items()]
-
-
-def _matrix_vector(matrix: Sequence[int], _vector: Sequence[int], *_: Any, **__: Any) -> int:
-    """Fill a gap: torch has no formula for the product of a matrix and a vector."""
-    return 2 * math.prod(matrix)
 
 
 class _Watched(Method):

@@ -87,6 +87,25 @@ def project(block: TimmModule, tokens: Tokens) -> Projection:
     return Projection(query, key, value, gate, _log_size(tokens), attention.scale, tokens.prefix)
 
 
+def folds_keys(attention: TimmModule, rotary: bool) -> bool:
+    """Whether keys are nothing but a linear map of the tokens: not normalised, rotated or shared by queries."""
+    plain = type(attention.k_norm) is nn.Identity and not (rotary and type(attention) in ROTARY)
+    query, _, key = _query_and_key(attention)
+    return plain and query.shape == key.shape
+
+
+def class_scores(block: TimmModule, tokens: Tokens) -> Tensor:
+    """Products of the class token's query with every patch's key, summed over heads, (B, N), up to a number per image.
+
+    Up to that q (W x + b) = (q W) x: no key is computed, which takes D^2 + N D products instead of N D^2. The block
+    must be one that `folds_keys`.
+    """
+    x = tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
+    query, bias, key = _query_and_key(block.attn)
+    folded = F.linear(x[:, 0], query, bias) @ key
+    return (x @ folded.unsqueeze(-1))[:, tokens.prefix :, 0]
+
+
 def attend(
     block: TimmModule,
     tokens: Tokens,
@@ -186,6 +205,16 @@ def _separate(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]
         for part in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     return query, key, value
+
+
+def _query_and_key(attention: TimmModule) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Weight and bias of the query projection, and weight of the key projection."""
+    if attention.qkv is None:
+        return attention.q_proj.weight, attention.q_proj.bias, attention.k_proj.weight
+    query, key, _ = attention.qkv.weight.chunk(3)
+    if type(attention) is EvaAttention:
+        return query, attention.q_bias, key
+    return query, None if attention.qkv.bias is None else attention.qkv.bias.chunk(3)[0], key
 
 
 def _joint_or_separate(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -51,6 +51,7 @@ class BlockShape:
         gate: channels of a gate on what the attention returns; 0 without.
         hidden: channels inside the MLP.
         gated: whether the MLP has a third matrix, as SwiGLU has.
+        folds_keys: see `blocks.folds_keys`.
     """
 
     width: int
@@ -60,6 +61,7 @@ class BlockShape:
     gate: int
     hidden: int
     gated: bool
+    folds_keys: bool
 
 
 class OwnCost(NamedTuple):

@@ -12,10 +12,11 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 # isort: split
 from timm.layers import GluMlp, Mlp, PatchEmbed, SwiGLU
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
 from torch import nn
 
 from suite.errors import UserError
-from suite.reduction.blocks import TimmModule
+from suite.reduction.blocks import TimmModule, folds_keys
 from suite.reduction.method import BlockShape
 
 GATED = {Mlp: False, GluMlp: True, SwiGLU: True}
@@ -56,6 +57,7 @@ def shape_of(backbone: TimmModule) -> Shape:
     if backbone.attn_pool is not None:
         raise UserError("the cost of attention pooling is not known; choose another: --option global_pool=avg")
     rows, columns = embedding.grid_size
+    rotary = type(backbone) is Eva and backbone.rope is not None
     return Shape(
         patches=rows * columns,
         prefix=backbone.num_prefix_tokens,
@@ -64,11 +66,11 @@ def shape_of(backbone: TimmModule) -> Shape:
         classes=head.out_features if isinstance(head, nn.Linear) else 0,
         heads=2 if type(backbone) is VisionTransformerDistilled else 1,
         pooling=backbone.global_pool,
-        blocks=tuple(_block(block) for block in backbone.blocks),
+        blocks=tuple(_block(block, rotary) for block in backbone.blocks),
     )
 
 
-def _block(block: TimmModule) -> BlockShape:
+def _block(block: TimmModule, rotary: bool) -> BlockShape:
     attention, mlp = block.attn, block.mlp
     _refuse_unknown(mlp, tuple(GATED), "MLP")
     separate = attention.qkv is None
@@ -80,6 +82,7 @@ def _block(block: TimmModule) -> BlockShape:
         gate=0 if attention.gate is None else attention.gate.out_features,
         hidden=mlp.fc2.in_features,
         gated=GATED[type(mlp)],
+        folds_keys=folds_keys(attention, rotary),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -125,14 +126,14 @@ class Tokens:
         weighted by size; it keeps its destination's position.
         """
         size = self.x.new_ones(self.x.shape[0], self.count) if self.size is None else self.size
-        kept, weight = replace(self, owner=None).select(keep), size.gather(1, keep)
-        total = weight.scatter_add(1, destination, size.gather(1, source))
-        weighted = kept.patches * weight.unsqueeze(-1)
-        arriving = take(self.x, source + self.prefix) * size.gather(1, source).unsqueeze(-1)
-        summed = weighted.scatter_add(1, destination.unsqueeze(-1).expand_as(arriving), arriving)
+        kept, weight, leaving = replace(self, owner=None).select(keep), size.gather(1, keep), size.gather(1, source)
+        total = weight.scatter_add(1, destination, leaving)
+        arriving = take(self.x, source + self.prefix) * leaving.unsqueeze(-1)
+        before, after = (F.pad(sizes, (self.prefix, 0), value=1.0).unsqueeze(-1) for sizes in (weight, total))
+        places = (destination + self.prefix).unsqueeze(-1).expand_as(arriving)
         return replace(
             kept,
-            x=torch.cat([self.x[:, : self.prefix], summed / total.unsqueeze(-1)], 1),
+            x=(kept.x * before).scatter_add(1, places, arriving) / after,
             size=total,
             owner=self._hand_over(keep, source, destination),
         )
@@ -192,6 +193,8 @@ def take(x: Tensor, index: Tensor) -> Tensor:
 
 def _flat(index: Tensor, length: int) -> Tensor:
     """Turn indices into each of B sequences of `length`, (B, K), into rows of all of them in a line, (B*K,)."""
+    if not torch.compiler.is_compiling() and index.shape[0] == 1:  # in a graph the number of images stays open
+        return index.flatten()
     first = torch.arange(index.shape[0], device=index.device).unsqueeze(1) * length
     return (index + first).flatten()
 
