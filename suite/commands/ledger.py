@@ -68,14 +68,14 @@ def _filtered(lines: Sequence[Line], wanted: dict[str, str]) -> list[Line]:
     Raises:
         UserError: for a filter that no line has.
     """
+    from suite.report.ledger_lines import STATES
+
     chosen = list(lines)
     for name, value in wanted.items():
-        known = sorted({str(getattr(line, name)) for line in lines})
+        known = sorted({str(getattr(line, name)) for line in lines} | (set(STATES) if name == "state" else set()))
         if value and value.lower() not in [each.lower() for each in known]:
             raise UserError(f"no entry of the ledger has the {name} {value!r}; {suggest(value, known)}")
         chosen = [line for line in chosen if value.lower() in ("", getattr(line, name).lower())]
-    if lines and not chosen:
-        raise UserError(f"no entry of the ledger is of all of these: {', '.join(filter(None, wanted.values()))}")
     return chosen
 
 

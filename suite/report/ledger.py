@@ -18,6 +18,7 @@ from suite.report.probes import PROBES, Progress, Value, probe
 
 PUBLISHED = Path("results/published")
 OTHERWISE = " || "  # between the readings of one number, the stated one first
+NAMED = " = "  # between a reading's name and what it asks
 
 
 class Entry(NamedTuple):
@@ -57,9 +58,10 @@ class Entry(NamedTuple):
         return self.id.partition("-")[0]
 
     @property
-    def readings(self) -> list[str]:
-        """What would measure it: the stated reading first."""
-        return self.asks.split(OTHERWISE) if self.asks else []
+    def readings(self) -> dict[str, str]:
+        """What would measure it, by the reading's name; the stated reading comes first and needs no name."""
+        asked = self.asks.split(OTHERWISE) if self.asks else []
+        return {each.rpartition(NAMED)[0]: each.rpartition(NAMED)[2] for each in asked}
 
 
 def read_entries(folder: Path = PUBLISHED) -> list[Entry]:
@@ -113,9 +115,8 @@ def state_of(entry: Entry, values: list[Value]) -> tuple[str, str]:
     fitting = [abs(_off(entry, value)) <= float(entry.tolerance) for value in values]
     if fitting[0]:
         return REPRODUCED, ""
-    others = "; ".join(
-        f"{reading}: {shown(value)}" for reading, value in zip(entry.readings[1:], values[1:], strict=True)
-    )
+    named = zip(entry.readings, values, strict=True)
+    others = "; ".join(f"{name}: {shown(value)} {entry.unit}" for name, value in list(named)[1:])
     if any(fitting):
         return OUTSIDE, f"another reading would fit; readings besides the stated one: {others}"
     if len(values) == 1:
@@ -130,7 +131,7 @@ def shown(value: Value) -> str:
 
 def _line(entry: Entry) -> Line:
     try:
-        found = [_measure(reading, entry.unit) for reading in entry.readings]
+        found = [_measure(reading, entry.unit) for reading in entry.readings.values()]
     except UserError as error:
         raise UserError(f"{entry.id}: {error}") from error
     values = [value for value, _ in found if value is not None]
@@ -200,11 +201,15 @@ def _check(entry: Entry, where: str, paper: str) -> None:
         raise UserError(f"{where}: {entry.id}: the value {entry.value!r} is not a number")
     if not _is_number(entry.tolerance) or Decimal(entry.tolerance) < 0:
         raise UserError(f"{where}: {entry.id}: the tolerance {entry.tolerance!r} is not a number from 0")
-    for reading in entry.readings:
+    if len(entry.readings) != entry.asks.count(OTHERWISE) + bool(entry.asks):
+        raise UserError(f"{where}: {entry.id}: each reading besides the stated one needs a name of its own: NAME = ...")
+    for reading in entry.readings.values():
         kind = reading.partition(": ")[0]
         if kind not in ("study", *PROBES):
             raise UserError(f"{where}: {entry.id} asks for {kind!r}; {suggest(kind, ['study', *PROBES])}")
-    if not entry.needs.strip() and any(reading.startswith("study: ") for reading in entry.readings or ["study: "]):
+    if not entry.needs.strip() and any(
+        reading.startswith("study: ") for reading in entry.readings.values() or ["study: "]
+    ):
         raise UserError(f"{where}: {entry.id} has no needs; say what measuring it takes, such as a GPU")
 
 

@@ -13,6 +13,7 @@ from suite.report.ledger_lines import CONTRADICTED, NOT_RUN, OUTSIDE, STATES, UP
 
 MEASURED = ("where", "model", "metric", "published", "measured", "off by", "tolerance", "state", "notes")
 WANTED = ("where", "model", "metric", "published", "tolerance", "command", "notes")
+COUNTED = ("count", "tokens")  # units that need not be said
 UNPRUNED = ("No pruning", "No merging")
 INTRODUCTION = (
     "Every published number that the suite takes on: those of Cropr, and those of the baselines and backbones that are "
@@ -24,11 +25,9 @@ INTRODUCTION = (
 
 def counts(lines: Sequence[Line]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and body of the table of counts: a row for each paper, and their sum."""
-    found = Counter((line.paper, line.state) for line in lines)
     papers = list(dict.fromkeys(line.paper for line in lines))
-    body = [(paper, *(str(found[paper, state]) for state in STATES), _sum(found, papers=[paper])) for paper in papers]
-    body.append(("all", *(str(sum(found[paper, state] for paper in papers)) for state in STATES), str(len(lines))))
-    return ("paper", *STATES, "all"), body
+    body = [_counted(paper, [line for line in lines if line.paper == paper]) for paper in papers]
+    return ("paper", *STATES, "all"), [*body, _counted("all", lines)]
 
 
 def markdown(lines: Sequence[Line]) -> str:
@@ -49,12 +48,11 @@ def markdown(lines: Sequence[Line]) -> str:
 
 def terminal(lines: Sequence[Line]) -> Table:
     """Lines for a terminal, without notes."""
-    head = ("id", "published", "measured", "off by", "tolerance", "state")
-    table = _table(head, left=(0, 5))
+    table = _table(("id", "published", "measured", "tolerance", "state"), left=(0, 4))
+    table.columns[0].no_wrap = True
     for line in lines:
-        unit = f" {line.unit}" if line.unit not in ("count", "tokens") else ""
-        published, measured = (_short(text) for text in (line.published, line.measured))
-        table.add_row(line.id, published + unit, measured, _short(line.off_by), f"±{line.tolerance}", line.state)
+        unit = "" if line.unit in COUNTED else f" {line.unit}"
+        table.add_row(line.id, _short(line.published) + unit, _short(line.measured), f"±{line.tolerance}", line.state)
     return table
 
 
@@ -117,8 +115,8 @@ def _section(paper: str, lines: list[Line]) -> list[str]:
 
 
 def _first(line: Line) -> tuple[str, ...]:
-    unit = "" if line.unit in ("count", "tokens") else f" {line.unit}"
-    return _where(line), _model(line), line.metric, line.published + unit
+    unit = "" if line.unit in COUNTED else f" {line.unit}"
+    return _where(line), _model(line), line.metric, _short(line.published) + unit
 
 
 def _where(line: Line) -> str:
@@ -158,8 +156,9 @@ def _piped(head: Sequence[str], body: Sequence[Sequence[str]], right: Sequence[i
     return tabulate(safe, head, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
-def _sum(found: Counter[tuple[str, str]], papers: Sequence[str]) -> str:
-    return str(sum(count for (paper, _), count in found.items() if paper in papers))
+def _counted(name: str, lines: Sequence[Line]) -> tuple[str, ...]:
+    found = Counter(line.state for line in lines)
+    return (name, *(str(found[state]) for state in STATES), str(len(lines)))
 
 
 def _table(head: Sequence[str], left: Sequence[int]) -> Table:

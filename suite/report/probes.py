@@ -133,6 +133,8 @@ def _assembled(asked: str) -> ReducedModel:
         counts = rule.resolve(rows * columns, len(backbone.blocks)).removed if rule else None
         with torch.device("meta"):
             return reduce(backbone, configuration.method, counts, configuration.settings, configuration.fusion)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"method {configuration.method} on {configuration.backbone.name}: {error}") from error
 
