@@ -44,17 +44,39 @@ def _check_names(said: dict[str, Any]) -> None:
 
     if said.get("study"):
         find_study(said["study"])
-    for method in said.get("method") or ():
+    for method in _methods(said):
         module_of(method)
-    if "keep_rate" in said:
-        options.schedule_rule({name: said[name] for name in options.RULE})
     if said.get("backbone"):
-        from suite.report.probes import backbone_on_meta
-
-        given = options.pairs(said.get("option") or (), "--option", "img_size=224")
-        backbone_on_meta(said["backbone"], json.dumps(given), classes=1000)
+        _check_model(said)
     if said.get("layout"):
         _check_layout(said["layout"], options.pairs(said.get("option") or (), "--option", "r=8"))
+
+
+def _check_model(said: dict[str, Any]) -> None:
+    """Refuse a backbone that timm cannot build, or a schedule that it or a method cannot have."""
+    from suite.reduction.backbone import sizes
+    from suite.reduction.registry import settings_class
+    from suite.report.probes import backbone_on_meta
+
+    given = options.pairs(said.get("option") or (), "--option", "img_size=224")
+    model = backbone_on_meta(said["backbone"], json.dumps(given), classes=1000)
+    rule = options.schedule_rule({name: said.get(name) for name in options.RULE})
+    if rule is None:
+        return
+    _, patches, depth = sizes(model)
+    settings = options.settings_by_method(said.get("setting") or (), _methods(said))
+    try:
+        schedule = rule.resolve(patches, depth)
+        for method, own in settings.items():
+            settings_class(method)(**own).check(schedule, said["fusion"])
+    except ValueError as error:
+        raise UserError(options.reason(error)) from error
+
+
+def _methods(said: dict[str, Any]) -> list[str]:
+    """The methods of a command, which takes one or several."""
+    found = said.get("method") or []
+    return [found] if isinstance(found, str) else list(found)
 
 
 def _check_layout(name: str, given: dict[str, Any]) -> None:

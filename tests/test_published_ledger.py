@@ -409,6 +409,14 @@ def test_filters_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         ("suite speed vit_tiny_patch16_224 --method tom", "unknown method 'tom'; did you mean tome"),
         ("suite speed vit_tiny_patch16_225", "timm has no model 'vit_tiny_patch16_225'"),
         ("suite speed vit_tiny_patch16_224 --method tome --constant 8 --keep-rate 0.5", "the command .*schedule"),
+        ("suite flops vit_tiny_patch16_224 --method tom", "unknown method 'tom'; did you mean tome"),
+        ("suite flops vit_tiny_patch16_224 --method tome --constant 99 --blocks 0", "at most half the patches"),
+        ("suite speed vit_tiny_patch16_224 --method tome --constant 99 --blocks 0", "at most half the patches"),
+        ("suite speed vit_tiny_patch16_224 --method tome --constant 8 --blocks 0-12", "blocks 0 to 11, found .12"),
+        (
+            "suite speed vit_tiny_patch16_224 --method tome --setting rate=1 --constant 8 --blocks 0",
+            "rate: unknown key",
+        ),
     ],
 )
 def test_commands_that_could_not_run_are_refused(monkeypatch: pytest.MonkeyPatch, command: str, sentence: str) -> None:
