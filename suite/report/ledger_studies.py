@@ -1,0 +1,134 @@
+"""What studies say about published numbers: rows of their tables, and the figures of studies of costs."""
+
+from __future__ import annotations
+
+import csv
+from decimal import Decimal
+from pathlib import Path
+
+from suite.errors import UserError, suggest
+from suite.report.costs import Figure, read_published
+from suite.report.ledger_lines import NOT_RUN, OUTSIDE, REPRODUCED, Line, digest
+from suite.study.configuration import CostStudy
+from suite.study.load import is_of_costs, load_costs, load_study, study_names
+
+RESULTS = Path("results")
+MINUS = " minus "
+VERDICTS = {"fits": REPRODUCED, "off": OUTSIDE, "not computed": NOT_RUN}
+
+
+def cost_studies() -> dict[str, CostStudy]:
+    """The studies of costs in `studies/`, by name."""
+    return {name: load_costs(name) for name in study_names() if is_of_costs(name)}
+
+
+def cost_lines() -> list[Line]:
+    """A line for each published figure of the studies of costs, out of their committed tables.
+
+    Raises:
+        UserError: if a table is missing, or was made from other figures.
+    """
+    return [line for name, study in cost_studies().items() for line in _lines_of(name, study)]
+
+
+def study_value(asked: str) -> tuple[float | None, bytes]:
+    """What a study's table says, as `STUDY: ROW: COLUMN`, and the record that it rests on.
+
+    ROW is a row's name, `NAME [SCHEDULE]` where the study has several schedules, or two of those with `minus` between.
+    The value is None while the study has no results.
+
+    Raises:
+        UserError: for a study, a row or a column that is not there.
+    """
+    parts = asked.split(": ")
+    if len(parts) != 3:
+        raise UserError(f"{asked!r} does not name a study's number; write STUDY: ROW: COLUMN")
+    study, rows, column = parts
+    labels = [row.label for row in load_study(study).methods]
+    for row in rows.split(MINUS):
+        name = row.partition(" [")[0]
+        if name not in labels:
+            raise UserError(f"the study {study} has no row {name!r}; {suggest(name, labels)}")
+    path = RESULTS / study / "table.csv"
+    known = sorted({name for table in sorted(RESULTS.glob("*/table.csv")) for name in _head(table)})
+    if column not in (_head(path) if path.is_file() else known):
+        raise UserError(f"the table of the study {study} has no column {column!r}; {suggest(column, known)}")
+    if not path.is_file():
+        return None, b""
+    found = [_cell(path, row, column) for row in rows.split(MINUS)]
+    value = None if None in found else found[0] if len(found) == 1 else _difference(*found)
+    return value, b"\0".join(file.read_bytes() for file in (path.with_name("cells.csv"), path) if file.is_file())
+
+
+def _difference(value: float | None, other: float | None) -> float:
+    assert value is not None
+    assert other is not None
+    return value - other
+
+
+def _head(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])
+
+
+def _cell(path: Path, row: str, column: str) -> float | None:
+    """One number of a study's table; None if it was not measured."""
+    label, _, schedule = row.removesuffix("]").partition(" [")
+    with path.open(newline="", encoding="utf-8") as file:
+        found = [line for line in csv.DictReader(file) if line.get("row") == label]
+    if schedule:
+        found = [line for line in found if line.get("schedule") == schedule]
+    if len(found) != 1:
+        raise UserError(f"{path} has {len(found)} rows {row!r}; name one, with its schedule where there are several")
+    return float(found[0][column]) if found[0][column] else None
+
+
+def _lines_of(name: str, study: CostStudy) -> list[Line]:
+    path = RESULTS / name / "table.csv"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; make it with: suite run {name}")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    made_of = [tuple(row.get(field) for field in Figure._fields) for row in rows]
+    if made_of != [tuple(figure) for figure in read_published(study.published)]:
+        raise UserError(f"{path} was not made from {study.published} as it is now; make it with: suite run {name}")
+    record = digest(path.read_bytes())
+    return [_cost_line(name, study, row, record) for row in rows]
+
+
+def _cost_line(name: str, study: CostStudy, row: dict[str, str], record: str) -> Line:
+    published = Decimal(row["value"])
+    half = 0.5 * 10.0 ** int(published.as_tuple().exponent)
+    computed = row["verdict"] != "not computed"
+    measured = float(row[_column(row)]) if computed else 0.0
+    read_as = f"read as {row['read_as']}" if computed else ""
+    return Line(
+        id=row["id"],
+        table=row["where"].partition(", ")[2],
+        row="",
+        method=row["method"],
+        backbone=row["backbone"],
+        setting=row["setting"],
+        metric=row["name"],
+        published=row["value"],
+        unit=row["unit"],
+        measured=f"{measured:.6g}" if computed else "",
+        off_by=f"{measured - float(published):.6g}" if computed else "",
+        tolerance=f"{max(study.tolerance / 100 * abs(float(published)), half):.6g}",
+        tolerance_from=f"{study.tolerance:g} % of the figure or half a unit of its last digit (study {name})",
+        state=VERDICTS[row["verdict"]],
+        remark=". ".join(said for said in (read_as, row["note"] if computed else "") if said),
+        differs="",
+        needs="" if computed else f"a model that can be computed: {row['note']}",
+        command=f"suite run {name}" if computed else "",
+        evidence=row["evidence"],
+        source=row["source"],
+        published_digest=digest(*(row[field].encode() for field in Figure._fields)),
+        record_digest=record,
+    )
+
+
+def _column(row: dict[str, str]) -> str:
+    """The column that holds the reading that was taken."""
+    convention, _, unit = row["read_as"].partition(", ")
+    return f"change_{convention}" if row["unit"] == "%" else f"{unit.lower()}_{convention}"
