@@ -13,9 +13,12 @@ from scipy import stats
 
 from suite.errors import UserError
 from suite.report.figure import draw_pareto
+from suite.report.layout import Table
+from suite.report.render import markdown, put_into, terminal, write
+from suite.report.scores import read_scores
 from suite.report.statistics import pareto_front, seeds_won, spread
+from suite.report.study_table import study_table
 from suite.report.summary import read_record, summarise
-from suite.report.table import markdown, put_into, terminal, write_csv
 from suite.study import record
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +66,12 @@ def speed(row: str, ratios: list[float], reason: str = "") -> list[dict[str, obj
     return [same | {"repetition": f"{index:04}", "value": repr(value)} for index, value in enumerate(ratios)]
 
 
+def table_of(folder: Path) -> Table:
+    """The table of a results folder."""
+    scores = read_scores(folder.parent / "published/scores.csv")
+    return study_table(folder.name, summarise(read_record(folder)), scores)
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A results folder with a hand-made record."""
@@ -83,7 +92,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_the_table_is_what_the_record_says(results: Path) -> None:
     """Medians, ranges, marks and notes of a record made by hand."""
-    text = markdown(summarise(read_record(results)))
+    text = markdown(table_of(results))
     rows = {
         line.split("|")[1].strip(): [part.strip() for part in line.split("|")[2:-1]]
         for line in text.splitlines()
@@ -96,28 +105,31 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
     assert rows["good + fused †"][3] == "0 of 3", "the control has the same fusion"
     assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in text
     assert "broken: ValueError: it broke" in text
-    assert list(rows)[2] == "random", "the control comes before the methods"
+    names = [name for name in rows if not name.startswith("*")]
+    assert names[2] == "random", "the control comes before the methods"
+    assert names[-2:] == ["random + fused", "good + fused †"], (
+        "a fusion's control stands before what it is compared with"
+    )
 
 
 def test_the_same_record_makes_the_same_bytes(results: Path, tmp_path: Path) -> None:
-    """Markdown, CSV and picture are pure functions of the record."""
+    """Every format and the picture are pure functions of the record."""
     made = []
     for turn in ("a", "b"):
-        lines = summarise(read_record(results))
-        write_csv(tmp_path / f"{turn}.csv", lines)
-        draw_pareto(lines, tmp_path / f"{turn}.png")
-        files = (tmp_path / f"{turn}.csv", tmp_path / f"{turn}.png")
-        made.append((markdown(lines), *(file.read_bytes() for file in files)))
+        names = write(table_of(results), tmp_path / turn)
+        draw_pareto(summarise(read_record(results)), tmp_path / turn / "pareto.png")
+        made.append([(tmp_path / turn / name).read_bytes() for name in [*names, "pareto.png"]])
     assert made[0] == made[1]
-    assert len(made[0][2]) > 10_000
+    assert len(made[0]) == 5
+    assert len(made[0][-1]) > 10_000
 
 
 def test_another_record_makes_another_table(results: Path) -> None:
     """One changed value shows."""
-    before = markdown(summarise(read_record(results)))
+    before = markdown(table_of(results))
     path = results / "cells.csv"
     path.write_text(path.read_text().replace("acc1_last,,81.0", "acc1_last,,83.0"))
-    assert markdown(summarise(read_record(results))) != before
+    assert markdown(table_of(results)) != before
 
 
 def test_a_missing_or_foreign_record_is_refused(results: Path) -> None:
@@ -148,7 +160,7 @@ def test_schedules_are_told_apart_everywhere(tmp_path: Path) -> None:
     lines = summarise(read_record(tmp_path / "trial"))
     assert [line.label for line in lines] == ["none", "random [[/x]]", "random [mild]"]
     console = Console(markup=False, width=80, file=io.StringIO())
-    console.print(terminal(lines))
+    console.print(terminal(study_table("trial", lines)))
     assert "random [mild]" in console.file.getvalue()  # type: ignore[attr-defined]
     assert "70.0–70.0" in console.file.getvalue(), "numbers are not broken over lines"  # type: ignore[attr-defined]
 
@@ -182,10 +194,9 @@ def test_committed_results_are_rebuilt_to_the_byte(committed: Path) -> None:
     folders = [path.parent for path in (committed / "results").glob("*/cells.csv")]
     assert committed / "results/quickstart" in folders
     for folder in folders:
-        lines = summarise(read_record(folder))
-        assert (folder / "table.md").read_text() == markdown(lines)
-        write_csv(committed / "table.csv", lines)
-        assert (folder / "table.csv").read_bytes() == (committed / "table.csv").read_bytes()
+        table = table_of(folder)
+        for name in write(table, committed / "again" / folder.name):
+            assert (folder / name).read_bytes() == (committed / "again" / folder.name / name).read_bytes(), name
     assert (committed / "results/quickstart/table.md").read_text() in (committed / "README.md").read_text()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from suite.errors import UserError, suggest
@@ -14,6 +15,7 @@ from suite.study.record import COLUMNS
 
 CONTROL = "random"
 SCORES = {"classification": "acc1_last", "segmentation": "miou_last"}  # what a task is judged by
+DIVERGED = "TrainingFailed"  # the exception that stops training when numbers are not finite
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Line:
         speed: images per second over those of the unpruned model; None if not measured.
         tainted: why the speed is not to be trusted; empty if nothing speaks against it.
         problem: why a seed failed or was skipped; empty if none did.
+        fusion: as in the record.
+        control: the row of random pruning with the same schedule and, where the study has it, fusion; None for the
+            unpruned model and where there is none.
+        eager: as `speed`, against the unpruned model with timm's eager attention.
+        lost: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its training
+            was stopped because numbers were not finite (`tasks.guard.TrainingFailed`), or if its score is not finite.
     """
 
     label: str
@@ -46,6 +54,10 @@ class Line:
     speed: Spread | None
     tainted: str
     problem: str
+    fusion: str = "none"
+    control: str | None = None
+    eager: Spread | None = None
+    lost: tuple[tuple[str, int], ...] = ()
 
     @property
     def below_random(self) -> bool:
@@ -72,7 +84,9 @@ def read_record(folder: Path) -> pd.DataFrame:
 
 
 def summarise(frame: pd.DataFrame) -> list[Line]:
-    """One line per row and schedule, in the order unpruned, control, then by rising accuracy.
+    """One line per row and schedule, in blocks: the unpruned model, then each control with what is compared with it.
+
+    The control comes first in its block, the others by rising accuracy.
 
     Raises:
         UserError: if the record has no accuracy cells, or seeds of a row disagree about its cost.
@@ -80,12 +94,13 @@ def summarise(frame: pd.DataFrame) -> list[Line]:
     lines = list(_lines(frame))
     if not lines:
         raise UserError("the record has no accuracy cells yet; go on with suite run")
-    rank = {"none": 0, CONTROL: 1}
     return sorted(
         lines,
         key=lambda line: (
-            rank.get(line.method, 2),
+            line.method != "none",
             line.schedule,
+            (line.control is None, len(line.control or ""), line.control),
+            line.method != CONTROL,
             line.accuracy.median if line.accuracy else -1.0,
             line.row,
         ),
@@ -98,10 +113,10 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
     for (row, schedule), own in cells.groupby(["row", "schedule"]):
         first = own.iloc[0]
         scores = _by_seed(own)
+        control = None if first["method"] == "none" else _control(cells, str(schedule), first["fusion"])
         is_method = first["method"] not in ("none", CONTROL)
-        control = _control(cells, str(schedule), first["fusion"]) if is_method else {}
+        against = _by_seed(cells[(cells["row"] == control) & (cells["schedule"] == schedule)]) if is_method else {}
         timed = frame[(frame["kind"] == "speed") & (frame["row"] == row) & (frame["schedule"] == schedule)]
-        rounds = timed[(timed["metric"] == "speed_ratio") & (timed["repetition"] != "")]["value"]
         yield Line(
             label=f"{row} [{schedule}]" if several and first["method"] != "none" else str(row),
             row=str(row),
@@ -110,29 +125,49 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
             task=first["task"],
             accuracy=spread(list(scores.values())) if scores else None,
             seeds=own["seed"].nunique(),
-            won=seeds_won(scores, control) if control and scores else None,
+            won=seeds_won(scores, against) if against and scores else None,
             tokens=_only(own, "tokens_fewest"),
             macs=_only(own, "macs_full"),
-            speed=spread(list(rounds)) if len(rounds) else None,
+            speed=_rounds(timed, "speed_ratio"),
             tainted="; ".join(sorted(set(timed["reason"]) - {""})),
             problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
+            fusion=first["fusion"],
+            control=control,
+            eager=_rounds(timed, "speed_ratio_eager"),
+            lost=_lost(own),
         )
 
 
+def _rounds(timed: pd.DataFrame, metric: str) -> Spread | None:
+    ratios = timed[(timed["metric"] == metric) & (timed["repetition"] != "")]["value"]
+    return spread(list(ratios)) if len(ratios) else None
+
+
+def _lost(own: pd.DataFrame) -> tuple[tuple[str, int], ...]:
+    """What became of a row's seeds that have no score, and of how many."""
+    scored = own["metric"].isin(SCORES.values())
+    broken = scored & ~np.isfinite(own["value"])
+    stopped = (own["status"] == "failed") & own["reason"].str.contains(DIVERGED)
+    fate = own["status"].mask(broken | stopped, "diverged")
+    lost = own.assign(fate=fate)[(fate == "diverged") | ~own["status"].eq("done")]
+    counts = lost.groupby("fate")["seed"].nunique()
+    return tuple((str(what), int(counts[what])) for what in ("diverged", "failed", "skipped") if what in counts)
+
+
 def _by_seed(cells: pd.DataFrame) -> dict[int, float]:
-    last = cells[cells["metric"].isin(SCORES.values())]
+    last = cells[cells["metric"].isin(SCORES.values()) & np.isfinite(cells["value"])]
     return {int(seed): float(value) for seed, value in zip(last["seed"], last["value"], strict=True)}
 
 
-def _control(cells: pd.DataFrame, schedule: str, fusion: str) -> dict[int, float]:
-    """Random pruning with the same schedule; with the same fusion too if the study has that.
+def _control(cells: pd.DataFrame, schedule: str, fusion: str) -> str | None:
+    """The row of random pruning with the same schedule; with the same fusion too if the study has that.
 
     Of several such rows (with other settings) the one with the shortest name.
     """
     random = cells[(cells["method"] == CONTROL) & (cells["schedule"] == schedule)]
     same = random[random["fusion"] == fusion]
     chosen = random[random["fusion"] == "none"] if same.empty else same
-    return _by_seed(chosen[chosen["row"] == min(chosen["row"], key=len, default="")])
+    return min(chosen["row"].unique(), key=len, default=None)
 
 
 def _only(cells: pd.DataFrame, metric: str) -> float | None:
