@@ -100,16 +100,14 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
     }
     assert rows["good"] == ["81.0", "80.5–81.5", "3/3", "3 of 3", "17", "1.5", "2.00x"]
     assert rows["poor †"] == ["71.0", "71.0–71.0", "3/3", "1 of 3", "17", "1.5", "1.50x ‡"]
-    assert rows["broken"] == ["90.0", "90.0–90.0", "1/2", "1 of 1", "17", "1.5", "–"]
+    assert rows["broken"] == ["90.0", "90.0–90.0", "1/2, 1 failed", "1 of 1", "17", "1.5", "–"]
     assert rows["random"][3] == "–"
     assert rows["good + fused †"][3] == "0 of 3", "the control has the same fusion"
     assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in text
     assert "broken: ValueError: it broke" in text
     names = [name for name in rows if not name.startswith("*")]
     assert names[2] == "random", "the control comes before the methods"
-    assert names[-2:] == ["random + fused", "good + fused †"], (
-        "a fusion's control stands before what it is compared with"
-    )
+    assert names[-2:] == ["random + fused", "good + fused †"], "each control leads its block"
 
 
 def test_the_same_record_makes_the_same_bytes(results: Path, tmp_path: Path) -> None:

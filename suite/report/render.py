@@ -31,12 +31,12 @@ def markdown(table: Table) -> str:
         body += [[_piped(row.text(column)) for column in columns] for row in block.rows]
     text = tabulate(
         body,
-        [column.heading for column in columns],
+        [_piped(column.heading) for column in columns],
         tablefmt="pipe",
         disable_numparse=True,
         colalign=[column.align for column in columns],
     )
-    return f"{text}\n\n" + "".join(f"- {note}\n" for note in table.notes)
+    return f"{text}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in table.notes)
 
 
 def as_csv(table: Table) -> str:
@@ -118,7 +118,12 @@ def put_into(document: Path, study: str, content: str) -> None:
 
 def _piped(text: str) -> str:
     """Text that ends no cell of a markdown table and starts no tag."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return _untagged(" ".join(text.split())).replace("|", "\\|")
+
+
+def _untagged(text: str) -> str:
+    """Markdown without tags; between backticks it has none anyway."""
+    return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(text.split("`")))
 
 
 def _raw(row: Row, column: Column) -> tuple[object, ...]:

@@ -38,7 +38,7 @@ class Score(NamedTuple):
         Without an interval it agrees within `TOLERANCE`. n is always said.
         """
         value = float(self.value)
-        half = 0.5 * 10.0 ** int(Decimal(self.value).as_tuple().exponent)
+        half = 0.5 * 10.0 ** int(Decimal(self.value).as_tuple().exponent) + 1e-9  # which floats may be off by
         if interval is None or n < 2:
             agrees = abs(median - value) <= TOLERANCE + half
             return f"{'within' if agrees else 'outside'} {TOLERANCE:g} pp, n = {n}"
