@@ -12,6 +12,7 @@ import typer
 from suite.commands.budget import budget
 from suite.commands.export import export
 from suite.commands.flops import flops
+from suite.commands.power import power
 from suite.commands.speed import speed
 from suite.commands.trace import trace
 from suite.errors import UserError
@@ -191,7 +192,7 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
-for command in (flops, budget, speed, export, trace):
+for command in (flops, budget, speed, export, power, trace):
     app.command()(command)
 
 

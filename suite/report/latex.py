@@ -28,6 +28,7 @@ SPECIAL = {
     "≥": r"$\geq$",
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
+    "§": r"\S{}",
 }
 CODE = re.compile(r"`([^`]*)`")
 

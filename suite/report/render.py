@@ -68,7 +68,7 @@ def terminal(table: Table) -> rich_table.Table:
     columns = table.shown("short")
     drawn = rich_table.Table(box=box.SIMPLE, padding=0)
     for column in columns:
-        heading, width = column.heading.replace(" ", "\n", 1), max(map(len, column.heading.split()), default=1)
+        heading, width = column.heading.replace(" ", "\n"), max(map(len, column.heading.split()), default=1)
         numbers = column.align == "right"
         drawn.add_column(heading, justify=column.align, no_wrap=numbers, min_width=width, overflow="fold")
     for block in table.blocks:

@@ -12,15 +12,17 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import pandas as pd
 
 from suite.errors import UserError, suggest
+from suite.report.checks import SCORES
 from suite.report.cost_table import COLUMNS, COUNTS
 from suite.report.layout import Column
 from suite.report.scores import read_scores, score_of
 from suite.report.study_table import columns, study_table
-from suite.report.summary import SCORES, Line, read_record, summarise
+from suite.report.summary import Line, read_record, summarise
 
 Found = TypeVar("Found")
 PUBLISHED = Path("published/scores.csv")
 COMPUTED = {"full": COUNTS[::2], "linear": COUNTS[1::2], "off by": ("deviation",), "published": ("value", "unit")}
+TEST = "Wilcoxon's signed-rank test of paired seeds, two-sided and exact"
 FORMULA = (
     "a block in which T tokens attend and M enter the MLP, of widths D, Q (queries), K (keys, values), G (gate) and F "
     "(hidden): T D (Q + 2K + G) + T Q D + 2 M D F, or 3 M D F if gated, and in full, not in linear, 2 T T Q; besides, "
@@ -34,7 +36,7 @@ class Origin(NamedTuple):
     kind: Literal["accuracy", "speed"]
     metric: str
     how: str
-    rows: Literal["own", "control", "block"] = "own"
+    rows: Literal["own", "control", "schedule"] = "own"
 
 
 class Used(NamedTuple):
@@ -91,11 +93,17 @@ def origins(task: str) -> dict[str, Origin]:
     score = SCORES[task]
     return {
         "score": Origin("accuracy", score, "median over the seeds"),
+        "interval": Origin("accuracy", score, "bootstrap of the median over the seeds"),
         "quartiles": Origin("accuracy", score, "first and third quartile over the seeds"),
         "seeds": Origin("accuracy", score, "cells with a score, of all that were tried"),
         "won": Origin(
             "accuracy", score, "seeds in which the row is above its control, of those that both have", "control"
         ),
+        "gap": Origin("accuracy", score, "median over the seeds that both have of the row less its control", "control"),
+        "gap interval": Origin("accuracy", score, "bootstrap of that median", "control"),
+        "p": Origin("accuracy", score, f"{TEST}, corrected for all rows of the study after Holm", "control"),
+        "smallest p": Origin("accuracy", score, "what p is at least with these seeds and that many rows", "control"),
+        "group": Origin("accuracy", score, f"{TEST} of every two rows of the schedule", "schedule"),
         "published": Origin("accuracy", score, "printed by the source"),
         "difference": Origin("accuracy", score, "median over the seeds less the published score"),
         "verdict": Origin("accuracy", score, "the published score beside the interval of the median"),
@@ -114,7 +122,7 @@ def _trace_score(folder: Path, row: str, column: str) -> Trace:
     unique = {line.row: line for line in lines if by_row.count(line.row) == 1}
     line = _found("row", row, unique | {line.label: line for line in lines}, folder)
     made = origins(line.task)
-    chosen = _found("column", column, _names([one for one in columns(line.task) if one.key in made]), folder)
+    chosen = _found("column", column, _names([one for one in columns(lines) if one.key in made]), folder)
     origin, published = made[chosen.key], score_of(scores, folder.name, line.row, line.schedule)
     cells = tuple(_cells(frame, line, lines, origin))
     drawn = study_table(folder.name, lines, scores)
@@ -162,8 +170,8 @@ def _names(shown: Sequence[Column]) -> dict[str, Column]:
 
 def _cells(frame: pd.DataFrame, line: Line, lines: Sequence[Line], origin: Origin) -> Iterator[Used]:
     """The cells behind a number, row by row and seed by seed; a cell without the metric has no values."""
-    block = [one.row for one in lines if (one.schedule, one.control) == (line.schedule, line.control)]
-    wanted = {"own": [line.row], "control": [line.row, line.control or line.row], "block": block}
+    others = [one.row for one in lines if one.schedule == line.schedule]
+    wanted = {"own": [line.row], "control": [line.row, line.control or line.row], "schedule": others}
     same = (
         (frame["kind"] == origin.kind) & (frame["schedule"] == line.schedule) & frame["row"].isin(wanted[origin.rows])
     )
