@@ -42,7 +42,15 @@ def test_the_pareto_front_has_no_beaten_point() -> None:
     assert pareto_front([(1, 1), (2, 3), (2, 2), (3, 3), (4, 5)]) == [0, 1, 4]
 
 
-ABOUT = {"study": "trial", "task": "classification", "data": "d", "settings": "{}", "reason": "", "unit": ""}
+ABOUT = {
+    "study": "trial",
+    "task": "classification",
+    "data": "d",
+    "settings": "{}",
+    "reason": "",
+    "unit": "",
+    "protocol": 1,
+}
 
 
 def cell(row: str, seed: int, accuracy: float | None, fusion: str = "none", **about: str) -> list[dict[str, object]]:
@@ -61,6 +69,14 @@ def speed(row: str, ratios: list[float], reason: str = "") -> list[dict[str, obj
     same = ABOUT | {"cell_id": f"{row}-speed", "kind": "speed", "status": "done", "row": row, "reason": reason}
     same |= {"method": row, "schedule": "8 8 0", "fusion": "none", "seed": "", "metric": "speed_ratio"}
     return [same | {"repetition": f"{index:04}", "value": repr(value)} for index, value in enumerate(ratios)]
+
+
+def rewrite(folder: Path, old: str, new: str, count: int = -1) -> None:
+    """Change a record as if a run had written it so."""
+    path = folder / "cells.csv"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, count))
+    (folder / "provenance.json").write_text(json.dumps({record.DIGEST: record.digest_of(path)}))
 
 
 @pytest.fixture
@@ -115,8 +131,7 @@ def test_the_same_record_makes_the_same_bytes(results: Path, tmp_path: Path) -> 
 def test_another_record_makes_another_table(results: Path) -> None:
     """One changed value shows."""
     before = markdown(summarise(read_record(results)))
-    path = results / "cells.csv"
-    path.write_text(path.read_text().replace("acc1_last,,81.0", "acc1_last,,83.0"))
+    rewrite(results, "acc1_last,,81.0", "acc1_last,,83.0")
     assert markdown(summarise(read_record(results))) != before
 
 
@@ -132,8 +147,7 @@ def test_a_missing_or_foreign_record_is_refused(results: Path) -> None:
 
 def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:
     """A row has one token count, or the table says nothing."""
-    path = results / "cells.csv"
-    path.write_text(path.read_text().replace("tokens_fewest,,17", "tokens_fewest,,18", 1))
+    rewrite(results, "tokens_fewest,,17", "tokens_fewest,,18", 1)
     with pytest.raises(UserError, match="seeds disagree about tokens_fewest"):
         summarise(read_record(results))
 
