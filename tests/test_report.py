@@ -45,7 +45,15 @@ def test_the_pareto_front_has_no_beaten_point() -> None:
     assert pareto_front([(1, 1), (2, 3), (2, 2), (3, 3), (4, 5)]) == [0, 1, 4]
 
 
-ABOUT = {"study": "trial", "task": "classification", "data": "d", "settings": "{}", "reason": "", "unit": ""}
+ABOUT = {
+    "study": "trial",
+    "task": "classification",
+    "data": "d",
+    "settings": "{}",
+    "reason": "",
+    "unit": "",
+    "protocol": 1,
+}
 
 
 def cell(row: str, seed: int, accuracy: float | None, fusion: str = "none", **about: str) -> list[dict[str, object]]:
@@ -70,6 +78,14 @@ def table_of(folder: Path) -> Table:
     """The table of a results folder."""
     scores = read_scores(folder.parent / "published/scores.csv")
     return study_table(folder.name, summarise(read_record(folder)), scores)
+
+
+def rewrite(folder: Path, old: str, new: str, count: int = -1) -> None:
+    """Change a record as if a run had written it so."""
+    path = folder / "cells.csv"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, count))
+    (folder / "provenance.json").write_text(json.dumps({record.DIGEST: record.digest_of(path)}))
 
 
 @pytest.fixture
@@ -98,13 +114,15 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
         for line in text.splitlines()
         if "|" in line
     }
-    assert rows["good"] == ["81.0", "80.5–81.5", "3/3", "3 of 3", "17", "1.5", "2.00x"]
-    assert rows["poor †"] == ["71.0", "71.0–71.0", "3/3", "1 of 3", "17", "1.5", "1.50x ‡"]
-    assert rows["broken"] == ["90.0", "90.0–90.0", "1/2, 1 failed", "1 of 1", "17", "1.5", "–"]
-    assert rows["random"][3] == "–"
-    assert rows["good + fused †"][3] == "0 of 3", "the control has the same fusion"
+    assert rows["good"] == ["81.0", "80.0–82.0", "3/3", "+10.0", "0.75 §", "a", "17", "1.5", "2.00x"]
+    assert rows["poor †"][:4] == ["71.0", "71.0–71.0", "3/3", "+0.0"]
+    assert rows["poor †"][-1] == "1.50x ‡"
+    assert rows["broken"] == ["90.0", "–", "1/2, 1 failed", "+20.0", "–", "a", "17", "1.5", "–"]
+    assert rows["random"][3:5] == ["–", "–"]
+    assert rows["good + fused †"][3] == "-1.0", "the control has the same fusion"
     assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in text
-    assert "broken: ValueError: it broke" in text
+    assert "broken: seed 1 did not finish, left out of every number: ValueError: it broke" in text
+    assert "broken: one seed: no spread, no test" in text
     names = [name for name in rows if not name.startswith("*")]
     assert names[2] == "random", "the control comes before the methods"
     assert names[-2:] == ["random + fused", "good + fused †"], "each control leads its block"
@@ -125,8 +143,7 @@ def test_the_same_record_makes_the_same_bytes(results: Path, tmp_path: Path) -> 
 def test_another_record_makes_another_table(results: Path) -> None:
     """One changed value shows."""
     before = markdown(table_of(results))
-    path = results / "cells.csv"
-    path.write_text(path.read_text().replace("acc1_last,,81.0", "acc1_last,,83.0"))
+    rewrite(results, "acc1_last,,81.0", "acc1_last,,83.0")
     assert markdown(table_of(results)) != before
 
 
@@ -142,8 +159,7 @@ def test_a_missing_or_foreign_record_is_refused(results: Path) -> None:
 
 def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:
     """A row has one token count, or the table says nothing."""
-    path = results / "cells.csv"
-    path.write_text(path.read_text().replace("tokens_fewest,,17", "tokens_fewest,,18", 1))
+    rewrite(results, "tokens_fewest,,17", "tokens_fewest,,18", 1)
     with pytest.raises(UserError, match="seeds disagree about tokens_fewest"):
         summarise(read_record(results))
 

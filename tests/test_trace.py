@@ -15,6 +15,7 @@ from suite.cli import app
 from suite.errors import UserError
 from suite.report.scores import Score
 from suite.report.study_table import columns
+from suite.report.summary import Line
 from suite.report.trace import origins, trace
 from suite.study import record
 
@@ -30,13 +31,12 @@ def results(tmp_path: Path) -> Path:
         *cell("good", 2, None),
         *speed("good", [1.9, 2.0, 2.2]),
     ]
-    record.write_csv(tmp_path / "trial" / "cells.csv", rows)
-    (tmp_path / "trial" / "table.csv").write_text("")
     runs = [
         {"command": "suite run trial", "commit": "abc", "versions": {"torch": "2"}, "cells": ["good-0", "random-0"]},
         {"command": "suite run trial", "commit": "def", "versions": {"torch": "3"}, "cells": ["good-1", "good-speed"]},
     ]
-    (tmp_path / "trial" / "provenance.json").write_text(json.dumps({"runs": runs}))
+    record.write_csv(tmp_path / "trial" / "cells.csv", rows, {"runs": runs})
+    (tmp_path / "trial" / "table.csv").write_text("")
     return tmp_path
 
 
@@ -59,6 +59,11 @@ def test_a_comparison_has_the_cells_of_its_control_too(results: Path) -> None:
     """Seeds of both."""
     found = trace("trial:good:beats random", results)
     assert found.shown == "2 of 2"
+    assert (
+        trace("trial:good:p (Holm)", results).cells == trace("trial:good:gap to random", results).cells == found.cells
+    )
+    group = {one.row for one in trace("trial:random:group", results).cells}
+    assert group == {"good", "random"}
     assert [one.cell_id for one in found.cells] == ["good-0", "good-1", "good-2", "random-0", "random-1", "random-2"]
 
 
@@ -102,15 +107,9 @@ def test_a_published_score_has_its_source(results: Path) -> None:
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_every_number_that_is_shown_can_be_traced(task: str) -> None:
     """A new column must say what it is made of."""
-    shown = {column.key for column in columns(task) if column.heading and column.key != "label"}
+    line = Line("a", "a", "", "a", task, None, 0, None, None, None, None, "", "")
+    shown = {column.key for column in columns([line]) if column.heading and column.key != "label"}
     assert shown == set(origins(task))
-
-
-def test_a_damaged_provenance_is_named(results: Path) -> None:
-    """With what writes it again."""
-    (results / "trial/provenance.json").write_text("{")
-    with pytest.raises(UserError, match=r"provenance.json is damaged .*suite run trial"):
-        trace("trial:good:score", results)
 
 
 def test_a_cost_has_source_model_and_formula() -> None:

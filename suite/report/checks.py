@@ -79,7 +79,7 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
         raise UserError(f"{path}:{line}: the {named['metric'][line - 2]} {text!r} is not a number")
     for line, text in _where(named["value"], ~score & ~numbers.map(math.isfinite)):
         raise UserError(
-            f"{path}:{line}: the {named['metric'][line - 2]} is {text}; only a score may be, of a run that broke"
+            f"{path}:{line}: the {named['metric'][line - 2]} is {text}; only a score may be, if a run diverged"
         )
     for line, text in _where(named["value"], score & numbers.map(math.isfinite) & ~numbers.between(0, 100)):
         raise UserError(f"{path}:{line}: a {named['metric'][line - 2]} of {text} is not a percentage")

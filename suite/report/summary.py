@@ -118,8 +118,8 @@ def read_record(folder: Path) -> pd.DataFrame:
         raise UserError(f"{path} is no CSV: {error}; write it again with: suite run {folder.name}") from error
     if tuple(frame.columns) != COLUMNS:
         raise UserError(
-            f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}; suite run "
-            f"{folder.name} writes it again, and finished cells are kept"
+            f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}; "
+            f"write it again, from the cells that are finished, with: suite run {folder.name}"
         )
     check_unedited(path)
     check_record(frame, path)
@@ -184,7 +184,9 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
         if scores:
             column = np.array([scores[seed] for seed in sorted(scores)])[:, None]
             line = replace(line, interval=interval(column, median, generator))
-        yield line if first["method"] in ("none", CONTROL) else _compared(line, scores, cells, generator)
+        if first["method"] not in ("none", CONTROL):
+            line = _compared(line, scores, *_control(cells, line.schedule, first["fusion"]), generator)
+        yield line
 
 
 def _rounds(timed: pd.DataFrame, metric: str) -> Spread | None:
@@ -204,29 +206,28 @@ def _lost(own: pd.DataFrame) -> tuple[tuple[str, int], ...]:
 def _marks(own: pd.DataFrame, scores: Seeds) -> Iterator[str]:
     """What must be said about seeds of a row that are missing in its numbers, or too few."""
     for reason, cells in own[own["status"] != "done"].groupby("reason"):
-        yield f"{_named(map(int, cells['seed']))} did not finish and is in no number: {reason}"
+        yield f"{_named(map(int, cells['seed']))} did not finish, left out of every number: {reason}"
     broken = own[own["metric"].isin(SCORES.values()) & ~own["value"].map(math.isfinite)]
     for value, cells in broken.groupby(broken["value"].map(str)):
         metric = cells["metric"].iloc[0]
-        yield f"{_named(map(int, cells['seed']))} diverged and is in no number: {metric} is {value}"
+        yield f"{_named(map(int, cells['seed']))} diverged, left out of every number: {metric} is {value}"
     if len(scores) == 1:
         yield "one seed: no spread, no test"
 
 
 def _named(seeds: Iterator[int]) -> str:
     found = sorted(set(seeds))
-    return f"seed {found[0]}" if len(found) == 1 else f"each of the seeds {', '.join(map(str, found))}"
+    return f"seed {found[0]}" if len(found) == 1 else f"seeds {', '.join(map(str, found))}"
 
 
-def _compared(line: Line, scores: Seeds, cells: pd.DataFrame, generator: np.random.Generator) -> Line:
-    """A line with its comparison, or with the reason why it has none."""
-    row, control = _control(cells, line.schedule, _fusion(cells, line))
+def _compared(line: Line, scores: Seeds, row: str, control: Seeds, generator: np.random.Generator) -> Line:
+    """A line with its comparison with the control's row, or with the reason why it has none."""
     lacking = sorted(scores.keys() - control.keys())
     if not row:
         return replace(line, no_control=f"the study has no {CONTROL} pruning with the schedule {line.schedule}")
     if not scores.keys() & control.keys():
-        why = f"no seed of {row} finished" if not control else "no seed of both finished"
-        return replace(line, no_control=why if scores else "none of its seeds finished")
+        whose = f"{row} has no seed that finished" if not control else f"no seed of both it and {row} finished"
+        return replace(line, no_control=whose if scores else "none of its seeds finished")
     compared = replace(
         line, control=row, comparison=compare(scores, control, generator), won=seeds_won(scores, control)
     )
@@ -262,11 +263,6 @@ def _by_seed(cells: pd.DataFrame) -> Seeds:
     """Scores of the last epoch; a run that diverged has none."""
     last = cells[cells["metric"].isin(SCORES.values()) & cells["value"].map(math.isfinite)]
     return {int(seed): float(value) for seed, value in zip(last["seed"], last["value"], strict=True)}
-
-
-def _fusion(cells: pd.DataFrame, line: Line) -> str:
-    own = cells[(cells["row"] == line.row) & (cells["schedule"] == line.schedule)]
-    return str(own["fusion"].iloc[0])
 
 
 def _control(cells: pd.DataFrame, schedule: str, fusion: str) -> tuple[str, Seeds]:

@@ -10,7 +10,7 @@ from suite.errors import UserError
 from suite.report.statistics.significance import ALPHA, smallest_p, two_sided
 
 POWER = 0.8
-DRAWS = 4000  # one standard error of a power of 0.8 is then 0.006
+DRAWS = 10_000  # one standard error of a power of 0.8 is then 0.004
 MOST_SEEDS = 300  # that are simulated
 
 
