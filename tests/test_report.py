@@ -167,7 +167,12 @@ def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:
 def test_schedules_are_told_apart_everywhere(tmp_path: Path) -> None:
     """With several schedules, table, terminal and notes name the schedule, square brackets and all."""
     rows = [
-        *(row for name in ("mild", "[/x]") for row in cell("random", 0, 70.0, schedule=name, cell_id=f"random-{name}")),
+        *(
+            row
+            for name in ("mild", "[/x]")
+            for seed in (0, 1)
+            for row in cell("random", seed, 70.0, schedule=name, cell_id=f"random-{name}-{seed}")
+        ),
         *cell("none", 0, 90.0, schedule="none"),
     ]
     record.write_csv(tmp_path / "trial" / "cells.csv", rows)

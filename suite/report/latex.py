@@ -34,8 +34,8 @@ CODE = re.compile(r"`([^`]*)`")
 
 
 def latex(table: Table) -> str:
-    """The long form, to be read with input; a table of more than 40 rows may break over pages."""
-    columns = table.shown("long")
+    """The short form, because pages are narrow, to be read with input; more than 40 rows break over pages."""
+    columns = table.shown("short")
     many = sum(len(block.rows) for block in table.blocks) > LONG
     packages = "booktabs and longtable" if many else "booktabs"
     around = _breaking if many else _floating
@@ -45,14 +45,14 @@ def latex(table: Table) -> str:
 def escaped(text: str) -> str:
     """Text as LaTeX prints it; what stands between backticks in typewriter type."""
     plain = "".join(SPECIAL.get(character, character) for character in " ".join(text.split()))
-    plain = re.sub(r"^-(?=\d)", "$-$", plain)
+    plain = re.sub(r"(^| )-(?=\d)", r"\1$-$", plain)
     return CODE.sub(r"\\texttt{\1}", plain)
 
 
 def _floating(table: Table, columns: list[Column]) -> list[str]:
     return [
         r"\begin{table}",
-        r"\centering",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         f"\\caption{{{escaped(table.caption)}}}",
         f"\\label{{tab:{_label(table)}}}",
         rf"\begin{{tabular}}{{{_letters(columns)}}}",
@@ -105,7 +105,14 @@ def _letters(columns: list[Column]) -> str:
 
 
 def _heads(columns: list[Column]) -> str:
-    return " & ".join(escaped(column.heading) for column in columns) + r" \\"
+    """The headings, their words above one another."""
+    stacked = (r" \\ ".join(map(escaped, column.heading.split())) for column in columns)
+    return (
+        " & ".join(
+            rf"\shortstack[{column.align[0]}]{{{words}}}" for column, words in zip(columns, stacked, strict=True)
+        )
+        + r" \\"
+    )
 
 
 def _label(table: Table) -> str:

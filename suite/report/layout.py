@@ -18,8 +18,8 @@ class Column:
         heading: what readers see above it.
         show: the text of a value.
         align: numbers right, words left.
-        form: `short` is shown everywhere; `long` not where room is scarce (markdown, terminal); `record` is in the CSV
-            alone.
+        form: `short` is shown everywhere; `long` not where room is scarce (markdown, terminal, LaTeX); `record` is in
+            the CSV alone.
         fields: its names in the CSV, which has values at full precision: several if a value is a tuple of as many,
             none if other columns say the same.
     """

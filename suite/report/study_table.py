@@ -180,7 +180,7 @@ def _block(line: Line, several: bool) -> tuple[str, ...]:
 def _caption(name: str, lines: Sequence[Line]) -> str:
     schedules = _schedules(lines)
     schedule = f", schedule {schedules[0]}" if len(schedules) == 1 else ""
-    return f"Study `{name}`{schedule}: {SCORE[lines[0].task].removesuffix(' %')}, tokens, cost and speed of each row."
+    return f"Study `{name}`{schedule}: score, tokens, cost and speed of each row."
 
 
 def _schedules(lines: Sequence[Line]) -> list[str]:
