@@ -40,7 +40,7 @@ def interval(
     draws (scipy.stats.bootstrap).
 
     One run has no interval: None. Few runs have one that is too narrow. It never leaves the range of the scores, so
-    if all n of them lie on one side of the truth, which happens once in 2**(n-1), it misses: `reachable` is
+    if all n scores lie on one side of the truth, which happens once in 2**(n-1), it misses: `reachable` is
     1 - 2**(1 - n). Measured in 2000 studies of normal scores, one task, at level 0.95 (one standard error: about 1 %):
 
         runs                               2   3   4   5   6   8  10  20
