@@ -11,7 +11,8 @@ import pytest
 
 from suite.errors import UserError
 from suite.report.summary import Line, read_record, summarise
-from suite.study.record import COLUMNS, DIGEST, write_csv
+from suite.study.cells import Cell
+from suite.study.record import COLUMNS, DIGEST, Record, tidy, write_csv
 
 Rows = list[dict[str, Any]]
 SCHEDULE = "8 8 0"
@@ -217,3 +218,20 @@ def test_the_line_that_is_named_is_the_line(tmp_path: Path) -> None:
     number = re.search(r"cells\.csv:(\d+):", str(error.value))
     assert number
     assert "many" in (folder / "cells.csv").read_text().splitlines()[int(number[1]) - 1]
+
+
+def test_what_a_run_writes_is_read(tmp_path: Path) -> None:
+    """Finished and failed cells, with the protocol of their identities."""
+    record, rows = Record(tmp_path), []
+    for seed, protocol in ((0, 3), (1, 3)):
+        identity = {"kind": "accuracy", "task": "classification", "protocol": protocol, "seed": seed, "threads": 1}
+        rows.append(Cell(identity, "cropr", SCHEDULE))
+    metrics = {"acc1_last": 90.5, "tokens_fewest": 17, "macs_full": 1e9}
+    record.add(rows[0], {"status": "done", "metrics": metrics, "units": dict.fromkeys(metrics, "")})
+    record.add(rows[1], {"status": "failed", "reason": "Traceback ...\nTrainingFailed: it broke\n"})
+    frame = read_record(written(tmp_path, tidy("trial", rows, record)))
+    assert set(frame["protocol"]) == {"3"}
+    assert summarise(frame)[0].marks == (
+        "seed 1 did not finish, left out of every number: TrainingFailed: it broke",
+        "one seed: no spread, no test",
+    )

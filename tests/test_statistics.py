@@ -133,8 +133,9 @@ def test_the_signed_rank_test_is_exact_with_ties() -> None:
         wanted = stats.wilcoxon(differences[differences != 0], method=counted).pvalue
         assert signed_rank_p(differences.tolist()) == pytest.approx(wanted)
     assert signed_rank_p([0, 0]) == signed_rank_p([]) == 1
-    scores, control = [85.45, 85.4, 85.35, 90.0, 91.0], [85.4, 85.35, 85.4, 89.0, 90.0]
-    assert signed_rank_p([a - b for a, b in zip(scores, control, strict=True)]) == signed_rank_p([1, 1, -1, 20, 20])
+    steps = [85.4 - 85.35, 85.4 - 85.45]
+    assert abs(steps[1]) < steps[0], "the same step, but for rounding"
+    assert signed_rank_p([*steps, 1, 2, 3, 4]) == 6 / 64, "as with 1 and -1; with ranks of their own 4 / 64"
     with pytest.raises(ValueError, match="finite"):
         signed_rank_p([1, float("nan")])
 

@@ -127,4 +127,4 @@ def _check_metrics(frame: pd.DataFrame, path: Path) -> None:
 
 def _where(column: pd.Series, wrong: pd.Series) -> list[tuple[int, str]]:
     """Lines of the file, and what stands there, for the wrong ones of a column."""
-    return [(int(index) + 2, str(text)) for index, text in column[wrong].items()]
+    return [(int(str(index)) + 2, str(text)) for index, text in column[wrong].items()]
