@@ -13,7 +13,9 @@ from suite.commands.budget import budget
 from suite.commands.export import export
 from suite.commands.flops import flops
 from suite.commands.ledger import ledger
+from suite.commands.power import power
 from suite.commands.speed import speed
+from suite.commands.trace import trace
 from suite.errors import UserError
 
 if TYPE_CHECKING:
@@ -191,7 +193,7 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
-for command in (flops, budget, speed, export, ledger):
+for command in (flops, budget, speed, export, ledger, power, trace):
     app.command()(command)
 
 
@@ -209,20 +211,20 @@ def _made_of_costs(study: str, console: Console, check: bool) -> bool:
 
 def _make_table(title: str, console: Console, into: Path | None) -> None:
     from suite.report.figure import draw_pareto
+    from suite.report.render import markdown, put_into, show, write
+    from suite.report.scores import read_scores
+    from suite.report.study_table import study_table
     from suite.report.summary import read_record, summarise
-    from suite.report.table import markdown, notes, put_into, terminal, write_csv
 
     folder = Path("results") / title
     lines = summarise(read_record(folder))
-    (folder / "table.md").write_text(markdown(lines))
-    write_csv(folder / "table.csv", lines)
+    made = study_table(folder.name, lines, read_scores(Path("results/published/scores.csv")))
+    files = write(made, folder)
     draw_pareto(lines, folder / "pareto.png")
     if into is not None:
-        put_into(into, title, markdown(lines))
-    console.print(terminal(lines))
-    for note in notes(lines):
-        console.print(f"  {note}", style="dim", highlight=False)
-    console.print(f"Written to {folder}/: table.md, table.csv, pareto.png, from cells.csv")
+        put_into(into, title, markdown(made))
+    show(made, console)
+    console.print(f"Written to {folder}/: {', '.join(files)}, pareto.png, from cells.csv")
 
 
 def _mlflow_command() -> str:

@@ -15,8 +15,9 @@ from suite.measure.macs import Macs
 from suite.measure.tokens import expected_ledger
 from suite.reduction.model import ReducedModel
 from suite.reduction.shape import shape_of
-from suite.report.cost_table import COLUMNS, cells_of, explanations, markdown, notes_of, numbered, write_csv
-from suite.report.costs import Line, compute
+from suite.report.cost_table import cost_table, off
+from suite.report.costs import compute
+from suite.report.render import show, write
 from suite.study.configuration import Configuration, CostStudy, build
 
 SHOWN = 5  # sentences about disagreements
@@ -80,13 +81,12 @@ def make_cost_table(study: CostStudy, title: str, console: Console, check: bool)
         task = bar.add_task("models", total=None)
         lines = compute(study, lambda done, rows: bar.update(task, completed=done, total=rows), check)
     folder = Path("results") / title
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.md").write_text(markdown(lines))
-    write_csv(folder / "table.csv", lines)
-    _show_lines(lines, console)
+    table = cost_table(folder.name, lines)
+    files = write(table, folder)
+    show(off(table), console)
     if check:
         console.print(f"Every computed model agrees with torch's counter within {100 * TOLERANCE:g} % in every part.")
-    console.print(f"Written to {folder}/: table.md, table.csv, from {study.published}")
+    console.print(f"Written to {folder}/: {', '.join(files)}, from {study.published}")
 
 
 def _headline(configuration: Configuration, model: ReducedModel) -> str:
@@ -135,18 +135,6 @@ def _cross_checked(compared: list[Compared]) -> Table:
         formula, counted = sum(part.formula for part in same), sum(part.counted for part in same)
         table.add_row(kind, _giga(formula), _giga(counted), f"{100 * (formula / max(counted, 1) - 1):+.2g} %")
     return table
-
-
-def _show_lines(lines: list[Line], console: Console) -> None:
-    """How many figures fit, and those that do not."""
-    off = [line for line in lines if line.verdict == "off"]
-    notes, table = notes_of(off), _table(COLUMNS)
-    for line in off:
-        table.add_row(*cells_of(line, notes))
-    if off:
-        console.print(table)
-    for said in [*explanations(lines)[:1], *numbered(notes)]:
-        console.print(said, highlight=False)
 
 
 def _table(heads: tuple[str, ...]) -> Table:

@@ -15,8 +15,9 @@ from suite.cli import app
 from suite.costs import make_cost_table
 from suite.errors import UserError
 from suite.measure.macs import Macs
-from suite.report.cost_table import markdown, write_csv
+from suite.report.cost_table import cost_table
 from suite.report.costs import Figure, Line, compute, read_published
+from suite.report.render import write
 from suite.study.configuration import CostRow, CostStudy
 from suite.study.load import load_costs, load_study
 from suite.study.schema import ScheduleRule
@@ -123,9 +124,8 @@ def test_dynamicvit_prints_figures_cut_after_one_decimal(lines: dict[str, Line])
 
 def test_the_committed_table_is_this_one(lines: dict[str, Line], tmp_path: Path) -> None:
     """`results/costs/` holds what the study makes."""
-    assert (ROOT / "results/costs/table.md").read_text() == markdown(list(lines.values()))
-    write_csv(tmp_path / "table.csv", list(lines.values()))
-    assert (ROOT / "results/costs/table.csv").read_text() == (tmp_path / "table.csv").read_text()
+    for name in write(cost_table("costs", list(lines.values())), tmp_path):
+        assert (ROOT / "results/costs" / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 # ---------------------------------------------------------------- reading one figure

@@ -13,9 +13,12 @@ from scipy import stats
 
 from suite.errors import UserError
 from suite.report.figure import draw_pareto
+from suite.report.layout import Table
+from suite.report.render import markdown, put_into, terminal, write
+from suite.report.scores import read_scores
 from suite.report.statistics import pareto_front, seeds_won, spread
+from suite.report.study_table import study_table
 from suite.report.summary import read_record, summarise
-from suite.report.table import markdown, put_into, terminal, write_csv
 from suite.study import record
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +45,15 @@ def test_the_pareto_front_has_no_beaten_point() -> None:
     assert pareto_front([(1, 1), (2, 3), (2, 2), (3, 3), (4, 5)]) == [0, 1, 4]
 
 
-ABOUT = {"study": "trial", "task": "classification", "data": "d", "settings": "{}", "reason": "", "unit": ""}
+ABOUT = {
+    "study": "trial",
+    "task": "classification",
+    "data": "d",
+    "settings": "{}",
+    "reason": "",
+    "unit": "",
+    "protocol": 1,
+}
 
 
 def cell(row: str, seed: int, accuracy: float | None, fusion: str = "none", **about: str) -> list[dict[str, object]]:
@@ -61,6 +72,20 @@ def speed(row: str, ratios: list[float], reason: str = "") -> list[dict[str, obj
     same = ABOUT | {"cell_id": f"{row}-speed", "kind": "speed", "status": "done", "row": row, "reason": reason}
     same |= {"method": row, "schedule": "8 8 0", "fusion": "none", "seed": "", "metric": "speed_ratio"}
     return [same | {"repetition": f"{index:04}", "value": repr(value)} for index, value in enumerate(ratios)]
+
+
+def table_of(folder: Path) -> Table:
+    """The table of a results folder."""
+    scores = read_scores(folder.parent / "published/scores.csv")
+    return study_table(folder.name, summarise(read_record(folder)), scores)
+
+
+def rewrite(folder: Path, old: str, new: str, count: int = -1) -> None:
+    """Change a record as if a run had written it so."""
+    path = folder / "cells.csv"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, count))
+    (folder / "provenance.json").write_text(json.dumps({record.DIGEST: record.digest_of(path)}))
 
 
 @pytest.fixture
@@ -83,41 +108,43 @@ def results(tmp_path: Path) -> Path:
 
 def test_the_table_is_what_the_record_says(results: Path) -> None:
     """Medians, ranges, marks and notes of a record made by hand."""
-    text = markdown(summarise(read_record(results)))
+    text = markdown(table_of(results))
     rows = {
         line.split("|")[1].strip(): [part.strip() for part in line.split("|")[2:-1]]
         for line in text.splitlines()
         if "|" in line
     }
-    assert rows["good"] == ["81.0", "80.5–81.5", "3/3", "3 of 3", "17", "1.5", "2.00x"]
-    assert rows["poor †"] == ["71.0", "71.0–71.0", "3/3", "1 of 3", "17", "1.5", "1.50x ‡"]
-    assert rows["broken"] == ["90.0", "90.0–90.0", "1/2", "1 of 1", "17", "1.5", "–"]
-    assert rows["random"][3] == "–"
-    assert rows["good + fused †"][3] == "0 of 3", "the control has the same fusion"
+    assert rows["good"] == ["81.0", "80.0–82.0", "3/3", "+10.0", "0.75 §", "a", "17", "1.5", "2.00x"]
+    assert rows["poor †"][:4] == ["71.0", "71.0–71.0", "3/3", "+0.0"]
+    assert rows["poor †"][-1] == "1.50x ‡"
+    assert rows["broken"] == ["90.0", "–", "1/2, 1 failed", "+20.0", "–", "a", "17", "1.5", "–"]
+    assert rows["random"][3:5] == ["–", "–"]
+    assert rows["good + fused †"][3] == "-1.0", "the control has the same fusion"
     assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in text
-    assert "broken: ValueError: it broke" in text
-    assert list(rows)[2] == "random", "the control comes before the methods"
+    assert "broken: seed 1 did not finish, left out of every number: ValueError: it broke" in text
+    assert "broken: one seed: no spread, no test" in text
+    names = [name for name in rows if not name.startswith("*")]
+    assert names[2] == "random", "the control comes before the methods"
+    assert names[-2:] == ["random + fused", "good + fused †"], "each control leads its block"
 
 
 def test_the_same_record_makes_the_same_bytes(results: Path, tmp_path: Path) -> None:
-    """Markdown, CSV and picture are pure functions of the record."""
+    """Every format and the picture are pure functions of the record."""
     made = []
     for turn in ("a", "b"):
-        lines = summarise(read_record(results))
-        write_csv(tmp_path / f"{turn}.csv", lines)
-        draw_pareto(lines, tmp_path / f"{turn}.png")
-        files = (tmp_path / f"{turn}.csv", tmp_path / f"{turn}.png")
-        made.append((markdown(lines), *(file.read_bytes() for file in files)))
+        names = write(table_of(results), tmp_path / turn)
+        draw_pareto(summarise(read_record(results)), tmp_path / turn / "pareto.png")
+        made.append([(tmp_path / turn / name).read_bytes() for name in [*names, "pareto.png"]])
     assert made[0] == made[1]
-    assert len(made[0][2]) > 10_000
+    assert len(made[0]) == 5
+    assert len(made[0][-1]) > 10_000
 
 
 def test_another_record_makes_another_table(results: Path) -> None:
     """One changed value shows."""
-    before = markdown(summarise(read_record(results)))
-    path = results / "cells.csv"
-    path.write_text(path.read_text().replace("acc1_last,,81.0", "acc1_last,,83.0"))
-    assert markdown(summarise(read_record(results))) != before
+    before = markdown(table_of(results))
+    rewrite(results, "acc1_last,,81.0", "acc1_last,,83.0")
+    assert markdown(table_of(results)) != before
 
 
 def test_a_missing_or_foreign_record_is_refused(results: Path) -> None:
@@ -132,8 +159,7 @@ def test_a_missing_or_foreign_record_is_refused(results: Path) -> None:
 
 def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:
     """A row has one token count, or the table says nothing."""
-    path = results / "cells.csv"
-    path.write_text(path.read_text().replace("tokens_fewest,,17", "tokens_fewest,,18", 1))
+    rewrite(results, "tokens_fewest,,17", "tokens_fewest,,18", 1)
     with pytest.raises(UserError, match="seeds disagree about tokens_fewest"):
         summarise(read_record(results))
 
@@ -141,14 +167,19 @@ def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:
 def test_schedules_are_told_apart_everywhere(tmp_path: Path) -> None:
     """With several schedules, table, terminal and notes name the schedule, square brackets and all."""
     rows = [
-        *(row for name in ("mild", "[/x]") for row in cell("random", 0, 70.0, schedule=name, cell_id=f"random-{name}")),
+        *(
+            row
+            for name in ("mild", "[/x]")
+            for seed in (0, 1)
+            for row in cell("random", seed, 70.0, schedule=name, cell_id=f"random-{name}-{seed}")
+        ),
         *cell("none", 0, 90.0, schedule="none"),
     ]
     record.write_csv(tmp_path / "trial" / "cells.csv", rows)
     lines = summarise(read_record(tmp_path / "trial"))
     assert [line.label for line in lines] == ["none", "random [[/x]]", "random [mild]"]
     console = Console(markup=False, width=80, file=io.StringIO())
-    console.print(terminal(lines))
+    console.print(terminal(study_table("trial", lines)))
     assert "random [mild]" in console.file.getvalue()  # type: ignore[attr-defined]
     assert "70.0–70.0" in console.file.getvalue(), "numbers are not broken over lines"  # type: ignore[attr-defined]
 
@@ -182,10 +213,9 @@ def test_committed_results_are_rebuilt_to_the_byte(committed: Path) -> None:
     folders = [path.parent for path in (committed / "results").glob("*/cells.csv")]
     assert committed / "results/quickstart" in folders
     for folder in folders:
-        lines = summarise(read_record(folder))
-        assert (folder / "table.md").read_text() == markdown(lines)
-        write_csv(committed / "table.csv", lines)
-        assert (folder / "table.csv").read_bytes() == (committed / "table.csv").read_bytes()
+        table = table_of(folder)
+        for name in write(table, committed / "again" / folder.name):
+            assert (folder / name).read_bytes() == (committed / "again" / folder.name / name).read_bytes(), name
     assert (committed / "results/quickstart/table.md").read_text() in (committed / "README.md").read_text()
 
 

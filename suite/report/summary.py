@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from suite.errors import UserError, suggest
-from suite.report.statistics import Spread, seeds_won, spread
+from suite.report.checks import SCORES, check_record, check_unedited
+from suite.report.statistics import (
+    ALPHA,
+    Comparison,
+    Interval,
+    Spread,
+    compare,
+    correct,
+    interval,
+    letters,
+    median,
+    seeds_won,
+    smallest_p,
+    spread,
+    tied_groups,
+)
+from suite.seeds import seed_for
 from suite.study.record import COLUMNS
 
 CONTROL = "random"
-SCORES = {"classification": "acc1_last", "segmentation": "miou_last"}  # what a task is judged by
+DIVERGED = "TrainingFailed"  # the exception that stops training when numbers are not finite
+Seeds = dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,19 @@ class Line:
         speed: images per second over those of the unpruned model; None if not measured.
         tainted: why the speed is not to be trusted; empty if nothing speaks against it.
         problem: why a seed failed or was skipped; empty if none did.
+        interval: of the median accuracy, at level 0.95, by the bootstrap over seeds; None with one seed.
+        control: the row of random pruning that it is compared with; empty without one.
+        no_control: why it is not compared; empty if it is, and for what needs no control.
+        comparison: with the control, seed by seed, in percentage points; p is not corrected there.
+        p: of that comparison after Holm's correction for all comparisons of the study; None with one seed.
+        smallest_p: the smallest that `p` can be with these seeds and that many comparisons; None where p is.
+        group: letters; reduced rows of the same schedule that share one are not told apart.
+        marks: what else must be said about it: seeds that are missing, a spread or a test that there cannot be.
+        block: the row of random pruning whose block it stands in: its control, and itself for that control; empty for
+            the unpruned model and where there is none.
+        eager: as `speed`, against the unpruned model with timm's eager attention.
+        lost: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its training
+            was stopped because numbers were not finite (`tasks.guard.TrainingFailed`), or if its score is not finite.
     """
 
     label: str
@@ -46,46 +78,76 @@ class Line:
     speed: Spread | None
     tainted: str
     problem: str
+    interval: Interval | None = None
+    control: str = ""
+    no_control: str = ""
+    comparison: Comparison | None = None
+    p: float | None = None
+    smallest_p: float | None = None
+    group: str = ""
+    marks: tuple[str, ...] = ()
+    block: str = ""
+    eager: Spread | None = None
+    lost: tuple[tuple[str, int], ...] = ()
 
     @property
     def below_random(self) -> bool:
         """Whether it failed to beat random pruning in some seed."""
         return self.won is not None and self.won[0] < self.won[1]
 
+    @property
+    def testable(self) -> bool:
+        """Whether its seeds could show a difference from random pruning at all, at p < 0.05."""
+        return self.smallest_p is not None and self.smallest_p < ALPHA
+
 
 def read_record(folder: Path) -> pd.DataFrame:
     """Read `cells.csv` of a results folder.
 
     Raises:
-        UserError: if it is missing, or its columns are not those of the tidy record.
+        UserError: if it is missing, was changed after it was written, or is not a tidy record (see `checks`).
     """
     path = folder / "cells.csv"
     if not path.is_file():
         there = [record.parent.name for record in folder.parent.glob("*/cells.csv")]
         hint = f"; records there are: {suggest(folder.name, there)}" if there else ""
         raise UserError(f"{path} does not exist; make it with: suite run {folder.name}{hint}")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise UserError(f"{path} is no CSV: {error}; write it again with: suite run {folder.name}") from error
     if tuple(frame.columns) != COLUMNS:
-        raise UserError(f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}")
+        raise UserError(
+            f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}; "
+            f"write it again, from the cells that are finished, with: suite run {folder.name}"
+        )
+    check_unedited(path)
+    check_record(frame, path)
     frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
     return frame
 
 
 def summarise(frame: pd.DataFrame) -> list[Line]:
-    """One line per row and schedule, in the order unpruned, control, then by rising accuracy.
+    """One line per row and schedule, in blocks: the unpruned model, then each control with what is compared with it.
+
+    The control comes first in its block, the others by rising accuracy.
+
+    Intervals are drawn from generators seeded by row and schedule: the same record makes the same lines.
 
     Raises:
         UserError: if the record has no accuracy cells, or seeds of a row disagree about its cost.
     """
-    lines = list(_lines(frame))
+    cells = frame[frame["kind"] == "accuracy"]
+    lines = _with_groups(_with_corrected_p(list(_lines(frame))), cells)
     if not lines:
         raise UserError("the record has no accuracy cells yet; go on with suite run")
-    rank = {"none": 0, CONTROL: 1}
     return sorted(
         lines,
         key=lambda line: (
-            rank.get(line.method, 2),
+            line.method != "none",
             line.schedule,
+            (not line.block, len(line.block), line.block),
+            line.row != line.block,
             line.accuracy.median if line.accuracy else -1.0,
             line.row,
         ),
@@ -98,11 +160,8 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
     for (row, schedule), own in cells.groupby(["row", "schedule"]):
         first = own.iloc[0]
         scores = _by_seed(own)
-        is_method = first["method"] not in ("none", CONTROL)
-        control = _control(cells, str(schedule), first["fusion"]) if is_method else {}
         timed = frame[(frame["kind"] == "speed") & (frame["row"] == row) & (frame["schedule"] == schedule)]
-        rounds = timed[(timed["metric"] == "speed_ratio") & (timed["repetition"] != "")]["value"]
-        yield Line(
+        line = Line(
             label=f"{row} [{schedule}]" if several and first["method"] != "none" else str(row),
             row=str(row),
             schedule=str(schedule),
@@ -110,29 +169,112 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
             task=first["task"],
             accuracy=spread(list(scores.values())) if scores else None,
             seeds=own["seed"].nunique(),
-            won=seeds_won(scores, control) if control and scores else None,
+            won=None,
             tokens=_only(own, "tokens_fewest"),
             macs=_only(own, "macs_full"),
-            speed=spread(list(rounds)) if len(rounds) else None,
+            speed=_rounds(timed, "speed_ratio"),
             tainted="; ".join(sorted(set(timed["reason"]) - {""})),
             problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
+            marks=tuple(_marks(own, scores)),
+            block="" if first["method"] == "none" else _control(cells, str(schedule), first["fusion"])[0],
+            eager=_rounds(timed, "speed_ratio_eager"),
+            lost=_lost(own),
         )
+        generator = np.random.default_rng(seed_for("statistics", line.row, line.schedule))
+        if scores:
+            column = np.array([scores[seed] for seed in sorted(scores)])[:, None]
+            line = replace(line, interval=interval(column, median, generator))
+        if first["method"] not in ("none", CONTROL):
+            line = _compared(line, scores, *_control(cells, line.schedule, first["fusion"]), generator)
+        yield line
 
 
-def _by_seed(cells: pd.DataFrame) -> dict[int, float]:
-    last = cells[cells["metric"].isin(SCORES.values())]
+def _rounds(timed: pd.DataFrame, metric: str) -> Spread | None:
+    ratios = timed[(timed["metric"] == metric) & (timed["repetition"] != "")]["value"]
+    return spread(list(ratios)) if len(ratios) else None
+
+
+def _lost(own: pd.DataFrame) -> tuple[tuple[str, int], ...]:
+    """What became of a row's seeds that have no score, and of how many."""
+    broken = own["metric"].isin(SCORES.values()) & ~own["value"].map(math.isfinite)
+    stopped = (own["status"] == "failed") & own["reason"].str.contains(DIVERGED)
+    fate = own["status"].mask(broken | stopped, "diverged")
+    counts = own["seed"].groupby(fate).nunique()
+    return tuple((str(what), int(counts[what])) for what in ("diverged", "failed", "skipped") if what in counts)
+
+
+def _marks(own: pd.DataFrame, scores: Seeds) -> Iterator[str]:
+    """What must be said about seeds of a row that are missing in its numbers, or too few."""
+    for reason, cells in own[own["status"] != "done"].groupby("reason"):
+        yield f"{_named(map(int, cells['seed']))} did not finish, left out of every number: {reason}"
+    broken = own[own["metric"].isin(SCORES.values()) & ~own["value"].map(math.isfinite)]
+    for value, cells in broken.groupby(broken["value"].map(str)):
+        metric = cells["metric"].iloc[0]
+        yield f"{_named(map(int, cells['seed']))} diverged, left out of every number: {metric} is {value}"
+    if len(scores) == 1:
+        yield "one seed: no spread, no test"
+
+
+def _named(seeds: Iterator[int]) -> str:
+    found = sorted(set(seeds))
+    return f"seed {found[0]}" if len(found) == 1 else f"seeds {', '.join(map(str, found))}"
+
+
+def _compared(line: Line, scores: Seeds, row: str, control: Seeds, generator: np.random.Generator) -> Line:
+    """A line with its comparison with the control's row, or with the reason why it has none."""
+    lacking = sorted(scores.keys() - control.keys())
+    if not row:
+        return replace(line, no_control=f"the study has no {CONTROL} pruning with the schedule {line.schedule}")
+    if not scores.keys() & control.keys():
+        whose = f"{row} has no seed that finished" if not control else f"no seed of both it and {row} finished"
+        return replace(line, no_control=whose if scores else "none of its seeds finished")
+    compared = replace(
+        line, control=row, comparison=compare(scores, control, generator), won=seeds_won(scores, control)
+    )
+    if not lacking:
+        return compared
+    mark = f"compared in {len(scores) - len(lacking)} of {len(scores)} seeds: {row} lacks {_named(iter(lacking))}"
+    return replace(compared, marks=(*line.marks, mark))
+
+
+def _with_corrected_p(lines: list[Line]) -> list[Line]:
+    """Lines with p corrected for all comparisons with a control that could be tested."""
+    tested = [line.comparison for line in lines if line.comparison and line.comparison.p is not None]
+    ps = iter(correct([comparison.p for comparison in tested if comparison.p is not None]))
+    return [
+        replace(line, p=next(ps), smallest_p=smallest_p(line.comparison.n, len(tested)))
+        if line.comparison and line.comparison.p is not None
+        else line
+        for line in lines
+    ]
+
+
+def _with_groups(lines: Sequence[Line], cells: pd.DataFrame) -> list[Line]:
+    """Lines with the letters of their groups, apart for each schedule; the unpruned model is in none."""
+    found: dict[tuple[str, str], str] = {}
+    for schedule in sorted({line.schedule for line in lines if line.method != "none"}):
+        rows = cells[(cells["schedule"] == schedule) & (cells["method"] != "none")]
+        groups = tied_groups({str(row): _by_seed(own) for row, own in rows.groupby("row")})
+        found |= {(row, schedule): marks for row, marks in letters(groups).items()}
+    return [replace(line, group=found.get((line.row, line.schedule), "")) for line in lines]
+
+
+def _by_seed(cells: pd.DataFrame) -> Seeds:
+    """Scores of the last epoch; a run that diverged has none."""
+    last = cells[cells["metric"].isin(SCORES.values()) & cells["value"].map(math.isfinite)]
     return {int(seed): float(value) for seed, value in zip(last["seed"], last["value"], strict=True)}
 
 
-def _control(cells: pd.DataFrame, schedule: str, fusion: str) -> dict[int, float]:
-    """Random pruning with the same schedule; with the same fusion too if the study has that.
+def _control(cells: pd.DataFrame, schedule: str, fusion: str) -> tuple[str, Seeds]:
+    """Random pruning with the same schedule, its row and scores; with the same fusion too if the study has that.
 
     Of several such rows (with other settings) the one with the shortest name.
     """
     random = cells[(cells["method"] == CONTROL) & (cells["schedule"] == schedule)]
     same = random[random["fusion"] == fusion]
     chosen = random[random["fusion"] == "none"] if same.empty else same
-    return _by_seed(chosen[chosen["row"] == min(chosen["row"], key=len, default="")])
+    row = min(chosen["row"], key=len, default="")
+    return row, _by_seed(chosen[chosen["row"] == row])
 
 
 def _only(cells: pd.DataFrame, metric: str) -> float | None:

@@ -39,7 +39,9 @@ COLUMNS = (
     "repetition",
     "value",
     "unit",
+    "protocol",
 )
+DIGEST = "record_sha256"  # in provenance.json: of the bytes of the cells.csv beside it
 
 
 class Record:
@@ -152,13 +154,20 @@ def tidy(study: str, cells: Iterable[Cell], record: Record) -> list[dict[str, ob
     return sorted(rows, key=lambda row: (row["cell_id"], row["row"], row["metric"], row["repetition"]))
 
 
-def write_csv(path: Path, rows: Iterable[dict[str, object]]) -> None:
-    """Write tidy rows."""
+def write_csv(path: Path, rows: Iterable[dict[str, object]], origins: dict[str, object] | None = None) -> None:
+    """Write tidy rows, and beside them `provenance.json`: where they come from, and their digest."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    content = {**(origins or {}), DIGEST: digest_of(path)}
+    path.with_name("provenance.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _about(study: str, cell: Cell, entry: Entry) -> dict[str, object]:
@@ -178,6 +187,7 @@ def _about(study: str, cell: Cell, entry: Entry) -> dict[str, object]:
         "task": identity["task"],
         "data": identity["data"]["digest"] if "data" in identity else "",
         "seed": identity.get("seed", ""),
+        "protocol": identity["protocol"],
     }
 
 

@@ -97,9 +97,8 @@ def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
 def export(title: str, cells: Sequence[Cell], record: Record, folder: Path) -> None:
     """Write `results/<study>/cells.csv` and `provenance.json` from the record."""
     results = folder / "results" / title
-    write_csv(results / "cells.csv", tidy(title, cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
-    (results / "provenance.json").write_text(json.dumps(_origins(entries), indent=1) + "\n")
+    write_csv(results / "cells.csv", tidy(title, cells, record), _origins(entries))
 
 
 def _run(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Console) -> None:

@@ -1,0 +1,130 @@
+"""What a tidy record must be before anything is said from it; what is wrong is named with its line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from suite.errors import UserError, suggest
+from suite.study.record import DIGEST, digest_of
+
+SCORES = {"classification": "acc1_last", "segmentation": "miou_last"}  # what a task is judged by
+COSTS = ("tokens_fewest", "macs_full")
+SPEED = "speed_ratio"
+RUN = ["row", "schedule", "seed"]
+KINDS, STATUSES = ("base", "accuracy", "speed"), ("done", "failed", "skipped")
+KNOWN = {  # besides the IoU of each class
+    *SCORES.values(),
+    *COSTS,
+    SPEED,
+    *("acc1_best", "miou_best", "macc_last", "aacc_last", "macs_linear", "tokens_attention", "tokens_mlp"),
+    *("tokens_leaving", "speed_ratio_eager", "others_cores", "own_share", "page_faults", "round_drift", "timed_share"),
+}
+
+
+def check_unedited(path: Path) -> None:
+    """Refuse a record that is not the one its `provenance.json` was written with: changed by mistake, not in malice.
+
+    Raises:
+        UserError: saying what to restore, or how to write both again.
+    """
+    beside, again = path.with_name("provenance.json"), f"write both again with: suite run {path.parent.name}"
+    try:
+        content = json.loads(beside.read_text())
+        said = content[DIGEST]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{beside} does not say the digest of {path.name} ({error}); {again}") from error
+    found = digest_of(path)
+    if found != said:
+        raise UserError(
+            f"{path} was changed after it was written: its SHA-256 is {found[:16]}…, {beside.name} says "
+            f"{str(said)[:16]}…; restore it, or {again}"
+        )
+
+
+def check_record(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse a record, all its columns text, of which no table can be made.
+
+    Raises:
+        UserError: for a word, a number or a metric that is none, a value or a seed that stands twice, and cells that do
+            not belong into one table.
+    """
+    _check_words(frame, path)
+    _check_numbers(frame, path)
+    _check_once(frame, path)
+    _check_together(frame, path)
+    _check_metrics(frame, path)
+
+
+def _check_words(frame: pd.DataFrame, path: Path) -> None:
+    valid: dict[str, Collection[str]] = {"kind": KINDS, "status": STATUSES, "task": SCORES}
+    for column, words in valid.items():
+        for line, word in _where(frame[column], ~frame[column].isin(list(words))):
+            raise UserError(f"{path}:{line}: unknown {column} {word!r}; {suggest(word, words)}")
+
+
+def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
+    """Values are numbers, seeds and protocols whole ones; a score may be nan, then its run diverged."""
+    for column, needed in (("seed", frame["kind"] == "accuracy"), ("protocol", frame["kind"] != "")):
+        for line, text in _where(frame[column], needed & ~frame[column].str.fullmatch(r"\d+")):
+            raise UserError(f"{path}:{line}: the {column} {text!r} is not a whole number")
+    named = frame[frame["metric"] != ""]
+    numbers = pd.to_numeric(named["value"], errors="coerce")
+    score = named["metric"].isin(list(SCORES.values()))
+    for line, text in _where(named["value"], numbers.isna() & (named["value"].str.lower() != "nan")):
+        raise UserError(f"{path}:{line}: the {named['metric'][line - 2]} {text!r} is not a number")
+    for line, text in _where(named["value"], ~score & ~numbers.map(math.isfinite)):
+        raise UserError(
+            f"{path}:{line}: the {named['metric'][line - 2]} is {text}; only a score may be, if a run diverged"
+        )
+    for line, text in _where(named["value"], score & numbers.map(math.isfinite) & ~numbers.between(0, 100)):
+        raise UserError(f"{path}:{line}: a {named['metric'][line - 2]} of {text} is not a percentage")
+
+
+def _check_once(frame: pd.DataFrame, path: Path) -> None:
+    """No value twice, and no seed in two cells of one row."""
+    for line, cell in _where(frame["cell_id"], frame.duplicated(["cell_id", "row", "metric", "repetition"])):
+        what = frame["metric"][line - 2] or "status"
+        raise UserError(f"{path}:{line}: the {what} of cell {cell} stands here a second time; each value counts once")
+    runs = frame[frame["kind"] == "accuracy"].drop_duplicates(["cell_id", "row"])
+    runs = runs.assign(seed=runs["seed"].astype(int))  # 01 is 1
+    for line, seed in _where(runs["seed"], runs.duplicated(RUN)):
+        raise UserError(
+            f"{path}:{line}: {frame['row'][line - 2]} has seed {seed} in two cells; a seed counts once, and other "
+            "settings are another row"
+        )
+
+
+def _check_together(frame: pd.DataFrame, path: Path) -> None:
+    """Cells of one table were made and scored alike."""
+    why = {
+        "protocol": "were measured under different rules; run the study again under one version of the suite",
+        "task": "do not compare; make a study of each",
+        "data": "were scored on different data; make a study of each",
+    }
+    for column, reason in why.items():
+        found = sorted(set(frame[column]) - {""})
+        if len(found) > 1:
+            raise UserError(f"{path}: cells of {column} {' and '.join(found)} {reason}")
+
+
+def _check_metrics(frame: pd.DataFrame, path: Path) -> None:
+    """What a table is made of is in every finished cell, under the name that the suite gives it."""
+    done = frame[frame["status"] == "done"]
+    for kind, metrics in (("accuracy", COSTS), ("speed", (SPEED,))):
+        for cell, own in done[done["kind"] == kind].groupby("cell_id"):
+            wanted = {SCORES[own["task"].iloc[0]], *metrics} if kind == "accuracy" else set(metrics)
+            names = set(own["metric"])
+            for missing in sorted(wanted - names):
+                foreign = sorted(name for name in names - KNOWN if not name.startswith("iou_"))
+                called = f"; is it what the record calls {' or '.join(foreign)}?" if foreign else ""
+                raise UserError(f"{path}: the finished cell {cell} has no {missing}{called}")
+
+
+def _where(column: pd.Series, wrong: pd.Series) -> list[tuple[int, str]]:
+    """Lines of the file, and what stands there, for the wrong ones of a column."""
+    return [(int(str(index)) + 2, str(text)) for index, text in column[wrong].items()]

@@ -1,0 +1,91 @@
+"""What a table is: columns, blocks of rows and notes; `suite.report.render` writes it in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: under which a row has its value.
+        heading: what readers see above it.
+        show: the text of a value.
+        align: numbers right, words left.
+        form: `short` is shown everywhere; `long` not where room is scarce (markdown, terminal, LaTeX); `record` is in
+            the CSV alone.
+        fields: its names in the CSV, which has values at full precision: several if a value is a tuple of as many,
+            none if other columns say the same.
+    """
+
+    key: str
+    heading: str = ""
+    show: Callable[[Any], str] = str
+    align: Literal["left", "right"] = "right"
+    form: Literal["short", "long", "record"] = "short"
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """Values by key of their column, None or left out where there is none, and marks that follow their texts."""
+
+    values: Mapping[str, Any]
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, column: Column) -> str:
+        """What readers see; the mark goes with what it marks."""
+        value = self.values.get(column.key)
+        if value is None:
+            return MISSING
+        return f"{column.show(value)} {self.marks.get(column.key, '')}".rstrip()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that belong together, between two rules; the name is shown where a table has several blocks."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence below the table, after the mark that refers to it; what stands between backticks is code."""
+
+    text: str
+    mark: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.mark} {self.text}".lstrip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `name` is that of its folder in `results/`. The first of the columns names the rows."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    blocks: tuple[Block, ...]
+    notes: tuple[Note, ...] = ()
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, in order."""
+        for block in self.blocks:
+            yield from block.rows
+
+    def shown(self, form: Literal["short", "long"]) -> list[Column]:
+        """The columns of a form that is read; one without any value is left out."""
+        forms = ("short",) if form == "short" else ("short", "long")
+        return [
+            column
+            for column in self.columns
+            if column.form in forms and any(row.values.get(column.key) not in (None, "") for row in self.rows())
+        ]

@@ -1,0 +1,155 @@
+"""A table as markdown, CSV, HTML, LaTeX and for the terminal; each is a function of `layout.Table` alone."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from rich import box
+from rich import table as rich_table
+from rich.console import Console
+from tabulate import tabulate
+
+from suite.errors import UserError
+from suite.report.latex import latex
+from suite.report.layout import Block, Column, Row, Table
+
+CODE = re.compile(r"`([^`]*)`")
+
+
+def markdown(table: Table) -> str:
+    """The short form and its notes. Markdown knows no rule inside a table: a line with a block's name stands there."""
+    columns = table.shown("short")
+    body = []
+    for block in table.blocks:
+        if len(table.blocks) > 1:
+            body.append([f"*{_piped(block.name)}*", *[""] * (len(columns) - 1)])
+        body += [[_piped(row.text(column)) for column in columns] for row in block.rows]
+    text = tabulate(
+        body,
+        [_piped(column.heading) for column in columns],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=[column.align for column in columns],
+    )
+    return f"{text}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in table.notes)
+
+
+def as_csv(table: Table) -> str:
+    """Every field of every column at full precision; empty where there is no value."""
+    columns = [column for column in table.columns if column.fields]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([name for column in columns for name in column.fields])
+    for row in table.rows():
+        writer.writerow([value for column in columns for value in _raw(row, column)])
+    return file.getvalue()
+
+
+def as_html(table: Table) -> str:
+    """The long form as a fragment of a page: a table with caption, and a list of its notes."""
+    columns, name = table.shown("long"), html.escape(table.name)
+    notes = "".join(f"<li>{_coded(str(note))}</li>\n" for note in table.notes)
+    heads = "".join(f'<th scope="col"{_style(column)}>{_coded(column.heading)}</th>' for column in columns)
+    bodies = "".join(_body(block, columns, len(table.blocks) > 1) for block in table.blocks)
+    return (
+        f'<section id="table-{name}">\n<table style="border-collapse: collapse" aria-describedby="notes-{name}">\n'
+        f"<caption>{_coded(table.caption)}</caption>\n<thead>\n<tr>{heads}</tr>\n</thead>\n{bodies}</table>\n"
+        f'<ul id="notes-{name}">\n{notes}</ul>\n</section>\n'
+    )
+
+
+def terminal(table: Table) -> rich_table.Table:
+    """The short form, without its notes."""
+    columns = table.shown("short")
+    drawn = rich_table.Table(box=box.SIMPLE, padding=0)
+    for column in columns:
+        heading, width = column.heading.replace(" ", "\n"), max(map(len, column.heading.split()), default=1)
+        numbers = column.align == "right"
+        drawn.add_column(heading, justify=column.align, no_wrap=numbers, min_width=width, overflow="fold")
+    for block in table.blocks:
+        for row in block.rows:
+            drawn.add_row(*(row.text(column) for column in columns))
+        drawn.add_section()
+    return drawn
+
+
+def show(table: Table, console: Console) -> None:
+    """Print the short form and the notes."""
+    if any(table.rows()):
+        console.print(terminal(table))
+    for note in table.notes:
+        console.print(f"  {note}", style="dim", highlight=False)
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "table.md": markdown,
+    "table.csv": as_csv,
+    "table.tex": latex,
+    "table.html": as_html,
+}
+
+
+def write(table: Table, folder: Path) -> list[str]:
+    """Write every format into a folder; returns the names of the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, form in FORMATS.items():
+        (folder / name).write_text(form(table), encoding="utf-8")
+    return list(FORMATS)
+
+
+def put_into(document: Path, study: str, content: str) -> None:
+    """Replace what stands between the markers of a study in a document.
+
+    Raises:
+        UserError: if the document has no such markers.
+    """
+    begin, end = f"<!-- table: {study} -->", "<!-- end of table -->"
+    text = document.read_text() if document.is_file() else ""
+    if begin not in text or end not in text.split(begin, 1)[1]:
+        raise UserError(f"{document} has no lines '{begin}' and '{end}' to put the table between")
+    head, rest = text.split(begin, 1)
+    document.write_text(f"{head}{begin}\n{content}{end}{rest.split(end, 1)[1]}")
+
+
+def _piped(text: str) -> str:
+    """Text that ends no cell of a markdown table and starts no tag."""
+    return _untagged(" ".join(text.split())).replace("|", "\\|")
+
+
+def _untagged(text: str) -> str:
+    """Markdown without tags; between backticks it has none anyway."""
+    return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(text.split("`")))
+
+
+def _raw(row: Row, column: Column) -> tuple[object, ...]:
+    value = row.values.get(column.key)
+    if value is None:
+        return ("",) * len(column.fields)
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _coded(text: str) -> str:
+    """Text as HTML, with what stands between backticks as code."""
+    return CODE.sub(r"<code>\1</code>", html.escape(text, quote=False))
+
+
+def _style(column: Column) -> str:
+    return f' style="text-align: {column.align}; padding: 0.1em 0.5em"'
+
+
+def _body(block: Block, columns: list[Column], named: bool) -> str:
+    """A block; where there are several, a rule and its name stand above."""
+    lines = ['<tbody style="border-top: 1px solid">']
+    if named:
+        name = f'<th scope="rowgroup" colspan="{len(columns)}" style="text-align: left; font-style: italic">'
+        lines.append(f"<tr>{name}{_coded(block.name)}</th></tr>")
+    for row in block.rows:
+        first, *rest = columns
+        cells = "".join(f"<td{_style(column)}>{_coded(row.text(column))}</td>" for column in rest)
+        lines.append(f'<tr><th scope="row"{_style(first)}>{_coded(row.text(first))}</th>{cells}</tr>')
+    return "\n".join([*lines, "</tbody>\n"])

@@ -1,0 +1,211 @@
+"""The table of a study, described once; `suite.report.render` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.scores import TOLERANCE, Score, score_of
+from suite.report.statistics import ALPHA, Interval, Spread
+from suite.report.summary import Line
+
+SCORE = {"classification": "acc. %", "segmentation": "mIoU %"}
+MEANING = {
+    "classification": "Accuracy: top-1 of the last epoch",
+    "segmentation": "mIoU: mean over the classes of the last epoch's intersection over union",
+}
+BELOW, TAINTED, UNTESTABLE = "†", "‡", "§"
+
+
+def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
+    """The columns of a study, which has one task; how wide an interval is meant to be stands above it."""
+    level = next((f"{100 * line.interval.level:g} % " for line in lines if line.interval), "")
+    return (
+        Column("label", "method", align="left"),
+        Column("row", form="record", fields=("row",)),
+        Column("schedule", form="record", fields=("schedule",)),
+        Column("method", form="record", fields=("method",)),
+        Column("n", form="record", fields=("n",)),
+        Column("tried", form="record", fields=("seeds",)),
+        Column("lost", form="record", fields=("lost",)),
+        Column("score", SCORE[lines[0].task], "{:.1f}".format, fields=("accuracy_median",)),
+        Column("interval", f"{level}interval", _range, fields=("interval_low", "interval_high")),
+        Column("quartiles", "IQR", _range, form="long", fields=("accuracy_low", "accuracy_high")),
+        Column("seeds", "seeds"),
+        Column("control", form="record", fields=("control",)),
+        Column("gap", "gap to random", "{:+.1f}".format, fields=("gap",)),
+        Column("gap interval", f"{level}interval of the gap", _gap_range, form="long", fields=("gap_low", "gap_high")),
+        Column("won", "beats random", "{0[0]} of {0[1]}".format, form="long", fields=("beats_random", "compared")),
+        Column("uncorrected", form="record", fields=("p",)),
+        Column("p", "p (Holm)", "{:.2g}".format, fields=("p_holm",)),
+        Column("smallest p", "smallest p", "{:.2g}".format, form="long", fields=("smallest_p_holm",)),
+        Column("group", "group", align="left", fields=("group",)),
+        Column("published", "published", fields=("published",)),
+        Column("difference", "difference", "{:+.1f}".format, fields=("difference",)),
+        Column("verdict", "verdict", align="left", fields=("verdict",)),
+        Column("tokens", "tokens left", "{:.0f}".format, fields=("tokens_left",)),
+        Column("macs", "GMACs", _giga, fields=("macs_full",)),
+        Column("speed", "speed", _times, fields=("speed_median", "speed_low", "speed_high")),
+        Column("eager", "speed, eager", _times, form="long", fields=("eager_median", "eager_low", "eager_high")),
+        Column("tainted", form="record", fields=("speed_tainted",)),
+        Column("problem", form="record", fields=("problem",)),
+    )
+
+
+def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) -> Table:
+    """The table of the study `name`, which has one task; published scores stand beside the rows that they are of."""
+    rows = [_row(line, score_of(scores, name, line.row, line.schedule)) for line in lines]
+    pairs = list(zip(lines, rows, strict=True))
+    blocks = [
+        Block(", ".join(key), tuple(row for _, row in members))
+        for key, members in groupby(pairs, key=lambda pair: _block(pair[0], several=len(_schedules(lines)) > 1))
+    ]
+    return Table(name, _caption(name, lines), columns(lines), tuple(blocks), tuple(_notes(lines, rows)))
+
+
+def _row(line: Line, published: Score | None) -> Row:
+    score, lost = line.accuracy, [f"{count} {what}" for what, count in line.lost]
+    compared = line.comparison
+    values: dict[str, Any] = {
+        "label": line.label,
+        "row": line.row,
+        "schedule": line.schedule,
+        "method": line.method,
+        "n": score.n if score else 0,
+        "tried": line.seeds,
+        "lost": ", ".join(lost),
+        "score": score and score.median,
+        "interval": _ends(line.interval),
+        "quartiles": _ends(score),
+        "seeds": ", ".join([f"{score.n if score else 0}/{line.seeds}", *lost]),
+        "control": line.control,
+        "gap": compared and compared.gap,
+        "gap interval": _ends(compared.interval if compared else None),
+        "won": line.won,
+        "uncorrected": compared and compared.p,
+        "p": line.p,
+        "smallest p": line.smallest_p,
+        "group": line.group or None,
+        "tokens": line.tokens,
+        "macs": line.macs,
+        "speed": _numbers(line.speed),
+        "eager": _numbers(line.eager),
+        "tainted": line.tainted,
+        "problem": line.problem,
+    }
+    marks = dict.fromkeys(("speed", "eager"), TAINTED) if line.tainted else {}
+    marks |= {"label": BELOW} if line.below_random else {}
+    marks |= {} if line.testable else {"p": UNTESTABLE}
+    return Row(values | _beside(line, published), marks)
+
+
+def _beside(line: Line, published: Score | None) -> dict[str, Any]:
+    """A published score, and how the measured one compares with it."""
+    if published is None or line.accuracy is None:
+        return {"published": published and published.value}
+    score, interval = line.accuracy, _ends(line.interval)
+    verdict = published.verdict(score.median, interval, score.n)
+    return {"published": published.value, "difference": score.median - float(published.value), "verdict": verdict}
+
+
+def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
+    """What the columns mean, and every mark that was set."""
+    task = lines[0].task
+    yield Note(
+        f"{MEANING[task]}, median over seeds, with its interval by the bootstrap over seeds. Seeds: finished of tried; "
+        "one without a score stays in the second number."
+    )
+    yield from _about_comparisons(lines)
+    if any(row.values.get("published") is not None for row in rows):
+        yield Note(
+            "Difference: measured less published, in percentage points. Verdict: whether the published figure, up to "
+            f"its rounding, is in the interval; for a single seed, whether it is within {TOLERANCE:g} pp."
+        )
+    yield Note(
+        "Tokens left: the fewest tokens, class token included, that a block computes. GMACs: per image, with both "
+        "matrix products of the attention (convention `full`)."
+    )
+    yield Note(
+        "Speed: images per second over those of the unpruned timm model, timed side by side on this study's machine, "
+        "median of rounds."
+    )
+    if any(line.eager for line in lines):
+        yield Note("Speed, eager: against the unpruned model with timm's eager attention, not the fused one.")
+    for line in lines:
+        if line.tainted:
+            yield Note(f"{line.label}: {line.tainted}.", TAINTED)
+    for line in lines:
+        for said in [*line.marks, *([f"not compared with random: {line.no_control}"] if line.no_control else [])]:
+            yield Note(f"{line.label}: {said}")
+
+
+def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
+    """What can be said of differences with so many seeds, and what cannot."""
+    narrow = [line.interval for line in lines if line.interval and line.interval.reachable < line.interval.level]
+    if narrow:
+        worst = min(narrow, key=lambda interval: interval.reachable)
+        yield Note(
+            f"With so few seeds an interval is too narrow: it covers the truth in at most {100 * worst.reachable:.3g} "
+            f"of 100 studies, not in {100 * worst.level:g}."
+        )
+    if any(what == "diverged" for line in lines for what, _ in line.lost):
+        yield Note("Diverged: training was stopped because numbers were not finite, or the score is not.")
+    if not any(line.comparison for line in lines):
+        return
+    yield Note(
+        "Gap: the median over seeds of the score less that of random pruning with the same seed, schedule and, where "
+        "the study has it, fusion, which leads each block; in percentage points. p: Wilcoxon's signed-rank test of "
+        "these gaps, two-sided, exact, after Holm's correction for all rows."
+    )
+    if any(line.p is not None and not line.testable for line in lines):
+        yield Note(f"so few seeds and so many rows cannot reach a p below {ALPHA:g}, whatever the gap.", UNTESTABLE)
+    yield Note(
+        "Group: rows of one schedule that share a letter are not told apart, by the same test of every two rows. That "
+        "is no proof that they are equal."
+    )
+    if any(line.below_random for line in lines):
+        yield Note("does not beat random pruning in every seed.", BELOW)
+
+
+def _block(line: Line, several: bool) -> tuple[str, ...]:
+    """What a block is called: the schedule where there are several, and what its rows are compared with."""
+    if line.method == "none":
+        return ("unpruned",)
+    against = f"compared with {line.block}" if line.block else "without a control"
+    return (line.schedule, against) if several else (against,)
+
+
+def _caption(name: str, lines: Sequence[Line]) -> str:
+    schedules = _schedules(lines)
+    schedule = f", schedule {schedules[0]}" if len(schedules) == 1 else ""
+    return f"Study `{name}`{schedule}: score, tokens, cost and speed of each row."
+
+
+def _schedules(lines: Sequence[Line]) -> list[str]:
+    return sorted({line.schedule for line in lines if line.method != "none"})
+
+
+def _numbers(spread: Spread | None) -> tuple[float, float, float] | None:
+    return (spread.median, spread.low, spread.high) if spread else None
+
+
+def _ends(of: Spread | Interval | None) -> tuple[float, float] | None:
+    return (of.low, of.high) if of else None
+
+
+def _range(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:.1f}–{bounds[1]:.1f}"
+
+
+def _gap_range(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:+.1f} to {bounds[1]:+.1f}"
+
+
+def _giga(macs: float) -> str:
+    return f"{macs / 1e9:.3g}"
+
+
+def _times(numbers: tuple[float, float, float]) -> str:
+    return f"{numbers[0]:.2f}x"

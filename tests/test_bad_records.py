@@ -1,0 +1,237 @@
+"""Records of which no table can be made are refused; what a table must not hide is marked. Always with the reason."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.errors import UserError
+from suite.report.summary import Line, read_record, summarise
+from suite.study.cells import Cell
+from suite.study.record import COLUMNS, DIGEST, Record, tidy, write_csv
+
+Rows = list[dict[str, Any]]
+SCHEDULE = "8 8 0"
+
+
+def cell(row: str, seed: int, score: object, **about: str) -> Rows:
+    """Tidy rows of an accuracy cell, as a run writes them; without a score it failed."""
+    same = dict.fromkeys(COLUMNS, "") | {"study": "trial", "task": "classification", "data": "d", "protocol": "1"}
+    same |= {"cell_id": f"{row}-{seed}", "kind": "accuracy", "status": "done", "row": row, "seed": str(seed)}
+    same |= {"method": row.split(maxsplit=1)[0], "schedule": SCHEDULE, "fusion": "none"} | about
+    if score is None:
+        return [same | {"status": "failed", "reason": "TrainingFailed: the training loss became nan"}]
+    metrics = {"acc1_last": score, "tokens_fewest": 17, "macs_full": 1.5e9}
+    return [same | {"metric": metric, "value": str(value)} for metric, value in metrics.items()]
+
+
+def speed(row: str) -> Rows:
+    """Tidy rows of a speed cell."""
+    same = cell(row, 0, 1, cell_id=f"{row}-speed", kind="speed", data="")[0]
+    return [same | {"seed": "", "metric": "speed_ratio", "repetition": "0000", "value": "1.5"}]
+
+
+def good() -> Rows:
+    """Random pruning and a method, six seeds each, and its speed."""
+    rows = [one for seed in range(6) for one in cell("random", seed, 70 + seed)]
+    return [*rows, *(one for seed in range(6) for one in cell("good", seed, 80 + 2 * seed)), *speed("good")]
+
+
+def written(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """A results folder with these rows, as a run writes it."""
+    write_csv(folder / "trial" / "cells.csv", rows)
+    return folder / "trial"
+
+
+def line(folder: Path, rows: Rows, row: str = "good") -> Line:
+    """What the table says about a row."""
+    return next(line for line in summarise(read_record(written(folder, rows))) if line.row == row)
+
+
+def changed(rows: Rows, where: dict[str, str], values: dict[str, str]) -> Rows:
+    """Rows with other values in those where all of `where` holds; there must be some."""
+    hit = [all(row[key] == value for key, value in where.items()) for row in rows]
+    assert any(hit)
+    return [row | values if here else row for row, here in zip(rows, hit, strict=True)]
+
+
+def refused(folder: Path, rows: Rows, message: str) -> None:
+    """The message names the file, and says this."""
+    path = written(folder, rows)
+    with pytest.raises(UserError, match=message) as error:
+        read_record(path)
+    assert str(path / "cells.csv") in str(error.value)
+
+
+def test_a_good_record_has_nothing_to_say(tmp_path: Path) -> None:
+    """Its comparison, corrected p and interval are there, and no marks; the table is the same the next time."""
+    found = line(tmp_path, good())
+    assert (found.marks, found.no_control, found.problem, found.control) == ((), "", "", "random")
+    assert found.comparison is not None
+    assert (found.comparison.n, found.comparison.gap, found.p, found.smallest_p) == (6, 12.5, 0.03125, 0.03125)
+    assert found.testable
+    assert found.interval is not None
+    assert 80 <= found.interval.low < 85 < found.interval.high <= 90
+    assert line(tmp_path, good()) == found
+    assert line(tmp_path, good(), "random").comparison is None
+    assert {found.group, line(tmp_path, good(), "random").group} == {"a", "b"}
+
+
+def test_p_is_corrected_for_all_comparisons(tmp_path: Path) -> None:
+    """Of two methods with 2/64 each, both have 2 x 2/64 and could have no less; together they are tied with random."""
+    rows = [*good(), *(one for seed in range(6) for one in cell("other", seed, 60 + seed))]
+    found = line(tmp_path, rows)
+    assert found.comparison is not None
+    assert (found.comparison.p, found.p, found.smallest_p) == (0.03125, 0.0625, 0.0625)
+    assert not found.testable
+    assert {line(tmp_path, rows, row).group for row in ("good", "other", "random")} == {"a"}
+
+
+def test_one_seed_is_marked(tmp_path: Path) -> None:
+    """No spread, no interval, no test; it takes no part in the correction."""
+    rows = [*good(), *cell("single", 0, 75)]
+    found = line(tmp_path, rows, "single")
+    assert found.marks == ("one seed: no spread, no test",)
+    assert (found.interval, found.p, found.smallest_p, found.testable) == (None, None, None, False)
+    assert found.won == (1, 1)
+    assert line(tmp_path, rows).p == 0.03125
+
+
+def test_a_missing_control_says_why(tmp_path: Path) -> None:
+    """No random pruning, another schedule only, none that finished, none in the same seeds, or no seed of its own."""
+    own = [one for seed in range(3) for one in cell("good", seed, 80 + seed)]
+    cases: list[tuple[Rows, str]] = [
+        ([], "the study has no random pruning with the schedule 8 8 0"),
+        (cell("random", 0, 70, schedule="4 4 0"), "the study has no random pruning with the schedule 8 8 0"),
+        (cell("random", 0, None), "random has no seed that finished"),
+        (cell("random", 5, 70), "no seed of both it and random finished"),
+    ]
+    for rows, why in cases:
+        found = line(tmp_path, own + rows)
+        assert (found.no_control, found.comparison, found.won) == (why, None, None)
+    found = line(tmp_path, [*cell("good", 0, None), *cell("random", 0, 70)])
+    assert found.no_control == "none of its seeds finished"
+    assert line(tmp_path, [*own, *cell("none", 0, 90, schedule="none")], "none").no_control == "", "it needs none"
+
+
+def test_seeds_that_broke_are_marked(tmp_path: Path) -> None:
+    """A failed seed and a score of nan are named, count as tried, and are in no number; a control lacks seeds."""
+    rows = [one for one in good() if one["cell_id"] not in ("good-1", "good-4", "random-5")]
+    rows += [*cell("good", 1, None), *cell("good", 4, "nan")]
+    found = line(tmp_path, rows)
+    assert found.marks == (
+        "seed 1 did not finish, left out of every number: TrainingFailed: the training loss became nan",
+        "seed 4 diverged, left out of every number: acc1_last is nan",
+        "compared in 3 of 4 seeds: random lacks seed 5",
+    )
+    assert found.accuracy is not None
+    assert (found.accuracy.n, found.seeds, found.won) == (4, 6, (3, 3))
+    assert line(tmp_path, changed(rows, {"cell_id": "good-4", "metric": "acc1_last"}, {"value": "-inf"})).accuracy
+
+
+def test_an_edited_record_is_refused(tmp_path: Path) -> None:
+    """One digit is enough; restoring it heals. Without provenance, or without a digest in it, nobody could tell."""
+    folder = written(tmp_path, good())
+    path, beside = folder / "cells.csv", folder / "provenance.json"
+    content, said = path.read_text(), beside.read_text()
+    path.write_text(content.replace("acc1_last,,80", "acc1_last,,81"))
+    with pytest.raises(UserError, match=r"was changed after it was written.*restore it.*suite run trial"):
+        read_record(folder)
+    path.write_text(content)
+    assert len(read_record(folder)) == len(good())
+    for broken in ("{}", "[]", "", said.replace(DIGEST, "digest")):
+        beside.write_text(broken)
+        with pytest.raises(UserError, match="does not say the digest of cells"):
+            read_record(folder)
+    beside.unlink()
+    with pytest.raises(UserError, match=r"provenance.json does not say.*suite run trial"):
+        read_record(folder)
+
+
+def test_provenance_keeps_its_origins_beside_the_digest(tmp_path: Path) -> None:
+    """What a run wrote there is still there."""
+    write_csv(tmp_path / "cells.csv", good(), {"runs": [1]})
+    assert json.loads((tmp_path / "provenance.json").read_text()).keys() == {"runs", DIGEST}
+
+
+def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:
+    """Without the column of the protocol nobody knows it; the message says how to write the record again."""
+    folder = written(tmp_path, good())
+    path = folder / "cells.csv"
+    with path.open() as file:
+        rows = list(csv.reader(file))
+    path.write_text("".join(",".join(row[:-1]) + "\n" for row in rows))
+    with pytest.raises(UserError, match=r"expected .*protocol; write it again, .* with: suite run trial"):
+        read_record(folder)
+    for broken in (b"", b"a,b\n1,2,3,4\n1\n", b"\xff\xfe\x00"):
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match=r"cells.csv (is no CSV|has the columns)"):
+            read_record(folder)
+
+
+@pytest.mark.parametrize(
+    ("where", "values", "message"),
+    [
+        ({"cell_id": "good-2"}, {"protocol": "2"}, r"cells of protocol 1 and 2 were measured under different rules"),
+        ({"cell_id": "good-2"}, {"data": "e"}, r"cells of data d and e were scored on different data"),
+        ({"cell_id": "good-2"}, {"task": "segmentation"}, r"cells of task classification and segmentation do not"),
+        ({"cell_id": "good-2"}, {"task": "classfication"}, r"unknown task 'classfication'; did you mean class"),
+        ({"cell_id": "good-2"}, {"kind": "acuracy"}, r"unknown kind 'acuracy'; did you mean accuracy"),
+        ({"cell_id": "good-2"}, {"status": "finished"}, r"unknown status 'finished'; valid: done, failed, skipped"),
+        ({"cell_id": "good-2"}, {"seed": "two"}, r"the seed 'two' is not a whole number"),
+        ({"cell_id": "good-2"}, {"protocol": ""}, r"the protocol '' is not a whole number"),
+        ({"metric": "acc1_last"}, {"metric": "accuracy"}, r"has no acc1_last; is it what the record calls accuracy\?"),
+        ({"metric": "macs_full"}, {"metric": "macs"}, r"has no macs_full; is it what the record calls macs\?"),
+        ({"kind": "speed"}, {"metric": "speed"}, r"good-speed has no speed_ratio; is it what the record calls speed\?"),
+        ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": "84 %"}, r":\d+: the acc1_last '84 %' is not a numb"),
+        ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": ""}, r":\d+: the acc1_last '' is not a number"),
+        ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": "840"}, r"an? acc1_last of 840 is not a percentage"),
+        ({"cell_id": "good-2", "metric": "macs_full"}, {"value": "inf"}, r"the macs_full is inf; only a score may be"),
+        ({"cell_id": "good-2", "metric": "macs_full"}, {"value": "nan"}, r"the macs_full is nan; only a score may be"),
+        ({"cell_id": "good-2"}, {"seed": "01"}, r"good has seed 1 in two cells; a seed counts once"),
+    ],
+)
+def test_what_makes_no_table_is_refused(
+    tmp_path: Path, where: dict[str, str], values: dict[str, str], message: str
+) -> None:
+    """Where a line is at fault it is named."""
+    refused(tmp_path, changed(good(), where, values), message)
+
+
+def test_a_row_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    """A value twice, even an equal one; and a failed cell twice."""
+    rows = good()
+    refused(tmp_path, [*rows, rows[3]], f":{len(rows) + 2}: the acc1_last of cell random-1 stands here a second time")
+    broken = cell("bad", 0, None)
+    refused(tmp_path, [*rows, *broken, *broken], "the status of cell bad-0 stands here a second time")
+
+
+def test_the_line_that_is_named_is_the_line(tmp_path: Path) -> None:
+    """Counted as an editor counts."""
+    folder = written(tmp_path, changed(good(), {"cell_id": "good-2", "metric": "acc1_last"}, {"value": "many"}))
+    with pytest.raises(UserError) as error:
+        read_record(folder)
+    number = re.search(r"cells\.csv:(\d+):", str(error.value))
+    assert number
+    assert "many" in (folder / "cells.csv").read_text().splitlines()[int(number[1]) - 1]
+
+
+def test_what_a_run_writes_is_read(tmp_path: Path) -> None:
+    """Finished and failed cells, with the protocol of their identities."""
+    record, rows = Record(tmp_path), []
+    for seed, protocol in ((0, 3), (1, 3)):
+        identity = {"kind": "accuracy", "task": "classification", "protocol": protocol, "seed": seed, "threads": 1}
+        rows.append(Cell(identity, "cropr", SCHEDULE))
+    metrics = {"acc1_last": 90.5, "tokens_fewest": 17, "macs_full": 1e9}
+    record.add(rows[0], {"status": "done", "metrics": metrics, "units": dict.fromkeys(metrics, "")})
+    record.add(rows[1], {"status": "failed", "reason": "Traceback ...\nTrainingFailed: it broke\n"})
+    frame = read_record(written(tmp_path, tidy("trial", rows, record)))
+    assert set(frame["protocol"]) == {"3"}
+    assert summarise(frame)[0].marks == (
+        "seed 1 did not finish, left out of every number: TrainingFailed: it broke",
+        "one seed: no spread, no test",
+    )

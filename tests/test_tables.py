@@ -1,0 +1,329 @@
+"""Tables: what the record says of lost seeds and published scores, in every format, whatever a row is called."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+import pytest
+from rich.console import Console
+from test_report import cell, speed
+
+from suite.errors import UserError
+from suite.report.latex import escaped, latex
+from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.render import as_csv, as_html, markdown, terminal
+from suite.report.scores import Score, read_scores, score_of
+from suite.report.study_table import study_table
+from suite.report.summary import Line, read_record, summarise
+from suite.study import record
+
+NASTY = r"[a] 50% of_x & {b} #1 $2 \c ~d ^e <i> |f| — × ± † ‡ 'g'"
+
+
+def summary(folder: Path, rows: list[dict[str, object]]) -> list[Line]:
+    """Lines of a record."""
+    record.write_csv(folder / "trial" / "cells.csv", rows)
+    return summarise(read_record(folder / "trial"))
+
+
+def diverged(row: str, seed: int) -> list[dict[str, object]]:
+    """Tidy rows of a cell whose score is not a number."""
+    return [values for values in cell(row, seed, float("nan")) if values["metric"] != "acc1_best"]
+
+
+def shown(table: Table) -> list[dict[str, str]]:
+    """Texts of every row, by heading."""
+    return [{column.heading: row.text(column) for column in table.shown("long")} for row in table.rows()]
+
+
+@pytest.fixture
+def nasty() -> Table:
+    """A small table, in two blocks, whose names mean something in each of the formats."""
+    columns = (
+        Column("name", "method", align="left", fields=("name",)),
+        Column("score", NASTY, "{:.1f}".format, fields=("score",)),
+        Column("range", "IQR", lambda both: f"{both[0]:.1f}–{both[1]:.1f}", form="long", fields=("low", "high")),
+        Column("never", "never there", fields=("never",)),
+        Column("secret", form="record", fields=("secret",)),
+    )
+    first = Row({"name": NASTY, "score": 1 / 3, "range": (-0.25, 2 / 3), "secret": "s"}, {"score": "‡"})
+    blocks = (Block("one | two", (first,)), Block(NASTY, (Row({"name": "b", "score": -2.0}),)))
+    return Table("a b_c", NASTY, columns, blocks, (Note("not `x_y` alone", "‡"), Note(NASTY)))
+
+
+# ---------------------------------------------------------------- what the record says
+
+
+def test_seeds_without_a_score_stay_in_the_denominator(tmp_path: Path) -> None:
+    """One diverged with an exception, one with a score that is not a number, one broke, one was skipped."""
+    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.guard.TrainingFailed: the training loss became nan"}
+    skipped = cell("good", 4, None)[0] | {"status": "skipped", "reason": "it needs a class token"}
+    rows = [*cell("good", 0, 80.0), *cell("good", 1, 82.0), stopped, *cell("good", 3, None), skipped]
+    (line,) = summary(tmp_path, [*rows, *diverged("good", 5)])
+    assert line.lost == (("diverged", 2), ("failed", 1), ("skipped", 1))
+    assert line.accuracy is not None
+    assert (line.accuracy.median, line.accuracy.n, line.seeds) == (81.0, 2, 6)
+    table = study_table("trial", [line])
+    assert shown(table)[0]["seeds"] == "2/6, 2 diverged, 1 failed, 1 skipped"
+    assert any(note.text.startswith("Diverged: ") for note in table.notes)
+
+
+def test_a_row_that_lost_every_seed_stays(tmp_path: Path) -> None:
+    """It has no score, and says of how many."""
+    lines = summary(tmp_path, [*cell("random", 0, 70.0), *diverged("bad", 0), *cell("bad", 1, None)])
+    row = next(row for row in shown(study_table("trial", lines)) if row["method"] == "bad")
+    assert (row["acc. %"], row["seeds"], row["method"]) == ("–", "0/2, 1 diverged, 1 failed", "bad")
+
+
+def test_blocks_are_those_of_a_control(tmp_path: Path) -> None:
+    """Unpruned; then each control, first, with what is compared with it; schedules apart; ways without one last."""
+    names = ["none", "tome", "cropr", "random", "cropr + logits", "random + late", "cropr + late"]
+    fusions = {"cropr + logits": "logits", "random + late": "last-layer", "cropr + late": "last-layer"}
+    rows = [
+        values | {"schedule": "none"} if name == "none" else values
+        for score, name in enumerate(names)
+        for values in cell(name, 0, 50.0 + score, fusion=fusions.get(name, "none"))
+    ]
+    table = study_table("trial", summary(tmp_path, rows))
+    blocks = {block.name: [row.values["row"] for row in block.rows] for block in table.blocks}
+    assert blocks == {
+        "unpruned": ["none"],
+        "compared with random": ["random", "tome", "cropr", "cropr + logits"],
+        "compared with random + late": ["random + late", "cropr + late"],
+    }
+    rows += cell("cropr", 0, 60.0, schedule="16 0 0", cell_id="other")
+    again = study_table("trial", summary(tmp_path, rows))
+    assert [block.name for block in again.blocks][1] == "16 0 0, without a control"
+    assert [block.name for block in again.blocks][2] == "8 8 0, compared with random"
+
+
+def test_speed_against_eager_attention_is_shown_where_it_was_measured(tmp_path: Path) -> None:
+    """In the long form, with its own note."""
+    rows = [*cell("random", 0, 70.0), *speed("random", [1.5, 1.5, 1.5])]
+    without = study_table("trial", summary(tmp_path, rows))
+    assert "speed, eager" not in shown(without)[0]
+    rows += [values | {"metric": "speed_ratio_eager"} for values in speed("random", [3.0, 2.5, 2.0])]
+    table = study_table("trial", summary(tmp_path, rows))
+    assert (shown(table)[0]["speed"], shown(table)[0]["speed, eager"]) == ("1.50x", "2.50x")
+    assert "eager" in as_html(table)
+    assert "speed, eager" not in markdown(table).splitlines()[0]
+    assert any(note.text.startswith("Speed, eager: ") for note in table.notes)
+
+
+# ---------------------------------------------------------------- published scores
+
+
+def score(value: str, row: str = "cropr", schedule: str = "") -> Score:
+    """A published score."""
+    return Score("trial", row, schedule, value, "%", "5", "median", "Paper, Table 1", "a source", "primary")
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [
+        ("56.6", "agrees, n = 5"),
+        ("56.4", "agrees, n = 5"),  # printed with one decimal, it may be 56.45
+        ("56.40", "above, n = 5"),
+        ("56.9", "below, n = 5"),
+        ("56", "agrees, n = 5"),
+    ],
+)
+def test_a_published_score_agrees_up_to_its_rounding(value: str, verdict: str) -> None:
+    """With an interval of 56.45 to 56.8."""
+    assert score(value).verdict(56.6, (56.45, 56.8), 5) == verdict
+
+
+def test_one_seed_is_judged_by_a_tolerance() -> None:
+    """And says so: it has no interval."""
+    assert score("56.6").verdict(57.1, (57.1, 57.1), 1) == "within 0.5 pp, n = 1"
+    assert score("56.6").verdict(57.2, (57.2, 57.2), 1) == "outside 0.5 pp, n = 1"
+
+
+def test_published_scores_stand_beside_their_rows(tmp_path: Path) -> None:
+    """A score of one schedule comes before one of any; other rows and other studies have none."""
+    lines = summary(tmp_path, [*cell("cropr", 0, 80.0), *cell("cropr", 1, 82.0), *cell("tome", 0, 81.0)])
+    table = study_table("trial", lines, [score("84.0"), score("80.5", schedule="8 8 0")])
+    rows = {row["method"]: row for row in shown(table)}
+    assert [rows["cropr"][name] for name in ("published", "difference", "verdict")] == ["80.5", "+0.5", "agrees, n = 2"]
+    assert rows["tome"]["published"] == rows["tome"]["verdict"] == "–"
+    assert "published" not in shown(study_table("other", lines, [score("84.0")]))[0]
+    assert score_of([score("84.0")], "trial", "cropr", "16 0 0") == score("84.0")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("trial,cropr,,about 5,%,,,,,", "'about 5' '%' is not a number in %"),
+        ("trial,cropr,,5.1,x,,,,,", "'5.1' 'x' is not a number in %"),
+        ("trial,cropr", "2 columns instead of 10"),
+        ("trial,cropr,,5.1,%,,,,,\ntrial,cropr,,5.2,%,,,,,", "trial has the row 'cropr' twice"),
+    ],
+)
+def test_a_broken_table_of_scores_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    """With the place."""
+    path = tmp_path / "scores.csv"
+    assert read_scores(path) == []
+    path.write_text(",".join(Score._fields) + "\n" + line + "\n")
+    with pytest.raises(UserError, match=re.escape(message)):
+        read_scores(path)
+    path.write_text("study,row\n")
+    with pytest.raises(UserError, match="has the columns study, row"):
+        read_scores(path)
+
+
+def test_committed_scores_are_of_studies_and_rows_that_exist() -> None:
+    """A misspelt row would never be shown."""
+    from suite.study.load import load_study
+
+    root = Path(__file__).parents[1]
+    scores = read_scores(root / "results/published/scores.csv")
+    assert scores
+    for published in scores:
+        study = load_study(str(root / "studies" / f"{published.study}.yaml"))
+        assert published.row in {row.label for row in study.methods}, published
+        assert published.source, published
+
+
+# ---------------------------------------------------------------- formats
+
+
+def test_csv_has_every_digit_and_every_field(nasty: Table) -> None:
+    """Values are not rounded; a tuple has a field for each of its parts; what is missing is empty."""
+    rows = list(csv.DictReader(io.StringIO(as_csv(nasty))))
+    assert rows[0] == {
+        "name": NASTY,
+        "score": repr(1 / 3),
+        "low": "-0.25",
+        "high": repr(2 / 3),
+        "never": "",
+        "secret": "s",
+    }
+    assert rows[1] == {"name": "b", "score": "-2.0", "low": "", "high": "", "never": "", "secret": ""}
+
+
+def test_markdown_is_the_short_form_and_keeps_its_cells(nasty: Table) -> None:
+    """No name ends a cell; a line with the block's name stands above each block."""
+    head, _, *body = markdown(nasty).split("\n\n")[0].splitlines()
+    cells = [[part.strip() for part in re.split(r"(?<!\\)\|", line)[1:-1]] for line in body]
+    assert len(re.split(r"(?<!\\)\|", head)) == 4
+    assert [len(line) for line in cells] == [2] * 4
+    assert (cells[0], cells[1][1], cells[3]) == (["*one \\| two*", ""], "0.3 ‡", ["b", "-2.0"])
+    assert "- ‡ not `x_y` alone\n" in markdown(nasty)
+    assert "<i>" not in markdown(nasty)
+
+
+def test_html_is_well_formed_and_says_what_its_cells_are(nasty: Table) -> None:
+    """Caption, head, a body for each block, scopes, as many cells in each row, and notes."""
+    page = Xml.fromstring(as_html(nasty))  # noqa: S314  (our own)
+    table = page.find("table")
+    assert table is not None
+    assert "".join(table.find("caption").itertext()) == NASTY  # type: ignore[union-attr]
+    heads = table.findall("thead/tr/th")
+    assert ["".join(head.itertext()) for head in heads] == ["method", NASTY, "IQR"]
+    assert {head.get("scope") for head in heads} == {"col"}
+    bodies = table.findall("tbody")
+    assert len(bodies) == 2
+    for body, name in zip(bodies, ("one | two", NASTY), strict=True):
+        title, *rows = body.findall("tr")
+        assert (title[0].get("scope"), title[0].get("colspan"), title[0].text) == ("rowgroup", "3", name)
+        for row in rows:
+            assert [(one.tag, one.get("scope")) for one in row] == [("th", "row"), ("td", None), ("td", None)]
+    assert bodies[0][1][1].text == "0.3 ‡"
+    notes = page.find("ul")
+    assert notes is not None
+    assert notes.get("id") == table.get("aria-describedby")
+    assert [note.find("code") is not None for note in notes] == [True, False]
+
+
+def balanced(text: str) -> bool:
+    """Whether braces close in order, escaped ones aside."""
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", text.replace("\\\\", "")):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def check_latex(text: str) -> None:
+    """Environments nest, braces and dollars close, rows have as many cells as columns, nothing special is bare."""
+    body = re.sub(r"^%.*$", "", text, flags=re.MULTILINE)
+    open_now: list[str] = []
+    for what, name in re.findall(r"\\(begin|end)\{(\w+)\}", body):
+        if what == "begin":
+            open_now.append(name)
+        else:
+            assert open_now.pop() == name
+    assert not open_now
+    assert balanced(body)
+    letters = re.search(r"\\begin\{(?:tabular|longtable)\}\{@\{\}([lr]+)@\{\}\}", body)
+    assert letters
+    rows = [line for line in body.splitlines() if line.endswith(r" \\") and not line.startswith(r"\multicolumn")]
+    assert len(rows) > 1
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)&", row)) == len(letters[1]) - 1, row
+        assert not row.startswith("["), row
+        assert len(re.findall(r"(?<!\\)\$", row)) % 2 == 0, row
+    assert not re.search(r"(?<!\\)[%#]", body)
+    assert not re.search(r"[–—×±†‡<>|~^]", body)
+    underscores = re.search(r"(?<!\\)_", re.sub(r"\\label\{[^}]*\}", "", body))
+    assert not underscores
+
+
+def test_latex_has_the_rules_of_booktabs_and_nothing_bare(nasty: Table) -> None:
+    """Whatever names and notes contain."""
+    text = latex(nasty)
+    check_latex(text)
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 2, 1]
+    assert r"\texttt{x\_y}" in text
+    assert escaped("-2.0 to -1.0") == "$-$2.0 to $-$1.0"
+    assert "IQR" not in text, "pages are narrow"
+    assert escaped("5 % ± 1") == r"5 \% $\pm$ 1"
+
+
+def test_a_long_table_breaks_over_pages(nasty: Table) -> None:
+    """Beyond forty rows; its head is repeated."""
+    many = Table("long", "many", nasty.columns, (Block("", nasty.blocks[1].rows * 41),))
+    check_latex(latex(many))
+    assert r"\begin{longtable}" in latex(many)
+    assert r"\endhead" in latex(many)
+    assert "minipage" not in latex(many), "it has no notes"
+
+
+def test_committed_latex_is_sound() -> None:
+    """Of every study."""
+    files = list((Path(__file__).parents[1] / "results").glob("*/table.tex"))
+    assert len(files) >= 3
+    for file in files:
+        check_latex(file.read_text())
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no LaTeX here")
+def test_latex_compiles(nasty: Table, tmp_path: Path) -> None:
+    """Both kinds of table, with nothing but booktabs and longtable."""
+    many = Table("long", "many", nasty.columns, (Block("", nasty.blocks[0].rows * 50),), nasty.notes)
+    (tmp_path / "page.tex").write_text(
+        r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs,longtable}\begin{document}"
+        f"\n{latex(nasty)}\n{latex(many)}\n\\end{{document}}\n"
+    )
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-1500:]
+
+
+def test_a_terminal_shows_rules_between_blocks(nasty: Table) -> None:
+    """And the short form; square brackets stay."""
+    console = Console(markup=False, width=200, file=io.StringIO())
+    console.print(terminal(nasty))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    first = next(index for index, line in enumerate(lines) if "0.3 ‡" in line)
+    assert "[a] 50%" in lines[first]
+    assert not lines[first + 1].strip()
+    assert "-2.0" in lines[first + 2]
+    assert not any("IQR" in line for line in lines)

@@ -1,0 +1,140 @@
+"""`suite trace`: what stands behind a number is what makes it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from statistics import median
+
+import pytest
+from test_report import cell, speed
+from typer.testing import CliRunner
+
+from suite.cli import app
+from suite.errors import UserError
+from suite.report.scores import Score
+from suite.report.study_table import columns
+from suite.report.summary import Line
+from suite.report.trace import origins, trace
+from suite.study import record
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Results of a study with two rows, in two runs of which one failed a cell."""
+    rows = [
+        *(row for seed in range(3) for row in cell("random", seed, 70.0 + seed)),
+        *(row for seed in range(2) for row in cell("good", seed, 80.0 + seed)),
+        *cell("good", 2, None),
+        *speed("good", [1.9, 2.0, 2.2]),
+    ]
+    runs = [
+        {"command": "suite run trial", "commit": "abc", "versions": {"torch": "2"}, "cells": ["good-0", "random-0"]},
+        {"command": "suite run trial", "commit": "def", "versions": {"torch": "3"}, "cells": ["good-1", "good-speed"]},
+    ]
+    record.write_csv(tmp_path / "trial" / "cells.csv", rows, {"runs": runs})
+    (tmp_path / "trial" / "table.csv").write_text("")
+    return tmp_path
+
+
+def test_a_score_has_its_cells_seeds_values_and_runs(results: Path) -> None:
+    """The median of the values is the number; the failed seed is there without one; runs name just these cells."""
+    found = trace("trial:good:acc. %", results)
+    assert found.shown == "80.5"
+    assert [(one.cell_id, one.seed, one.status, one.values) for one in found.cells] == [
+        ("good-0", "0", "done", (80.0,)),
+        ("good-1", "1", "done", (81.0,)),
+        ("good-2", "2", "failed", ()),
+    ]
+    assert median(value for one in found.cells for value in one.values) == float(found.shown)
+    assert [(run["commit"], run["cells"]) for run in found.runs] == [("abc", ["good-0"]), ("def", ["good-1"])]
+    assert found.unknown == ("good-2",)
+    assert found.facts["metric"] == "acc1_last"
+
+
+def test_a_comparison_has_the_cells_of_its_control_too(results: Path) -> None:
+    """Seeds of both."""
+    found = trace("trial:good:beats random", results)
+    assert found.shown == "2 of 2"
+    assert trace("trial:good:p (Holm)", results).cells == found.cells
+    group = {one.row for one in trace("trial:random:group", results).cells}
+    assert group == {"good", "random"}
+    assert [one.cell_id for one in found.cells] == ["good-0", "good-1", "good-2", "random-0", "random-1", "random-2"]
+
+
+def test_speed_has_every_round(results: Path) -> None:
+    """In order."""
+    (only,) = trace("trial:good:speed", results).cells
+    assert (only.cell_id, only.values) == ("good-speed", (1.9, 2.0, 2.2))
+
+
+def test_columns_are_found_by_heading_key_and_csv_name(results: Path) -> None:
+    """And rows by label."""
+    assert {trace(f"trial:good:{name}", results).shown for name in ("acc. %", "score", "accuracy_median")} == {"80.5"}
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("trail:good:score", "has no table 'trail'; did you mean trial?"),
+        ("trial:goo:score", "the table trial has no row 'goo'; did you mean good?"),
+        ("trial:good:spede", "the table trial has no column 'spede'; did you mean speed"),
+        ("trial:good", "'trial:good' is no address; write TABLE:ROW:COLUMN"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_the_nearest_names(results: Path, address: str, message: str) -> None:
+    """Table, row or column."""
+    with pytest.raises(UserError, match=re.escape(message)):
+        trace(address, results)
+
+
+def test_a_published_score_has_its_source(results: Path) -> None:
+    """Beside the cells it is compared with."""
+    (results / "published").mkdir()
+    said = Score("trial", "good", "", "80.4", "%", "5", "median", "Paper, Table 1", "a source", "primary")
+    (results / "published/scores.csv").write_text(",".join(Score._fields) + "\n" + ",".join(f'"{x}"' for x in said))
+    found = trace("trial:good:verdict", results)
+    assert found.shown == "agrees, n = 2"
+    assert (found.facts["value"], found.facts["source"], found.facts["where"]) == ("80.4", "a source", "Paper, Table 1")
+    assert "source" not in trace("trial:good:score", results).facts
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_every_number_that_is_shown_can_be_traced(task: str) -> None:
+    """A new column must say what it is made of."""
+    line = Line("a", "a", "", "a", task, None, 0, None, None, None, None, "", "")
+    shown = {column.key for column in columns([line]) if column.heading and column.key != "label"}
+    assert shown == set(origins(task))
+
+
+def test_a_cost_has_source_model_and_formula() -> None:
+    """From the committed table."""
+    found = trace("costs:tome-t3-vit-l-r-8:full", ROOT / "results")
+    assert found.shown.startswith("gmacs_full 30.96")
+    assert found.facts["value"] == "31.0"
+    assert found.facts["source"].startswith("paper table")
+    assert '"method":"tome"' in found.facts["computed_as"]
+    assert "2 T T Q" in found.facts["formula"]
+    with pytest.raises(UserError, match="did you mean tome-t3-vit-l-r-8"):
+        trace("costs:tome-t3-vit-l-r8:full", ROOT / "results")
+
+
+def test_the_command_prints_commit_versions_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the committed segmentation study, by the address in the documentation."""
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, ["trace", "digits-segmentation:cropr + last-layer:mIoU %"])
+    assert done.exit_code == 0, done.output
+    origin = json.loads((ROOT / "results/digits-segmentation/provenance.json").read_text())
+    for run in origin["runs"]:
+        if f"commit: {run['commit']}" in done.output:
+            assert f"torch {run['versions']['torch']}" in done.output
+            assert f"processor: {run['processor']}" in done.output
+            break
+    else:
+        pytest.fail("no commit is named")
+    ids = set(re.findall(r"\b[0-9a-f]{16}\b", done.output))
+    known = {cell for run in origin["runs"] for cell in run["cells"]}
+    assert len(ids & known) == 6
