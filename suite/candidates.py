@@ -67,7 +67,7 @@ def build(words: Words) -> Candidates:
         weights_fit(sum(tensor.nbytes for tensor in create_backbone(words.backbone, options, classes).parameters()))
     backbone = create_backbone(words.backbone, options, classes).eval()
     grid, dense = backbone.patch_embed.grid_size, words.task == "segmentation"
-    removed = _removed(words, grid[0] * grid[1], len(backbone.blocks))
+    removed = _removed(words, grid[0] * grid[1], len(backbone.blocks), backbone.num_prefix_tokens)
     models = references(UnprunedPixels(backbone) if dense else backbone)
     for method in words.methods:
         fusion, settings = cast(Fusion, words.fusion), words.settings.get(method, {})
@@ -98,10 +98,10 @@ def _check(words: Words) -> None:
         )
 
 
-def _removed(words: Words, patches: int, depth: int) -> tuple[int, ...]:
+def _removed(words: Words, patches: int, depth: int, prefix: int) -> tuple[int, ...]:
     if words.schedule is not None:
         try:
-            return words.schedule.resolve(patches, depth).removed
+            return words.schedule.resolve(patches, depth, prefix).removed
         except ValueError as error:
             raise UserError(f"schedule: {reason(error)}") from error
     removing = [method for method in words.methods if settings_class(method).reduces != "nothing"]
