@@ -15,6 +15,7 @@ from suite.measure.macs import count_macs
 from suite.measure.speed import references
 from suite.options import reason
 from suite.reduction.backbone import create_backbone
+from suite.reduction.blocks import TimmModule
 from suite.reduction.model import reduce
 from suite.reduction.registry import settings_class
 from suite.reduction.settings import Fusion
@@ -63,9 +64,7 @@ def build(words: Words) -> Candidates:
     _check(words)
     options = dict(words.options)
     classes = options.pop("num_classes", CLASSES[words.task])
-    with torch.device("meta"):
-        weights_fit(sum(tensor.nbytes for tensor in create_backbone(words.backbone, options, classes).parameters()))
-    backbone = create_backbone(words.backbone, options, classes).eval()
+    backbone = backbone_that_fits(words.backbone, options, classes)
     grid, dense = backbone.patch_embed.grid_size, words.task == "segmentation"
     removed = _removed(words, grid[0] * grid[1], len(backbone.blocks), backbone.num_prefix_tokens)
     models = references(UnprunedPixels(backbone) if dense else backbone)
@@ -82,6 +81,17 @@ def build(words: Words) -> Candidates:
     size = backbone.patch_embed.img_size
     image = torch.rand(1, 3, *size)
     return Candidates(models, {name: count_macs(model, image).full for name, model in models.items()}, removed, size)
+
+
+def backbone_that_fits(name: str, options: dict[str, Any], classes: int) -> TimmModule:
+    """A timm model on the processor, with random weights, in evaluation mode.
+
+    Raises:
+        UserError: if timm cannot build it, or its weights are too large for the memory.
+    """
+    with torch.device("meta"):
+        weights_fit(sum(tensor.nbytes for tensor in create_backbone(name, options, classes).parameters()))
+    return create_backbone(name, options, classes).eval()
 
 
 def _check(words: Words) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from suite.errors import UserError, suggest
 from suite.options import pairs
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from suite.study.configuration import Configuration
+
 Pairs = list[str] | None
+PANEL = "How --latency is measured"
 
 
 def budget(
@@ -18,8 +24,14 @@ def budget(
         float | None, typer.Option(help="Multiply-accumulates, as a share of the unpruned model's.")
     ] = None,
     tokens: Annotated[float | None, typer.Option(help="Mean tokens per block, as a share.")] = None,
+    latency: Annotated[
+        float | None,
+        typer.Option(help="Measured time per batch, as a share of the unpruned model's with fused attention."),
+    ] = None,
     methods: Annotated[str, typer.Option(help="all, or names or files separated by commas.")] = "all",
-    convention: Annotated[str, typer.Option(help="Of --macs: full or linear, see suite flops.")] = "full",
+    convention: Annotated[
+        str | None, typer.Option(help="Of --macs: full or linear, see suite flops.", show_default="full")
+    ] = None,
     setting: Annotated[
         Pairs, typer.Option(metavar="METHOD.NAME=VALUE", help="Of one of the methods; repeatable.")
     ] = None,
@@ -27,24 +39,43 @@ def budget(
     fusion: Annotated[str, typer.Option(help="How removed patches come back, where a method can.")] = "none",
     task: Annotated[str, typer.Option(help="classification or segmentation.")] = "classification",
     classes: Annotated[int, typer.Option(min=1, help="Outputs of the head.")] = 1000,
+    multiple_of: Annotated[
+        int | None, typer.Option(min=2, help="Round: blocks leave multiples of so many tokens, prefix included.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images at a time.", show_default="64", rich_help_panel=PANEL)
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu", rich_help_panel=PANEL)] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32, bfloat16 or float16.", show_default="float32", rich_help_panel=PANEL),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processor threads.", show_default="1", rich_help_panel=PANEL)
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=5, help="How often a setting found is timed.", show_default="20", rich_help_panel=PANEL),
+    ] = None,
 ) -> None:
     """Find the setting of every method's own knob that meets one budget; needs no weights."""
     from pydantic import ValidationError
     from rich.console import Console
 
     from suite.budgets import show_budget
-    from suite.reduction.registry import modules
     from suite.reduction.settings import Fusion
     from suite.study.configuration import Configuration, explain
     from suite.study.schema import Budget
 
     if fusion not in get_args(Fusion):
         raise UserError(f"unknown fusion {fusion!r}; {suggest(fusion, get_args(Fusion))}")
-    names = [name for name in sorted(modules()) if name != "none"] if methods == "all" else methods.split(",")
+    how = {"batch_size": batch_size, "device": device, "precision": precision, "threads": threads, "rounds": rounds}
+    wanted = _one_budget({"macs": macs, "tokens": tokens, "latency": latency}, how, convention)
+    names = _names(methods)
     settings = _settings(pairs(setting or [], "--setting", "cropr.queries=196"), names)
     options = pairs(option or [], "--option", "img_size=384")
     try:
-        wanted = Budget.model_validate({"macs": macs, "tokens": tokens, "convention": convention})
+        budget = None if latency else Budget.model_validate(wanted)
         models = [
             Configuration(
                 backbone={"name": backbone, "options": options},
@@ -58,7 +89,55 @@ def budget(
         ]
     except ValidationError as error:
         raise UserError(explain(error)) from error
-    show_budget(models, wanted, Console(markup=False))
+    console = Console(markup=False)
+    if budget:
+        show_budget(models, budget, multiple_of, console)
+    else:
+        _measure(models, wanted["latency"], how, multiple_of, console)
+
+
+def _measure(
+    models: list[Configuration], wanted: float, how: dict[str, Any], multiple_of: int | None, console: Console
+) -> None:
+    from suite import latency, latency_table
+    from suite.speed import How
+
+    said = {name: value for name, value in how.items() if value is not None}
+    sizes = (said.pop("batch_size", 64),)
+    latency_table.show(latency.find(models, wanted, How(sizes, **said), multiple_of, console), console)
+
+
+def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention: str | None) -> dict[str, Any]:
+    """The one budget that was said, with its convention.
+
+    Raises:
+        UserError: if there are none or several, or options that it does not read.
+    """
+    said = {kind: share for kind, share in kinds.items() if share is not None}
+    if len(said) != 1:
+        found = " and ".join(f"--{kind}" for kind in said) or "none"
+        raise UserError(f"give exactly one budget: --macs, --tokens or --latency, such as --macs 0.63; found {found}")
+    ((kind, share),) = said.items()
+    if not 0 < share <= 1:
+        raise UserError(f"--{kind} is a share of the unpruned model, above 0 and at most 1; found {share:g}")
+    idle = [] if kind == "latency" else [name for name, value in how.items() if value is not None]
+    idle += ["convention"] if convention is not None and kind != "macs" else []
+    if idle:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise UserError(f"a budget of {kind} does not read {flags}; leave it out")
+    return said | ({"convention": convention} if convention else {})
+
+
+def _names(methods: str) -> list[str]:
+    """The methods, each once."""
+    from suite.reduction.registry import modules
+
+    if methods == "all":
+        return [name for name in sorted(modules()) if name != "none"]
+    names = [name.strip() for name in methods.split(",")]
+    if not all(names):
+        raise UserError(f"--methods {methods!r}: write all, or names separated by commas, such as random,tome")
+    return list(dict.fromkeys(names))
 
 
 def _settings(given: dict[str, Any], names: list[str]) -> dict[str, dict[str, Any]]:

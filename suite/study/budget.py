@@ -6,7 +6,8 @@ import functools
 
 from suite.measure.cost import account, total
 from suite.measure.tokens import expected_ledger
-from suite.reduction.budget import Rounded, Solution, as_it_is, solve
+from suite.reduction.blocks import TimmModule
+from suite.reduction.budget import Cost, Rounded, Solution, as_it_is, solve
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, in_multiples
@@ -40,17 +41,26 @@ def _met(model: str, budget: Budget, multiple_of: int | None) -> Solution:
 
 
 def _meet(model: Configuration, budget: Budget, multiple_of: int | None) -> Solution:
-    backbone, dense = build_backbone(model), model.task == "segmentation"
+    backbone, settings = build_backbone(model), settings_class(model.method)(**model.settings)
     rows, columns = backbone.patch_embed.grid_size
+    rounded = rounding(multiple_of, backbone.num_prefix_tokens)
+    cost = cost_of(model, budget, backbone)
+    return solve(settings, model.fusion, rows * columns, len(backbone.blocks), budget.share, cost, rounded)
+
+
+def cost_of(model: Configuration, budget: Budget, backbone: TimmModule) -> Cost:
+    """What a schedule makes of a model, as a share of the unpruned one, of what the budget is about.
+
+    `backbone` is the configuration's own.
+    """
+    dense = model.task == "segmentation"
     whole = used(budget, build(model.unpruned(), backbone), dense)
 
     def cost(counts: Schedule) -> float:
         chosen = model.model_copy(update={"schedule": ScheduleRule(removed=counts.removed)})
         return used(budget, build(chosen, backbone), dense) / whole
 
-    settings, depth = settings_class(model.method)(**model.settings), len(backbone.blocks)
-    rounded = rounding(multiple_of, backbone.num_prefix_tokens)
-    return solve(settings, model.fusion, rows * columns, depth, budget.share, cost, rounded)
+    return cost
 
 
 def rounding(multiple_of: int | None, prefix: int) -> Rounded:
