@@ -6,63 +6,60 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from suite import options
 from suite.errors import UserError, suggest
-from suite.options import pairs
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from suite.study.configuration import Configuration
 
-Pairs = list[str] | None
 PANEL = "How --latency is measured"
+Share = float | None
+Convention = Annotated[
+    str | None, typer.Option(help="Of --macs: full or linear, see suite flops.", show_default="full")
+]
+MethodSettings = Annotated[
+    list[str] | None, typer.Option(metavar="METHOD.NAME=VALUE", help="Of one of the methods; repeatable.")
+]
+MultipleOf = Annotated[int | None, typer.Option(min=2, help=options.RULE["multiple_of"][1])]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Images at a time.", show_default="64", rich_help_panel=PANEL)
+]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu", rich_help_panel=PANEL)]
+Precision = Annotated[
+    str | None, typer.Option(help="float32, bfloat16 or float16.", show_default="float32", rich_help_panel=PANEL)
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads.", show_default="1", rich_help_panel=PANEL)]
+Rounds = Annotated[
+    int | None,
+    typer.Option(min=5, help="How often a setting found is timed.", show_default="20", rich_help_panel=PANEL),
+]
 
 
 def budget(
     backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="A timm model.")],
-    macs: Annotated[
-        float | None, typer.Option(help="Multiply-accumulates, as a share of the unpruned model's.")
-    ] = None,
-    tokens: Annotated[float | None, typer.Option(help="Mean tokens per block, as a share.")] = None,
-    latency: Annotated[
-        float | None,
-        typer.Option(help="Measured time per batch, as a share of the unpruned model's with fused attention."),
-    ] = None,
+    macs: Annotated[Share, typer.Option(help="Multiply-accumulates, as a share of the unpruned model's.")] = None,
+    tokens: Annotated[Share, typer.Option(help="Mean tokens per block, as a share.")] = None,
+    latency: Annotated[Share, typer.Option(help="Measured time per batch, as a share.")] = None,
     methods: Annotated[str, typer.Option(help="all, or names or files separated by commas.")] = "all",
-    convention: Annotated[
-        str | None, typer.Option(help="Of --macs: full or linear, see suite flops.", show_default="full")
-    ] = None,
-    setting: Annotated[
-        Pairs, typer.Option(metavar="METHOD.NAME=VALUE", help="Of one of the methods; repeatable.")
-    ] = None,
-    option: Annotated[Pairs, typer.Option(metavar="NAME=VALUE", help="For timm's create_model; repeatable.")] = None,
+    convention: Convention = None,
+    setting: MethodSettings = None,
+    option: options.BackboneOptions = None,
     fusion: Annotated[str, typer.Option(help="How removed patches come back, where a method can.")] = "none",
-    task: Annotated[str, typer.Option(help="classification or segmentation.")] = "classification",
+    task: options.TaskName = "classification",
     classes: Annotated[int, typer.Option(min=1, help="Outputs of the head.")] = 1000,
-    multiple_of: Annotated[
-        int | None, typer.Option(min=2, help="Round: blocks leave multiples of so many tokens, prefix included.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images at a time.", show_default="64", rich_help_panel=PANEL)
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu", rich_help_panel=PANEL)] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="float32, bfloat16 or float16.", show_default="float32", rich_help_panel=PANEL),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Processor threads.", show_default="1", rich_help_panel=PANEL)
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(min=5, help="How often a setting found is timed.", show_default="20", rich_help_panel=PANEL),
-    ] = None,
+    multiple_of: MultipleOf = None,
+    batch_size: BatchSize = None,
+    device: Device = None,
+    precision: Precision = None,
+    threads: Threads = None,
+    rounds: Rounds = None,
 ) -> None:
     """Find the setting of every method's own knob that meets one budget; needs no weights."""
     from pydantic import ValidationError
     from rich.console import Console
 
-    from suite.budgets import show_budget
     from suite.reduction.settings import Fusion
     from suite.study.configuration import Configuration, explain
     from suite.study.schema import Budget
@@ -72,26 +69,19 @@ def budget(
     how = {"batch_size": batch_size, "device": device, "precision": precision, "threads": threads, "rounds": rounds}
     wanted = _one_budget({"macs": macs, "tokens": tokens, "latency": latency}, how, convention)
     names = _names(methods)
-    settings = _settings(pairs(setting or [], "--setting", "cropr.queries=196"), names)
-    options = pairs(option or [], "--option", "img_size=384")
+    settings = _settings(options.pairs(setting or [], "--setting", "cropr.queries=196"), names)
+    timm = {"name": backbone, "options": options.pairs(option or [], "--option", "img_size=384")}
+    shared = {"backbone": timm, "fusion": fusion, "task": task, "classes": classes}
     try:
-        budget = None if latency else Budget.model_validate(wanted)
-        models = [
-            Configuration(
-                backbone={"name": backbone, "options": options},
-                method=name,
-                settings=settings[name],
-                fusion=fusion,
-                task=task,
-                classes=classes,
-            )
-            for name in names
-        ]
+        computed = None if latency else Budget.model_validate(wanted)
+        models = [Configuration.model_validate(shared | {"method": name, "settings": settings[name]}) for name in names]
     except ValidationError as error:
         raise UserError(explain(error)) from error
     console = Console(markup=False)
-    if budget:
-        show_budget(models, budget, multiple_of, console)
+    if computed:
+        from suite.budgets import show_budget
+
+        show_budget(models, computed, multiple_of, console)
     else:
         _measure(models, wanted["latency"], how, multiple_of, console)
 
