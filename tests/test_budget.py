@@ -12,7 +12,7 @@ from test_end_to_end import STUDY, suite
 from suite.errors import UserError
 from suite.measure.macs import count_macs
 from suite.reduction.backbone import create_backbone
-from suite.reduction.budget import solve
+from suite.reduction.budget import choices, solve
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules, settings_class
 from suite.reduction.schedule import Schedule
@@ -60,6 +60,19 @@ def test_no_setting_is_nearer(method: str, wanted: float) -> None:
     others = [solve(settings, "none", patches, depth, share / 500, mean_tokens) for share in range(20, 501)]
     nearest = min(abs(other.share - wanted) for other in others)
     assert abs(found.share - wanted) == pytest.approx(nearest, abs=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_choices_are_all_that_a_knob_can_be(method: str) -> None:
+    """Each once, from nothing to the most, fewer tokens from one to the next; bisection finds no other."""
+    found = choices(settings_class(method)(), "none", 64, 8)
+    costs = [mean_tokens(choice.schedule) for choice in found]
+    assert len({choice.schedule for choice in found}) == len(found)
+    assert not any(found[0].schedule.removed)
+    assert costs == sorted(costs, reverse=True)
+    for share in (0.01, 0.4, 0.7, 0.99):
+        solution = solve(settings_class(method)(), "none", 64, 8, share, mean_tokens)
+        assert solution.schedule in {choice.schedule for choice in found}
 
 
 @pytest.mark.parametrize("method", METHODS)
