@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -16,7 +17,7 @@ from suite.reduction.budget import TOLERANCE, Solution
 from suite.reduction.method import UnmetNeed
 from suite.reduction.registry import settings_class
 from suite.study.budget import meet
-from suite.study.configuration import Configuration
+from suite.study.configuration import Configuration, explain
 from suite.study.schema import Budget
 
 Result = TypeVar("Result")
@@ -59,11 +60,10 @@ def attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
     Raises:
         UserError: for what is wrong however the backbone is.
     """
-    settings = settings_class(model.method)
     try:
-        own = settings(**model.settings)
-    except ValueError:
-        return solve()  # which says what is wrong with them
+        own = settings_class(model.method)(**model.settings)
+    except ValidationError as error:
+        raise UserError(f"{model.method}: {explain(error)}") from error
     if model.fusion != "none" and not own.sets_aside() and own.reduces != "nothing":
         return f"has no {model.fusion} fusion: it {own.what_it_does()} patches"
     try:

@@ -243,6 +243,8 @@ def test_the_command_measures() -> None:
         (["--latency=0.6", "--convention=linear"], "a budget of latency does not read --convention"),
         (["--tokens=0.6", "--convention=linear"], "a budget of tokens does not read --convention"),
         (["--latency=0.6", "--methods=ramdom"], "did you mean random"),
+        (["--macs=0.6", "--methods=cropr", "--setting=cropr.queries=0"], "cropr: queries: Input should be greater"),
+        (["--latency=0.6", "--methods=cropr", "--setting=cropr.querys=1"], "did you mean queries"),
         (["--latency=0.6", "--methods=random,,tome"], "names separated by commas"),
         (["--latency=0.6", "--device=cudda"], "cannot use the device 'cudda'"),
         (["--latency=0.6", "--precision=float8"], "unknown precision"),
