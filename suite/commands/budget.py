@@ -119,7 +119,7 @@ def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention:
 
 
 def _names(methods: str) -> list[str]:
-    """The methods, each once."""
+    """The methods that are meant."""
     from suite.reduction.registry import modules
 
     if methods == "all":
@@ -127,7 +127,7 @@ def _names(methods: str) -> list[str]:
     names = [name.strip() for name in methods.split(",")]
     if not all(names):
         raise UserError(f"--methods {methods!r}: write all, or names separated by commas, such as random,tome")
-    return list(dict.fromkeys(names))
+    return names
 
 
 def _settings(given: dict[str, Any], names: list[str]) -> dict[str, dict[str, Any]]:

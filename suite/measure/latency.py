@@ -4,8 +4,7 @@ A measurement is noisy and takes long, so few settings are measured, all methods
 
 1. A method begins with the setting whose MACs are the share that is asked for.
 2. After each short measurement it goes on where a line of time over MACs, through the settings around the budget,
-   meets it (regula falsi). Time should not rise as a knob is turned; where it seems to, isotonic regression evens it
-   out.
+   meets it (regula falsi), until no setting is between them, or noise has put them in the wrong order.
 3. The settings found are measured at full length. A method that misses the budget moves on, twice at most.
 
 What is reported is a setting's last measurement at full length, by which it was not chosen.
@@ -16,8 +15,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from sklearn.isotonic import isotonic_regression
 
 from suite.measure.speed import FUSED, Timing, quartiles
 from suite.reduction.budget import TOLERANCE, Choice
@@ -108,7 +105,7 @@ class Search:
         """The choice to measure next; None if none that was not measured can be expected to be nearer."""
         if not self.shares:
             return self._of_macs(self.wanted)
-        known = self._smooth()
+        known = self._medians()
         slow = max((number for number, share in known.items() if share > self.wanted), default=None)
         fast = min((number for number, share in known.items() if share <= self.wanted), default=None)
         if slow is None or slow == len(self.knob.choices) - 1:
@@ -147,14 +144,9 @@ class Search:
     def _off(self, share: float) -> float:
         return abs(share / self.wanted - 1)
 
-    def _smooth(self) -> dict[int, float]:
-        """Medians that never rise, with that of removing nothing, which is 1 until it was measured."""
-        pooled = {0: [1.0], **self.shares}
-        numbers = sorted(pooled)
-        medians = [statistics.median(pooled[number]) for number in numbers]
-        weights = [len(pooled[number]) for number in numbers]
-        smooth = isotonic_regression(medians, sample_weight=weights, increasing=False)
-        return dict(zip(numbers, map(float, smooth), strict=True))
+    def _medians(self) -> dict[int, float]:
+        """Of what was measured, and of removing nothing, which is 1 until it was."""
+        return {0: 1.0} | {number: statistics.median(shares) for number, shares in self.shares.items()}
 
     def _slope(self, known: Mapping[int, float]) -> float:
         """Of time over MACs, between the two choices that remove most of those known."""
