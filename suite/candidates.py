@@ -15,6 +15,7 @@ from suite.measure.macs import count_macs
 from suite.measure.speed import references
 from suite.options import reason
 from suite.reduction.backbone import create_backbone
+from suite.reduction.blocks import TimmModule
 from suite.reduction.model import reduce
 from suite.reduction.registry import settings_class
 from suite.reduction.settings import Fusion
@@ -63,11 +64,9 @@ def build(words: Words) -> Candidates:
     _check(words)
     options = dict(words.options)
     classes = options.pop("num_classes", CLASSES[words.task])
-    with torch.device("meta"):
-        weights_fit(sum(tensor.nbytes for tensor in create_backbone(words.backbone, options, classes).parameters()))
-    backbone = create_backbone(words.backbone, options, classes).eval()
+    backbone = backbone_that_fits(words.backbone, options, classes)
     grid, dense = backbone.patch_embed.grid_size, words.task == "segmentation"
-    removed = _removed(words, grid[0] * grid[1], len(backbone.blocks))
+    removed = _removed(words, grid[0] * grid[1], len(backbone.blocks), backbone.num_prefix_tokens)
     models = references(UnprunedPixels(backbone) if dense else backbone)
     for method in words.methods:
         fusion, settings = cast(Fusion, words.fusion), words.settings.get(method, {})
@@ -84,6 +83,17 @@ def build(words: Words) -> Candidates:
     return Candidates(models, {name: count_macs(model, image).full for name, model in models.items()}, removed, size)
 
 
+def backbone_that_fits(name: str, options: dict[str, Any], classes: int) -> TimmModule:
+    """A timm model on the processor, with random weights, in evaluation mode.
+
+    Raises:
+        UserError: if timm cannot build it, or its weights are too large for the memory.
+    """
+    with torch.device("meta"):
+        weights_fit(sum(tensor.nbytes for tensor in create_backbone(name, options, classes).parameters()))
+    return create_backbone(name, options, classes).eval()
+
+
 def _check(words: Words) -> None:
     """Refuse words that are missing or none of those known."""
     if not words.backbone:
@@ -98,10 +108,10 @@ def _check(words: Words) -> None:
         )
 
 
-def _removed(words: Words, patches: int, depth: int) -> tuple[int, ...]:
+def _removed(words: Words, patches: int, depth: int, prefix: int) -> tuple[int, ...]:
     if words.schedule is not None:
         try:
-            return words.schedule.resolve(patches, depth).removed
+            return words.schedule.resolve(patches, depth, prefix).removed
         except ValueError as error:
             raise UserError(f"schedule: {reason(error)}") from error
     removing = [method for method in words.methods if settings_class(method).reduces != "nothing"]

@@ -45,6 +45,7 @@ RULE: dict[str, tuple[type, str]] = {
     "inflect": (float, "With --linear: -1 falls to 0, 0 is constant, 1 rises from 0."),
     "first": (int, "With --stages: the block where the first stage begins."),
     "length": (int, "With --stages: how many blocks a stage has."),
+    "multiple_of": (int, "Round: blocks leave multiples of so many tokens, prefix included."),
 }
 PANEL = "Schedule: one of a study's rules"
 

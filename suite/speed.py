@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -76,11 +77,7 @@ def measure(words: Words, how: How, console: Console) -> Report:
     Raises:
         UserError: for anything that cannot be done as it was asked for; nothing is made smaller or left out instead.
     """
-    allocator = keep_memory()
-    torch.set_num_threads(how.threads)
-    torch.manual_seed(0)
-    device = open_device(how.device)
-    dtype = check_precision(how.precision, device)
+    allocator, device, dtype = open_machine(how)
     if how.graph and device.type != "cuda":
         raise UserError(f"--graph replays CUDA graphs, which {how.device} has not; leave it out, or use --device cuda")
     if how.compiled:
@@ -88,8 +85,8 @@ def measure(words: Words, how: How, console: Console) -> Report:
     with Bar(how, console) as bar:
         bar.say("building the models")
         candidates = build(words)
-        _place(candidates.models, device, dtype)
-        draw = functools.partial(_draw, candidates.size, device, dtype)
+        place(candidates.models, device, dtype)
+        draw = functools.partial(draw_images, candidates.size, device, dtype)
         if device.type == "cpu":
             bar.say("measuring what a batch needs")
             needed = needs(candidates.models, draw)
@@ -127,7 +124,25 @@ class Bar:
         self.drawn = time.monotonic() if due else self.drawn
 
 
-def _place(models: dict[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
+def open_machine(how: How) -> tuple[str, torch.device, torch.dtype]:
+    """What was done about the processor's memory, the device, and the type of weights and images.
+
+    Raises:
+        UserError: for a device or precision that is not there.
+    """
+    allocator = keep_memory()
+    torch.set_num_threads(how.threads)
+    torch.manual_seed(0)
+    device = open_device(how.device)
+    return allocator, device, check_precision(how.precision, device)
+
+
+def place(models: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
+    """Put models on a device in a precision.
+
+    Raises:
+        UserError: if the weights do not fit there.
+    """
     try:
         for model in models.values():
             model.to(device, dtype)
@@ -138,7 +153,8 @@ def _place(models: dict[str, nn.Module], device: torch.device, dtype: torch.dtyp
         raise UserError(f"the weights do not fit on {device} ({why}); take a smaller backbone") from error
 
 
-def _draw(size: tuple[int, int], device: torch.device, dtype: torch.dtype, count: int) -> Tensor:
+def draw_images(size: tuple[int, int], device: torch.device, dtype: torch.dtype, count: int) -> Tensor:
+    """Random images, (count, 3, height, width)."""
     return torch.rand(count, 3, *size, device=device, dtype=dtype)
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from suite.measure.fit import gib
 from suite.measure.profile import summary
 from suite.measure.speed import EAGER, FUSED, quartiles
-from suite.speed import WARMUP_ROUNDS, Batch, Report
+from suite.speed import WARMUP_ROUNDS, Batch, How, Report
 from suite.study.provenance import provenance
 
 MARK = "‡"
@@ -82,12 +82,7 @@ def _notes(report: Report) -> Iterator[str]:
     )
     yield "By MACs: how much faster it would be if only multiply-accumulates counted (convention `full`)."
     yield "Memory: weights, images and activations that torch's allocator holds at once."
-    threads = f"{how.threads} thread{'s' if how.threads > 1 else ''}"
-    ways = f"{', compiled' if how.compiled else ''}{', replayed from CUDA graphs' if how.graph else ''}"
-    yield (
-        f"{report.gpu or provenance()['processor']}, {threads}; weights and images in {how.precision}{ways}; memory "
-        f"allocator: {report.allocator}."
-    )
+    yield conditions(how, report.gpu, report.allocator)
     for batch in report.batches:
         for name, one in batch.passes.items():
             if one.compiled:
@@ -101,6 +96,16 @@ def _notes(report: Report) -> Iterator[str]:
         for name in batch.passes:
             if batch.timing.own_doubts(name):
                 yield f"{MARK} batch of {batch.size}, {name}: {'; '.join(batch.timing.own_doubts(name))}."
+
+
+def conditions(how: How, gpu: str, allocator: str) -> str:
+    """What models were timed under, in a sentence."""
+    threads = f"{how.threads} thread{'s' if how.threads > 1 else ''}"
+    ways = f"{', compiled' if how.compiled else ''}{', replayed from CUDA graphs' if how.graph else ''}"
+    return (
+        f"{gpu or provenance()['processor']}, {threads}; weights and images in {how.precision}{ways}; memory "
+        f"allocator: {allocator}."
+    )
 
 
 def _batch(batch: Batch) -> dict[str, Any]:

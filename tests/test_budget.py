@@ -12,7 +12,7 @@ from test_end_to_end import STUDY, suite
 from suite.errors import UserError
 from suite.measure.macs import count_macs
 from suite.reduction.backbone import create_backbone
-from suite.reduction.budget import solve
+from suite.reduction.budget import choices, solve
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules, settings_class
 from suite.reduction.schedule import Schedule
@@ -63,6 +63,19 @@ def test_no_setting_is_nearer(method: str, wanted: float) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_choices_are_all_that_a_knob_can_be(method: str) -> None:
+    """Each once, from nothing to the most, fewer tokens from one to the next; bisection finds no other."""
+    found = choices(settings_class(method)(), "none", 64, 8)
+    costs = [mean_tokens(choice.schedule) for choice in found]
+    assert len({choice.schedule for choice in found}) == len(found)
+    assert not any(found[0].schedule.removed)
+    assert costs == sorted(costs, reverse=True)
+    for share in (0.01, 0.4, 0.7, 0.99):
+        solution = solve(settings_class(method)(), "none", 64, 8, share, mean_tokens)
+        assert solution.schedule in {choice.schedule for choice in found}
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_the_model_really_costs_that(method: str) -> None:
     """Built for real and counted by torch, it uses the share that was asked for."""
     solution = meet(configuration(method), Budget(macs=0.63))
@@ -103,6 +116,33 @@ def test_a_study_may_say_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert plain == {cell.cell_id for cell in cells if cell.row == "tome"}
 
 
+@pytest.mark.parametrize("rule", [{"constant": 3, "blocks": "0-2"}, {"budget": {"macs": 0.8}}])
+def test_a_study_may_round_its_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]) -> None:
+    """Blocks leave 16, 12, 8 or 4 tokens, with the class token; a cell is the one of these counts, said outright."""
+    monkeypatch.chdir(tmp_path)
+    study = STUDY | {"methods": ["random", "tome", "evit"], "speed": None}
+    (tmp_path / "rounded.yaml").write_text(json.dumps(study | {"schedules": [rule | {"multiple_of": 4}]}))
+    cells = [cell for cell in expand(load_study("rounded.yaml")) if cell.kind == "accuracy"]
+    for cell in cells:
+        counts = cell.identity["removed"]
+        left = [17 - sum(counts[: block + 1]) for block in range(4)]
+        assert {tokens % 4 for tokens in left if tokens < 17} == {0}, counts
+        (tmp_path / "said.yaml").write_text(
+            json.dumps(study | {"schedules": [{"removed": counts}], "methods": [cell.row]})
+        )
+        assert cell.cell_id in {same.cell_id for same in expand(load_study("said.yaml"))}
+    (tmp_path / "plain.yaml").write_text(json.dumps(study | {"schedules": [rule]}))
+    assert not {cell.cell_id for cell in cells} & {cell.cell_id for cell in expand(load_study("plain.yaml"))}
+
+
+def test_halves_are_not_exceeded_by_rounding() -> None:
+    """ToMe's least in multiples of 16: half of 64 patches would be rounded from 33 tokens to 32, one too many."""
+    solution = meet(configuration("tome"), Budget(macs=0.05), 16)
+    pairs = zip(solution.schedule.removed, solution.schedule.entering, strict=True)
+    assert all(2 * removed <= entering for removed, entering in pairs)
+    assert {(1 + left) % 16 for left in solution.schedule.leaving if left < 64} == {0}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -110,6 +150,22 @@ def test_a_study_may_say_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (
             {"schedules": [{"budget": {"macs": 1.5}}]},
             "schedules.0.budget.macs: Input should be less than or equal to 1",
+        ),
+        (
+            {"schedules": [{"budget": {"latency": 0.6}}]},
+            "schedules.0.budget.latency: a study has no budget of latency: .* may not depend on the machine.*`removed`",
+        ),
+        (
+            {"schedules": [{"budget": {"tokens": 0.6, "convention": "full"}}]},
+            "schedules.0.budget: tokens are counted in one way only",
+        ),
+        (
+            {"schedules": [{"budget": {"macs": 0.5}, "multiple_of": 1}]},
+            "schedules.0.multiple_of: .* equal to 2, found 1",
+        ),
+        (
+            {"schedules": [{"constant": 1, "blocks": "0-2", "multiple_of": 18}]},
+            "no multiple of 18 lies between 2 and 17",
         ),
         ({"schedules": [{"budget": {"macs": 0.5}, "constant": 1}]}, "exactly one of .*; found constant, budget"),
         (
@@ -134,12 +190,6 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for name in ("random", "evit", "idlevit"):
         assert sum(line.strip().startswith(name) for line in done.stdout.splitlines()) == 1
-    for words, message in (
-        (["--macs", "0.6", "--tokens", "0.5"], "a budget is either of macs or of tokens"),
-        ([], "a budget is either of macs or of tokens"),
-        (["--macs", "0.6", "--methods", "ramdom"], "did you mean random"),
-        (["--macs", "0.6", "--setting", "queries=4"], "write METHOD.NAME=VALUE"),
-    ):
-        refused = suite(tmp_path, "budget", "deit_tiny_patch16_224", *words)
-        assert refused.returncode == 2
-        assert message in refused.stderr
+    refused = suite(tmp_path, "budget", "deit_tiny_patch16_224", "--macs", "0.6", "--setting", "queries=4")
+    assert refused.returncode == 2
+    assert "write METHOD.NAME=VALUE" in refused.stderr

@@ -267,6 +267,16 @@ def test_flops_of_a_published_model() -> None:
     assert "agree within 0.5 % in each of 120 parts" in said
 
 
+def test_flops_of_a_fusing_method_in_multiples() -> None:
+    """EViT's fused token counts: of 140, 100 and 72 tokens the first two become multiples of 8, and torch agrees."""
+    rule = ["--keep-rate", "0.7", "--blocks", "3,6,9", "--fused", "--multiple-of", "8"]
+    code, said = flops("deit_small_patch16_224", "--method", "evit", *rule, "--cross-check")
+    assert code == 0, said
+    assert "removed per block: 0 0 0 53 0 0 40 0 0 32 0 0" in said
+    for block, tokens in (("3", "197 144"), ("6", "144 104"), ("9", "104 72")):
+        assert f"block {block} {tokens}" in said
+
+
 def test_flops_of_a_dense_model() -> None:
     """EVA-02-L at 512 pixels takes seconds, because it has no weights."""
     sizes = ("--option", "img_size=512", "--option", "patch_size=16", "--classes", "150")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from suite.reduction.registry import modules, settings_class
-from suite.reduction.schedule import Schedule, constant, keep_rate, linear, nothing, stages
+from suite.reduction.schedule import Schedule, constant, in_multiples, keep_rate, linear, nothing, stages
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,44 @@ def test_constant_is_published_cropr(patches: int, count: int, modules: int, blo
 def test_linear_is_tomes_rule(depth: int, count: int, inflect: float, removed: tuple[int, ...]) -> None:
     """Cut to whole patches, so that a decreasing schedule removes 46 instead of 48, and 91 instead of 96."""
     assert linear(196, depth, count, inflect).removed == removed
+
+
+@pytest.mark.parametrize(
+    ("patches", "prefix", "removed", "of", "tokens"),
+    [
+        (196, 1, (8, 8, 8, 0, 8), 8, [192, 184, 176, 176, 168]),  # of 189, 181, 173, 173, 165
+        (196, 1, (8, 8, 8, 0, 8), 2, [190, 182, 174, 174, 166]),  # ties go up
+        (196, 5, (0, 57, 0, 40), 8, [201, 144, 144, 104]),  # 201, the input, stays as it is
+        (196, 1, (1, 1, 1, 5), 8, [192, 192, 192, 192]),  # 196 would be 200, more than there are
+        (16, 1, (8, 7, 0, 0), 8, [8, 8, 8, 8]),  # of 9, 2: never 0
+        (16, 8, (8, 7, 0, 0), 8, [16, 16, 16, 16]),  # nor 8, all of them prefix
+        (16, 0, (0, 8, 7), 4, [16, 8, 4]),  # of 16, 8, 1
+        (16, 1, (0, 0), 8, [17, 17]),
+    ],
+)
+def test_multiples_by_hand(patches: int, prefix: int, removed: tuple[int, ...], of: int, tokens: list[int]) -> None:
+    """Tokens that leave each block, prefix included, as rounded on paper."""
+    schedule = in_multiples(Schedule(patches, removed), prefix, of)
+    assert [prefix + left for left in schedule.leaving] == tokens
+
+
+def test_multiples_are_the_nearest_that_can_be_reached() -> None:
+    """By trying all, on every schedule of eight patches and three blocks."""
+    for removed in itertools.product(range(8), repeat=3):
+        if sum(removed) > 7:
+            continue
+        plain = Schedule(8, removed)
+        for prefix, of in itertools.product((0, 1, 3), (2, 3, 4)):
+            reachable = [tokens for tokens in range(prefix + 1, prefix + 9) if tokens % of == 0]
+            for left, rounded in zip(plain.leaving, in_multiples(plain, prefix, of).leaving, strict=True):
+                near = sorted(reachable, key=lambda tokens: (abs(tokens - left - prefix), -tokens))
+                assert rounded + prefix == (near[0] if left < 8 else prefix + 8), (removed, prefix, of)
+
+
+def test_no_multiple_is_refused() -> None:
+    """With the span in which one would have to lie."""
+    with pytest.raises(ValueError, match="no multiple of 32 lies between 2 and 17 tokens, prefix included"):
+        in_multiples(Schedule(16, (8, 0)), 1, 32)
 
 
 @pytest.mark.parametrize(("depth", "inflect", "sentence"), [(1, -1.0, "two blocks"), (6, 1.5, "from -1 .* found 1.5")])

@@ -24,6 +24,20 @@ from suite.reduction.settings import Fusion, MethodSettings, ScoringSettings
 TOLERANCE = 0.01
 STEPS = 1000
 Cost = Callable[[Schedule], float]
+Rounded = Callable[[Schedule], Schedule]
+
+
+def as_it_is(counts: Schedule) -> Schedule:
+    """No rounding."""
+    return counts
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting of a knob in words, and what it removes per block."""
+
+    knob: str
+    schedule: Schedule
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,15 @@ class Solution:
         return abs(self.share / self.wanted - 1) <= TOLERANCE
 
 
-def solve(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, wanted: float, cost: Cost) -> Solution:
+def solve(
+    settings: MethodSettings,
+    fusion: Fusion,
+    patches: int,
+    depth: int,
+    wanted: float,
+    cost: Cost,
+    rounded: Rounded = as_it_is,
+) -> Solution:
     """The setting of a method's knob whose cost is nearest to a budget.
 
     Args:
@@ -58,6 +80,7 @@ def solve(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, wa
         depth: its number of blocks.
         wanted: the budget, as a share of the unpruned model's cost.
         cost: share of the unpruned model's cost under a schedule.
+        rounded: what is made of a schedule, such as one in multiples.
 
     Raises:
         ValueError: if the budget is no share, or the backbone has too few blocks for the knob.
@@ -66,20 +89,13 @@ def solve(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, wa
         raise ValueError(f"a budget is a share of the unpruned model, above 0 and at most 1; found {wanted:g}")
     if settings.reduces == "nothing":
         return Solution("none", schedule.nothing(patches, depth), 1.0, wanted)
-    turn = {"patches": _spread, "merges": _spread, "keep_rate": _keep_rate, "stages": _stages}[settings.knob]
-    last = (patches - 1) if turn is _spread else STEPS - 1
 
     @functools.cache
     def at(setting: int) -> Solution | None:
-        try:
-            knob, counts = turn(settings, fusion, patches, depth, setting)
-        except ValueError:
-            if setting == 0:
-                raise
-            return None  # turned so far that no patch would be left
-        return Solution(knob, counts, cost(counts), wanted)
+        choice = _turned(settings, fusion, patches, depth, setting, rounded)
+        return Solution(choice.knob, choice.schedule, cost(choice.schedule), wanted) if choice else None
 
-    low, high = 0, last
+    low, high = 0, _last(settings, patches)
     while high - low > 1:
         middle = (low + high) // 2
         tried = at(middle)
@@ -88,9 +104,52 @@ def solve(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, wa
     return min(ends, key=lambda solution: abs(solution.share - wanted))
 
 
+def choices(
+    settings: MethodSettings, fusion: Fusion, patches: int, depth: int, rounded: Rounded = as_it_is
+) -> list[Choice]:
+    """All settings of a method's knob that differ in what they remove, from nothing to the most.
+
+    Raises:
+        ValueError: if the backbone has too few blocks for the knob.
+    """
+    if settings.reduces == "nothing":
+        return [Choice("none", schedule.nothing(patches, depth))]
+    found: dict[Schedule, Choice] = {}
+    for setting in range(_last(settings, patches) + 1):
+        choice = _turned(settings, fusion, patches, depth, setting, rounded)
+        if choice:
+            found.setdefault(choice.schedule, choice)
+    return list(found.values())
+
+
+def _last(settings: MethodSettings, patches: int) -> int:
+    """The number of the setting that removes most."""
+    return (patches if settings.knob in ("patches", "merges") else STEPS) - 1
+
+
+def _turned(
+    settings: MethodSettings, fusion: Fusion, patches: int, depth: int, setting: int, rounded: Rounded
+) -> Choice | None:
+    """A setting of a method's knob; None if it is turned further than can be."""
+    turn = {"patches": _spread, "merges": _spread, "keep_rate": _keep_rate, "stages": _stages}[settings.knob]
+    try:
+        knob, counts = turn(settings, fusion, patches, depth, setting)
+        counts = rounded(counts)
+    except ValueError:
+        if setting == 0:
+            raise
+        return None
+    pairs = zip(counts.removed, counts.entering, strict=True)
+    if settings.knob == "merges" and any(removed > entering // 2 for removed, entering in pairs):
+        return None  # by rounding
+    return Choice(knob, counts)
+
+
 def _spread(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, total: int) -> tuple[str, Schedule]:
     """So many patches, or as many as the blocks can give, evenly over the blocks."""
     blocks = depth - _kept_whole(settings, fusion)
+    if blocks < 1:
+        raise ValueError(f"no block may remove patches where {depth - blocks} at the end stay whole, of {depth} in all")
     counts, left = [0] * depth, patches
     for block in range(blocks):
         share = total * (block + 1) // blocks - total * block // blocks
@@ -107,6 +166,8 @@ def _keep_rate(settings: MethodSettings, fusion: Fusion, patches: int, depth: in
 
 
 def _stages(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, step: int) -> tuple[str, Schedule]:
+    if depth < 2:
+        raise ValueError("stages need at least two blocks: all patches compute in the first")
     rate, first = 1 - step / STEPS, max(1, depth // 4)
     length = max(1, (depth - first) // 3)
     knob = f"{rate:.3f} to the stage, {length} blocks each from {first}"

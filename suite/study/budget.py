@@ -6,10 +6,11 @@ import functools
 
 from suite.measure.cost import account, total
 from suite.measure.tokens import expected_ledger
-from suite.reduction.budget import Solution, solve
+from suite.reduction.blocks import TimmModule
+from suite.reduction.budget import Cost, Rounded, Solution, as_it_is, solve
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
-from suite.reduction.schedule import Schedule
+from suite.reduction.schedule import Schedule, in_multiples
 from suite.study.configuration import Configuration, build, build_backbone
 from suite.study.schema import Budget, ScheduleRule
 
@@ -22,29 +23,46 @@ def used(budget: Budget, model: ReducedModel, dense: bool) -> float:
     return (sum(ledger.attention) + sum(ledger.mlp)) / 2 / len(ledger.mlp)
 
 
-@functools.cache
-def _met(model: str, budget: Budget) -> Solution:
-    return _meet(Configuration.model_validate_json(model), budget)
-
-
-def meet(model: Configuration, budget: Budget) -> Solution:
+def meet(model: Configuration, budget: Budget, multiple_of: int | None = None) -> Solution:
     """The schedule at which a method meets a budget, or comes nearest to it.
+
+    With `multiple_of`, among the schedules in such multiples of tokens.
 
     Raises:
         UserError: for whatever of the configuration cannot be.
         ValueError: for a backbone that the knob does not fit.
     """
-    return _met(model.model_dump_json(), budget)
+    return _met(model.model_dump_json(), budget, multiple_of)
 
 
-def _meet(model: Configuration, budget: Budget) -> Solution:
-    backbone, dense = build_backbone(model), model.task == "segmentation"
+@functools.cache
+def _met(model: str, budget: Budget, multiple_of: int | None) -> Solution:
+    return _meet(Configuration.model_validate_json(model), budget, multiple_of)
+
+
+def _meet(model: Configuration, budget: Budget, multiple_of: int | None) -> Solution:
+    backbone, settings = build_backbone(model), settings_class(model.method)(**model.settings)
     rows, columns = backbone.patch_embed.grid_size
+    rounded = rounding(multiple_of, backbone.num_prefix_tokens)
+    cost = cost_of(model, budget, backbone)
+    return solve(settings, model.fusion, rows * columns, len(backbone.blocks), budget.share, cost, rounded)
+
+
+def cost_of(model: Configuration, budget: Budget, backbone: TimmModule) -> Cost:
+    """What a schedule makes of a model, as a share of the unpruned one, of what the budget is about.
+
+    `backbone` is the configuration's own.
+    """
+    dense = model.task == "segmentation"
     whole = used(budget, build(model.unpruned(), backbone), dense)
 
     def cost(counts: Schedule) -> float:
         chosen = model.model_copy(update={"schedule": ScheduleRule(removed=counts.removed)})
         return used(budget, build(chosen, backbone), dense) / whole
 
-    settings = settings_class(model.method)(**model.settings)
-    return solve(settings, model.fusion, rows * columns, len(backbone.blocks), budget.share, cost)
+    return cost
+
+
+def rounding(multiple_of: int | None, prefix: int) -> Rounded:
+    """What is made of the schedules of a knob."""
+    return functools.partial(in_multiples, prefix=prefix, of=multiple_of) if multiple_of else as_it_is

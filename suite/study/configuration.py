@@ -106,7 +106,8 @@ def build(configuration: Configuration, backbone: TimmModule | None = None) -> R
     rows, columns = backbone.patch_embed.grid_size
     try:
         settings_class(method)(**configuration.settings)
-        counts = rule.resolve(rows * columns, len(backbone.blocks)).removed if rule else None
+        size = rows * columns, len(backbone.blocks), backbone.num_prefix_tokens
+        counts = rule.resolve(*size).removed if rule else None
         with torch.device("meta"):
             model = reduce(backbone, method, counts, configuration.settings, configuration.fusion)
     except ValidationError as error:

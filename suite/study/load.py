@@ -16,7 +16,7 @@ from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
 from suite.study.configuration import CostStudy
 from suite.study.places import Place, dotted, doubled_keys, line_of
-from suite.study.rows import schedule_of
+from suite.study.rows import resolved, schedule_of
 from suite.study.schema import STUDIES, Backbone, ScheduleRule, Study
 from suite.tasks.recipe import TrainingRecipe
 
@@ -226,7 +226,7 @@ def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[tu
             yield from _impossible_rows(study, rule, patches, depth)
             continue
         try:
-            counts = rule.resolve(patches, depth)
+            counts = resolved(study, rule, patches, depth)
             if study.finetune.curriculum == "official":
                 common_rate(counts.removed)
         except ValueError as error:

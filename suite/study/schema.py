@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from suite.data.recipe import Ade20k, DigitScenes
 from suite.reduction import schedule
@@ -48,16 +49,31 @@ class Budget(Strict):
 
     macs: multiply-accumulates of an image, deployed, counted as `convention` says; see `suite.measure.macs`.
     tokens: the mean over blocks of tokens in attention and MLP.
+
+    Measured latency is none of them, because a cell's identity may not depend on the machine.
     """
 
     macs: float | None = Field(None, gt=0, le=1)
     tokens: float | None = Field(None, gt=0, le=1)
     convention: Literal["full", "linear"] = "full"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_latency(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "latency" in value:
+            message = (
+                "a study has no budget of latency: what its cells are may not depend on the machine; measure with "
+                "`suite budget --latency` and write the counts it finds down as `removed`"
+            )
+            raise PydanticCustomError("at_key", "{message}", {"key": "latency", "message": message})
+        return value
+
     @model_validator(mode="after")
     def _one(self) -> Budget:
         if (self.macs is None) == (self.tokens is None):
             raise ValueError("a budget is either of macs or of tokens, as a share of the unpruned model, such as 0.63")
+        if self.macs is None and "convention" in self.model_fields_set:
+            raise ValueError("tokens are counted in one way only; leave convention out")
         return self
 
     @property
@@ -81,7 +97,9 @@ class ScheduleRule(Strict):
     stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
     budget: what every method may use; each gets a schedule of its own that meets it, see `suite.reduction.budget`.
 
-    `removed` and `blocks` may be texts such as `3,6,9` or, for a range with both ends, `0-21`.
+    `multiple_of` rounds the counts of any rule so that blocks leave such multiples of tokens, see
+    `suite.reduction.schedule.in_multiples`. `removed` and `blocks` may be texts such as `3,6,9` or, for a range with
+    both ends, `0-21`.
     """
 
     USES: ClassVar[dict[str, set[str]]] = {
@@ -107,6 +125,7 @@ class ScheduleRule(Strict):
     inflect: float = Field(-1.0, ge=-1, le=1)
     first: int = 1
     length: int = 1
+    multiple_of: int | None = Field(None, ge=2)
 
     @field_validator("removed", "blocks", mode="before")
     @classmethod
@@ -128,17 +147,32 @@ class ScheduleRule(Strict):
         if len(chosen) != 1:
             found = ", ".join(chosen) or "none"
             raise ValueError(f"a schedule needs exactly one of {', '.join(self.USES)}; found {found}")
-        idle = sorted(self.model_fields_set - {"name", *self.USES} - self.USES[chosen[0]])
+        idle = sorted(self.model_fields_set - {"name", "multiple_of", *self.USES} - self.USES[chosen[0]])
         if idle:
             raise ValueError(f"the rule {chosen[0]} does not read {', '.join(idle)}; leave it out")
         return self
 
-    def resolve(self, patches: int, depth: int) -> Schedule:
-        """The counts for a backbone.
+    def resolve(self, patches: int, depth: int, prefix: int | None = None) -> Schedule:
+        """The counts for a backbone; its prefix tokens are only asked for where the rule says `multiple_of`.
 
         Raises:
             ValueError: if they are impossible there.
         """
+        return self.rounded(self._counts(patches, depth), prefix)
+
+    def rounded(self, counts: Schedule, prefix: int | None) -> Schedule:
+        """Counts in multiples, if the rule says so.
+
+        Raises:
+            ValueError: as `in_multiples`, or if it must know the prefix tokens and does not.
+        """
+        if self.multiple_of is None:
+            return counts
+        if prefix is None:
+            raise ValueError("multiple_of counts prefix tokens too, but how many the backbone has was not said")
+        return schedule.in_multiples(counts, prefix, self.multiple_of)
+
+    def _counts(self, patches: int, depth: int) -> Schedule:
         if self.removed is not None:
             if len(self.removed) != depth:
                 raise ValueError(f"{len(self.removed)} counts for a backbone of {depth} blocks; give one per block")

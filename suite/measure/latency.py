@@ -1,0 +1,200 @@
+"""Budgets of measured time: which setting of each method's knob takes a share of the unpruned model's time per batch.
+
+A measurement is noisy and takes long, so few settings are measured, all methods side by side with the unpruned model:
+
+1. A method begins with the setting whose MACs are the share that is asked for.
+2. After each short measurement it goes on where a line of time over MACs, through the settings around the budget,
+   meets it (regula falsi), until no setting is between them, or noise has put them in the wrong order.
+3. The settings found are measured at full length. A method that misses the budget moves on, twice at most.
+
+What is reported is a setting's last measurement at full length, by which it was not chosen.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from suite.measure.speed import FUSED, Timing, quartiles
+from suite.reduction.budget import TOLERANCE, Choice
+from suite.reduction.schedule import Schedule
+
+SHORT, FULL = 6, 3  # measurements at most, of settings on the way and of settings found
+SLOPES = 0.3, 3.0  # of time over MACs, both as shares: a steeper or flatter one is noise
+Race = Callable[[Mapping[str, Schedule], bool], Timing]  # times schedules by method beside FUSED, at full length or not
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A method's knob.
+
+    Attributes:
+        choices: its settings, from one that removes nothing to the one that removes most.
+        macs: share of the unpruned model's MACs of the choice with that number; it never rises.
+    """
+
+    choices: Sequence[Choice]
+    macs: Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A setting that was measured at full length.
+
+    Attributes:
+        choice: the setting.
+        macs: its share of the unpruned model's MACs.
+        shares: of the unpruned model's time, one a round.
+        wanted: the budget.
+        doubts: why the measurement is not to be trusted; empty if nothing speaks against it.
+        why: what kept the method from the budget; empty if it meets it.
+        measured: how many settings of the method were measured.
+    """
+
+    choice: Choice
+    macs: float
+    shares: tuple[float, ...]
+    wanted: float
+    doubts: tuple[str, ...]
+    why: str
+    measured: int
+
+    @property
+    def share(self) -> float:
+        """Median over the rounds."""
+        return statistics.median(self.shares)
+
+    @property
+    def spread(self) -> float:
+        """Inter-quartile range of the shares over their median."""
+        low, median, high = quartiles(self.shares)
+        return (high - low) / median
+
+    @property
+    def meets(self) -> bool | None:
+        """Whether it is within one percent of the budget; None where the rounds spread too widely to tell."""
+        low, median, high = (value / self.wanted - 1 for value in quartiles(self.shares))
+        if self.spread > TOLERANCE and high >= -TOLERANCE and low <= TOLERANCE:
+            return None
+        return abs(median) <= TOLERANCE
+
+
+@dataclass
+class Search:
+    """The search for one method's setting: what was measured of it so far, by number of the choice."""
+
+    knob: Knob
+    wanted: float
+    shares: dict[int, list[float]] = field(default_factory=dict)
+    full: dict[int, tuple[tuple[float, ...], tuple[str, ...]]] = field(default_factory=dict)  # last shares and doubts
+
+    def tell(self, number: int, shares: Sequence[float]) -> None:
+        """Shares of the unpruned model's time, one a round."""
+        self.shares.setdefault(number, []).extend(shares)
+
+    def nearest(self) -> int:
+        """Of the choices measured, the one nearest to the budget."""
+        return min(self.shares, key=lambda number: abs(statistics.median(self.shares[number]) - self.wanted))
+
+    def close(self) -> bool:
+        """Whether a choice is so near to the budget that only a longer measurement can tell more."""
+        return any(self._off(statistics.median(shares)) <= TOLERANCE / 2 for shares in self.shares.values())
+
+    def proposal(self) -> int | None:
+        """The choice to measure next; None if none that was not measured can be expected to be nearer."""
+        if not self.shares:
+            return self._of_macs(self.wanted)
+        known = self._medians()
+        slow = max((number for number, share in known.items() if share > self.wanted), default=None)
+        fast = min((number for number, share in known.items() if share <= self.wanted), default=None)
+        if slow is None or slow == len(self.knob.choices) - 1:
+            return None
+        if fast is not None and fast - slow < 2:
+            nearer = slow not in self.shares and 1 - self.wanted < self.wanted - known[fast]
+            return slow if nearer else None
+        macs, over = self.knob.macs(slow), known[slow] - self.wanted
+        if fast is None:
+            return max(slow + 1, self._of_macs(macs - over / self._slope(known)))
+        way = over / (known[slow] - known[fast])
+        return min(max(self._of_macs(macs - way * (macs - self.knob.macs(fast))), slow + 1), fast - 1)
+
+    def missed(self) -> bool:
+        """Whether the nearest choice, once measured at full length, is not within the tolerance."""
+        return all(self._off(statistics.median(shares)) > TOLERANCE for shares, _ in self.full.values())
+
+    def found(self) -> Found:
+        """The nearest of the choices that were measured at full length."""
+        number = min(self.full, key=lambda number: self._off(statistics.median(self.full[number][0])))
+        shares, doubts = self.full[number]
+        why = self._why(number) if self.missed() else ""
+        choice, macs = self.knob.choices[number], self.knob.macs(number)
+        return Found(choice, macs, shares, self.wanted, doubts, why, len(self.shares))
+
+    def _why(self, number: int) -> str:
+        share, last = statistics.median(self.full[number][0]), len(self.knob.choices) - 1
+        if number == last and share > self.wanted:
+            return "its knob goes no further"
+        if number == 0 and share <= self.wanted:
+            return "removing nothing is already faster"
+        if self.proposal() is None:
+            return "its next setting is further off"
+        return f"the search ended after {len(self.shares)} settings; more --rounds let it see farther"
+
+    def _off(self, share: float) -> float:
+        return abs(share / self.wanted - 1)
+
+    def _medians(self) -> dict[int, float]:
+        """Of what was measured, and of removing nothing, which is 1 until it was."""
+        return {0: 1.0} | {number: statistics.median(shares) for number, shares in self.shares.items()}
+
+    def _slope(self, known: Mapping[int, float]) -> float:
+        """Of time over MACs, between the two choices that remove most of those known."""
+        early, late = sorted(known)[-2:] if len(known) > 1 else (0, 0)
+        run = self.knob.macs(early) - self.knob.macs(late)
+        return min(max((known[early] - known[late]) / run, SLOPES[0]), SLOPES[1]) if run else 1.0
+
+    def _of_macs(self, share: float) -> int:
+        """The choice whose MACs are nearest to a share."""
+        low, high = 0, len(self.knob.choices) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.knob.macs(middle) > share else (low, middle)
+        return min((low, high), key=lambda number: abs(self.knob.macs(number) - share))
+
+
+def meet_latency(knobs: Mapping[str, Knob], wanted: float, race: Race) -> dict[str, Found]:
+    """The setting of each knob whose measured time is nearest to a share of the unpruned model's.
+
+    Args:
+        knobs: by method.
+        wanted: the budget, above 0 and at most 1.
+        race: measures.
+    """
+    searches = {name: Search(knob, wanted) for name, knob in knobs.items()}
+    for _ in range(SHORT):
+        ways = {name: search.proposal() for name, search in searches.items() if not search.close()}
+        _measure(searches, ways, race, full=False)
+    for _ in range(FULL):
+        ends = {name: _next_in_full(search) for name, search in searches.items() if search.missed()}
+        _measure(searches, ends, race, full=True)
+    return {name: search.found() for name, search in searches.items()}
+
+
+def _next_in_full(search: Search) -> int | None:
+    """The nearest choice first; where it misses, another."""
+    nearest = search.nearest()
+    return search.proposal() if nearest in search.full else nearest
+
+
+def _measure(searches: Mapping[str, Search], numbers: Mapping[str, int | None], race: Race, full: bool) -> None:
+    """Measure one choice of each method that has one to measure, all side by side."""
+    chosen = {name: number for name, number in numbers.items() if number is not None}
+    if not chosen:
+        return
+    timing = race({name: searches[name].knob.choices[number].schedule for name, number in chosen.items()}, full)
+    for name, number in chosen.items():
+        shares = tuple(1 / ratio for ratio in timing.ratios(name, FUSED))
+        searches[name].tell(number, shares)
+        if full:
+            searches[name].full[number] = shares, (*timing.doubts(), *timing.own_doubts(name))
