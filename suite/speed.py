@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from rich import box
@@ -42,6 +44,9 @@ class How:
     device: str = "cpu"
     rounds: int = 20
     threads: int = 1
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,8 @@ def measure(words: Words, how: How, console: Console) -> Report:
     with Bar(how, console) as bar:
         bar.say("building the models")
         candidates = build(words)
-        _place(candidates.models, device, dtype)
-        draw = functools.partial(_draw, candidates.size, device, dtype)
+        place(candidates.models, device, dtype)
+        draw = functools.partial(draw_images, candidates.size, device, dtype)
         if device.type == "cpu":
             bar.say("measuring what a batch needs")
             needed = needs(candidates.models, draw)
@@ -127,7 +132,12 @@ class Bar:
         self.drawn = time.monotonic() if due else self.drawn
 
 
-def _place(models: dict[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
+def place(models: dict[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
+    """Move models to a device and precision; weights that they share stay shared.
+
+    Raises:
+        UserError: if they do not fit there.
+    """
     try:
         for model in models.values():
             model.to(device, dtype)
@@ -138,13 +148,23 @@ def _place(models: dict[str, nn.Module], device: torch.device, dtype: torch.dtyp
         raise UserError(f"the weights do not fit on {device} ({why}); take a smaller backbone") from error
 
 
-def _draw(size: tuple[int, int], device: torch.device, dtype: torch.dtype, count: int) -> Tensor:
+def draw_images(size: tuple[int, int], device: torch.device, dtype: torch.dtype, count: int) -> Tensor:
+    """Random images, (count, 3, height, width)."""
     return torch.rand(count, 3, *size, device=device, dtype=dtype)
 
 
 def _measure_batch(how: How, models: dict[str, nn.Module], draw: Draw, size: int, bar: Bar) -> Batch:
+    return fitting(lambda: _timed(how, models, draw(size), bar), models, draw, size)
+
+
+def fitting(work: Callable[[], Found], models: dict[str, nn.Module], draw: Draw, size: int) -> Found:
+    """Work with a batch of so many images.
+
+    Raises:
+        UserError: if memory runs out in it, with the largest batch that fits.
+    """
     try:
-        return _timed(how, models, draw(size), bar)
+        return work()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

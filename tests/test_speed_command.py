@@ -194,7 +194,7 @@ def test_a_device_that_runs_out_of_memory_is_asked_for_less() -> None:
         speed._measure_batch(how, {"odd": Hungry(5, "something else")}, torch.zeros, 64, bar)
     full = SimpleNamespace(to=Hungry(0, "CUDA out of memory").refuse)
     with pytest.raises(UserError, match=r"the weights do not fit on cpu .*; take a smaller backbone"):
-        speed._place({"large": full}, torch.device("cpu"), torch.float32)  # type: ignore[dict-item]
+        speed.place({"large": full}, torch.device("cpu"), torch.float32)  # type: ignore[dict-item]
     assert fit.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert fit.is_out_of_memory(MemoryError())
 
