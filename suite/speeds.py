@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from rich.console import Console
 from torch import nn
 
@@ -30,7 +31,8 @@ from suite.report.speeds_table import explanations, markdown, notes_of, numbered
 from suite.speed import draw_images, fitting, place
 from suite.speeds_shown import Bar, show_plan
 from suite.study.configuration import build
-from suite.study.load import load_speed, title_of
+from suite.study.load import find_study, load_speed, title_of
+from suite.study.places import dotted, line_of
 from suite.study.provenance import provenance
 from suite.study.record import Entry, Record
 from suite.study.speed_cells import Device, Measurement, measurements
@@ -62,13 +64,21 @@ def device_here(study: SpeedStudy) -> Device:
     raise UserError(NO_SUCH_DEVICE.format("cpu" if here == "cuda" else "cuda", here))
 
 
-def check_models(study: SpeedStudy) -> int:
-    """Build every model without weights; returns how many there are, unpruned ones included.
+def check_models(name: str) -> dict[str, dict[str, float]]:
+    """Build every model of a study without weights; returns their multiply-accumulates by backbone and row.
 
     Raises:
-        UserError: for whatever cannot be, naming backbone and row.
+        UserError: for whatever cannot be, naming line, backbone and row.
     """
-    return sum(len(macs_of(one)) for one in study.backbones)
+    path, found = find_study(name), {}
+    for index, one in enumerate(load_speed(name).backbones):
+        try:
+            found[one.name] = macs_of(one)
+        except UserError as error:
+            root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            place = ("backbones", index, "backbone")
+            raise UserError(f"{path}:{line_of(root, place)}: {dotted(place)}: {error}") from error
+    return found
 
 
 def plan(name: str) -> None:
@@ -106,7 +116,7 @@ def run(name: str, console: Console, folder: Path = Path()) -> Outcome:
     """
     provenance()  # as the code is now, not when the first measurement ends
     study, record = load_speed(name), Record(folder)
-    macs = {one.name: macs_of(one) for one in study.backbones}
+    macs = check_models(name)
     planned = measurements(study, device_here(study))
     left = [one for one in planned if any(record.finished(cell) is None for cell in one.cells.values())]
     console.print(f"{title_of(name)}: {len(planned)} measurements, {len(planned) - len(left)} finished")
