@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -50,16 +51,19 @@ def read_rounds(folder: Path) -> list[Round]:
 
 
 def asked_for(study: SpeedStudy, rounds: Iterable[Round]) -> tuple[list[Round], int]:
-    """The lines whose cells the study asks for, in its order, and how many other cells there are."""
-    by_cell: dict[str, list[Round]] = {}
+    """The lines whose cells the study asks for, in its order and under its names, and how many other cells there are."""
+    by_cell: dict[str, dict[int, Round]] = {}  # rows of two names may share a cell
     for line in rounds:
-        by_cell.setdefault(line["cell_id"], []).append(line)
+        by_cell.setdefault(line["cell_id"], {})[int(line["round"])] = line
     kept: list[Round] = []
+    asked: set[str] = set()
     for device in _devices(by_cell):
         for measurement in measurements(study, device):
-            for cell in measurement.cells.values():
-                kept += sorted(by_cell.pop(cell.cell_id, []), key=lambda line: int(line["round"]))
-    return kept, len(by_cell)
+            for row, cell in measurement.cells.items():
+                names = {"backbone": measurement.backbone.name, "row": row}
+                kept += [line | names for _, line in sorted(by_cell.get(cell.cell_id, {}).items())]
+                asked.add(cell.cell_id)
+    return kept, len(by_cell.keys() - asked)
 
 
 def export(study: SpeedStudy, here: Iterable[Measurement], record: Record, folder: Path) -> int:
@@ -76,18 +80,20 @@ def export(study: SpeedStudy, here: Iterable[Measurement], record: Record, folde
     if not rounds:
         return dropped
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "rounds.csv").open("w", newline="", encoding="utf-8") as file:
+    temporary = folder / f"rounds.{os.getpid()}.tmp"
+    with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rounds)
+    temporary.replace(folder / "rounds.csv")  # whole or not at all: it may be all there is of another machine
     entries = {cell_id: entry for cell_id, (_, _, entry) in finished.items()}
     _write_origins(folder / "provenance.json", {line["cell_id"] for line in rounds}, entries)
     return dropped
 
 
-def _devices(by_cell: dict[str, list[Round]]) -> list[Device]:
+def _devices(by_cell: dict[str, dict[int, Round]]) -> list[Device]:
     """Processors first, each device once."""
-    found = {(lines[0]["device_type"], lines[0]["device"]) for lines in by_cell.values()}
+    found = {(line["device_type"], line["device"]) for lines in by_cell.values() for line in lines.values()}
     return [Device(cast(DeviceType, kind), name) for kind, name in sorted(found)]
 
 
