@@ -51,7 +51,7 @@ def read_rounds(folder: Path) -> list[Round]:
 
 
 def asked_for(study: SpeedStudy, rounds: Iterable[Round]) -> tuple[list[Round], int]:
-    """The lines whose cells the study asks for, in its order and under its names, and how many other cells there are."""
+    """The lines whose cells the study asks for, in its order and under its names; and how many cells it does not."""
     by_cell: dict[str, dict[int, Round]] = {}  # rows of two names may share a cell
     for line in rounds:
         by_cell.setdefault(line["cell_id"], {})[int(line["round"])] = line
