@@ -223,19 +223,19 @@ def test_a_batch_that_does_not_fit_is_refused_and_the_rest_is_measured(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the largest that fits; nothing is made smaller."""
-    changed("cpu: [1, 3]", "cpu: [1, 4096]")
+    changed("cpu: [1, 3]", "cpu: [1, 512]")
     monkeypatch.setattr(fit, "usable_memory", lambda: 30_000_000)
     done = suite("run", "trial.yaml")
     assert done.exit_code == 1
-    assert "second, batch of 4096: a batch of 4096 does not fit into memory: unpruned (eager) needs" in done.output
+    assert "second, batch of 512: a batch of 512 does not fit into memory: unpruned (eager) needs" in done.output
     assert "the largest that fits, by halving, is" in done.output
     found = {(backbone, size) for _, backbone, _, size in rounds_of(Path("results/trial"))}
     assert found == {("tiny", "2"), ("second", "1")}
     table = [line.split("|") for line in Path("results/trial/table.md").read_text().splitlines()]
     left = [tuple(cell.strip() for cell in line[1:6]) for line in table if "not measured" in "".join(line[5:6])]
     assert left == [
-        ("second", UNPRUNED, "4096", "–", "not measured"),
-        ("second", "learned", "4096", "2.1x°", "not measured"),
+        ("second", UNPRUNED, "512", "–", "not measured"),
+        ("second", "learned", "512", "2.1x°", "not measured"),
     ]
 
 
@@ -402,9 +402,7 @@ def test_devices_share_a_record(folder: Path) -> None:
     assert {key: found for key, found in both.items() if key[0] == "cuda"} == first
     assert {key[0] for key in both} == {"cpu", "cuda"}
     runs = json.loads(Path("results/trial/provenance.json").read_text())["runs"]
-    assert {run["device"]: len(run["cells"]) for run in runs}[
-        "GPU X"
-    ] == 5  # the two backbones are one and share a cell
+    assert {run["device"]: len(run["cells"]) for run in runs}["GPU X"] == 5  # they share a cell
     assert len(runs) == 2
     text = Path("results/trial/table.md").read_text()
     assert text.count("| backbone") == 2
