@@ -35,12 +35,24 @@ def validate(study: StudyName) -> None:
     """Check a study file without running anything."""
     from suite.study.cells import expand
     from suite.study.inputs import missing
-    from suite.study.load import check_backbone, find_study, is_of_costs, load_costs, load_study
+    from suite.study.load import (
+        check_backbone,
+        find_study,
+        is_of_costs,
+        is_of_speed,
+        load_costs,
+        load_study,
+    )
 
     if is_of_costs(study):
         from suite.costs import check_costs
 
         typer.echo(f"{find_study(study)}: valid, {check_costs(load_costs(study))} published figures")
+        return
+    if is_of_speed(study):
+        from suite.speeds import check_models
+
+        typer.echo(f"{find_study(study)}: valid, {sum(map(len, check_models(study).values()))} models")
         return
     loaded = load_study(study)
     check_backbone(study)
@@ -64,9 +76,14 @@ def plan(study: StudyName) -> None:
     """Show a study's cells, and which of them are done."""
     from suite.study.cells import expand
     from suite.study.inputs import missing
-    from suite.study.load import load_study
+    from suite.study.load import is_of_speed, load_study
     from suite.study.record import Record
 
+    if is_of_speed(study):
+        from suite import speeds
+
+        speeds.plan(study)
+        return
     loaded, record = load_study(study), Record()
     for sentence in missing(loaded):
         typer.echo(f"not here: {sentence}", err=True)
@@ -86,7 +103,7 @@ def run(study: StudyName) -> None:
     from suite.study.load import title_of
 
     console = Console(markup=False)
-    if _made_of_costs(study, console, check=True):
+    if _made_of_costs(study, console, check=True) or _made_of_speed(study, console, measure=True):
         return
     from suite.study.runner import run_study
 
@@ -115,7 +132,7 @@ def table(
     from suite.study.load import title_of
 
     console = Console(markup=False)
-    if not _made_of_costs(study, console, check=False):
+    if not (_made_of_costs(study, console, check=False) or _made_of_speed(study, console, measure=False)):
         _make_table(Path(title_of(study)).name, console, into)
 
 
@@ -207,6 +224,19 @@ def _made_of_costs(study: str, console: Console, check: bool) -> bool:
         make_cost_table(load_costs(study), Path(title_of(study)).name, console, check)
         return True
     return False
+
+
+def _made_of_speed(study: str, console: Console, measure: bool) -> bool:
+    """Make the table of a study of speed, after measuring what is missing if so wished; returns whether it is one."""
+    from suite.study.load import is_of_speed
+
+    if not is_of_speed(study):
+        return False
+    from suite.speeds import make
+
+    if code := make(study, console, measure):
+        raise typer.Exit(code)
+    return True
 
 
 def _make_table(title: str, console: Console, into: Path | None) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from rich import box
@@ -43,6 +44,9 @@ class How:
     device: str = "cpu"
     rounds: int = 20
     threads: int = 1
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -138,10 +142,10 @@ def open_machine(how: How) -> tuple[str, torch.device, torch.dtype]:
 
 
 def place(models: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
-    """Put models on a device in a precision.
+    """Move models to a device and precision; weights that they share stay shared.
 
     Raises:
-        UserError: if the weights do not fit there.
+        UserError: if they do not fit there.
     """
     try:
         for model in models.values():
@@ -159,8 +163,17 @@ def draw_images(size: tuple[int, int], device: torch.device, dtype: torch.dtype,
 
 
 def _measure_batch(how: How, models: dict[str, nn.Module], draw: Draw, size: int, bar: Bar) -> Batch:
+    return fitting(lambda: _timed(how, models, draw(size), bar), models, draw, size)
+
+
+def fitting(work: Callable[[], Found], models: dict[str, nn.Module], draw: Draw, size: int) -> Found:
+    """Work with a batch of so many images.
+
+    Raises:
+        UserError: if memory runs out in it, with the largest batch that fits.
+    """
     try:
-        return _timed(how, models, draw(size), bar)
+        return work()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

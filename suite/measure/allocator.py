@@ -25,3 +25,11 @@ def keep_memory() -> str:
         return "as the system has it: not glibc"
     refused = [number for number, value in MALLOPT.items() if not mallopt(number, value)]
     return f"as the system has it: glibc refused {refused}" if refused else "glibc, which keeps freed memory"
+
+
+def give_back() -> None:
+    """Return to the system what `keep_memory` has kept; for when no pass will want it again."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # nothing was kept there
+        return

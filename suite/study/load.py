@@ -18,10 +18,11 @@ from suite.study.configuration import CostStudy
 from suite.study.places import Place, dotted, doubled_keys, line_of
 from suite.study.rows import resolved, schedule_of
 from suite.study.schema import STUDIES, Backbone, ScheduleRule, Study
+from suite.study.speed_study import SpeedStudy
 from suite.tasks.recipe import TrainingRecipe
 
 FOLDER = Path("studies")
-KINDS: dict[object, type[Study | CostStudy]] = {**STUDIES, "costs": CostStudy}  # by task
+KINDS: dict[object, type[Study | CostStudy | SpeedStudy]] = {**STUDIES, "costs": CostStudy, "speed": SpeedStudy}
 
 
 def study_names() -> list[str]:
@@ -52,11 +53,20 @@ def title_of(name: str) -> str:
 
 def is_of_costs(name: str) -> bool:
     """Whether there is a study of that name whose task is costs, right or wrong otherwise."""
+    return _task_of(name) == "costs"
+
+
+def is_of_speed(name: str) -> bool:
+    """As `is_of_costs`, for the task speed."""
+    return _task_of(name) == "speed"
+
+
+def _task_of(name: str) -> object:
     try:
         content = yaml.safe_load(find_study(name).read_text(encoding="utf-8"))
     except (UserError, yaml.YAMLError, UnicodeDecodeError):
-        return False
-    return isinstance(content, dict) and content.get("task") == "costs"
+        return None
+    return content.get("task") if isinstance(content, dict) else None
 
 
 def load_study(name: str) -> Study:
@@ -68,6 +78,8 @@ def load_study(name: str) -> Study:
     study = _load(name)
     if isinstance(study, CostStudy):
         raise UserError(f"{find_study(name)} is a study of costs and has no cells; compute its table: suite run {name}")
+    if isinstance(study, SpeedStudy):
+        raise UserError(f"{find_study(name)} is a study of speed, without training; make its table: suite run {name}")
     return study
 
 
@@ -83,7 +95,19 @@ def load_costs(name: str) -> CostStudy:
     return study
 
 
-def _load(name: str) -> Study | CostStudy:
+def load_speed(name: str) -> SpeedStudy:
+    """Read and check a study of speed.
+
+    Raises:
+        UserError: naming every problem found.
+    """
+    study = _load(name)
+    if not isinstance(study, SpeedStudy):
+        raise UserError(f"{find_study(name)} is no study of speed, its task is {study.task}")
+    return study
+
+
+def _load(name: str) -> Study | CostStudy | SpeedStudy:
     path = find_study(name)
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -92,7 +116,7 @@ def _load(name: str) -> Study | CostStudy:
         raise UserError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: a study is a mapping of keys; see studies/quickstart.yaml for one")
-    study: Study | CostStudy | None = None
+    study: Study | CostStudy | SpeedStudy | None = None
     task = content["task"] if isinstance(content.get("task"), str) else None
     try:
         problems = list(doubled_keys(root, ()))
@@ -105,6 +129,10 @@ def _load(name: str) -> Study | CostStudy:
         raise UserError(f"{path}: a YAML alias contains itself") from error
     if isinstance(study, Study):
         problems += _contradictions(study)
+    if isinstance(study, SpeedStudy):
+        from suite.study import speed_checks  # which needs `size_of` from here
+
+        problems += speed_checks.contradictions(study)
     if problems or study is None:
         lines = [f"{path}:{line_of(root, place)}: {dotted(place)}: {message}" for place, message in problems]
         raise UserError("\n".join(lines))

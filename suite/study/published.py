@@ -1,0 +1,87 @@
+"""Published speeds: throughputs and speed-ups as their sources print them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from suite.errors import UserError
+
+COLUMNS = (
+    *("id", "where", "method", "backbone", "pretraining", "resolution", "setting", "name", "value", "unit"),
+    *("source", "evidence"),
+)
+ABOUT = ("id", "where", "method", "backbone", "setting", "source", "evidence")
+UNITS = {"throughput": "1000 im/s", "speedup": "x"}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One configuration of a source.
+
+    Attributes:
+        id: by which a study names it.
+        where, method, backbone, setting: what the source says it is.
+        source, evidence: where it was read, and whether there (`primary`) or in a text about it (`secondary`).
+        values: as printed, by name: `throughput` in thousand images per second, `speedup` over the unpruned model.
+    """
+
+    id: str
+    where: str
+    method: str
+    backbone: str
+    setting: str
+    source: str
+    evidence: str
+    values: dict[str, str] = field(default_factory=dict)
+
+    def over(self, other: Published | None) -> float | None:
+        """Its throughput over another's; None unless both are printed."""
+        if other is None or "throughput" not in self.values or "throughput" not in other.values:
+            return None
+        return float(self.values["throughput"]) / float(other.values["throughput"])
+
+    def ratio(self, unpruned: Published | None) -> str:
+        """Speed over the unpruned model: of throughputs, to two decimals, else as printed; empty if neither is."""
+        ratio = self.over(unpruned)
+        return self.values.get("speedup", "") if ratio is None else f"{ratio:.2f}"
+
+
+def read_published(path: Path) -> dict[str, Published]:
+    """Read the table of published speeds, by id.
+
+    Raises:
+        UserError: if it is missing, or not such a table, with the line.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; a study of speed needs the table of published speeds there")
+    with path.open(newline="", encoding="utf-8") as file:
+        head, *rows = list(csv.reader(file)) or [[]]
+    if tuple(head) != COLUMNS:
+        raise UserError(f"{path} has the columns {', '.join(head)}; expected {', '.join(COLUMNS)}")
+    found: dict[str, Published] = {}
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(COLUMNS):
+            raise UserError(f"{path}:{number}: {len(row)} columns instead of {len(COLUMNS)}")
+        said = dict(zip(COLUMNS, row, strict=True))
+        name, value = said["name"], said["value"]
+        if UNITS.get(name) != said["unit"] or not _is_positive(value):
+            raise UserError(
+                f"{path}:{number}: {name} {value!r} {said['unit']!r} is neither a throughput in 1000 im/s nor a "
+                "speedup in x, above 0"
+            )
+        new = Published(**{key: said[key] for key in ABOUT}, values={})
+        known = found.setdefault(new.id, new)
+        if name in known.values or replace(new, values=known.values) != known:
+            raise UserError(f"{path}:{number}: the id {said['id']} stands for another one already; one id, one row")
+        known.values[name] = value
+    return found
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return math.isfinite(float(text)) and float(text) > 0
+    except ValueError:
+        return False

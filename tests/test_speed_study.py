@@ -1,0 +1,496 @@
+"""Studies of speed: measured side by side, kept one by one, merged over devices, beside what is published."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from suite import speeds
+from suite.cli import app
+from suite.errors import UserError
+from suite.measure import fit
+from suite.report.speeds import Line, summarise
+from suite.report.speeds_table import explanations, markdown
+from suite.study.load import load_speed, load_study
+from suite.study.published import read_published
+from suite.study.record import Record
+from suite.study.speed_cells import Device, Measurement, measurements
+from suite.study.speed_rounds import asked_for, export, read_rounds
+from suite.study.speed_study import UNPRUNED
+
+ROOT = Path(__file__).parents[1]
+TINY = {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": 4, "num_heads": 4, "global_pool": "avg"}
+FIGURES = """\
+id,where,method,backbone,pretraining,resolution,setting,name,value,unit,source,evidence
+plain,T1,No pruning,tiny,,32,none,throughput,0.86,1000 im/s,paper,primary
+drawn,T1,Random,tiny,,32,LLF,throughput,1.5,1000 im/s,paper,primary
+cropr,T1,Cropr,tiny,,32,LLF,throughput,1.48,1000 im/s,paper,primary
+cropr,T1,Cropr,tiny,,32,LLF,speedup,1.7,x,paper,primary
+big,T2,Cropr,big,,32,R=8,speedup,2.1,x,a note,secondary
+ats,T1,ATS,tiny,,32,R=8;pool=cls,throughput,0.49,1000 im/s,paper,primary
+"""
+STUDY = f"""\
+question: q
+task: speed
+published: published.csv
+devices:
+  cpu: {{rounds: 5, warmup_rounds: 1}}
+  cuda: {{precision: float16, rounds: 5}}
+backbones:
+  - name: tiny
+    backbone: {{name: vit_tiny_patch16_224, options: &tiny {json.dumps(TINY)}}}
+    batch_sizes: {{cpu: [2], cuda: [64]}}
+    published: plain
+    rows:
+      - {{name: drawn, method: random, schedule: &some {{removed: "16,16,0,0"}}, fusion: last-layer, published: drawn}}
+      - {{name: learned, method: cropr, schedule: *some, fusion: last-layer, published: cropr, beside: drawn}}
+      - {{name: attended, method: attention-topk, schedule: *some, pool: token, note: In no paper.}}
+  - name: second
+    backbone: {{name: vit_tiny_patch16_224, options: *tiny}}
+    batch_sizes: {{cpu: [1, 3], cuda: [64]}}
+    rows:
+      - {{name: learned, method: cropr, schedule: *some, published: big}}
+not_available:
+  - {{published: [at*], note: None of ours.}}
+"""
+ROWS = ("device_type", "backbone", "row", "batch_size")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the tiny study, which is the current one."""
+    (tmp_path / "published.csv").write_text(FIGURES)
+    (tmp_path / "trial.yaml").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return tmp_path
+
+
+def suite(*arguments: str) -> Result:
+    """Run the command line on a wide terminal."""
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "400"})
+
+
+def changed(old: str, new: str) -> None:
+    """Change the study in the current folder."""
+    assert STUDY.count(old) >= 1
+    Path("trial.yaml").write_text(STUDY.replace(old, new))
+
+
+def rounds_of(folder: Path) -> dict[tuple[str, ...], list[dict[str, str]]]:
+    """Lines of the record by device, backbone, row and batch."""
+    found: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for line in read_rounds(folder):
+        found.setdefault(tuple(line[name] for name in ROWS), []).append(line)
+    return found
+
+
+def invented(one: Measurement, row: str, **changes: Any) -> dict[str, Any]:
+    """A record of five rounds of known ratios: method 1.6, random 2, eager half as fast, 0.1 s a pass on a GPU."""
+    ratio = {UNPRUNED: 1.0, "drawn": 2.0}.get(row, 1.6)
+    rounds = [ratio * share for share in (1.0, 0.9, 1.1, 0.95, 1.05)] if row != UNPRUNED else [1.0] * 5
+    entry: dict[str, Any] = {
+        "status": "done",
+        "times_unpruned": rounds,
+        "times_eager": [2 * ratio for ratio in rounds],
+        "kernels": "flash",
+        "tainted": "",
+        "session": "one",
+        "macs_ratio": 1.0 if row == UNPRUNED else 2.5,
+        "provenance": {"started": one.device.name, "device": one.device.name},
+    }
+    return entry | ({"seconds": [0.1 / ratio for ratio in rounds]} if one.device.type == "cuda" else {}) | changes
+
+
+def keep(kind: str, name: str, record: Path, change: Callable[[str], dict[str, Any]] = lambda row: {}) -> None:
+    """Export the invented record of all rows on a device, as another machine would, with its own `.suite`."""
+    study = load_speed("trial.yaml")
+    planned = measurements(study, Device(kind, name))  # type: ignore[arg-type]
+    for one in planned:
+        for row, cell in one.cells.items():
+            Record(record).add(cell, invented(one, row, **change(row)))
+    export(study, planned, Record(record), Path("results/trial"))
+
+
+# ---------------------------------------------------------------- from the command line
+
+
+def test_a_study_of_speed_from_the_command_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It validates, plans, measures every row with every round, and makes its table again from the record alone."""
+    assert "valid, 6 models" in suite("validate", "trial.yaml").output
+    assert suite("plan", "trial.yaml").output.count("to run") == 8
+    done = suite("run", "trial.yaml")
+    assert done.exit_code == 0, done.output + str(done.exception)
+    assert "3 measurements, 0 finished" in done.output
+    results = folder / "results/trial"
+    found = rounds_of(results)
+    assert list(found) == [
+        *(("cpu", "tiny", row, "2") for row in (UNPRUNED, "drawn", "learned", "attended")),
+        *(("cpu", "second", row, size) for size in "13" for row in (UNPRUNED, "learned")),
+    ]
+    macs = {row: float(lines[0]["macs_ratio"]) for (_, _, row, size), lines in found.items() if size == "2"}
+    assert macs[UNPRUNED] == 1 < macs["learned"] < macs["drawn"] < macs["attended"]
+    for (_, _, row, _), lines in found.items():
+        assert [line["round"] for line in lines] == list("01234")
+        assert {line["seconds"] for line in lines} == {""}  # of a processor no absolute time is kept
+        assert {float(line["times_unpruned"]) for line in lines} == {1.0} or row != UNPRUNED
+        assert all(float(line["times_eager"]) > 0 for line in lines)
+        assert {line["kernels"] for line in lines} == {"flash-for-cpu"}
+    for cell in (folder / ".suite/cells").iterdir():
+        assert "seconds" not in json.loads(cell.read_text())
+    (origin,) = json.loads((results / "provenance.json").read_text())["runs"]
+    assert len(origin["cells"]) == 8
+    assert origin.keys() >= {"commit", "versions", "processor", "device", "allocator"}
+    made = {name: (results / name).read_bytes() for name in ("table.md", "table.csv", "rounds.csv")}
+    assert (results / "speed.png").read_bytes()[1:4] == b"PNG"
+
+    monkeypatch.setattr(speeds, "prepare", None)  # whoever measures now fails
+    for path in (folder / ".suite/cells").iterdir():
+        path.unlink()
+    for name in ("table.md", "table.csv", "speed.png"):
+        (results / name).unlink()
+    again = suite("table", "trial.yaml")
+    assert again.exit_code == 0, again.output + str(again.exception)
+    assert {name: (results / name).read_bytes() for name in made} == made
+    assert (results / "speed.png").is_file()
+
+
+def test_a_second_run_measures_only_what_is_missing(folder: Path) -> None:
+    """A deleted cell is measured again with both references, the others stay; a new batch size is measured alone."""
+    assert suite("run", "trial.yaml").exit_code == 0
+    cells = folder / ".suite/cells"
+    (one,) = [path for path in cells.iterdir() if '"pool"' not in path.read_text() and '"token"' in path.read_text()]
+    one.unlink()
+    before = {path: path.stat().st_mtime_ns for path in cells.iterdir()}
+    again = suite("run", "trial.yaml")
+    assert again.exit_code == 0
+    assert "3 measurements, 2 finished" in again.output
+    assert {path: path.stat().st_mtime_ns for path in cells.iterdir() if path != one} == before
+    sessions = {key: {line["session"] for line in lines} for key, lines in rounds_of(Path("results/trial")).items()}
+    assert sessions["cpu", "tiny", "attended", "2"] != sessions["cpu", "tiny", "learned", "2"]
+    assert sessions["cpu", "tiny", "drawn", "2"] == sessions["cpu", "tiny", "learned", "2"]
+    changed("cpu: [1, 3]", "cpu: [1, 3, 4]")
+    assert "4 measurements, 3 finished" in suite("run", "trial.yaml").output
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_stopped_loses_only_what_it_was_measuring(folder: Path, how: signal.Signals) -> None:
+    """Whole files or none; the next run does the rest. Ctrl-C makes the table of what there is, and exits with 130."""
+    changed("rounds: 5, warmup_rounds: 1}", "rounds: 30, warmup_rounds: 1}")
+    program = [sys.executable, "-c", "from suite.cli import main; main()", "run", "trial.yaml"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with (folder / "output.txt").open("wb") as output:
+        running = subprocess.Popen(program, stdout=output, stderr=output, env=environment)
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob(".suite/cells/*.json"))) < 4:
+        assert running.poll() is None, (folder / "output.txt").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    running.send_signal(how)
+    code = running.wait(60)
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob(".suite/cells/*")}
+    assert 4 <= len(kept) < 8
+    assert all(json.loads(path.read_text())["status"] == "done" for path in kept)
+    assert code == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    if how == signal.SIGINT:
+        assert "go on with: suite run trial.yaml" in (folder / "output.txt").read_text()
+        assert "not measured" in Path("results/trial/table.md").read_text()
+    again = suite("run", "trial.yaml")
+    assert again.exit_code == 0, again.output + str(again.exception)
+    assert len(rounds_of(Path("results/trial"))) == 8
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+# ---------------------------------------------------------------- what cannot be measured
+
+
+def test_a_batch_that_does_not_fit_is_refused_and_the_rest_is_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the largest that fits; nothing is made smaller."""
+    changed("cpu: [1, 3]", "cpu: [1, 512]")
+    monkeypatch.setattr(fit, "usable_memory", lambda: 30_000_000)
+    done = suite("run", "trial.yaml")
+    assert done.exit_code == 1
+    assert "second, batch of 512: a batch of 512 does not fit into memory: unpruned (eager) needs" in done.output
+    assert "the largest that fits, by halving, is" in done.output
+    found = {(backbone, size) for _, backbone, _, size in rounds_of(Path("results/trial"))}
+    assert found == {("tiny", "2"), ("second", "1")}
+    table = [line.split("|") for line in Path("results/trial/table.md").read_text().splitlines()]
+    left = [tuple(cell.strip() for cell in line[1:6]) for line in table if "not measured" in "".join(line[5:6])]
+    assert left == [
+        ("second", UNPRUNED, "512", "–", "not measured"),
+        ("second", "learned", "512", "2.1x°", "not measured"),
+    ]
+
+
+def test_a_row_that_fails_costs_no_other_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reason is said, and recorded where the plan shows it; the others are timed without it."""
+    real = speeds.prepare
+
+    def broken(name: str, *arguments: Any) -> Any:
+        if name == "learned":
+            raise RuntimeError("no kernel for this")
+        return real(name, *arguments)
+
+    monkeypatch.setattr(speeds, "prepare", broken)
+    done = suite("run", "trial.yaml")
+    assert done.exit_code == 1
+    assert "tiny, batch of 2: learned: RuntimeError: no kernel for this" in done.output
+    assert {row for _, _, row, _ in rounds_of(Path("results/trial"))} == {UNPRUNED, "drawn", "attended"}
+    assert suite("plan", "trial.yaml").output.count("failed   learned  RuntimeError: no kernel for this") == 3
+    monkeypatch.setattr(speeds, "prepare", real)
+    assert suite("run", "trial.yaml").exit_code == 0
+    assert "failed" not in suite("plan", "trial.yaml").output
+
+
+def test_the_device_is_the_gpu_if_there_is_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the study names it; a study for another device is refused."""
+    study = load_speed("trial.yaml")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU X")
+    assert speeds.device_here(study) == Device("cuda", "GPU X")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert speeds.device_here(study).type == "cpu"
+    changed("  cpu: {rounds: 5, warmup_rounds: 1}\n", "")
+    with pytest.raises(UserError, match=r"measures on cuda, which is not at hand; name under devices how .* on cpu"):
+        speeds.device_here(load_speed("trial.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("published: big", "published: bug", r"trial.yaml:20: backbones.1.rows.0.published: .* has no figure 'bug'"),
+        ("published: big", "published: drawn", r":20: .*published: the published figure drawn is named twice"),
+        ("[at*]", "[plain]", r":22: not_available.0.published.0: the published figure plain is named twice"),
+        ("  - {published: [at*], note: None of ours.}", "  []", r":3: published: no row names ats; add rows"),
+        ("published: published.csv", "published: x.csv", r":3: published: x.csv does not exist"),
+        ("method: cropr", "method: croper", r":14: .*unknown method 'croper'; did you mean cropr"),
+        ("beside: drawn", "beside: drown", r":14: .*beside: tiny has no other row 'drown'; did you mean drawn"),
+        ("fusion: last-layer, published: drawn", "published: drawn", r":14: .*drawn has another schedule or fusion"),
+        ("name: attended", "name: drawn", r":15: backbones.0.rows.2: 'drawn' is there twice"),
+        ("name: attended", "name: unpruned", r":15: backbones.0.rows.2: 'unpruned' is there twice"),
+        ("name: second", "name: tiny", r":16: backbones.1: 'tiny' is there twice"),
+        ("16,16,0,0", "16,16,0,9", r":13: .*drawn: with last-layer fusion the last 2 of 4 blocks must remove nothing"),
+        ("16,16,0,0", "16,16,0", r":13: .*drawn: 3 counts for a backbone of 4 blocks"),
+        (
+            "name: second\n    backbone: {name: vit_",
+            "name: second\n    backbone: {name: vyt_",
+            r":17: backbones.1.backbone: second: .* no model",
+        ),
+        ("pool: token", "settings: {a: 1}", r":15: .*settings: method attention-topk: a: unknown key"),
+        ("cpu: [2]", "cpu: [0]", r":10: .*batch sizes are different counts from 1"),
+        ("precision: float16", "precision: half", r":6: devices.cuda.precision: .*float16"),
+        ("rounds: 5, warmup_rounds: 1", "rounds: 5, graph: true", r":5: .*CUDA graphs are replayed on a GPU only"),
+        ("  cuda:", "  gpu:", r":6: devices.gpu: unknown key"),
+    ],
+)
+def test_what_a_study_of_speed_refuses(folder: Path, old: str, new: str, sentence: str) -> None:
+    """Each with its line."""
+    changed(old, new)
+    with pytest.raises(UserError, match=sentence):
+        speeds.check_models("trial.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("0.86,1000", "none,1000", "published.csv:2: throughput 'none' '1000 im/s' is neither a throughput"),
+        ("2.1,x", "2.1,%", "published.csv:6: speedup '2.1' '%' is neither"),
+        ("big,T2", "cropr,T2", "published.csv:6: the id cropr stands for another one already"),
+        ("speedup,1.7,x", "throughput,1.7,1000 im/s", "published.csv:5: the id cropr stands"),
+        ("id,where", "key,where", "published.csv has the columns key, where"),
+        (",a note,secondary", "", "published.csv:6: 10 columns instead of 12"),
+    ],
+)
+def test_bad_tables_of_published_speeds_are_refused(folder: Path, old: str, new: str, sentence: str) -> None:
+    """With the line."""
+    Path("published.csv").write_text(FIGURES.replace(old, new))
+    with pytest.raises(UserError, match=sentence):
+        read_published(Path("published.csv"))
+
+
+def test_other_commands_refuse_it_by_name(folder: Path) -> None:
+    """It has no cells that train; a study of another kind is none of speed; a record that is none is refused."""
+    with pytest.raises(UserError, match=r"is a study of speed, without training; make its table: suite run trial"):
+        load_study("trial.yaml")
+    with pytest.raises(UserError, match="is no study of speed, its task is costs"):
+        load_speed(str(ROOT / "studies/costs.yaml"))
+    with pytest.raises(UserError, match=r"rounds.csv has nothing that trial.yaml asks for; measure it with: suite run"):
+        speeds.make_table("trial.yaml", Console(quiet=True))
+    keep("cpu", "CPU Y", folder)
+    record = Path("results/trial/rounds.csv")
+    for old, new, sentence in (
+        ("device_type", "kind", "has the columns kind"),
+        (",1.0,", ",one,", "rounds.csv:2: not a line"),
+    ):
+        text = record.read_text()
+        record.write_text(text.replace(old, new, 1))
+        with pytest.raises(UserError, match=sentence):
+            read_rounds(record.parent)
+        record.write_text(text)
+
+
+# ---------------------------------------------------------------- the table
+
+
+def lines(kind: str = "") -> list[Line]:
+    """Lines of the table of the record in the current folder."""
+    study = load_speed("trial.yaml")
+    found = summarise(study, asked_for(study, read_rounds(Path("results/trial")))[0])
+    return [line for line in found if kind in line.setup.device_type]
+
+
+def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
+    """Published ratios of throughputs where printed, medians and quartiles of rounds, ratios of two rows by round."""
+    keep("cuda", "GPU X", folder, lambda row: {"tainted": "not alone"} if row == "attended" else {})
+    unpruned, drawn, learned, attended, _, second, ats = lines()
+    assert [line.ratio for line in (unpruned, drawn, learned, attended, second)] == ["1.00", "1.74", "1.72", "", "2.1"]
+    assert ats.status == "not available"
+    assert ats.ratio == f"{0.49 / 0.86:.2f}"
+    assert learned.measured is not None
+    assert drawn.measured is not None
+    assert learned.measured.unpruned.median == pytest.approx(1.6)
+    assert (learned.measured.unpruned.low, learned.measured.unpruned.high) == pytest.approx((1.52, 1.68))
+    assert learned.measured.eager.median == pytest.approx(3.2)
+    assert learned.measured.realised == pytest.approx(1.6 / 2.5)
+    assert learned.measured.rate == pytest.approx(64 * 1.6 / 0.1)
+    assert learned.measured.beside is not None
+    assert learned.measured.beside.median == pytest.approx(0.8)
+    assert learned.measured.beside.high == pytest.approx(0.8)  # of rounds, which rise and fall together
+    assert learned.published_beside == pytest.approx(1.48 / 1.5)
+    text = markdown(load_speed("trial.yaml"), lines())
+    assert "1.60x ‡ | 1.52–1.68 |      3.20x |     2.50x |              0.64 |       1024 | [1]" in text
+    assert "‡ tiny attended (GPU X): not alone." in text
+    assert "|       2.1x° |" in text
+    assert "learned over drawn, tiny, GPU X, batch of 64, round by round: 0.800x (0.800–0.800); published 0.987" in text
+    assert "A processor: not measured." in text
+    assert "A GPU: not measured." not in text
+
+
+def test_rows_of_two_sessions_are_not_set_beside_each_other(folder: Path) -> None:
+    """They were not timed side by side."""
+    keep("cpu", "CPU Y", folder, lambda row: {"session": row})
+    learned = next(line for line in lines() if line.row == "learned")
+    assert learned.measured is not None
+    assert learned.measured.beside is None
+    said = explanations(load_speed("trial.yaml"), lines())
+    assert "learned over drawn, tiny, CPU Y, batch of 2: not timed side by side." in said
+
+
+def test_devices_share_a_record(folder: Path) -> None:
+    """Whoever measures last erases nobody: lines and provenance of others stay, each device has its own table."""
+    keep("cuda", "GPU X", folder / "there")
+    first = rounds_of(Path("results/trial"))
+    assert suite("run", "trial.yaml").exit_code == 0
+    both = rounds_of(Path("results/trial"))
+    assert {key: found for key, found in both.items() if key[0] == "cuda"} == first
+    assert {key[0] for key in both} == {"cpu", "cuda"}
+    runs = json.loads(Path("results/trial/provenance.json").read_text())["runs"]
+    assert {run["device"]: len(run["cells"]) for run in runs}["GPU X"] == 5  # they share a cell
+    assert len(runs) == 2
+    text = Path("results/trial/table.md").read_text()
+    assert text.count("| backbone") == 2
+    assert "not measured" not in text
+    assert "images/s" not in text.split("**GPU X")[0]
+    assert "**GPU X (GPU), float16**" in text
+    keep("cuda", "GPU X", folder / "there", lambda row: {"kernels": "efficient"})  # measured again
+    again = rounds_of(Path("results/trial"))
+    assert again.keys() == both.keys()
+    assert {line["kernels"] for key, found in again.items() if key[0] == "cuda" for line in found} == {"efficient"}
+    assert {len(found) for found in again.values()} == {5}
+
+
+def test_rounds_that_the_study_no_longer_asks_for_are_left_out(folder: Path) -> None:
+    """A row whose schedule has changed must not pass for the new one; the run says so."""
+    keep("cuda", "GPU X", folder / "there")
+    changed('"16,16,0,0"', '"16,15,0,0"')
+    shown = suite("table", "trial.yaml").output
+    assert "left out: 4 rows of rounds.csv that the study no longer asks for" in shown
+    assert [line.row for line in lines("cuda") if line.status == "measured"] == [UNPRUNED, UNPRUNED]
+    done = suite("run", "trial.yaml")
+    assert "left out of rounds.csv: 4 rows that the study no longer asks for" in done.output
+    assert {row for kind, _, row, _ in rounds_of(Path("results/trial")) if kind == "cuda"} == {UNPRUNED}
+
+
+def test_the_csv_has_every_line_at_full_precision(folder: Path) -> None:
+    """Of both devices, with source and evidence of what is published."""
+    keep("cuda", "GPU X", folder / "there")
+    keep("cpu", "CPU Y", folder / "here")
+    speeds.make_table("trial.yaml", Console(quiet=True))
+    with Path("results/trial/table.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == len(lines()) == 7 + 9
+    for row in found:
+        if row["row"] == "learned" and row["backbone"] == "tiny":
+            assert float(row["realised_of_macs"]) == float(row["measured_median"]) / float(row["macs_ratio"])
+            assert (row["throughput"], row["speedup"], row["evidence"]) == ("1.48", "1.7", "primary")
+            assert bool(row["images_per_second"]) == (row["device_type"] == "cuda")
+    assert [row["status"] for row in found if "ATS" in row["row"]] == ["not available"] * 2
+
+
+# ---------------------------------------------------------------- the committed study
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
+    """What `imagenet-vitl-speed` measures on a GPU, on the same backbones of little width."""
+    content = yaml.safe_load((ROOT / "studies/imagenet-vitl-speed.yaml").read_text())
+    content["published"] = str(ROOT / content["published"])
+    for one in content["backbones"]:
+        name, options = one["backbone"], {}
+        if isinstance(name, dict):
+            name, options = name["name"], name["options"]
+        one["backbone"] = {"name": name, "options": options | {"embed_dim": 16, "num_heads": 2}}
+        one["batch_sizes"]["cuda"] = [1]
+    path = tmp_path_factory.mktemp("committed") / "small.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return measurements(load_speed(str(path)), Device("cuda", "GPU X"))
+
+
+def test_the_committed_study_has_the_schedules_of_the_paper(committed: list[Measurement]) -> None:
+    """Tokens of each block as in the official logs; R=50 after the sixth, twelfth and eighteenth block."""
+    vit_l = next(one for one in committed if one.backbone.name == "ViT-L/16")
+    entering = {row: [197 - sum(removed[:block]) for block in range(24)] for row, removed in vit_l.removed.items()}
+    fused = [197, *range(188, 19, -8)]
+    assert entering["cropr R=8 LLF"] == [*fused, 20]  # before those removed are back for the last block
+    assert entering["cropr R=8"] == [*fused, 12]
+    assert entering["cropr R=50"] == [197] * 6 + [146] * 6 + [96] * 6 + [46] * 6
+    assert sum(vit_l.removed["tome r=8, average"]) == 8 * 23 + 6
+    eva = next(one for one in committed if one.backbone.name.startswith("EVA"))
+    assert 1025 - sum(eva.removed["cropr R=40 LLF"]) == 144
+    for one in committed:
+        for row in one.backbone.rows:
+            other = one.removed.get(row.beside)
+            assert other in (None, one.removed[row.name])
+
+
+def test_every_row_of_the_committed_study_runs_in_half_precision(committed: list[Measurement]) -> None:
+    """As on a GPU, where it could not be tried; on narrow backbones, whose weights all rows share."""
+    torch.manual_seed(0)
+    for one in committed:
+        models, size = speeds.models_of(one, set(one.cells))
+        assert len(models) == 1 + len(one.cells)
+        shared = {id(weight) for weight in models["unpruned"].blocks.parameters()}  # type: ignore[union-attr, operator]
+        for name, model in models.items():
+            weights = {id(weight) for weight in getattr(model, "backbone", model).blocks.parameters()}
+            assert weights == shared, name
+        images = torch.rand(1, 3, *size, dtype=torch.float16)
+        with torch.inference_mode():
+            for name, model in models.items():
+                assert model.to(torch.float16)(images).isfinite().all(), name
