@@ -25,6 +25,7 @@ def open_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"speed is measured on cpu and cuda, whose end of work is known; found {name!r}")
     if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
         torch.cuda.set_device(device)  # CUDA graphs are captured on the current one
     return device
 

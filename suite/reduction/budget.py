@@ -2,7 +2,7 @@
 
 A method's knob is the rule by which its paper sets its strength (`MethodSettings.knob`):
 
-    patches    a number of patches, spread evenly over all blocks that may remove any (Cropr's R)
+    patches    a number of patches, spread evenly over all blocks that may remove any, until one is left (Cropr's R)
     merges     the same, of no block more than half of its patches (ToMe's r)
     keep_rate  a share that stays of the patches, after a quarter, a half and three quarters of the blocks (EViT)
     stages     a share, to the power of the stage, that computes in three stages after the first quarter (IdleViT)
@@ -95,7 +95,7 @@ def solve(
         choice = _turned(settings, fusion, patches, depth, setting, rounded)
         return Solution(choice.knob, choice.schedule, cost(choice.schedule), wanted) if choice else None
 
-    low, high = 0, _last(settings, patches)
+    low, high = 0, _last(settings, patches, depth)
     while high - low > 1:
         middle = (low + high) // 2
         tried = at(middle)
@@ -115,16 +115,16 @@ def choices(
     if settings.reduces == "nothing":
         return [Choice("none", schedule.nothing(patches, depth))]
     found: dict[Schedule, Choice] = {}
-    for setting in range(_last(settings, patches) + 1):
+    for setting in range(_last(settings, patches, depth) + 1):
         choice = _turned(settings, fusion, patches, depth, setting, rounded)
         if choice:
             found.setdefault(choice.schedule, choice)
     return list(found.values())
 
 
-def _last(settings: MethodSettings, patches: int) -> int:
-    """The number of the setting that removes most."""
-    return (patches if settings.knob in ("patches", "merges") else STEPS) - 1
+def _last(settings: MethodSettings, patches: int, depth: int) -> int:
+    """The number of the setting that removes most: all patches in each block, of which it gives what it can."""
+    return patches * depth if settings.knob in ("patches", "merges") else STEPS - 1
 
 
 def _turned(
@@ -150,12 +150,13 @@ def _spread(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, 
     blocks = depth - _kept_whole(settings, fusion)
     if blocks < 1:
         raise ValueError(f"no block may remove patches where {depth - blocks} at the end stay whole, of {depth} in all")
-    counts, left = [0] * depth, patches
+    counts, left, merges = [0] * depth, patches, settings.knob == "merges"
     for block in range(blocks):
         share = total * (block + 1) // blocks - total * block // blocks
-        counts[block] = min(share, left // 2 if settings.knob == "merges" else left - 1)
+        counts[block] = min(share, left // 2 if merges else left - 1)
         left -= counts[block]
-    return f"{sum(counts) / blocks:.1f} patches a block", Schedule(patches, tuple(counts))
+    limit = ("", ", at most half" if merges else ", while there are any")[sum(counts) < total]
+    return f"{total / blocks:.1f} patches a block{limit}", Schedule(patches, tuple(counts))
 
 
 def _keep_rate(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, step: int) -> tuple[str, Schedule]:

@@ -177,13 +177,13 @@ class Tokens:
 
     def _owner_after(self, owner: Tensor, keep: Tensor) -> Tensor:
         """Owner map after only the patches `keep` stayed: others hand over to the kept one nearest in the grid."""
-        position = self.where
+        position, count = self.where, self.count
+        gone = torch.ones_like(position).scatter(1, keep, 0).topk(count - keep.shape[1], sorted=False).indices
         here = torch.stack([position // self.grid[1], position % self.grid[1]], -1).to(torch.float32)
-        there = take(here, keep)
         nowhere = (position.gather(1, keep) < 0).unsqueeze(1) * 1e6  # a fused token is near nobody
-        heir = (torch.cdist(here, there) + nowhere).argmin(-1)
+        heir = (torch.cdist(take(here, gone), take(here, keep)) + nowhere).argmin(-1)
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
-        return heir.scatter(1, keep, itself).gather(1, owner)
+        return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, heir).gather(1, owner)
 
 
 def take(x: Tensor, index: Tensor) -> Tensor:
