@@ -17,7 +17,7 @@ from suite.study.inputs import check_devices, check_inputs
 from suite.study.load import check_backbone, load_study, title_of
 from suite.study.progress import Progress
 from suite.study.provenance import provenance
-from suite.study.record import Entry, Record, tidy, write_csv
+from suite.study.record import CURVE_COLUMNS, Entry, Record, curves, pictures, tidy, write_csv, write_pictures
 from suite.study.tracking import Tracker
 
 SHOWN = {"acc1_last": "{:.1f} %", "miou_last": "{:.1f} % mIoU", "speed_ratio": "{:.2f} x"}
@@ -95,9 +95,11 @@ def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
 
 
 def export(title: str, cells: Sequence[Cell], record: Record, folder: Path) -> None:
-    """Write `results/<study>/cells.csv` and `provenance.json` from the record."""
+    """Write `results/<study>/`: `cells.csv`, `curves.csv`, `pictures.json` and `provenance.json`, from the record."""
     results = folder / "results" / title
     write_csv(results / "cells.csv", tidy(title, cells, record))
+    write_csv(results / "curves.csv", curves(cells, record), CURVE_COLUMNS)
+    write_pictures(results / "pictures.json", pictures(cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
     (results / "provenance.json").write_text(json.dumps(_origins(entries), indent=1) + "\n")
 
