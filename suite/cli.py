@@ -11,6 +11,7 @@ import typer
 
 from suite.commands.budget import budget
 from suite.commands.export import export
+from suite.commands.figures import figures
 from suite.commands.flops import flops
 from suite.commands.speed import speed
 from suite.errors import UserError
@@ -118,21 +119,16 @@ def table(
 
 @app.command()
 def maps(study: StudyName) -> None:
-    """Draw, for a few images, when each patch left and what each method says, from a study's finished cells."""
-    from suite.report.maps import draw_maps, pictured, shown
-    from suite.study.inputs import check_here
-    from suite.study.load import load_study, title_of
-    from suite.study.record import Record
+    """Draw, for a few images, when each patch left and what each method says, from results/STUDY/pictures.json."""
+    from suite.report.maps import draw_study_maps
+    from suite.study.load import title_of
     from suite.study.tracking import Tracker
 
-    loaded, title = load_study(study), Path(title_of(study)).name
-    check_here(loaded)
-    columns = pictured(loaded, Record())
+    title = Path(title_of(study)).name
     path = Path("results") / title / "maps.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw_maps(columns, shown(loaded), path)
+    rows = draw_study_maps(study, path.parent, path)
     Tracker(title).keep_picture(path)
-    typer.echo(f"Written to {path} and MLflow: {len(columns)} columns, from the cells with the lowest seed")
+    typer.echo(f"Written to {path} and MLflow: {rows} rows, from the cells with the lowest seed")
 
 
 @app.command(name="check-method")
@@ -190,7 +186,7 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
-for command in (flops, budget, speed, export):
+for command in (flops, budget, speed, export, figures):
     app.command()(command)
 
 
@@ -207,7 +203,7 @@ def _made_of_costs(study: str, console: Console, check: bool) -> bool:
 
 
 def _make_table(title: str, console: Console, into: Path | None) -> None:
-    from suite.report.figure import draw_pareto
+    from suite.report.figures.pareto import draw_pareto
     from suite.report.summary import read_record, summarise
     from suite.report.table import markdown, notes, put_into, terminal, write_csv
 

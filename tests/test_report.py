@@ -12,7 +12,7 @@ from rich.console import Console
 from scipy import stats
 
 from suite.errors import UserError
-from suite.report.figure import draw_pareto
+from suite.report.figures.pareto import draw_pareto
 from suite.report.statistics import pareto_front, seeds_won, spread
 from suite.report.summary import read_record, summarise
 from suite.report.table import markdown, put_into, terminal, write_csv
