@@ -26,7 +26,7 @@ def figures(
     results = read_results(Path("results") / Path(title_of(study)).name)
     written = 0
     columns = (TextColumn("figures"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(figures_of(study)))
         for drawn in draw_study(study, results, ".pdf" if pdf else ".png"):
             bar.advance(task)

@@ -95,7 +95,7 @@ def _most_different(panels: dict[str, dict[str, pd.DataFrame]]) -> list[str]:
 def _heatmap(axes: Axes, differences: dict[str, pd.DataFrame], classes: list[str]) -> None:
     medians = pd.DataFrame({label: table.median(axis=1) for label, table in differences.items()}).T[classes]
     signs = {label: table.apply(np.sign) for label, table in differences.items()}
-    agreed = pd.DataFrame({label: sign.nunique(axis=1) == 1 for label, sign in signs.items()}).T[classes]
+    agreed = pd.DataFrame({label: sign.sum(axis=1).abs() == sign.shape[1] for label, sign in signs.items()}).T[classes]
     largest = float(medians.abs().max().max())
     sns.heatmap(
         medians,
@@ -110,8 +110,9 @@ def _heatmap(axes: Axes, differences: dict[str, pd.DataFrame], classes: list[str
         linewidths=0.5,
         cbar=False,
     )
-    for text, bold in zip(axes.texts, agreed.to_numpy().flat, strict=True):
-        text.set_fontweight("bold" if bold else "normal")
+    cells = zip(axes.texts, medians.to_numpy().flat, agreed.to_numpy().flat, strict=True)
+    for text, value, bold in cells:
+        text.set(fontweight="bold" if bold else "normal", color="white" if abs(value) > 0.55 * largest else "0.1")
     axes.set(xlabel="class", ylabel="")
     axes.tick_params(axis="y", rotation=0)
     axes.tick_params(axis="x", rotation=0 if max(map(len, classes)) <= 10 else 40)
