@@ -48,6 +48,8 @@ class Ranks:
         nemenyi += f" (of {rows - 1} at most)." if self.difference < rows - 1 else f": more than any can, {rows - 1}."
         smallest = 2.0 ** (1 - self.seeds)
         enough = "could tell some pairs apart" if smallest <= ALPHA / pairs else "can tell no pair apart"
+        if self.p >= ALPHA:
+            nemenyi = "By that no rows are told apart, so Nemenyi's test is not asked."
         return (
             f"Only n = {self.seeds} seeds; Friedman's p = {self.p:.2g}. {nemenyi}\n"
             f"Wilcoxon's signed-rank test has p ≥ {smallest:.2g} at n = {self.seeds}: corrected for {pairs} pairs "
