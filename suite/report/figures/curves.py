@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from suite.errors import UserError
-from suite.report.figures.style import SCORE, TWO_COLUMNS, Look, canvas, folded, looks
+from suite.report.figures.style import ONE_COLUMN, SCORE, TWO_COLUMNS, Look, canvas, folded, looks
 from suite.report.recorded import Results, read_curves
 
 ACROSS = 5  # panels beside each other
@@ -50,7 +50,7 @@ def _draw(results: Results, path: Path, metrics: Sequence[str], name: str, compa
     style = {line.label: look for line, look in zip(results.lines, looks(results.lines).values(), strict=True)}
     across = min(ACROSS, len(panels))
     down = -(-len(panels) // across)
-    size = (TWO_COLUMNS if across > 2 else TWO_COLUMNS / 2, 0.7 + 1.2 * down + (0.9 if down == 1 else 0))
+    size = (TWO_COLUMNS if across > 2 else ONE_COLUMN, 0.7 + 1.2 * down + (0.9 if down == 1 else 0))
     with canvas(path, down, across, size=size, sharey=comparable) as (figure, axes):
         for axis, (label, table) in zip(axes.flat, panels.items(), strict=False):
             behind = tables if comparable and label in tables else {}
