@@ -76,6 +76,8 @@ def tables(session: nox.Session) -> None:
             continue  # measured by a command of its own, which writes its table
         readme = ["--into", "README.md"] if made.parent.name == "quickstart" else []
         session.run(str(BIN / "suite"), "table", made.parent.name, *readme)
+        if (made.parent / "cells.csv").is_file():
+            session.run(str(BIN / "suite"), "figures", made.parent.name)
 
 
 @nox.session(python=False, requires=["install"])

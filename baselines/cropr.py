@@ -73,10 +73,8 @@ class Aggregator(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor, x: Tensor) -> Tensor:
         """Predictions, (B, M, classes), of queries, (1, M, D), that look at tokens, (B, P+N, D)."""
-        query, key, value = (
-            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for part in (queries.expand(len(x), -1, -1), keys, self.value(x))
-        )
+        parts = (queries.expand(len(x), -1, -1), keys, self.value(x))
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
         seen = self.output(nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
         return self.head(seen if self.mlp is None else seen + self.mlp(seen))  # type: ignore[no-any-return]
 
@@ -127,10 +125,9 @@ class Cropr(ScoringMethod):
         self.croppers = nn.ModuleDict({layer: CroprModule(context, self.settings) for layer in layers})
 
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
-        module, x, prefix = self.croppers[str(layer)], tokens.x.detach(), tokens.prefix
-        if module.aggregator is None:  # deployed: faster, as nothing is copied to leave the prefix out
-            return (module.norm(x) @ module.folded())[:, prefix:]  # type: ignore[no-any-return]
-        return module.norm(x[:, prefix:]) @ module.folded()  # type: ignore[no-any-return]
+        module = self.croppers[str(layer)]
+        x = tokens.x if module.aggregator is None else tokens.patches.detach()  # deployed: a slice would be copied
+        return (module.norm(x) @ module.folded())[:, -tokens.count :]  # type: ignore[no-any-return]
 
     def score_macs(self, patches: int, block: BlockShape) -> int:
         return (self.context.prefix + patches) * block.width

@@ -11,6 +11,7 @@ import typer
 
 from suite.commands.budget import budget
 from suite.commands.export import export
+from suite.commands.figures import figures
 from suite.commands.flops import flops
 from suite.commands.ledger import ledger
 from suite.commands.power import power
@@ -138,21 +139,16 @@ def table(
 
 @app.command()
 def maps(study: StudyName) -> None:
-    """Draw, for a few images, when each patch left and what each method says, from a study's finished cells."""
-    from suite.report.maps import draw_maps, pictured, shown
-    from suite.study.inputs import check_here
-    from suite.study.load import load_study, title_of
-    from suite.study.record import Record
+    """Draw, for a few images, when each patch left and what each method says, from results/STUDY/pictures.json."""
+    from suite.report.maps import draw_study_maps
+    from suite.study.load import title_of
     from suite.study.tracking import Tracker
 
-    loaded, title = load_study(study), Path(title_of(study)).name
-    check_here(loaded)
-    columns = pictured(loaded, Record())
+    title = Path(title_of(study)).name
     path = Path("results") / title / "maps.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw_maps(columns, shown(loaded), path)
+    rows = draw_study_maps(study, path.parent, path)
     Tracker(title).keep_picture(path)
-    typer.echo(f"Written to {path} and MLflow: {len(columns)} columns, from the cells with the lowest seed")
+    typer.echo(f"Written to {path} and MLflow: {rows} rows, from the cells with the lowest seed")
 
 
 @app.command(name="check-method")
@@ -210,7 +206,7 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
-for command in (flops, budget, speed, export, ledger, power, trace):
+for command in (flops, budget, speed, export, ledger, power, trace, figures):
     app.command()(command)
 
 
@@ -240,7 +236,7 @@ def _made_of_speed(study: str, console: Console, measure: bool) -> bool:
 
 
 def _make_table(title: str, console: Console, into: Path | None) -> None:
-    from suite.report.figure import draw_pareto
+    from suite.report.figures.pareto import draw_pareto
     from suite.report.render import markdown, put_into, show, write
     from suite.report.scores import read_scores
     from suite.report.study_table import study_table

@@ -395,12 +395,12 @@ def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_maps_of_ade20k(ran: Path) -> None:
-    """A column for every row, from the folder's images."""
+    """A line for every row, from the folder's images."""
     done = suite(ran, "maps", "trial.yaml")
     assert done.returncode == 0, done.stderr
-    assert "12 columns" in done.stdout
+    assert "12 rows" in done.stdout
     image = np.asarray(Image.open(ran / "results/trial/maps.png"))
-    assert image.shape[1] > 12 * 150
+    assert image.shape[0] > 13 * 100
 
 
 def test_what_is_missing_is_named(ran: Path, tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from suite.errors import UserError
 from suite.measure.pictures import decode, encode, picture
 from suite.measure.presence import left_after, presence
 from suite.reduction.model import reduce
+from suite.report.figures.style import DPI
 from suite.report.maps import Pictured, Shown, draw_maps, pictured, shown
 from suite.study.cells import expand
 from suite.study.record import Record
+from suite.study.runner import export
 from suite.study.schema import STUDIES, Study
 from suite.tasks.segmentation.pixels import PixelModel
 
@@ -73,41 +75,51 @@ def study_of(task: str) -> Study:
     return STUDIES[task].model_validate(text)
 
 
-def test_columns_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
-    """In the study's order; rows without a finished cell are left out, and a study without any is refused."""
-    study, record = study_of("classification"), Record(tmp_path)
-    with pytest.raises(UserError, match="no cell of this study has finished with a picture; go on with suite run"):
-        pictured(study, record)
+def test_rows_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
+    """Of the exported pictures, in the study's order; rows without a finished cell are left out."""
+    study, record, folder = study_of("classification"), Record(tmp_path), tmp_path / "results/trial"
+    with pytest.raises(UserError, match=r"pictures.json does not exist; make it with: suite run trial"):
+        pictured(study, folder)
+    export("trial", expand(study), record, tmp_path)
+    with pytest.raises(UserError, match=r"pictures.json has no picture"):
+        pictured(study, folder)
     for cell in expand(study):
         if cell.kind == "accuracy" and cell.row != "none":
-            details = {"picture": {"said": [cell.identity["seed"]]}}
-            record.add(cell, {"status": "done", "reason": "", "details": details}, None)
-    columns = pictured(study, record)
-    assert [column.label for column in columns] == ["variance", "random"]
-    assert [column.picture["said"] for column in columns] == [[1], [1]]
+            picture = {"grid": [8, 8], "depth": 4, "left_after": [[4] * 64], "said": [cell.identity["seed"]]}
+            record.add(cell, {"status": "done", "reason": "", "provenance": {"started": ""}} | details(picture), None)
+    export("trial", expand(study), record, tmp_path)
+    rows = pictured(study, folder)
+    assert [row.label for row in rows] == ["variance", "random"]
+    assert [row.picture["said"] for row in rows] == [[1], [1]]
+
+
+def details(picture: dict[str, Any]) -> dict[str, Any]:
+    """Where an entry keeps its picture."""
+    return {"details": {"picture": picture}}
 
 
 @pytest.mark.parametrize(("task", "lines"), [("classification", 1), ("segmentation", 2)])
 @torch.no_grad()
 def test_the_drawing_shows_the_maps(tmp_path: Path, task: str, lines: int) -> None:
-    """Two columns and the images; what left at once and what stayed have other colours."""
+    """The images and two rows; where a patch of the second row left or stayed has another colour, and nothing else."""
     study = study_of(task)
     images = shown(study)
     images = Shown(images.images[:2], images.labels[:2] if images.labels else None, images.colours)
     said = [encode(labels) for labels in images.labels] if images.labels else [3, 7]
 
-    def column(label: str, block: int) -> Pictured:
+    def row(label: str, block: int) -> Pictured:
         return Pictured(label, {"grid": [8, 8], "depth": 4, "left_after": [[block] * 64] * 2, "said": said})
 
     paths = [tmp_path / "stays.png", tmp_path / "leaves.png"]
     for path, block in zip(paths, (4, 0), strict=True):
-        draw_maps([column("none", 4), column("cropr", block)], images, path)
+        draw_maps([row("none", 4), row("cropr", block)], images, path)
     stays, leaves = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in paths)
     assert stays.shape == leaves.shape
     height, width = stays.shape[:2]
-    assert height > width / 3 * lines / 2
     changed = (stays != leaves).any(-1)
-    assert 0.05 < changed.mean() < 0.5
-    assert not changed[:, : width // 4].any()
+    side = 0.5 * DPI  # of a map, pixels, at least
+    assert 2 * side**2 < changed.sum() < 0.3 * height * width
+    assert not changed[: height // 2].any(), "the images and the first row are above"
+    assert 2 * lines * side < width
     yellow = (stays[changed] > [200, 180, 0]).all(-1)
     assert yellow.mean() > 0.9

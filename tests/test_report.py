@@ -12,7 +12,7 @@ from rich.console import Console
 from scipy import stats
 
 from suite.errors import UserError
-from suite.report.figure import draw_pareto
+from suite.report.figures.pareto import draw_pareto
 from suite.report.layout import Table
 from suite.report.render import markdown, put_into, terminal, write
 from suite.report.scores import read_scores

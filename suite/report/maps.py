@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,18 +16,20 @@ from numpy.typing import NDArray
 
 from suite.data.recipe import DigitScenes
 from suite.data.scenes import make_scenes
-from suite.errors import UserError
 from suite.measure.pictures import PICTURED, decode
-from suite.study.cells import expand
-from suite.study.record import Record
+from suite.report.figures.style import canvas, folded
+from suite.report.recorded import read_pictures
+from suite.study.inputs import check_here
+from suite.study.load import load_study
 from suite.study.schema import Study
 
 Bytes = NDArray[np.uint8]
+SIDE = 0.6  # of a map, inches
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What the first column shows.
+    """What the first line shows.
 
     Attributes:
         images: (3, height, width), 0 to 255.
@@ -52,30 +50,39 @@ class Shown:
 
 @dataclass(frozen=True)
 class Pictured:
-    """One column: a row of the study and what `measure.pictures.picture` recorded for it."""
+    """One line: a row of the study and what `measure.pictures.picture` recorded for it."""
 
     label: str
     picture: dict[str, Any]
 
 
-def pictured(study: Study, record: Record) -> list[Pictured]:
-    """A column for each row and schedule of a study: its finished cell with the lowest seed.
+def draw_study_maps(name: str, folder: Path, path: Path) -> int:
+    """Draw a study's maps from its results folder; the images come from its recipe. Returns how many rows it shows.
 
     Raises:
-        UserError: if none is finished.
+        UserError: for a study that cannot be read, images that are not here, or a folder without pictures.
+    """
+    study = load_study(name)
+    rows = pictured(study, folder)
+    check_here(study)
+    draw_maps(rows, shown(study), path)
+    return len(rows)
+
+
+def pictured(study: Study, folder: Path) -> list[Pictured]:
+    """A line for each row and schedule in a results folder: its cell with the lowest seed, in the study's order.
+
+    Raises:
+        UserError: if there is none.
     """
     found: dict[str, Pictured] = {}
-    cells = [cell for cell in expand(study) if cell.kind == "accuracy"]
-    several = len(study.schedules) > 1
-    for cell in sorted(cells, key=lambda cell: int(cell.identity["seed"])):
-        picture = (record.finished(cell) or {}).get("details", {}).get("picture")
-        label = f"{cell.row} [{cell.schedule}]" if several and cell.schedule != "none" else cell.row
-        if picture is not None:
-            found.setdefault(label, Pictured(label, picture))
-    if not found:
-        raise UserError("no cell of this study has finished with a picture; go on with suite run")
-    order = list(dict.fromkeys(cell.row for cell in cells))
-    return sorted(found.values(), key=lambda column: order.index(column.label.split(" [")[0]))
+    pictures = read_pictures(folder)
+    several = len({one["schedule"] for one in pictures if one["method"] != "none"}) > 1
+    for one in sorted(pictures, key=lambda one: (int(one["seed"]), one["schedule"])):
+        label = f"{one['row']} [{one['schedule']}]" if several and one["method"] != "none" else one["row"]
+        found.setdefault(label, Pictured(label, one))
+    place = {row.label: index for index, row in enumerate(study.methods)}
+    return sorted(found.values(), key=lambda row: place.get(row.picture["row"], len(place)))
 
 
 def shown(study: Study) -> Shown:
@@ -94,31 +101,30 @@ def shown(study: Study) -> Shown:
     return Shown(list(make_scenes(study.data, "validation").images[:PICTURED]))
 
 
-def draw_maps(columns: Sequence[Pictured], images: Shown, path: Path) -> None:
-    """Draw the images, and for every column when patches left and, where there are labels, the prediction above it."""
-    count = len(columns[0].picture["left_after"])
-    lines = 1 if images.labels is None else 2
-    depth = max(column.picture["depth"] for column in columns)
+def draw_maps(rows: Sequence[Pictured], images: Shown, path: Path) -> None:
+    """Draw a line for each of `rows`, under a line with the images and, where there are any, their labels.
+
+    For every image a line has the prediction, where there are labels, and a map of when patches left.
+    """
+    count = len(rows[0].picture["left_after"])
+    each = 1 if images.labels is None else 2
+    depth = max(row.picture["depth"] for row in rows)
     colours = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 1, depth + 1)))
-    shape = (count * lines, 1 + len(columns))
-    figure, axes = plt.subplots(
-        *shape, figsize=(1.5 * shape[1] + 1.2, 1.6 * shape[0]), squeeze=False, layout="constrained"
-    )
-    for index in range(count):
-        _draw_image(list(axes[index * lines : (index + 1) * lines, 0]), images, index)
-        for place, column in enumerate(columns, 1):
-            own = list(axes[index * lines : (index + 1) * lines, place])
-            _draw_column(own, column, index, colours, depth, images)
-    for axis, name in zip(
-        axes[0], ["image" if lines == 1 else "image, labels", *(c.label for c in columns)], strict=True
-    ):
-        axis.set_title(name.replace(" + ", "\n+ "), fontsize=9)
-    scale = ScalarMappable(BoundaryNorm(np.arange(depth + 2) - 0.5, depth + 1), colours)
-    bar = figure.colorbar(scale, ax=axes, ticks=range(depth + 1), shrink=0.5)
-    bar.ax.set_yticklabels([*map(str, range(depth)), "stays"], fontsize=8)
-    bar.set_label("block after which a patch left", fontsize=9)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
-    plt.close(figure)
+    shape = (1 + len(rows), count * each)
+    size = (SIDE * shape[1] + 1.6, (SIDE + (0.14 if each == 1 else 0)) * shape[0] + 0.7)
+    with canvas(path, *shape, size=size) as (figure, axes):
+        for index in range(count):
+            here = slice(index * each, (index + 1) * each)
+            _draw_image(list(axes[0, here]), images, index)
+            for place, row in enumerate(rows, 1):
+                _draw_row(list(axes[place, here]), row, index, colours, depth, images)
+        names = ["image" if each == 1 else "image, labels", *(folded(row.label) for row in rows)]
+        for axis, name in zip(axes[:, 0], names, strict=True):
+            axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
+        scale = ScalarMappable(BoundaryNorm(np.arange(depth + 2) - 0.5, depth + 1), colours)
+        bar = figure.colorbar(scale, ax=axes, ticks=range(depth + 1), location="bottom", aspect=40, pad=0.01)
+        bar.ax.set_xticklabels([*(str(block) for block in range(1, depth + 1)), "stays"])
+        bar.set_label("block after which a patch left")
 
 
 def _draw_image(axes: Sequence[Axes], images: Shown, index: int) -> None:
@@ -127,19 +133,19 @@ def _draw_image(axes: Sequence[Axes], images: Shown, index: int) -> None:
         _show(axes[1], images.paint(images.labels[index]))
 
 
-def _draw_column(
-    axes: Sequence[Axes], column: Pictured, index: int, colours: ListedColormap, depth: int, images: Shown
+def _draw_row(
+    axes: Sequence[Axes], row: Pictured, index: int, colours: ListedColormap, depth: int, images: Shown
 ) -> None:
-    picture = column.picture
+    picture = row.picture
     said, left = picture["said"][index], np.reshape(picture["left_after"][index], picture["grid"])
     if "patches" in picture:  # of the image; the others are padding
-        rows, columns = picture["patches"][index]
-        left = left[:rows, :columns]
+        height, width = picture["patches"][index]
+        left = left[:height, :width]
     if len(axes) > 1:
         _show(axes[0], images.paint(decode(said)))
     _show(axes[-1], left, cmap=colours, vmin=-0.5, vmax=depth + 0.5)
     if len(axes) == 1:
-        axes[0].set_xlabel(f"says {said}", fontsize=8)
+        axes[0].set_xlabel(f"says {said}", fontsize=6, labelpad=1)
 
 
 def _show(axes: Axes, image: Any, **options: Any) -> None:

@@ -1,7 +1,8 @@
 """The record of finished cells: one file each in `.suite/cells/`, which alone decides what is done.
 
 A file appears whole or not at all. Failures are kept apart, in `.suite/failed/`, until the cell succeeds. A base cell's
-weights lie beside its record. `results/<study>/cells.csv` is exported from here and never read back as done.
+weights lie beside its record. `results/<study>/` (`cells.csv`, `curves.csv`, `pictures.json`) is exported from here and
+never read back as done.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ COLUMNS = (
     "protocol",
 )
 DIGEST = "record_sha256"  # in provenance.json: of the bytes of the cells.csv beside it
+CURVE_COLUMNS = ("cell_id", "kind", "row", "schedule", "seed", "epoch", "metric", "value")
 
 
 class Record:
@@ -154,13 +156,33 @@ def tidy(study: str, cells: Iterable[Cell], record: Record) -> list[dict[str, ob
     return sorted(rows, key=lambda row: (row["cell_id"], row["row"], row["metric"], row["repetition"]))
 
 
+def curves(cells: Iterable[Cell], record: Record) -> list[dict[str, object]]:
+    """Rows of `curves.csv`, one per value of an epoch, counted from 1, for every finished cell; sorted."""
+    rows = []
+    for cell in cells:
+        entry = record.finished(cell) or {}
+        about = _known_as(cell) | {"kind": cell.kind}
+        for metric, values in entry.get("curves", {}).items():
+            rows += [
+                about | {"epoch": epoch, "metric": metric, "value": repr(value)}
+                for epoch, value in enumerate(values, 1)
+            ]
+    return sorted(rows, key=lambda row: (row["cell_id"], row["row"], row["metric"], row["epoch"]))
+
+
+def pictures(cells: Iterable[Cell], record: Record) -> list[dict[str, Any]]:
+    """What `measure.pictures.picture` found for every finished cell that has it, with the cell's labels; sorted."""
+    found = []
+    for cell in cells:
+        picture = (record.finished(cell) or {}).get("details", {}).get("picture")
+        if picture is not None:
+            found.append(_known_as(cell) | {"method": cell.identity.get("method", "none")} | picture)
+    return sorted(found, key=lambda one: (one["cell_id"], one["row"]))
+
+
 def write_csv(path: Path, rows: Iterable[dict[str, object]], origins: dict[str, object] | None = None) -> None:
     """Write tidy rows, and beside them `provenance.json`: where they come from, and their digest."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    _write_rows(path, rows, COLUMNS)
     content = {**(origins or {}), DIGEST: digest_of(path)}
     path.with_name("provenance.json").write_text(json.dumps(content, indent=1) + "\n")
 
@@ -168,6 +190,31 @@ def write_csv(path: Path, rows: Iterable[dict[str, object]], origins: dict[str, 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_curves(path: Path, rows: Iterable[dict[str, object]]) -> None:
+    """Write what `curves` made."""
+    _write_rows(path, rows, CURVE_COLUMNS)
+
+
+def _write_rows(path: Path, rows: Iterable[dict[str, object]], columns: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_pictures(path: Path, found: Iterable[dict[str, Any]]) -> None:
+    """Write pictures as JSON, a line for each cell."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in found)
+    path.write_text(f"[\n{lines}\n]\n" if lines else "[]\n")
+
+
+def _known_as(cell: Cell) -> dict[str, Any]:
+    seed = cell.identity.get("seed", "")
+    return {"cell_id": cell.cell_id, "row": cell.row, "schedule": cell.schedule, "seed": seed}
 
 
 def _about(study: str, cell: Cell, entry: Entry) -> dict[str, object]:

@@ -17,7 +17,7 @@ from suite.study.inputs import check_devices, check_inputs
 from suite.study.load import check_backbone, load_study, title_of
 from suite.study.progress import Progress
 from suite.study.provenance import provenance
-from suite.study.record import Entry, Record, tidy, write_csv
+from suite.study.record import Entry, Record, curves, pictures, tidy, write_csv, write_curves, write_pictures
 from suite.study.tracking import Tracker
 
 SHOWN = {"acc1_last": "{:.1f} %", "miou_last": "{:.1f} % mIoU", "speed_ratio": "{:.2f} x"}
@@ -95,8 +95,10 @@ def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
 
 
 def export(title: str, cells: Sequence[Cell], record: Record, folder: Path) -> None:
-    """Write `results/<study>/cells.csv` and `provenance.json` from the record."""
+    """Write `results/<study>/`: `cells.csv`, `curves.csv`, `pictures.json` and `provenance.json`, from the record."""
     results = folder / "results" / title
+    write_curves(results / "curves.csv", curves(cells, record))
+    write_pictures(results / "pictures.json", pictures(cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
     write_csv(results / "cells.csv", tidy(title, cells, record), _origins(entries))
 

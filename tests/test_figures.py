@@ -1,0 +1,378 @@
+"""Figures: what they compute, by hand; that they are nothing but the record; what is said where it lacks things."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from suite.cli import app
+from suite.errors import UserError
+from suite.report import overlap
+from suite.report.figures import classes, ranks, style
+from suite.report.figures.study import FIGURES, draw_study
+from suite.report.recorded import read_curves, read_pictures, read_results
+from suite.study import record
+from suite.study.cells import Cell
+from suite.study.record import Record
+
+ROOT = Path(__file__).parents[1]
+SEEDS = (0, 1, 2)
+ROWS = {"none": (0, 0), "random": (1, 0), "cropr": (2, 1), "evit": (3, 2)}  # row: how its cells differ, and its patches
+DEPTH = 3
+
+
+def cell(row: str, seed: int) -> list[dict[str, object]]:
+    """Tidy rows of an accuracy cell."""
+    about: dict[str, object] = {"study": "trial", "cell_id": f"{row}-{seed}", "kind": "accuracy", "status": "done"}
+    about |= {
+        "row": row,
+        "method": row,
+        "settings": "{}",
+        "schedule": "none" if row == "none" else "4 4 0",
+        "protocol": 1,
+    }
+    about |= {"reason": "", "fusion": "none", "task": "segmentation", "data": "d", "seed": str(seed), "repetition": ""}
+    level = 50.0 - 10 * ROWS[row][0] + seed / 4
+    metrics = {"miou_last": level, "iou_cat": level + 5, "iou_dog": level - 5 - (row == "cropr") * (seed - 1) * 30}
+    metrics |= {"tokens_fewest": 9, "macs_full": 2e6 - 1e5 * ROWS[row][0]}
+    found = [about | {"metric": name, "value": repr(value), "unit": "%"} for name, value in metrics.items()]
+    for name, counts in {"tokens_attention": (17, 13, 9), "tokens_mlp": (17, 12, 8)}.items():
+        found += [
+            about
+            | {"metric": name, "repetition": f"{block:04}", "value": str(count if row != "none" else 17), "unit": ""}
+            for block, count in enumerate(counts)
+        ]
+    return found
+
+
+def speed(row: str) -> list[dict[str, object]]:
+    """Tidy rows of a speed cell."""
+    about = cell(row, 0)[0] | {"kind": "speed", "seed": "", "metric": "speed_ratio", "cell_id": f"{row}-speed"}
+    return [about | {"repetition": f"{turn:04}", "value": repr(1 + ROWS[row][0] / 5 + turn / 50)} for turn in range(3)]
+
+
+def curve(row: str, seed: int) -> list[dict[str, object]]:
+    """Rows of two epochs of training."""
+    about: dict[str, object] = {"cell_id": f"{row}-{seed}", "kind": "accuracy", "row": row, "seed": seed}
+    about["schedule"] = cell(row, seed)[0]["schedule"]
+    return [
+        about
+        | {"epoch": epoch, "metric": metric, "value": repr(10.0 * epoch + seed + ROWS[row][0] + 5 * (metric == "loss"))}
+        for metric in ("loss", "miou")
+        for epoch in (1, 2)
+    ]
+
+
+def drawn_picture(row: str, seed: int) -> dict[str, Any]:
+    """Of 16 patches four leave after each of two blocks, which ones depends on row and seed; of two images."""
+    order = np.roll(np.arange(16), ROWS[row][1] * 4 + (seed if row == "evit" else 0))
+    left = np.full(16, DEPTH)
+    if row != "none":
+        left[order[:4]], left[order[4:8]] = 0, 1
+    schedule = cell(row, seed)[0]["schedule"]
+    picture = {"cell_id": f"{row}-{seed}", "row": row, "schedule": schedule, "seed": seed, "method": row}
+    return picture | {
+        "grid": [4, 4],
+        "depth": DEPTH,
+        "left_after": [left.tolist(), left[::-1].tolist()],
+        "said": [0, 0],
+    }
+
+
+def write(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
+    """A results folder with a hand-made record."""
+    pairs = list(itertools.product(ROWS, seeds))
+    record.write_csv(
+        folder / "cells.csv", [*itertools.chain(*(cell(*pair) for pair in pairs)), *itertools.chain(*map(speed, ROWS))]
+    )
+    record.write_curves(folder / "curves.csv", itertools.chain(*(curve(*pair) for pair in pairs)))
+    record.write_pictures(folder / "pictures.json", [drawn_picture(*pair) for pair in pairs])
+    return folder
+
+
+def renew_digest(folder: Path) -> None:
+    """Pass changed cells off as a run's."""
+    (folder / "provenance.json").write_text(json.dumps({record.DIGEST: record.digest_of(folder / "cells.csv")}))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results folder with a hand-made record."""
+    return write(tmp_path / "results/trial")
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every figure that is drawn, still open."""
+    found: list[Any] = []
+    monkeypatch.setattr(style.plt, "close", found.append)
+    return found
+
+
+def test_curves_and_pictures_are_exported(tmp_path: Path) -> None:
+    """A row per epoch counted from 1, for base cells too; pictures with their cell's labels; failed cells have none."""
+    identity = {"task": "classification", "threads": 1, "seed": 3}
+    base = Cell(identity | {"kind": "base"}, "base", "none")
+    cropr = Cell(identity | {"kind": "accuracy", "method": "cropr"}, "cropr + x", "8 8 0")
+    poor = Cell(identity | {"kind": "accuracy", "method": "evit"}, "evit", "8 8 0")
+    here = Record(tmp_path)
+    done = {"status": "done", "reason": "", "curves": {"loss": [2.0, 0.1], "acc1": [10, 20.5]}}
+    picture = {"grid": [1, 2], "depth": 1, "left_after": [[0, 1]], "said": [7]}
+    here.add(base, done)
+    here.add(cropr, done | {"details": {"picture": picture}})
+    here.add(poor, {"status": "failed", "reason": "it broke", "curves": {"loss": [1.0]}})
+    for cells in ([base, cropr, poor], [poor, cropr, base]):
+        record.write_curves(tmp_path / "curves.csv", record.curves(cells, here))
+        record.write_pictures(tmp_path / "pictures.json", record.pictures(cells, here))
+        lines = (tmp_path / "curves.csv").read_text().splitlines()[1:]
+        assert sorted(line.split(",", 1)[1] for line in lines) == [
+            "accuracy,cropr + x,8 8 0,3,1,acc1,10",
+            "accuracy,cropr + x,8 8 0,3,1,loss,2.0",
+            "accuracy,cropr + x,8 8 0,3,2,acc1,20.5",
+            "accuracy,cropr + x,8 8 0,3,2,loss,0.1",
+            "base,base,none,3,1,acc1,10",
+            "base,base,none,3,1,loss,2.0",
+            "base,base,none,3,2,acc1,20.5",
+            "base,base,none,3,2,loss,0.1",
+        ]
+        assert [line.split(",")[0] for line in lines] == sorted(line.split(",")[0] for line in lines)
+        about = {"cell_id": cropr.cell_id, "row": "cropr + x", "schedule": "8 8 0", "seed": 3, "method": "cropr"}
+        assert read_pictures(tmp_path) == [about | picture]
+
+
+def test_chance_is_the_mean_over_all_pairs_of_sets() -> None:
+    """Of six patches, every pair of subsets of every two sizes."""
+    for first, second in itertools.product(range(7), repeat=2):
+        pairs = itertools.product(itertools.combinations(range(6), first), itertools.combinations(range(6), second))
+        found = [len({*a} & {*b}) / len({*a} | {*b}) if a or b else 1.0 for a, b in pairs]
+        assert overlap.expected_jaccard(6, first, second) == pytest.approx(np.mean(found))
+
+
+def test_agreement_by_hand() -> None:
+    """Two of three shared is 1/2; chance is 0 and the most that sizes allow is 1 in `above_chance`."""
+    first, second = np.array([1, 1, 1, 0, 0, 0], bool), np.array([0, 1, 1, 1, 0, 0], bool)
+    found = overlap.compare(first, second)
+    assert (found.found, found.most) == (0.5, 1)
+    assert found.chance == pytest.approx((1 * 0 + 9 * 1 / 5 + 9 * 2 / 4 + 1 * 1) / 20)
+    assert found.above_chance == pytest.approx((0.5 - found.chance) / (1 - found.chance))
+    fewer = overlap.compare(first, np.array([1, 0, 0, 0, 0, 0], bool))
+    assert fewer.above_chance == pytest.approx(1), "a part of the other cannot agree more"
+    everything = np.ones(6, bool)
+    assert np.isnan(overlap.compare(everything, everything).above_chance)
+
+
+def test_only_choices_of_the_image_are_compared(results: Path) -> None:
+    """Neither padding, nor rows that remove nothing or draw at random; seeds, images and rows are told apart."""
+    loaded, pictures = read_results(results), read_pictures(results)
+    kept = overlap.kept_sets(loaded, pictures)
+    assert list(kept) == ["evit", "cropr"]
+    assert [one.found for one in overlap.between_seeds(kept["cropr"], 1)] == [1, 1, 1]
+    assert [one.found for one in overlap.between_seeds(kept["evit"], 1)] == pytest.approx([7 / 9, 6 / 10, 7 / 9])
+    patches = {int(p) for p in np.flatnonzero(np.ravel(kept["cropr"][0][0]) > 1)}
+    mirrored = {15 - p for p in patches}
+    [agreement, *_] = overlap.between_images(kept["cropr"], 1)
+    assert agreement.found == pytest.approx(len(patches & mirrored) / len(patches | mirrored))
+    assert agreement.chance == pytest.approx(overlap.expected_jaccard(16, 8, 8))
+    crossed = overlap.between_rows({0: kept["cropr"][0]}, {0: kept["evit"][0]}, 1)
+    assert crossed is None, "one seed each, and the same"
+    for one in pictures:
+        one["patches"] = [[2, 4], [3, 4]]
+    cut = overlap.kept_sets(loaded, pictures)["cropr"]
+    assert [image.shape for image in cut[0]] == [(2, 4), (3, 4)]
+    assert overlap.between_images(cut, 1) == [], "of other shapes"
+
+
+def test_nemenyi_is_the_published_one() -> None:
+    """Demšar (JMLR 7, 2006), table 5a and the example of section 3.2.2: 1.25 for four classifiers on 14 data sets."""
+    for rows, q in {2: 1.960, 5: 2.728, 10: 3.164}.items():
+        assert ranks.critical_difference(rows, 1) == pytest.approx(q * np.sqrt(rows * (rows + 1) / 6), rel=1e-3)
+    assert ranks.critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+
+
+def test_cliques_are_the_longest_runs_that_are_not_told_apart() -> None:
+    """No clique of one, none inside another; the limit itself belongs to it."""
+    assert ranks.not_told_apart([1.0, 2.0, 3.0, 5.5, 9.0], 2.0) == [(0, 2)]
+    assert ranks.not_told_apart([1.0, 2.0, 3.5, 4.5], 2.5) == [(0, 2), (1, 3)]
+    assert ranks.not_told_apart([1.0, 4.0, 7.0], 2.0) == []
+
+
+def test_ranks_by_hand() -> None:
+    """Best first; a tie shares; what is not whole is named."""
+    scores = pd.DataFrame({0: [9.0, 5, 7, 1], 1: [8.0, 6, 6, np.nan], 2: [9.0, 5, 7, 1]}, index=[*"abcd"])
+    found = ranks.rank(scores)
+    assert found.mean.to_dict() == pytest.approx({"a": 1, "c": 6.5 / 3, "b": 8.5 / 3})
+    assert list(found.mean.index) == ["a", "c", "b"]
+    assert found.left_out == ["d"]
+    assert "Only n = 3 seeds" in found.tells
+    assert "p ≥ 0.25 at n = 3: corrected for 3 pairs (Holm: 0.02) it can tell no pair apart" in found.tells
+    assert "left out: d" in found.tells
+    with pytest.raises(UserError, match="the study has 1; give it more seeds"):
+        ranks.rank(scores[[0]])
+    with pytest.raises(UserError, match="2 rows have a score in each of 3 seeds"):
+        ranks.rank(scores.loc[["a", "b"]])
+
+
+def test_without_friedmans_consent_nobody_is_told_apart() -> None:
+    """One row is best and one worst by more than the critical difference, but the others hide it from the test."""
+    scores = [[10, 10, 10, 5, 6, 10], [2, 5, 1, 2, 1, 1], [8, 3, 4, 9, 3, 5], [7, 8, 2, 3, 10, 6], [9, 4, 9, 6, 4, 8]]
+    scores += [[3, 2, 3, 10, 9, 4], [5, 9, 6, 1, 8, 7], [1, 6, 7, 7, 2, 3], [6, 7, 5, 4, 7, 2], [4, 1, 8, 8, 5, 9]]
+    found = ranks.rank(pd.DataFrame(scores))
+    assert found.mean.iloc[-1] - found.mean.iloc[0] == 6.5 > found.difference
+    assert found.p > 0.05
+    assert found.cliques == [(0, 9)]
+
+
+def test_differences_of_classes_are_paired(results: Path, kept: list[Any], tmp_path: Path) -> None:
+    """Medians over seeds of what the same seed scored; bold only where all seeds agree."""
+    classes.draw_classes(read_results(results), tmp_path / "a.png")
+    [figure] = kept
+    unpruned, random = figure.axes
+    said = [text.get_text() for text in unpruned.texts]
+    rows = [label.get_text() for label in unpruned.get_yticklabels()]
+    assert dict(zip(rows, zip(said[::2], said[1::2], strict=True), strict=True)) == {
+        "random": ("-10.0", "-10.0"),
+        "evit": ("-30.0", "-30.0"),
+        "cropr": ("-20.0", "-20.0"),
+    }
+    bold = {text.get_text(): text.get_fontweight() for text in random.texts}
+    assert [label.get_text() for label in random.get_yticklabels()] == ["evit", "cropr"]
+    weights = [(text.get_text(), text.get_fontweight()) for text in random.texts]
+    assert bold["-20.0"] == "bold"
+    assert weights[2:] == [("-10.0", "bold"), ("-10.0", "normal")], "one seed is 20 above random pruning"
+
+
+def test_numbers_on_figures_are_those_of_the_record(results: Path, kept: list[Any], tmp_path: Path) -> None:
+    """Tokens of every block, medians and ranges of curves, chance in every panel."""
+    loaded = read_results(results)
+    FIGURES["tokens"](loaded, tmp_path / "tokens.png")
+    attention, mlp = ([text.get_text() for text in axis.texts] for axis in kept[-1].axes)
+    assert attention == ["17"] * 3 + ["17", "13", "9"] * 3
+    assert mlp == ["17"] * 3 + ["17", "12", "8"] * 3
+    FIGURES["curves-score"](loaded, tmp_path / "curves.png")
+    panels = {axis.get_title(): axis for axis in kept[-1].axes}
+    own = panels["evit"].lines[-1]
+    assert own.get_xydata().tolist() == [[1, 14], [2, 24]]
+    edges = panels["evit"].collections[0].get_paths()[0].vertices
+    assert (edges[:, 1].min(), edges[:, 1].max()) == (13, 25)
+    FIGURES["agreement"](loaded, tmp_path / "agreement.png")
+    for axis in kept[-1].axes:
+        chance = next(line for line in axis.lines if line.get_linestyle() == ":")
+        expected = [overlap.expected_jaccard(16, count, count) for count in (12, 8, 8)]
+        assert chance.get_ydata() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "changed"),
+    [
+        ("cells.csv", "tokens_mlp,0002,8", "tokens_mlp,0002,7", {"tokens"}),
+        ("cells.csv", "iou_dog,,25.25", "iou_dog,,26.25", {"classes"}),
+        ("cells.csv", "speed_ratio,0001,1.62", "speed_ratio,0001,1.63", {"pareto"}),
+        ("curves.csv", "1,loss,16.0", "1,loss,17.5", {"curves-loss"}),
+        ("curves.csv", "1,miou,11.0", "1,miou,12.5", {"curves-score"}),
+        ("pictures.json", "3,3,0,0,0,0,1,1,1,1]", "0,3,0,0,0,3,1,1,1,1]", {"agreement", "agreement-rows"}),
+    ],
+)
+def test_a_changed_record_changes_its_figures_only(
+    results: Path, tmp_path: Path, name: str, old: str, new: str, changed: set[str]
+) -> None:
+    """Figures are pure functions of the record, to the byte; each reads its own part."""
+    text, other = (results / name).read_text(), tmp_path / "other"
+    assert old in text
+    shutil.copytree(results, other)
+    (other / name).write_text(text.replace(old, new))
+    renew_digest(other)
+    drawn = {}
+    for folder in (results, other):
+        for figure, draw in FIGURES.items():
+            if figure in changed or figure in ("ranks", "tokens"):
+                draw(read_results(folder), folder / f"{figure}.png")
+                drawn[folder, figure] = (folder / f"{figure}.png").read_bytes()
+    for figure in {figure for _, figure in drawn}:
+        assert (drawn[results, figure] != drawn[other, figure]) == (figure in changed), figure
+
+
+def said_by(results: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What `suite figures` says of each figure."""
+    monkeypatch.chdir(results.parents[1])
+    result = CliRunner().invoke(app, ["figures", "trial"], catch_exceptions=False)
+    lines = dict(line.split(maxsplit=1) for line in result.output.splitlines())
+    assert result.exit_code == 0, lines
+    assert list(lines) == [*FIGURES, "maps"]
+    return lines
+
+
+def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One seed, no speed, no classes, no curves, no pictures, no study file."""
+    (results / "ranks.png").write_bytes(b"of an earlier record")
+    write(results, seeds=(0,))
+    cells = pd.read_csv(results / "cells.csv", dtype=str, keep_default_na=False)
+    without = cells[(cells["kind"] != "speed") & ~cells["metric"].str.startswith("iou_")]
+    without.to_csv(results / "cells.csv", index=False, lineterminator="\n")
+    renew_digest(results)
+    (results / "curves.csv").unlink()
+    said = said_by(results, monkeypatch)
+    written = {name for name, sentence in said.items() if sentence == f"written to results/trial/{name}.png"}
+    assert written == {path.stem for path in results.glob("*.png")} == {"pareto", "tokens", "agreement"}
+    assert "ranks are compared over seeds, and the study has 1" in said["ranks"]
+    assert "only segmentation has them" in said["classes"]
+    assert "curves.csv does not exist; make it with: suite run trial" in said["curves-loss"]
+    assert "between different seeds, and the study has one" in said["agreement-rows"]
+    assert "there is no study 'trial'" in said["maps"]
+    (results / "pictures.json").write_text('[{"row": "cropr"}]')
+    assert "pictures.json is not a list of pictures with" in said_by(results, monkeypatch)["agreement"]
+    (results / "pictures.json").write_text('[{"row')
+    assert "pictures.json is damaged" in said_by(results, monkeypatch)["agreement"]
+
+
+def test_a_foreign_file_of_curves_is_refused(results: Path) -> None:
+    """The message names the columns."""
+    path = results / "curves.csv"
+    path.write_text(path.read_text().replace("epoch", "step", 1))
+    with pytest.raises(UserError, match=r"curves.csv has the columns .*step.*; expected .*epoch"):
+        read_curves(results)
+
+
+def test_pdf_is_the_same_every_time(results: Path) -> None:
+    """No date is in it."""
+    made = []
+    for _ in range(2):
+        FIGURES["tokens"](read_results(results), results / "tokens.pdf")
+        made.append((results / "tokens.pdf").read_bytes())
+    assert made[0] == made[1]
+    assert made[0].startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("study", ["quickstart", "digits-segmentation"])
+def test_committed_figures_are_rebuilt_to_the_byte(study: str, tmp_path: Path) -> None:
+    """Every committed picture of a study comes out of its committed record, and no other is made."""
+    if f"matplotlib=={mpl.__version__}\n" not in (ROOT / "constraints.txt").read_text():
+        pytest.skip("another version of matplotlib draws other bytes")
+    archive = subprocess.run(["git", "archive", "HEAD", f"results/{study}"], cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode:
+        pytest.skip("not a git checkout")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(tmp_path, filter="data")
+    folder = tmp_path / "results" / study
+    committed = {path.name: path.read_bytes() for path in folder.glob("*.png")}
+    for path in folder.glob("*.png"):
+        path.unlink()
+    list(draw_study(str(ROOT / "studies" / f"{study}.yaml"), read_results(folder), ".png"))
+    assert {path.name for path in folder.glob("*.png")} == set(committed)
+    assert [name for name in committed if (folder / name).read_bytes() != committed[name]] == []
+    cells = set(read_results(folder).frame["cell_id"])
+    assert set(read_curves(folder)["cell_id"]) <= cells
+    assert {one["cell_id"] for one in json.loads((folder / "pictures.json").read_text())} <= cells
