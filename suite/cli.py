@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -13,10 +12,14 @@ from suite.commands.budget import budget
 from suite.commands.export import export
 from suite.commands.flops import flops
 from suite.commands.speed import speed
+from suite.commands.ui import ui
 from suite.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from suite.report.summary import Line
+    from suite.study.tracking import Tracker
 
 app = typer.Typer(
     help="Reproducible multi-seed studies of token reduction in Vision Transformers.",
@@ -80,7 +83,7 @@ def run(study: StudyName) -> None:
     """Run what is not done of a study, then make its table and figure."""
     from rich.console import Console
 
-    from suite.study.load import title_of
+    from suite.study.load import load_study, title_of
 
     console = Console(markup=False)
     if _made_of_costs(study, console, check=True):
@@ -89,8 +92,9 @@ def run(study: StudyName) -> None:
 
     outcome = run_study(study, console)
     if outcome.compared:
-        _make_table(title_of(study), console, into=None)
-        console.print(f"See the runs in MLflow's page: {_mlflow_command()}", soft_wrap=True)
+        lines = _make_table(title_of(study), console, into=None)
+        _conclude(outcome.tracker, lines, load_study(study).question, console)
+        console.print(f"See the runs in MLflow's page: {_command('ui', study)}", soft_wrap=True)
     if outcome.failed or outcome.not_run:
         typer.echo(
             f"{outcome.failed} cells failed and {outcome.not_run} were not run, {outcome.finished} are finished and "
@@ -120,6 +124,7 @@ def table(
 def maps(study: StudyName) -> None:
     """Draw, for a few images, when each patch left and what each method says, from a study's finished cells."""
     from suite.report.maps import draw_maps, pictured, shown
+    from suite.study.cells import expand
     from suite.study.inputs import check_here
     from suite.study.load import load_study, title_of
     from suite.study.record import Record
@@ -131,7 +136,7 @@ def maps(study: StudyName) -> None:
     path = Path("results") / title / "maps.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     draw_maps(columns, shown(loaded), path)
-    Tracker(title).keep_picture(path)
+    Tracker(title, expand(loaded)).attach(path.parent)
     typer.echo(f"Written to {path} and MLflow: {len(columns)} columns, from the cells with the lowest seed")
 
 
@@ -190,7 +195,7 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
-for command in (flops, budget, speed, export):
+for command in (flops, budget, speed, export, ui):
     app.command()(command)
 
 
@@ -206,7 +211,7 @@ def _made_of_costs(study: str, console: Console, check: bool) -> bool:
     return False
 
 
-def _make_table(title: str, console: Console, into: Path | None) -> None:
+def _make_table(title: str, console: Console, into: Path | None) -> list[Line]:
     from suite.report.figure import draw_pareto
     from suite.report.summary import read_record, summarise
     from suite.report.table import markdown, notes, put_into, terminal, write_csv
@@ -222,14 +227,24 @@ def _make_table(title: str, console: Console, into: Path | None) -> None:
     for note in notes(lines):
         console.print(f"  {note}", style="dim", highlight=False)
     console.print(f"Written to {folder}/: table.md, table.csv, pareto.png, from cells.csv")
+    return lines
 
 
-def _mlflow_command() -> str:
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        return "the store that MLFLOW_TRACKING_URI names"
-    program = Path(sys.executable).with_name("mlflow")
+def _conclude(tracker: Tracker, lines: list[Line], question: str, console: Console) -> None:
+    from suite.report.table import markdown
+    from suite.report.tracked import row_metrics, views
+    from suite.study.runner import track
+    from suite.study.tracking import Summary
+
+    summary = Summary(row_metrics(lines), f"{question.strip()}\n\n{markdown(lines)}", views(lines))
+    track("medians", lambda: tracker.conclude(summary, Path("results") / tracker.study), console)
+
+
+def _command(*words: str) -> str:
+    """How to call this program from here, whether its environment is active or not."""
+    program = Path(sys.executable).with_name("suite")
     shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program.name
-    return f"{shown} ui --backend-store-uri sqlite:///mlflow.db --workers 1"
+    return " ".join([str(shown), *words])
 
 
 def main() -> None:
