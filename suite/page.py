@@ -20,7 +20,7 @@ from typing import IO, NoReturn
 from rich.console import Console
 
 from suite.errors import UserError
-from suite.study.tracking import experiment_id, store_uri
+from suite.study.store import experiment_id, store_uri
 
 HOST = "127.0.0.1"
 TRAINING = "workflowType=machine_learning"  # else MLflow's page opens on chats and traces
@@ -109,9 +109,8 @@ def _check_port(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise UserError(
-                f"cannot listen on port {port} of {HOST}: {error.strerror}; choose another with: suite ui --port {port + 1}"
-            ) from error
+            cure = f"choose another: suite ui --port {port + 1}"
+            raise UserError(f"cannot listen on port {port} of {HOST}: {error.strerror}; {cure}") from error
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:

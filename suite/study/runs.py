@@ -1,11 +1,10 @@
-"""What MLflow's runs say about cells, rows and a study: names, tags, parameters, metrics; short names, alike everywhere.
+"""What MLflow's runs say about cells, rows and a study: names, tags, parameters, metrics, named alike everywhere.
 
 A parameter is on a cell if it tells cells of a study apart; what all share is on the run of the study.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,11 +18,11 @@ LONGEST = 6000  # characters of a parameter, which MLflow limits
 
 
 def cell_name(cell: Cell, several: bool) -> str:
-    """`several`: whether the study has several schedules, so that names must say which."""
+    """What tells it from its siblings, then its row; `several`: whether the study has several schedules to name."""
     if cell.kind == "base":
         return "base"
     what = "speed" if cell.kind == "speed" else f"seed {cell.identity['seed']}"
-    return f"{row_name(cell, several)} · {what}"
+    return f"{what} · {row_name(cell, several)}"
 
 
 def row_name(cell: Cell, several: bool) -> str:
@@ -50,15 +49,12 @@ def cell_tags(study: str, cell: Cell, entry: Entry) -> dict[str, str]:
 
 
 def row_parameters(cell: Cell) -> dict[str, str]:
-    """What tells a row from the others."""
+    """What tells a row from the others; `removed` only where the schedule has another name."""
     identity = cell.identity
-    own = {
-        "row": cell.row,
-        "method": identity["method"],
-        "schedule": cell.schedule,
-        "fusion": identity["fusion"],
-        "removed": " ".join(map(str, identity["removed"])),
-    }
+    own = {"row": cell.row, "method": identity["method"], "schedule": cell.schedule, "fusion": identity["fusion"]}
+    removed = " ".join(map(str, identity["removed"]))
+    if any(identity["removed"]) and removed != cell.schedule:
+        own["removed"] = removed
     return own | {name: str(value) for name, value in _flatten(identity["settings"], "settings/").items()}
 
 
@@ -121,8 +117,3 @@ def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _last_line(entry: Entry) -> str:
     lines: list[str] = entry.get("reason", "").strip().splitlines()
     return lines[-1][:5000] if lines else ""
-
-
-def digest_text(*parts: object) -> str:
-    """Canonical text of what a run is written from, to hash."""
-    return json.dumps(parts, sort_keys=True)

@@ -2,7 +2,7 @@
 
 The study is a run, every row of its table (a method under a schedule) a child of it, and every cell a child of its row.
 Runs of cells that the study no longer asks for are put aside, under one called `earlier`. Runs of other people's making
-are left alone. The default store is `mlflow.db` (sqlite) in the working folder; MLFLOW_TRACKING_URI is honoured.
+are left alone.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import logging
-import os
 import time
 import zlib
 from collections import defaultdict
@@ -21,30 +19,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported
-os.environ["DO_NOT_TRACK"] = "true"
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a wrong address is tried for minutes
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
-
-import mlflow
-from mlflow.entities import Experiment, Metric, Param, RunTag
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
-from suite.errors import UserError
 from suite.study import runs
 from suite.study.cells import Cell
 from suite.study.record import Entry
+from suite.study.store import open_experiment, unusable
 
 LAYOUT = 2  # raise it when a cell's run is written otherwise than before
 COMPLETE = "complete"  # tag: digest of what the run was written from; a run without it was cut short
 GROUP = "group"  # tag: which row or study a parent stands for; cells have `cell_id`
+FILES = "files"  # tag: digests of the artifacts of a study
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # names that MLflow's page knows
 VIEW = "mlflow.sharedViewState."
 EARLIER = "earlier"
 PAGE = 1000  # runs, or metrics, that MLflow takes or gives at a time
 LONGEST_NOTE = 7500  # characters; MLflow's limit is 8000
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 @dataclass
@@ -71,26 +62,6 @@ class Summary:
     views: Mapping[str, Mapping[str, Any]]
 
 
-def store_uri(folder: Path = Path()) -> str:
-    """The store in use: MLFLOW_TRACKING_URI, or `mlflow.db` in the folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
-
-
-def experiment_id(uri: str, study: str) -> str:
-    """Id of a study's experiment.
-
-    Raises:
-        UserError: if the store does not have it, or cannot be used.
-    """
-    try:
-        experiment = mlflow.MlflowClient(tracking_uri=uri).get_experiment_by_name(study)
-    except (MlflowException, OSError) as error:
-        raise _unusable(error) from error
-    if experiment is None:
-        raise UserError(f"MLflow has no runs of {study}; make them with: suite run {study}")
-    return str(experiment.experiment_id)
-
-
 class Tracker:
     """Writes one study into MLflow; each cell, each row and the study has one run, however often it is written."""
 
@@ -100,24 +71,22 @@ class Tracker:
         Raises:
             UserError: if the store at MLFLOW_TRACKING_URI cannot be used.
         """
-        self.uri, self.study, self.cells = store_uri(folder), study, cells
+        self.study, self.cells = study, cells
         self.began = int(time.time() * 1000)
-        artifacts = None if os.environ.get("MLFLOW_TRACKING_URI") else (folder.resolve() / "mlartifacts").as_uri()
         pruned = [cell for cell in cells if cell.identity.get("method", "none") != "none"]
         self.several = len({cell.schedule for cell in pruned}) > 1
         try:
-            self.client = mlflow.MlflowClient(tracking_uri=self.uri)
-            self.experiment = self._experiment(artifacts)
+            self.client, self.experiment = open_experiment(study, folder)
             self._tag_experiment("mlflow.experimentKind", "custom_model_development")  # else the page is about chats
             self.known = self._read()
         except (MlflowException, OSError) as error:
-            raise _unusable(error) from error
+            raise unusable(error) from error
 
     def sync(self, cell: Cell, entry: Entry) -> None:
         """Have one run that says what `entry` says; a run that was cut short or says something else is replaced."""
         parent = self._study_run if cell.kind == "base" else self._row_run(cell)
-        digest = _digest(LAYOUT, runs.cell_name(cell, self.several), cell.schedule, entry)
-        found = self.known[cell.cell_id]
+        name, found = runs.cell_name(cell, self.several), self.known[cell.cell_id]
+        digest = _digest(LAYOUT, name, cell.schedule, entry)
         if [run.tags.get(COMPLETE) for run in found] == [digest]:
             self._place(found[0], cell.kind, parent.run_id)
             return
@@ -125,7 +94,7 @@ class Tracker:
             self.client.delete_run(found.pop().run_id)
         now = int(time.time() * 1000)
         tags = runs.cell_tags(self.study, cell, entry) | {PARENT: parent.run_id}
-        name, began = runs.cell_name(cell, self.several), now - int(1000 * entry.get("seconds", 0))
+        began = now - int(1000 * entry.get("seconds", 0))
         run = self.client.create_run(self.experiment.experiment_id, began, tags, name)
         self._log(run.info.run_id, runs.cell_metrics(entry, now), runs.params(runs.cell_parameters(cell)))
         if entry["status"] == "failed":
@@ -169,24 +138,15 @@ class Tracker:
 
     def attach(self, results: Path) -> None:
         """Have every file below a folder as an artifact of the study's run; what is there unchanged stays."""
+        there = json.loads(self._study_run.tags.get(FILES, "{}"))
         for path in sorted(path for path in results.rglob("*") if path.is_file()):
             place = path.relative_to(results)
-            tag, digest = f"artifact/{place.as_posix()}", hashlib.sha256(path.read_bytes()).hexdigest()
-            if self._study_run.tags.get(tag) != digest:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+            if there.get(place.as_posix()) != digest:
                 inside = None if place.parent == Path() else place.parent.as_posix()
                 self.client.log_artifact(self._study_run.run_id, str(path), inside)
-                self._tag(self._study_run, tag, digest)
-
-    def _experiment(self, artifacts: str | None) -> Experiment:
-        experiment = self.client.get_experiment_by_name(self.study)
-        if experiment is None:
-            experiment = self.client.get_experiment(self.client.create_experiment(self.study, artifacts))
-        if experiment.lifecycle_stage == "deleted":
-            raise UserError(
-                f"the MLflow experiment {self.study!r} is deleted; restore it with: "
-                f"mlflow experiments restore -x {experiment.experiment_id}"
-            )
-        return experiment
+                there[place.as_posix()] = digest
+                self._tag(self._study_run, FILES, json.dumps(there))
 
     def _tag_experiment(self, name: str, value: str) -> None:
         if self.experiment.tags.get(name) != value:
@@ -212,7 +172,7 @@ class Tracker:
 
     @property
     def _study_key(self) -> str:
-        return f"study {_digest(self._shared)[:16]}"
+        return f"study {_digest(self._shared)}"
 
     @cached_property
     def _study_run(self) -> Known:
@@ -223,7 +183,7 @@ class Tracker:
         yield from {(cell.row, cell.schedule): cell for cell in self.cells if cell.kind != "base"}.values()
 
     def _row_key(self, cell: Cell) -> str:
-        return f"row {_digest(runs.row_parameters(cell))[:16]}"
+        return f"row {_digest(runs.row_parameters(cell))}"
 
     def _row_run(self, cell: Cell) -> Known:
         parameters, name = runs.row_parameters(cell), runs.row_name(cell, self.several)
@@ -231,11 +191,13 @@ class Tracker:
 
     def _group(self, key: str, name: str, kind: str, parent: str | None, parameters: dict[str, str]) -> Known:
         """The run of a row or of the study, made or completed if need be."""
-        if not self.known[key]:
+        found = self.known[key]
+        if not found:
             tags = {GROUP: key, "study": self.study, "kind": kind} | ({PARENT: parent} if parent else {})
-            run = self.client.create_run(self.experiment.experiment_id, self.began, tags, name)
-            self.known[key] = [Known(run.info.run_id, run.info.status, tags)]
-        run = self.known[key][0]
+            began = self.began - len(self.known)  # MLflow's page shows the newest first: rows in the study's order
+            made = self.client.create_run(self.experiment.experiment_id, began, tags, name)
+            found.append(Known(made.info.run_id, made.info.status, tags))
+        run = found[0]
         if COMPLETE not in run.tags:
             self._log(run.run_id, [], runs.params(parameters))
             self._tag(run, COMPLETE, "yes")
@@ -281,14 +243,10 @@ class Tracker:
 
 
 def _digest(*parts: object) -> str:
-    return hashlib.sha256(runs.digest_text(*parts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _saved_view(name: str, state: Mapping[str, Any]) -> str:
     """As MLflow's page saves one."""
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     return json.dumps({"name": name, "createdAt": 1, "updatedAt": 1, "state": f"deflate;{packed}"})
-
-
-def _unusable(error: Exception) -> UserError:
-    return UserError(f"cannot use the MLflow store (MLFLOW_TRACKING_URI, or mlflow.db here): {error}")
