@@ -28,13 +28,23 @@ def cell_of(row: str, seed: int) -> Cell:
     """An accuracy cell as a study of classification has them."""
     removed = [0] * 6 if row == "none" else [12, 12, 12, 12, 0, 0]
     identity = {
-        **{"kind": "accuracy", "protocol": 1, "task": "classification", "device": "cpu", "precision": "float32"},
+        "kind": "accuracy",
+        "protocol": 1,
+        "task": "classification",
+        "device": "cpu",
+        "precision": "float32",
         "backbone": {"name": "vit_tiny_patch16_224", "options": {"img_size": 32, "patch_size": 4}},
-        **{"classes": 10, "method": row.split()[0], "version": 1, "removed": removed, "fusion": "none"},
+        "classes": 10,
+        "method": row.split(maxsplit=1)[0],
+        "version": 1,
+        "removed": removed,
+        "fusion": "none",
         "settings": {"row": row},
         "data": {"recipe": {"recipe": "digit-scenes"}, "digest": "0"},
         "recipe": {"epochs": 8, "batch_size": 32, "learning_rate": 1e-3},
-        **{"threads": 1, "seed": seed, "start": "none"},
+        "threads": 1,
+        "seed": seed,
+        "start": "none",
     }
     return Cell(identity, row, "none" if row == "none" else "12 12 12 12 0 0")
 
@@ -103,7 +113,7 @@ def timed(what: str, work: Callable[[], Any], seconds: dict[str, float]) -> Any:
 
 
 def look_through(folder: Path, cells: list[Cell]) -> dict[str, float]:
-    """Processor seconds of every part of a `suite run` that has nothing to run, up to its table and MLflow's parents."""
+    """Processor seconds of every part of a `suite run` with nothing left to run, its table and MLflow's parents too."""
     from rich.console import Console
 
     seconds: dict[str, float] = {}

@@ -16,8 +16,16 @@ from suite.study.tracking import Tracker
 
 CELL = Cell(
     {
-        **{"kind": "accuracy", "task": "classification", "protocol": 1, "seed": 3, "threads": 1},
-        **{"method": "random", "settings": {}, "removed": [8, 8, 0], "fusion": "none", "recipe": {"epochs": 1}},
+        "kind": "accuracy",
+        "task": "classification",
+        "protocol": 1,
+        "seed": 3,
+        "threads": 1,
+        "method": "random",
+        "settings": {},
+        "removed": [8, 8, 0],
+        "fusion": "none",
+        "recipe": {"epochs": 1},
     },
     "random",
     "8 8 0",
