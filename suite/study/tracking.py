@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from suite.study import runs
@@ -36,7 +36,7 @@ FILES = "files"  # tag: digests of the artifacts of a study
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # names that MLflow's page knows
 VIEW = "mlflow.sharedViewState."
 EARLIER = "earlier"
-PAGE = 1000  # runs, or metrics, that MLflow takes or gives at a time
+PAGE = 1000  # runs that MLflow gives at a time
 LONGEST_NOTE = 7500  # characters; MLflow's limit is 8000
 
 
@@ -99,7 +99,8 @@ class Tracker:
         tags = runs.cell_tags(self.study, cell, entry) | {PARENT: parent.run_id}
         began = now - int(1000 * entry.get("seconds", 0))
         run = self.client.create_run(self.experiment.experiment_id, began, tags, name)
-        self._log(run.info.run_id, runs.cell_metrics(entry, now), runs.params(runs.cell_parameters(cell)))
+        parameters = runs.params(runs.cell_parameters(cell))
+        self.client.log_batch(run.info.run_id, runs.cell_metrics(entry, now), parameters)
         if entry["status"] == "failed":
             self.client.log_text(run.info.run_id, entry["reason"], "traceback.txt")
         else:
@@ -202,7 +203,7 @@ class Tracker:
             found.append(Known(made.info.run_id, made.info.status, tags))
         run = found[0]
         if COMPLETE not in run.tags:
-            self._log(run.run_id, [], runs.params(parameters))
+            self.client.log_batch(run.run_id, params=runs.params(parameters))
             self._tag(run, COMPLETE, "yes")
         self._place(run, kind, parent)
         return run
@@ -222,7 +223,7 @@ class Tracker:
             now = int(time.time() * 1000)
             gone = self.client.get_run(run.run_id).data.metrics.keys() - metrics.keys()
             values = metrics | dict.fromkeys(gone, float("nan"))
-            self._log(run.run_id, [Metric(name, value, now, 0) for name, value in values.items()], [])
+            self.client.log_batch(run.run_id, [Metric(name, value, now, 0) for name, value in values.items()])
             self._tag(run, "summary", digest)
 
     def _end(self, run: Known, cells: Sequence[Cell]) -> None:
@@ -237,12 +238,6 @@ class Tracker:
     def _tag(self, run: Known, name: str, value: str) -> None:
         self.client.set_tag(run.run_id, name, value)
         run.tags[name] = value
-
-    def _log(self, run_id: str, metrics: list[Metric], parameters: list[Param]) -> None:
-        """Log so much at a time as MLflow takes."""
-        self.client.log_batch(run_id, params=parameters)
-        for start in range(0, len(metrics), PAGE):
-            self.client.log_batch(run_id, metrics=metrics[start : start + PAGE])
 
 
 def digest_of(cell: Cell, entry: Entry, several: bool) -> str:
