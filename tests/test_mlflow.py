@@ -172,6 +172,7 @@ def test_cells_that_left_the_study_are_put_aside_and_come_back(copy: Path) -> No
     assert list(tree(tracker)["trial"]["random"]) == ["seed 0 · random"]
     kinds = {run.info.run_name: run.data.tags["kind"] for run in every(tracker)}
     assert (kinds["seed 1 · random"], kinds["tome"]) == ("earlier accuracy", "earlier row")
+    assert {run.info.status for run in every(tracker)} == {"FINISHED"}
     tracker = write(copy, CELLS, median=3.0)
     assert set(tree(tracker)["trial"]["tome"]) == {"seed 0 · tome", "seed 1 · tome"}
     assert {run.data.tags["kind"] for run in every(tracker)} == {"study", "row", "accuracy", "earlier"}

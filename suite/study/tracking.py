@@ -120,6 +120,7 @@ class Tracker:
             for run in aside:
                 kind = run.tags.get("kind", "").removeprefix(f"{EARLIER} ")
                 self._place(run, f"{EARLIER} {kind}", parent.run_id)
+            self._end(parent, [])
 
     def conclude(self, summary: Summary, results: Path) -> None:
         """Give parents what was found, the study its files, and MLflow's page views to look at them.
