@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -17,10 +16,12 @@ from suite.commands.ledger import ledger
 from suite.commands.power import power
 from suite.commands.speed import speed
 from suite.commands.trace import trace
+from suite.commands.ui import ui
 from suite.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
 
 app = typer.Typer(
     help="Reproducible multi-seed studies of token reduction in Vision Transformers.",
@@ -101,17 +102,19 @@ def run(study: StudyName) -> None:
     """Run what is not done of a study, then make its table and figure."""
     from rich.console import Console
 
-    from suite.study.load import title_of
+    from suite.study.load import load_study, title_of
 
     console = Console(markup=False)
     if _made_of_costs(study, console, check=True) or _made_of_speed(study, console, measure=True):
         return
     from suite.study.runner import run_study
+    from suite.tables import conclude, make_table
 
     outcome = run_study(study, console)
     if outcome.compared:
-        _make_table(title_of(study), console, into=None)
-        console.print(f"See the runs in MLflow's page: {_mlflow_command()}", soft_wrap=True)
+        lines, made = make_table(title_of(study), console)
+        conclude(outcome.tracker, lines, made, load_study(study).question, console)
+        console.print(f"See the runs in MLflow's page: {_command('ui', study)}", soft_wrap=True)
     if outcome.failed or outcome.not_run:
         typer.echo(
             f"{outcome.failed} cells failed and {outcome.not_run} were not run, {outcome.finished} are finished and "
@@ -133,21 +136,25 @@ def table(
     from suite.study.load import title_of
 
     console = Console(markup=False)
-    if not (_made_of_costs(study, console, check=False) or _made_of_speed(study, console, measure=False)):
-        _make_table(Path(title_of(study)).name, console, into)
+    if _made_of_costs(study, console, check=False) or _made_of_speed(study, console, measure=False):
+        return
+    from suite.tables import make_table
+
+    make_table(Path(title_of(study)).name, console, into)
 
 
 @app.command()
 def maps(study: StudyName) -> None:
     """Draw, for a few images, when each patch left and what each method says, from results/STUDY/pictures.json."""
     from suite.report.maps import draw_study_maps
-    from suite.study.load import title_of
+    from suite.study.cells import expand
+    from suite.study.load import load_study, title_of
     from suite.study.tracking import Tracker
 
     title = Path(title_of(study)).name
     path = Path("results") / title / "maps.png"
     rows = draw_study_maps(study, path.parent, path)
-    Tracker(title).keep_picture(path)
+    Tracker(title, expand(load_study(study))).attach(path.parent)
     typer.echo(f"Written to {path} and MLflow: {rows} rows, from the cells with the lowest seed")
 
 
@@ -206,7 +213,7 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
-for command in (flops, budget, speed, export, ledger, power, trace, figures):
+for command in (flops, budget, speed, export, ledger, power, trace, figures, ui):
     app.command()(command)
 
 
@@ -235,30 +242,11 @@ def _made_of_speed(study: str, console: Console, measure: bool) -> bool:
     return True
 
 
-def _make_table(title: str, console: Console, into: Path | None) -> None:
-    from suite.report.figures.pareto import draw_pareto
-    from suite.report.render import markdown, put_into, show, write
-    from suite.report.scores import read_scores
-    from suite.report.study_table import study_table
-    from suite.report.summary import read_record, summarise
-
-    folder = Path("results") / title
-    lines = summarise(read_record(folder))
-    made = study_table(folder.name, lines, read_scores(Path("results/published/scores.csv")))
-    files = write(made, folder)
-    draw_pareto(lines, folder / "pareto.png")
-    if into is not None:
-        put_into(into, title, markdown(made))
-    show(made, console)
-    console.print(f"Written to {folder}/: {', '.join(files)}, pareto.png, from cells.csv")
-
-
-def _mlflow_command() -> str:
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        return "the store that MLFLOW_TRACKING_URI names"
-    program = Path(sys.executable).with_name("mlflow")
+def _command(*words: str) -> str:
+    """How to call this program from here, whether its environment is active or not."""
+    program = Path(sys.executable).with_name("suite")
     shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program.name
-    return f"{shown} ui --backend-store-uri sqlite:///mlflow.db --workers 1"
+    return " ".join([str(shown), *words])
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -77,12 +78,13 @@ def wait_for_cells(folder: Path, count: int, running: subprocess.Popen[bytes]) -
         time.sleep(0.05)
 
 
-def runs(folder: Path) -> list[Any]:
-    """All MLflow runs of the tiny study."""
+def runs(folder: Path, kinds: str = "'base', 'accuracy', 'speed'") -> list[Any]:
+    """All MLflow runs of the tiny study's cells, or those of other kinds."""
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("trial")
     assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id]))
+    found = client.search_runs([experiment.experiment_id])
+    return [run for run in found if f"'{run.data.tags['kind']}'" in kinds]
 
 
 def rays() -> set[int]:
@@ -150,14 +152,23 @@ def test_mlflow_has_a_run_per_cell(ran: Path) -> None:
     assert len(found) == CELLS
     assert {run.data.tags["cell_id"] for run in found} == set(finished(ran))
     assert {run.info.status for run in found} == {"FINISHED"}
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{ran / 'mlflow.db'}")
     tome = next(run for run in found if run.data.tags["row"] == "tome" and run.data.tags["kind"] == "accuracy")
     for tag in ("cell_id", "study", "method", "seed", "task", "git_commit", "protocol"):
         assert tag in tome.data.tags
     assert tome.data.params["method"] == "tome"
-    assert tome.data.params["recipe/epochs"] == "2"
+    row, study = (client.get_run(run_id) for run_id in _ancestors(client, tome))
+    assert row.info.run_name == "tome"
+    assert row.data.params == {name: value for name, value in tome.data.params.items() if name != "seed"}
+    scores = [
+        run.data.metrics["acc1_last"] for run in found if run.data.tags["row"] == "tome" and "seed" in run.data.params
+    ]
+    assert row.data.metrics["acc1_last/median"] == pytest.approx(sum(scores) / 2, rel=1e-4)
+    assert study.data.params["recipe/epochs"] == "2"
+    assert {"table.md", "pareto.png", "cells.csv"} <= {file.path for file in client.list_artifacts(study.info.run_id)}
+    assert {run.info.status for run in runs(ran, "'study', 'row'")} == {"FINISHED"}
     assert tome.data.params["settings/proportional_attention"] == "True"
     assert {"acc1_last", "acc1_best", "macs_full"} <= tome.data.metrics.keys()
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{ran / 'mlflow.db'}")
     curve = client.get_metric_history(tome.info.run_id, "epoch/acc1")
     assert [point.step for point in curve] == [0, 1]
     assert curve[-1].value == tome.data.metrics["acc1_last"]
@@ -165,14 +176,27 @@ def test_mlflow_has_a_run_per_cell(ran: Path) -> None:
     assert [point.value for point in sorted(ledger, key=lambda point: point.step)] == [13, 9, 9, 9]
 
 
+def _content(store: Path) -> list[str]:
+    with sqlite3.connect(store) as connection:
+        return list(connection.iterdump())
+
+
+def _ancestors(client: mlflow.MlflowClient, run: Any) -> list[str]:
+    """Ids of the run's parent and of that one's parent."""
+    parent = run.data.tags["mlflow.parentRunId"]
+    return [parent, client.get_run(parent).data.tags["mlflow.parentRunId"]]
+
+
 def test_a_second_call_runs_nothing(ran: Path) -> None:
     """It rebuilds the table, to the byte, from what is there, without starting Ray."""
     before, table = finished(ran), (ran / "results/trial/table.md").read_bytes()
     record = (ran / "results/trial/cells.csv").read_bytes()
     (ran / "results/trial/table.md").unlink()
+    store = _content(ran / "mlflow.db")
     done = suite(ran, "run", "trial.yaml", RAY_ADDRESS="127.0.0.1:1")
     assert done.returncode == 0, done.stderr
     assert f"{CELLS} finished, 0 to run" in done.stdout
+    assert _content(ran / "mlflow.db") == store, "MLflow has all of it already"
     assert finished(ran) == before
     assert (ran / "results/trial/table.md").read_bytes() == table
     assert (ran / "results/trial/cells.csv").read_bytes() == record

@@ -15,7 +15,18 @@ from suite.study.runner import Keeper
 from suite.study.tracking import Tracker
 
 CELL = Cell(
-    {"kind": "accuracy", "task": "classification", "protocol": 1, "seed": 3, "threads": 1, "recipe": {"epochs": 1}},
+    {
+        "kind": "accuracy",
+        "task": "classification",
+        "protocol": 1,
+        "seed": 3,
+        "threads": 1,
+        "method": "random",
+        "settings": {},
+        "removed": [8, 8, 0],
+        "fusion": "none",
+        "recipe": {"epochs": 1},
+    },
     "random",
     "8 8 0",
 )
@@ -28,7 +39,7 @@ def result() -> dict[str, Any]:
 
 def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     """A worker that dies between its last word and its end is replaced, and the replacement reports again."""
-    record, tracker = Record(tmp_path), Tracker("trial", tmp_path)
+    record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
     progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
     keeper = Keeper([CELL], record, tracker, progress)
     for _ in range(2):
@@ -39,7 +50,8 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     assert entry is not None
     assert entry["metrics"] == {"acc1_last": 90.0}
     assert record.failed(CELL) is None
-    assert len(tracker.client.search_runs([tracker.experiment.experiment_id])) == 1
+    cells = tracker.client.search_runs([tracker.experiment.experiment_id], "tags.kind = 'accuracy'")
+    assert len(cells) == 1
 
 
 @pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001), ("base", 0.001)])
@@ -57,7 +69,7 @@ def test_a_cell_on_cuda_takes_a_gpu() -> None:
 
 def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path) -> None:
     """It is said, the cell is in the record, and the next run writes it."""
-    record, tracker = Record(tmp_path), Tracker("trial", tmp_path)
+    record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
     console = Console(file=io.StringIO(), width=200)
     experiment, tracker.experiment = tracker.experiment, type("Gone", (), {"experiment_id": "999"})()
     Keeper([CELL], record, tracker, Progress([CELL], set(), 1, console)).ended(CELL.cell_id, result())
@@ -66,4 +78,4 @@ def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path) -> None:
     assert entry is not None
     tracker.experiment = experiment
     tracker.sync(CELL, entry)
-    assert len(tracker.client.search_runs([experiment.experiment_id])) == 1
+    assert len(tracker.client.search_runs([experiment.experiment_id], "tags.kind = 'accuracy'")) == 1

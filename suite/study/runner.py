@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
 from rich.console import Console
+from rich.progress import Progress as Bar
 
 from suite.study.cells import Cell, expand
 from suite.study.inputs import check_devices, check_inputs
@@ -27,13 +29,15 @@ SHOWN = {"acc1_last": "{:.1f} %", "miou_last": "{:.1f} % mIoU", "speed_ratio": "
 class Outcome:
     """How a run of a study ended: how many of its cells are finished, failed, and not run.
 
-    `compared` counts the accuracy cells among those that finished or failed, the ones a table is made of.
+    `compared` counts the accuracy cells among those that finished or failed, the ones a table is made of. `tracker` has
+    the runs of all of them, and waits for what the table says.
     """
 
     compared: int
     finished: int
     failed: int
     not_run: int
+    tracker: Tracker
 
 
 class Keeper:
@@ -56,7 +60,7 @@ class Keeper:
         weights = result.pop("weights", None)
         entry = self.record.add(cell, result | {"provenance": provenance()}, weights)
         self.progress.ended(cell_id, entry["status"], _note(entry))
-        _track(self.tracker, cell, entry, self.progress.console)
+        track(cell.row, functools.partial(self.tracker.sync, cell, entry), self.progress.console)
 
 
 def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
@@ -72,11 +76,8 @@ def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
     study, title = load_study(name), title_of(name)
     cells, record = expand(study), Record(folder)
     with record.locked():
-        tracker = Tracker(title, folder)
-        for cell in cells:  # an earlier run may have been killed between record and MLflow
-            entry = record.finished(cell) or record.failed(cell)
-            if entry is not None:
-                _track(tracker, cell, entry, console)
+        tracker = Tracker(title, cells, folder)
+        _catch_up(cells, record, tracker, console)
         left = sum(record.finished(cell) is None for cell in cells)
         console.print(f"{title}: {len(cells)} cells, {len(cells) - left} finished, {left} to run")
         if left:
@@ -91,7 +92,15 @@ def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
     finished = {cell.cell_id for cell in cells if record.finished(cell)}
     failed = {cell.cell_id for cell in cells if record.failed(cell)} - finished
     compared = sum(cell.kind == "accuracy" and cell.cell_id in finished | failed for cell in cells)
-    return Outcome(compared, len(finished), len(failed), len(cells) - len(finished) - len(failed))
+    return Outcome(compared, len(finished), len(failed), len(cells) - len(finished) - len(failed), tracker)
+
+
+def track(what: str, write: Callable[[], None], console: Console) -> None:
+    """Write something into MLflow; what fails there is said and left to the next run, because the record has it."""
+    try:
+        write()
+    except (MlflowException, OSError) as error:
+        console.print(f"{what}: not written to MLflow, the next run will: {error}", style="yellow", soft_wrap=True)
 
 
 def export(title: str, cells: Sequence[Cell], record: Record, folder: Path) -> None:
@@ -121,12 +130,14 @@ def _run(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Conso
                 run_cells(ready, weights, Keeper(ready, record, tracker, progress), record.home / "ray")
 
 
-def _track(tracker: Tracker, cell: Cell, entry: Entry, console: Console) -> None:
-    """Write a cell into MLflow; what fails there is said and left to the next run, because the record has it."""
-    try:
-        tracker.sync(cell, entry)
-    except (MlflowException, OSError) as error:
-        console.print(f"{cell.row}: not written to MLflow, the next run will: {error}", style="yellow", soft_wrap=True)
+def _catch_up(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Console) -> None:
+    """Have in MLflow what is in the record: an earlier run may have been killed in between, or the store may be new."""
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        for cell in bar.track(cells, description="Looking through MLflow"):
+            entry = record.finished(cell) or record.failed(cell)
+            if entry is not None:
+                track(cell.row, functools.partial(tracker.sync, cell, entry), console)
+    track("earlier runs", tracker.put_aside, console)
 
 
 def _note(entry: Entry) -> str:

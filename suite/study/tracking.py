@@ -1,149 +1,268 @@
-"""MLflow: an experiment per study, a run per cell, derived from the record by the driver alone.
+"""MLflow: an experiment per study, derived from the record by the driver alone; doing it again writes nothing.
 
-The default store is `mlflow.db` (sqlite) in the working folder, where `mlflow ui` finds it; MLFLOW_TRACKING_URI is
-honoured. Metrics: finals at step 0, curves under `epoch/`, tokens per block under `block/`.
+The study is a run, every row of its table (a method under a schedule) a child of it, and every cell a child of its row.
+Runs of cells that the study no longer asks for are put aside, under one called `earlier`. Runs of other people's making
+are left alone.
 """
 
 from __future__ import annotations
 
+import base64
+import gc
 import hashlib
 import json
-import logging
-import os
 import time
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported
-os.environ["DO_NOT_TRACK"] = "true"
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a wrong address is tried for minutes
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
-
-import mlflow
-from mlflow.entities import Experiment, Metric, Param, Run
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from suite.errors import UserError
+from suite.study import runs
 from suite.study.cells import Cell
 from suite.study.record import Entry
+from suite.study.store import open_experiment, unusable
 
-COMPLETE = "complete"  # tag: digest of the entry that the run was written from
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-logging.getLogger("alembic").setLevel(logging.WARNING)
+LAYOUT = 2  # raise it when a cell's run is written otherwise than before
+COMPLETE = "complete"  # tag: digest of what the run was written from; a run without it was cut short
+GROUP = "group"  # tag: which row or study a parent stands for; cells have `cell_id`
+FILES = "files"  # tag: digests of the artifacts of a study
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # names that MLflow's page knows
+VIEW = "mlflow.sharedViewState."
+EARLIER = "earlier"
+PAGE = 1000  # runs that MLflow gives at a time
+LONGEST_NOTE = 7500  # characters; MLflow's limit is 8000
+
+
+@dataclass
+class Known:
+    """A run as the store has it."""
+
+    run_id: str
+    status: str
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a study found.
+
+    Attributes:
+        rows: metrics by row and schedule.
+        note: markdown, for the page of the study's run.
+        views: by name, the state of MLflow's page in which something shows well.
+    """
+
+    rows: Mapping[tuple[str, str], Mapping[str, float]]
+    note: str
+    views: Mapping[str, Mapping[str, Any]]
 
 
 class Tracker:
-    """Writes cells of one study into MLflow; each cell has one run, however often it is written."""
+    """Writes one study into MLflow; each cell, each row and the study has one run, however often it is written."""
 
-    def __init__(self, study: str, folder: Path = Path()) -> None:
-        """Connect, and create the store and the experiment if need be.
+    def __init__(self, study: str, cells: Sequence[Cell], folder: Path = Path()) -> None:
+        """Connect, create the store and the experiment if need be, and read which runs there are, in one search.
 
         Raises:
             UserError: if the store at MLFLOW_TRACKING_URI cannot be used.
         """
-        home = folder.resolve()
-        given = os.environ.get("MLFLOW_TRACKING_URI")
-        self.uri = given or f"sqlite:///{home / 'mlflow.db'}"
-        self.study = study
+        self.study, self.cells = study, cells
+        self.began = int(time.time() * 1000)
+        pruned = [cell for cell in cells if cell.identity.get("method", "none") != "none"]
+        self.several = len({cell.schedule for cell in pruned}) > 1
         try:
-            self.client = mlflow.MlflowClient(tracking_uri=self.uri)
-            self.experiment = self._experiment(None if given else (home / "mlartifacts").as_uri())
+            self.client, self.experiment = open_experiment(study, folder)
+            self._tag_experiment("mlflow.experimentKind", "custom_model_development")  # else the page is about chats
+            with _no_collection():
+                self.known = self._read()
         except (MlflowException, OSError) as error:
-            raise UserError(f"cannot use the MLflow store (MLFLOW_TRACKING_URI, or mlflow.db here): {error}") from error
+            raise unusable(error) from error
 
     def sync(self, cell: Cell, entry: Entry) -> None:
         """Have one run that says what `entry` says; a run that was cut short or says something else is replaced."""
-        digest = hashlib.sha256(json.dumps([cell.row, cell.schedule, entry], sort_keys=True).encode()).hexdigest()
-        found = self._find(cell)
-        if [run.data.tags.get(COMPLETE) for run in found] == [digest]:
+        parent = self._study_run if cell.kind == "base" else self._row_run(cell)
+        name, found = runs.cell_name(cell, self.several), self.known[cell.cell_id]
+        digest = digest_of(cell, entry, self.several)
+        if [run.tags.get(COMPLETE) for run in found] == [digest]:
+            self._place(found[0], cell.kind, parent.run_id)
             return
-        for run in found:
-            self.client.delete_run(run.info.run_id)
-        tags = self._tags(cell, entry)
-        run = self.client.create_run(self.experiment.experiment_id, run_name=self._name(cell), tags=tags)
-        self._fill(run.info.run_id, cell, entry, digest)
-
-    def keep_picture(self, path: Path) -> None:
-        """Have one run that is nobody's cell and holds this picture as an artifact; a second call replaces it."""
-        tag = f"tags.picture = '{path.name}'"
-        for run in self.client.search_runs([self.experiment.experiment_id], tag):
-            self.client.delete_run(run.info.run_id)
-        tags = {"picture": path.name, "study": self.study}
-        run = self.client.create_run(self.experiment.experiment_id, run_name=path.stem, tags=tags)
-        self.client.log_artifact(run.info.run_id, str(path))
-        self.client.set_terminated(run.info.run_id, "FINISHED")
-
-    def _experiment(self, artifacts: str | None) -> Experiment:
-        experiment = self.client.get_experiment_by_name(self.study)
-        if experiment is None:
-            experiment = self.client.get_experiment(self.client.create_experiment(self.study, artifacts))
-        if experiment.lifecycle_stage == "deleted":
-            raise UserError(
-                f"the MLflow experiment {self.study!r} is deleted; restore it with: "
-                f"mlflow experiments restore -x {experiment.experiment_id}"
-            )
-        return experiment
-
-    def _find(self, cell: Cell) -> list[Run]:
-        return list(self.client.search_runs([self.experiment.experiment_id], f"tags.cell_id = '{cell.cell_id}'"))
-
-    def _fill(self, run_id: str, cell: Cell, entry: Entry, digest: str) -> None:
+        while found:
+            self.client.delete_run(found.pop().run_id)
         now = int(time.time() * 1000)
-        self.client.log_batch(run_id, metrics=_metrics(entry, now), params=_parameters(cell))
+        tags = runs.cell_tags(self.study, cell, entry) | {PARENT: parent.run_id}
+        began = now - int(1000 * entry.get("seconds", 0))
+        run = self.client.create_run(self.experiment.experiment_id, began, tags, name)
+        parameters = runs.params(runs.cell_parameters(cell))
+        self.client.log_batch(run.info.run_id, runs.cell_metrics(entry, now), parameters)
         if entry["status"] == "failed":
-            self.client.log_text(run_id, entry["reason"], "traceback.txt")
+            self.client.log_text(run.info.run_id, entry["reason"], "traceback.txt")
         else:
-            self.client.log_dict(run_id, entry, "cell.json")
-        self.client.set_terminated(run_id, "FAILED" if entry["status"] == "failed" else "FINISHED")
-        self.client.set_tag(run_id, COMPLETE, digest)  # last of all: a run without it was cut short
+            self.client.log_dict(run.info.run_id, entry, "cell.json")
+        status = "FAILED" if entry["status"] == "failed" else "FINISHED"
+        self.client.set_terminated(run.info.run_id, status, now)
+        self.client.set_tag(run.info.run_id, COMPLETE, digest)  # last of all
+        found.append(Known(run.info.run_id, status, tags | {COMPLETE: digest}))
 
-    def _name(self, cell: Cell) -> str:
-        seed = cell.identity.get("seed")
-        return f"{cell.row} · {cell.kind}" + ("" if seed is None else f" · seed {seed}")
+    def put_aside(self) -> None:
+        """Collect, under a run of their own, runs of cells, rows and settings that the study no longer asks for."""
+        wanted = {cell.cell_id for cell in self.cells} | {self._row_key(cell) for cell in self._rows()}
+        wanted |= {self._study_key, EARLIER}
+        aside = [run for key, found in self.known.items() if key not in wanted for run in found]
+        if aside:
+            parent = self._group(EARLIER, "earlier: no longer in the study", EARLIER, None, {})
+            for run in aside:
+                kind = run.tags.get("kind", "").removeprefix(f"{EARLIER} ")
+                self._place(run, f"{EARLIER} {kind}", parent.run_id)
+            self._end(parent, [])
 
-    def _tags(self, cell: Cell, entry: Entry) -> dict[str, str]:
-        identity, provenance = cell.identity, entry.get("provenance", {})
-        return {
-            "cell_id": cell.cell_id,
-            "study": self.study,
-            "row": cell.row,
-            "kind": cell.kind,
-            "method": identity.get("method", "none"),
-            "seed": str(identity.get("seed", "")),
-            "task": identity["task"],
-            "git_commit": str(provenance.get("commit", "")),
-            "protocol": str(identity["protocol"]),
-            "status": entry["status"],
-            "reason": _last_line(entry),
-        }
+    def conclude(self, summary: Summary, results: Path) -> None:
+        """Give parents what was found, the study its files, and MLflow's page views to look at them.
+
+        What has not changed is not written again. A metric that a row had and no longer has becomes NaN.
+        """
+        for cell in self._rows():
+            run = self._row_run(cell)
+            self._summarise(run, dict(summary.rows.get((cell.row, cell.schedule), {})))
+            self._end(run, [own for own in self.cells if (own.row, own.schedule) == (cell.row, cell.schedule)])
+        note = summary.note
+        if len(note) > LONGEST_NOTE:
+            note = note[:LONGEST_NOTE].rpartition("\n")[0] + "\n\n(All of it is in table.md.)"
+        if self._study_run.tags.get(NOTE) != note:
+            self._tag(self._study_run, NOTE, note)
+        self.attach(results)
+        for name, state in summary.views.items():
+            self._tag_experiment(f"{VIEW}{name}", _saved_view(name, state))
+        self._end(self._study_run, self.cells)
+
+    def attach(self, results: Path) -> None:
+        """Have every file below a folder as an artifact of the study's run; what is there unchanged stays."""
+        there = json.loads(self._study_run.tags.get(FILES, "{}"))
+        for path in sorted(path for path in results.rglob("*") if path.is_file()):
+            place = path.relative_to(results)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+            if there.get(place.as_posix()) != digest:
+                inside = None if place.parent == Path() else place.parent.as_posix()
+                self.client.log_artifact(self._study_run.run_id, str(path), inside)
+                there[place.as_posix()] = digest
+                self._tag(self._study_run, FILES, json.dumps(there))
+
+    def _tag_experiment(self, name: str, value: str) -> None:
+        if self.experiment.tags.get(name) != value:
+            self.client.set_experiment_tag(self.experiment.experiment_id, name, value)
+            self.experiment.tags[name] = value
+
+    def _read(self) -> dict[str, list[Known]]:
+        """All runs of ours in the experiment, by cell id or group."""
+        known: dict[str, list[Known]] = defaultdict(list)
+        token: str | None = ""
+        while token is not None:
+            page = self.client.search_runs([self.experiment.experiment_id], max_results=PAGE, page_token=token or None)
+            for run in page:
+                key = run.data.tags.get("cell_id") or run.data.tags.get(GROUP)
+                if key:
+                    known[key].append(Known(run.info.run_id, run.info.status, run.data.tags))
+            token = page.token or None
+        return known
+
+    @cached_property
+    def _shared(self) -> dict[str, str]:
+        return runs.shared_parameters(self.cells)
+
+    @property
+    def _study_key(self) -> str:
+        return f"study {_digest(self._shared)}"
+
+    @cached_property
+    def _study_run(self) -> Known:
+        return self._group(self._study_key, self.study, "study", None, self._shared)
+
+    def _rows(self) -> Iterator[Cell]:
+        """A cell of every row, in the study's order."""
+        yield from {(cell.row, cell.schedule): cell for cell in self.cells if cell.kind != "base"}.values()
+
+    def _row_key(self, cell: Cell) -> str:
+        return f"row {_digest(runs.row_parameters(cell))}"
+
+    def _row_run(self, cell: Cell) -> Known:
+        parameters, name = runs.row_parameters(cell), runs.row_name(cell, self.several)
+        return self._group(self._row_key(cell), name, "row", self._study_run.run_id, parameters)
+
+    def _group(self, key: str, name: str, kind: str, parent: str | None, parameters: dict[str, str]) -> Known:
+        """The run of a row or of the study, made or completed if need be."""
+        found = self.known[key]
+        if not found:
+            tags = {GROUP: key, "study": self.study, "kind": kind} | ({PARENT: parent} if parent else {})
+            began = self.began - len(self.known)  # MLflow's page shows the newest first: rows in the study's order
+            made = self.client.create_run(self.experiment.experiment_id, began, tags, name)
+            found.append(Known(made.info.run_id, made.info.status, tags))
+        run = found[0]
+        if COMPLETE not in run.tags:
+            self.client.log_batch(run.run_id, params=runs.params(parameters))
+            self._tag(run, COMPLETE, "yes")
+        self._place(run, kind, parent)
+        return run
+
+    def _place(self, run: Known, kind: str, parent: str | None) -> None:
+        if run.tags.get("kind") != kind:
+            self._tag(run, "kind", kind)
+        if parent is None and PARENT in run.tags:
+            self.client.delete_tag(run.run_id, PARENT)
+            del run.tags[PARENT]
+        elif parent is not None and run.tags.get(PARENT) != parent:
+            self._tag(run, PARENT, parent)
+
+    def _summarise(self, run: Known, metrics: dict[str, float]) -> None:
+        digest = _digest(metrics)
+        if run.tags.get("summary") != digest:
+            now = int(time.time() * 1000)
+            gone = self.client.get_run(run.run_id).data.metrics.keys() - metrics.keys()
+            values = metrics | dict.fromkeys(gone, float("nan"))
+            self.client.log_batch(run.run_id, [Metric(name, value, now, 0) for name, value in values.items()])
+            self._tag(run, "summary", digest)
+
+    def _end(self, run: Known, cells: Sequence[Cell]) -> None:
+        """Say how the cells below a parent ended: failed if one did, killed if one has not run."""
+        there = [self.known[cell.cell_id] for cell in cells]
+        ended = {found[0].status if found else "KILLED" for found in there}
+        status = "FAILED" if "FAILED" in ended else "KILLED" if "KILLED" in ended else "FINISHED"
+        if run.status != status:
+            self.client.set_terminated(run.run_id, status)
+            run.status = status
+
+    def _tag(self, run: Known, name: str, value: str) -> None:
+        self.client.set_tag(run.run_id, name, value)
+        run.tags[name] = value
 
 
-def _last_line(entry: Entry) -> str:
-    lines: list[str] = entry.get("reason", "").strip().splitlines()
-    return lines[-1][:5000] if lines else ""
+def digest_of(cell: Cell, entry: Entry, several: bool) -> str:
+    """Of all that a cell's run is written from; `several`: whether the study has several schedules."""
+    return _digest(LAYOUT, runs.cell_name(cell, several), cell.schedule, entry)
 
 
-def _parameters(cell: Cell) -> list[Param]:
-    """What was asked for, flat, with one name for one thing in every cell."""
-    flat = {"row": cell.row, "schedule": cell.schedule, "start": cell.start or ""} | _flatten(cell.identity)
-    return [Param(key, str(value)[:6000]) for key, value in flat.items()]
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, dict):
-            flat |= _flatten(item, f"{prefix}{key}/")
-        else:
-            flat[prefix + key] = item
-    return flat
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python's collector would look again and again at the objects of thousands of runs: two thirds of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
-def _metrics(entry: Entry, now: int) -> list[Metric]:
-    finals = [Metric(name, value, now, 0) for name, value in entry.get("metrics", {}).items()]
-    series = {f"epoch/{name}": values for name, values in entry.get("curves", {}).items()}
-    for name, values in entry.get("repetitions", {}).items():
-        series[f"{'block' if name.startswith('tokens') else 'round'}/{name}"] = values
-    return finals + [
-        Metric(name, value, now, step) for name, values in series.items() for step, value in enumerate(values)
-    ]
+def _saved_view(name: str, state: Mapping[str, Any]) -> str:
+    """As MLflow's page saves one."""
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    return json.dumps({"name": name, "createdAt": 1, "updatedAt": 1, "state": f"deflate;{packed}"})

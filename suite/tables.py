@@ -1,0 +1,49 @@
+"""Tables of studies: out of a record into its folder, onto the terminal, and into MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from suite.report.figures.pareto import draw_pareto
+from suite.report.layout import Table
+from suite.report.render import markdown, put_into, show, write
+from suite.report.scores import read_scores
+from suite.report.study_table import study_table
+from suite.report.summary import Line, read_record, summarise
+
+if TYPE_CHECKING:
+    from suite.study.tracking import Tracker
+
+RESULTS = Path("results")
+
+
+def make_table(title: str, console: Console, into: Path | None = None) -> tuple[list[Line], Table]:
+    """Make and show a study's table and first figure from `results/TITLE/cells.csv`; also put it into a document.
+
+    Raises:
+        UserError: for a record that cannot be used, or a document without the table's markers.
+    """
+    folder = RESULTS / title
+    lines = summarise(read_record(folder))
+    made = study_table(folder.name, lines, read_scores(RESULTS / "published/scores.csv"))
+    files = write(made, folder)
+    draw_pareto(lines, folder / "pareto.png")
+    if into is not None:
+        put_into(into, title, markdown(made))
+    show(made, console)
+    console.print(f"Written to {folder}/: {', '.join(files)}, pareto.png, from cells.csv")
+    return lines, made
+
+
+def conclude(tracker: Tracker, lines: Sequence[Line], made: Table, question: str, console: Console) -> None:
+    """Give MLflow's parent runs their medians, and the study's run its table and all that its folder holds."""
+    from suite.report.tracked import row_metrics, views
+    from suite.study.runner import track
+    from suite.study.tracking import Summary
+
+    summary = Summary(row_metrics(lines), f"{question.strip()}\n\n{markdown(made)}", views(lines))
+    track("medians", lambda: tracker.conclude(summary, RESULTS / tracker.study), console)

@@ -1,0 +1,335 @@
+"""MLflow's store: a tree of runs derived from the record, the same however often; and `suite ui`."""
+
+import base64
+import gc
+import json
+import math
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import large_store
+import psutil
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from suite.report.statistics import Interval
+from suite.report.tracked import views
+from suite.study.cells import Cell
+from suite.study.record import Entry
+from suite.study.tracking import Summary, Tracker
+
+CELLS = [large_store.cell_of(row, seed) for row in ("none", "random", "tome") for seed in (0, 1)]
+SUITE = [sys.executable, "-c", "from suite.cli import main; main()"]
+
+
+def entry_of(cell: Cell) -> Entry:
+    """A finished cell's record."""
+    return {"cell_id": cell.cell_id, "identity": cell.identity} | large_store.result_of(cell)
+
+
+def summary(**metrics: float) -> Summary:
+    """The same metrics for every row."""
+    return Summary({(cell.row, cell.schedule): metrics for cell in CELLS}, "Which is best?", {"methods": {"a": 1}})
+
+
+def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
+    """What a run of a study of these cells does."""
+    tracker = Tracker("trial", cells, folder)
+    for cell in cells:
+        tracker.sync(cell, entry_of(cell))
+    tracker.put_aside()
+    (folder / "results").mkdir(exist_ok=True)
+    (folder / "results/table.md").write_text("| none |")
+    tracker.conclude(summary(**metrics), folder / "results")
+    return tracker
+
+
+def tree(tracker: Tracker) -> dict[str, Any]:
+    """Names of the runs, as MLflow's page nests them."""
+    found = every(tracker)
+
+    def below(parent: str | None) -> dict[str, Any]:
+        own = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent]
+        return {run.info.run_name: below(run.info.run_id) for run in own}
+
+    return below(None)
+
+
+def every(tracker: Tracker) -> list[Run]:
+    """All runs there are."""
+    return list(tracker.client.search_runs([tracker.experiment.experiment_id]))
+
+
+def named(tracker: Tracker, name: str) -> Run:
+    """The one run of that name."""
+    (run,) = [run for run in every(tracker) if run.info.run_name == name]
+    return run
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of three rows with two seeds each."""
+    folder = tmp_path_factory.mktemp("written")
+    write(folder, CELLS, median=3.0)
+    return folder
+
+
+@pytest.fixture
+def copy(written: Path, tmp_path: Path) -> Iterator[Path]:
+    """A store of one's own; its artifacts stay where they were."""
+    shutil.copy(written / "mlflow.db", tmp_path)
+    yield tmp_path
+    gc.collect()
+
+
+def test_study_row_and_seed_are_nested(written: Path) -> None:
+    """With parameters alike in rows and cells, what is common on the study, and what was found on the parents."""
+    tracker = Tracker("trial", CELLS, written)
+    rows = {row: {f"seed {seed} · {row}": {} for seed in (0, 1)} for row in ("none", "random", "tome")}
+    assert tree(tracker) == {"trial": rows}
+    study, row, cell = (named(tracker, name) for name in ("trial", "tome", "seed 1 · tome"))
+    assert cell.data.params == row.data.params | {"seed": "1"}
+    named_alike = {"row": "tome", "method": "tome", "fusion": "none", "settings/row": "tome"}
+    assert row.data.params == named_alike | {"schedule": "12 12 12 12 0 0"}
+    assert study.data.params["recipe/learning_rate"] == "0.001"
+    assert not study.data.params.keys() & cell.data.params.keys()
+    assert row.data.metrics == {"median": 3.0}
+    assert cell.data.metrics["gmacs"] == 0.009
+    assert study.data.tags["mlflow.note.content"] == "Which is best?"
+    assert [file.path for file in tracker.client.list_artifacts(study.info.run_id)] == ["table.md"]
+
+
+def test_rows_come_in_the_order_of_the_study(written: Path) -> None:
+    """MLflow's page shows the newest first."""
+    starts = [named(Tracker("trial", CELLS, written), row).info.start_time for row in ("none", "random", "tome")]
+    assert starts == sorted(starts, reverse=True)
+    assert len(set(starts)) == 3
+
+
+def test_a_view_is_one_that_the_page_can_read(written: Path) -> None:
+    """As its own button saves it."""
+    saved = json.loads(Tracker("trial", CELLS, written).experiment.tags["mlflow.sharedViewState.methods"])
+    assert saved["name"] == "methods"
+    packing, state = saved["state"].split(";")
+    assert packing == "deflate"
+    assert json.loads(zlib.decompress(base64.b64decode(state))) == {"a": 1}
+
+
+def test_doing_it_again_writes_nothing(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent, and not a byte of the store's content changes."""
+    write(copy, CELLS, median=3.0)
+    with sqlite3.connect(copy / "mlflow.db") as store:
+        before = list(store.iterdump())
+    for name in ("create_run", "delete_run", "log_batch", "log_artifact", "set_tag", "delete_tag", "set_terminated"):
+        monkeypatch.delattr(MlflowClient, name)
+    monkeypatch.delattr(MlflowClient, "set_experiment_tag")
+    write(copy, CELLS, median=3.0)
+    with sqlite3.connect(copy / "mlflow.db") as store:
+        assert list(store.iterdump()) == before
+
+
+def test_more_seeds_give_parents_new_medians(copy: Path) -> None:
+    """On the same run; a metric that is gone is no number any more."""
+    before = named(Tracker("trial", CELLS, copy), "tome").info.run_id
+    more = [*CELLS, large_store.cell_of("tome", 2)]
+    row = named(write(copy, more, median=4.0, seeds=3), "tome")
+    assert row.info.run_id == before
+    assert row.data.metrics == {"median": 4.0, "seeds": 3}
+    row = named(write(copy, more, seeds=3), "tome")
+    assert math.isnan(row.data.metrics["median"])
+
+
+def test_what_a_killed_run_left_is_completed(copy: Path) -> None:
+    """A cell's run without its digest is written again; a parent without its parameters gets them."""
+    tracker = Tracker("trial", CELLS, copy)
+    cut = named(tracker, "seed 1 · tome").info.run_id
+    with sqlite3.connect(copy / "mlflow.db") as store:
+        store.execute("DELETE FROM tags WHERE key = 'complete'")
+        store.execute("DELETE FROM params")
+    tracker = write(copy, CELLS, median=3.0)
+    cell, row = named(tracker, "seed 1 · tome"), named(tracker, "tome")
+    assert cell.info.run_id != cut
+    assert row.data.params["method"] == cell.data.params["method"] == "tome"
+    assert len(every(tracker)) == 1 + 3 + 6
+
+
+def test_cells_that_left_the_study_are_put_aside_and_come_back(copy: Path) -> None:
+    """Under a run of their own, with another kind, so that no comparison meets them."""
+    tracker = write(copy, CELLS[:3], median=3.0)
+    assert list(tree(tracker)["trial"]) == ["none", "random"]
+    assert list(tree(tracker)["trial"]["random"]) == ["seed 0 · random"]
+    kinds = {run.info.run_name: run.data.tags["kind"] for run in every(tracker)}
+    assert (kinds["seed 1 · random"], kinds["tome"]) == ("earlier accuracy", "earlier row")
+    assert {run.info.status for run in every(tracker)} == {"FINISHED"}
+    tracker = write(copy, CELLS, median=3.0)
+    assert set(tree(tracker)["trial"]["tome"]) == {"seed 0 · tome", "seed 1 · tome"}
+    assert {run.data.tags["kind"] for run in every(tracker)} == {"study", "row", "accuracy", "earlier"}
+
+
+def test_parents_say_how_their_cells_ended(copy: Path) -> None:
+    """Failed if one did, killed if one has not run; and finished when all are."""
+    tracker = Tracker("trial", CELLS, copy)
+    tracker.sync(CELLS[4], {"status": "failed", "reason": "RuntimeError: no"})
+    tracker.conclude(summary(), copy / "results")
+    assert [named(tracker, name).info.status for name in ("trial", "tome", "none")] == ["FAILED", "FAILED", "FINISHED"]
+    more = [*CELLS, large_store.cell_of("none", 2)]
+    tracker = Tracker("trial", more, copy)
+    tracker.sync(CELLS[4], entry_of(CELLS[4]))
+    tracker.conclude(summary(), copy / "results")
+    assert [named(tracker, name).info.status for name in ("trial", "tome", "none")] == ["KILLED", "FINISHED", "KILLED"]
+
+
+def test_a_changed_file_replaces_its_artifact(tmp_path: Path) -> None:
+    """And only that one is sent."""
+    write(tmp_path, CELLS[:1])
+    (tmp_path / "results/deep").mkdir()
+    (tmp_path / "results/deep/maps.png").write_text("first")
+    tracker = Tracker("trial", CELLS[:1], tmp_path)
+    sent: list[str] = []
+    log = tracker.client.log_artifact
+    tracker.client.log_artifact = lambda run, path, inside: (sent.append(Path(path).name), log(run, path, inside))  # type: ignore[assignment, func-returns-value]
+    tracker.attach(tmp_path / "results")
+    (tmp_path / "results/deep/maps.png").write_text("second")
+    tracker.attach(tmp_path / "results")
+    assert sent == ["maps.png", "maps.png"]
+    found = tracker.client.download_artifacts(named(tracker, "trial").info.run_id, "deep/maps.png", str(tmp_path))
+    assert Path(found).read_text() == "second"
+
+
+def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
+    """Of 10,000 all must be read, compared with the record and tabled in 20 s of a processor: 2 ms for each."""
+    cells = large_store.make(tmp_path, 2000)
+    assert len(cells) == 2000
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        before = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
+        seconds = large_store.look_through(tmp_path, cells)
+        after = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
+    assert after == before, "every run was found, none written again"
+    assert len(after) == 2000 + len(large_store.ROWS)
+    assert sum(seconds.values()) < 2e-3 * 2000, seconds
+
+
+def test_mlflow_tells_nobody() -> None:
+    """Its telemetry is off, whichever module of ours is the first."""
+    program = "import suite.study.runner, mlflow.telemetry.client as client; print(client.get_telemetry_client())"
+    hushed = {"MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "CI", "PYTEST_CURRENT_TEST"}
+    environment = {name: value for name, value in os.environ.items() if name not in hushed}
+    assert subprocess.check_output([sys.executable, "-c", program], text=True, env=environment) == "None\n"
+
+
+def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
+    """Every metric and parameter that a view names is on the runs that its filter finds."""
+    from suite.report.statistics import Spread
+    from suite.report.summary import Line
+    from suite.report.tracked import row_metrics
+
+    some = Spread(1, 1, 1, 2)
+    line = Line("tome", "tome", "12 12 12 12 0 0", "tome", "classification", some, 2, None, 17, 9e6, some, "", "")
+    line = replace(line, interval=Interval(0.5, 2.5, 0.95))
+    metrics = row_metrics([line])["tome", "12 12 12 12 0 0"]
+    assert (metrics["acc1_last/ci95_low"], metrics["acc1_last/ci95_high"]) == (0.5, 2.5)
+    cell = named(Tracker("trial", CELLS, written), "seed 1 · tome").data
+    for view, known, parameters in (
+        ("methods", metrics, cell.params.keys() - {"seed"}),
+        ("seeds", cell.metrics, cell.params.keys()),
+    ):
+        state = views([line])[view]
+        columns = [column.split(".", 1) for column in state["selectedColumns"]]
+        assert {name.strip("`") for kind, name in columns if kind == "metrics"} <= known.keys()
+        assert {name.strip("`") for kind, name in columns if kind == "params"} <= parameters
+        assert {chart["metricKey"] for chart in state["compareRunCharts"] if "metricKey" in chart} <= known.keys()
+
+
+@contextmanager
+def suite_ui(folder: Path, output: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`suite ui` in a folder, in a session of its own; what it says goes into a file."""
+    with output.open("wb") as file:
+        running = subprocess.Popen(
+            [*SUITE, "ui", *arguments, "--no-open"], cwd=folder, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.wait()
+
+
+def said(output: Path, word: str, running: subprocess.Popen[bytes]) -> str:
+    """What is in the file once the word is."""
+    end = time.monotonic() + 120
+    while word not in output.read_text():
+        assert running.poll() is None, output.read_text()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return output.read_text()
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_path: Path) -> None:
+    """On loopback only; the address answers, a second server is refused the port, and no process is left."""
+    port, first, second = free_port(), tmp_path / "first", tmp_path / "second"
+    with suite_ui(written, first, "trial", "--port", str(port)) as running:
+        text = said(first, "Ctrl-C", running)
+        assert text.startswith(f"MLflow: http://127.0.0.1:{port}/#/experiments/1/runs?")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
+            assert b"<title>MLflow</title>" in page.read()
+        family = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
+        assert len(family) > 1
+        found = [connection for process in family for connection in process.net_connections("inet")]
+        listening = {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}
+        assert listening == {("127.0.0.1", port)}
+        with suite_ui(written, second, "--port", str(port)) as refused:
+            assert refused.wait(60) == 2
+        assert f"error: cannot listen on port {port} of 127.0.0.1: Address already in use; choose" in second.read_text()
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(60) == 0, "it ends as if nothing had happened"
+    assert "Traceback" not in first.read_text()
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        ([], {}, "there are no runs in "),
+        (["other"], {"MLFLOW_TRACKING_URI": "here"}, "MLflow has no runs of other; make them with: suite run other"),
+        (["trial"], {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}, "cannot use the MLflow store"),
+    ],
+)
+def test_what_cannot_be_shown_is_named(
+    written: Path, tmp_path: Path, arguments: list[str], environment: dict[str, str], message: str
+) -> None:
+    """One sentence and code 2, and no store is made."""
+    if environment.get("MLFLOW_TRACKING_URI") == "here":
+        environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{written / 'mlflow.db'}"}
+    done = subprocess.run(
+        [*SUITE, "ui", *arguments, "--no-open"],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: {message}")
+    assert not list(tmp_path.iterdir())
