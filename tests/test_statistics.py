@@ -23,6 +23,7 @@ from suite.report.statistics import (
     probability_of_improvement,
     seeds_needed,
     signed_rank_p,
+    significance,
     simulated_power,
     smallest_p,
     t_power,
@@ -138,6 +139,16 @@ def test_the_signed_rank_test_is_exact_with_ties() -> None:
     assert signed_rank_p([*steps, 1, 2, 3, 4]) == 6 / 64, "as with 1 and -1; with ranks of their own 4 / 64"
     with pytest.raises(ValueError, match="finite"):
         signed_rank_p([1, float("nan")])
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.3])
+def test_many_differences_are_as_if_exact(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond `EXACT` differences, some of them equal, the normal distribution gives the exact p to 0.001."""
+    differences = np.random.default_rng(3).normal(shift, 1, 2 * significance.EXACT).round(1).tolist()
+    near = signed_rank_p(differences)
+    monkeypatch.setattr(significance, "EXACT", len(differences))
+    assert near != signed_rank_p(differences)
+    assert near == pytest.approx(signed_rank_p(differences), abs=1e-3)
 
 
 def test_the_smallest_p_by_hand() -> None:

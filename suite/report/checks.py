@@ -116,13 +116,14 @@ def _check_metrics(frame: pd.DataFrame, path: Path) -> None:
     """What a table is made of is in every finished cell, under the name that the suite gives it."""
     done = frame[frame["status"] == "done"]
     for kind, metrics in (("accuracy", COSTS), ("speed", (SPEED,))):
-        for cell, own in done[done["kind"] == kind].groupby("cell_id"):
-            wanted = {SCORES[own["task"].iloc[0]], *metrics} if kind == "accuracy" else set(metrics)
-            names = set(own["metric"])
-            for missing in sorted(wanted - names):
+        cells = done[done["kind"] == kind]
+        scores = {SCORES[task] for task in cells["task"].unique()} if kind == "accuracy" else set()
+        for metric in sorted({*scores, *metrics}):
+            for cell in sorted(set(cells["cell_id"]) - set(cells[cells["metric"] == metric]["cell_id"])):
+                names = set(cells[cells["cell_id"] == cell]["metric"])
                 foreign = sorted(name for name in names - KNOWN if not name.startswith("iou_"))
                 called = f"; is it what the record calls {' or '.join(foreign)}?" if foreign else ""
-                raise UserError(f"{path}: the finished cell {cell} has no {missing}{called}")
+                raise UserError(f"{path}: the finished cell {cell} has no {metric}{called}")
 
 
 def _where(column: pd.Series, wrong: pd.Series) -> list[tuple[int, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +41,27 @@ def spread(values: Sequence[float]) -> Spread:
 
 def median(scores: Scores) -> float:
     """The median over runs, (runs, tasks), averaged over tasks."""
-    return float(np.median(scores, axis=0).mean())
+    return float(_medians(scores))
 
 
 def mean(scores: Scores) -> float:
     """The mean of all scores, (runs, tasks)."""
-    return float(np.mean(scores))
+    return float(_means(scores))
+
+
+def of_each(statistic: Statistic, many: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A statistic of each of many sets of scores, (sets, runs, tasks); of all at once where we know how."""
+    if statistic is median or statistic is mean:
+        return np.asarray(_medians(many) if statistic is median else _means(many))
+    return np.array([statistic(one) for one in many])
+
+
+def _medians(many: NDArray[np.float64]) -> Any:
+    return np.median(many, axis=-2).mean(-1)
+
+
+def _means(many: NDArray[np.float64]) -> Any:
+    return np.mean(many, axis=(-2, -1))
 
 
 def inter_quartile_mean(scores: Scores) -> float:

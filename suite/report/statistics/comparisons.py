@@ -86,9 +86,10 @@ def probability_of_improvement(scores: Scores, control: Scores) -> float:
 
 
 def _above(own: Any, other: Any) -> Any:
-    """Probability of improvement of (..., runs) over (..., other runs)."""
-    left, right = own[..., :, None], other[..., None, :]
-    return ((left > right) + 0.5 * (left == right)).mean(axis=(-2, -1))
+    """Probability of improvement of (..., runs) over (..., other runs), out of the sum of ranks."""
+    runs, others = own.shape[-1], other.shape[-1]
+    ranks = stats.rankdata(np.concatenate([own, other], -1), axis=-1)[..., :runs].sum(-1)
+    return (ranks - runs * (runs + 1) / 2) / (runs * others)
 
 
 def _improvement_interval(own: Any, other: Any, generator: Generator, level: float, draws: int) -> Interval | None:

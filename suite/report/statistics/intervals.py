@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import stats
 
-from suite.report.statistics.aggregates import Scores, Statistic
+from suite.report.statistics.aggregates import Scores, Statistic, of_each
 
 DRAWS = 2000
 
@@ -64,7 +64,7 @@ def interval(
     def drawn(*tasks: Any, axis: int) -> Any:
         """The statistic of each draw; `tasks` are arrays (..., runs)."""
         every = np.stack(tasks, axis=-1).reshape(-1, *scores.shape)
-        return np.array([statistic(one) for one in every]).reshape(tasks[0].shape[:axis])
+        return of_each(statistic, every).reshape(tasks[0].shape[:axis])
 
     found = stats.bootstrap(
         tuple(scores.T), drawn, n_resamples=draws, confidence_level=level, method="percentile", rng=generator
