@@ -143,12 +143,12 @@ def test_the_signed_rank_test_is_exact_with_ties() -> None:
 
 @pytest.mark.parametrize("shift", [0.0, 0.1, 0.3])
 def test_many_differences_are_as_if_exact(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond `EXACT` differences, some of them equal, the normal distribution gives the exact p to 0.001."""
+    """Beyond `EXACT` differences, some of them equal, the normal distribution gives the exact p to 0.002."""
     differences = np.random.default_rng(3).normal(shift, 1, 2 * significance.EXACT).round(1).tolist()
     near = signed_rank_p(differences)
     monkeypatch.setattr(significance, "EXACT", len(differences))
     assert near != signed_rank_p(differences)
-    assert near == pytest.approx(signed_rank_p(differences), abs=1e-3)
+    assert near == pytest.approx(signed_rank_p(differences), abs=2e-3)
 
 
 def test_the_smallest_p_by_hand() -> None:

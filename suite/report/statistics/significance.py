@@ -18,7 +18,7 @@ def signed_rank_p(differences: Sequence[float]) -> float:
 
     Under the null hypothesis each difference has either sign with probability one half; zeros are left out. Equal
     differences share the mean of their ranks. (scipy.stats.wilcoxon is exact without ties, or for few differences.)
-    More differences go by scipy's normal approximation, which is then within 0.001.
+    More differences go by scipy's normal approximation, which is then within 0.002.
 
     Raises:
         ValueError: if a difference is not finite.
