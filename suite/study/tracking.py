@@ -98,8 +98,7 @@ class Tracker:
         self.client.set_tag(run_id, COMPLETE, digest)  # last of all: a run without it was cut short
 
     def _name(self, cell: Cell) -> str:
-        seed = cell.identity.get("seed")
-        return f"{cell.row} · {cell.kind}" + ("" if seed is None else f" · seed {seed}")
+        return " · ".join(filter(None, [cell.row, cell.kind, cell.variant]))
 
     def _tags(self, cell: Cell, entry: Entry) -> dict[str, str]:
         identity, provenance = cell.identity, entry.get("provenance", {})
