@@ -210,7 +210,7 @@ def test_a_speed_cell_records_memory_and_what_was_done_for_it(monkeypatch: pytes
     assert metrics["float32"]["memory_bytes_unpruned"] == whole.memory
     reduced = prepare("random", reduce(backbone, "random", (4, 4, 0, 0)).deploy(), images)
     assert metrics["float32"]["memory_bytes"] == reduced.memory != whole.memory
-    assert 0.5 <= metrics["bfloat16"]["memory_bytes_unpruned"] / whole.memory < 0.55
+    assert 0.5 <= metrics["bfloat16"]["memory_bytes_unpruned"] / whole.memory < 0.65
     assert found["bfloat16"]["details"]["kernels"][FUSED] == ("flash-for-cpu",) * 4
 
 
