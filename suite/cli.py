@@ -36,7 +36,7 @@ StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A path, or a na
 def validate(study: StudyName) -> None:
     """Check a study file without running anything."""
     from suite.study.cells import expand
-    from suite.study.inputs import missing
+    from suite.study.inputs import lacking, missing
     from suite.study.load import (
         check_backbone,
         find_study,
@@ -58,8 +58,9 @@ def validate(study: StudyName) -> None:
         return
     loaded = load_study(study)
     check_backbone(study)
-    typer.echo(f"{find_study(study)}: valid, {len(expand(loaded))} cells")
-    for sentence in missing(loaded):
+    cells = expand(loaded)
+    typer.echo(f"{find_study(study)}: valid, {len(cells)} cells")
+    for sentence in [*missing(loaded), *lacking(cells)]:
         typer.echo(f"not here: {sentence}")
 
 
@@ -92,8 +93,7 @@ def plan(study: StudyName) -> None:
     for cell in expand(loaded):
         entry = record.finished(cell) or record.failed(cell) or {"status": "to run"}
         reason = str(entry.get("reason", "")).strip().splitlines()[-1:]
-        seed = cell.identity.get("seed", "-")
-        line = f"{cell.cell_id}  {entry['status']:<7}  {cell.kind:<8}  seed {seed:<3}  {cell.row}  [{cell.schedule}]"
+        line = f"{cell.cell_id}  {entry['status']:<7}  {cell.kind:<8}  {cell.variant:<9}  {cell.row}  [{cell.schedule}]"
         typer.echo("  ".join([line, *reason]))
 
 

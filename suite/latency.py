@@ -13,15 +13,16 @@ from torch import nn
 from suite.budgets import attempt, check_any, headline
 from suite.candidates import backbone_that_fits
 from suite.measure.clock import clock_of
-from suite.measure.fit import Draw, check_fits, is_out_of_memory, largest_that_runs, needs, too_large
+from suite.measure.fit import Draw, check_fits, is_out_of_memory, largest_that_runs, needs, place, too_large
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
+from suite.measure.passes import draw_images
 from suite.measure.speed import FUSED, Timing, race, references
 from suite.reduction.blocks import TimmModule
 from suite.reduction.budget import choices
 from suite.reduction.model import reduce
 from suite.reduction.registry import describe, settings_class
 from suite.reduction.schedule import Schedule
-from suite.speed import WARMUP_ROUNDS, Bar, How, draw_images, open_machine, place
+from suite.speed import WARMUP_ROUNDS, Bar, How, open_machine
 from suite.study.budget import cost_of, rounding
 from suite.study.configuration import Configuration, build_backbone
 from suite.study.schema import Budget

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from rich import box
@@ -23,11 +21,10 @@ from suite.candidates import Candidates, Words, build
 from suite.errors import UserError
 from suite.measure.allocator import keep_memory
 from suite.measure.device import check_compiler, check_precision, open_device
-from suite.measure.fit import Draw, check_fits, is_out_of_memory, largest_that_runs, needs, too_large
-from suite.measure.passes import Pass, prepare
+from suite.measure.fit import Draw, check_fits, fitting, needs, place
+from suite.measure.passes import Pass, draw_images, prepare
 from suite.measure.selftest import self_test
 from suite.measure.speed import Timing, compare
-from suite.reduction.registry import describe
 
 WARMUP_ROUNDS = 5
 REFRESH = 0.2  # seconds between two drawings of the bar, which happen between rounds
@@ -44,9 +41,6 @@ class How:
     device: str = "cpu"
     rounds: int = 20
     threads: int = 1
-
-
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -141,44 +135,8 @@ def open_machine(how: How) -> tuple[str, torch.device, torch.dtype]:
     return allocator, device, check_precision(how.precision, device)
 
 
-def place(models: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
-    """Move models to a device and precision; weights that they share stay shared.
-
-    Raises:
-        UserError: if they do not fit there.
-    """
-    try:
-        for model in models.values():
-            model.to(device, dtype)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        why = describe(error)[:200]
-        raise UserError(f"the weights do not fit on {device} ({why}); take a smaller backbone") from error
-
-
-def draw_images(size: tuple[int, int], device: torch.device, dtype: torch.dtype, count: int) -> Tensor:
-    """Random images, (count, 3, height, width)."""
-    return torch.rand(count, 3, *size, device=device, dtype=dtype)
-
-
 def _measure_batch(how: How, models: dict[str, nn.Module], draw: Draw, size: int, bar: Bar) -> Batch:
     return fitting(lambda: _timed(how, models, draw(size), bar), models, draw, size)
-
-
-def fitting(work: Callable[[], Found], models: dict[str, nn.Module], draw: Draw, size: int) -> Found:
-    """Work with a batch of so many images.
-
-    Raises:
-        UserError: if memory runs out in it, with the largest batch that fits.
-    """
-    try:
-        return work()
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        refused = describe(error)[:200]
-    raise too_large(size, refused, largest_that_runs(models, draw, size))  # here, where the failed batch is forgotten
 
 
 def _timed(how: How, models: dict[str, nn.Module], images: Tensor, bar: Bar) -> Batch:

@@ -17,8 +17,8 @@ from suite.errors import UserError
 from suite.measure.allocator import give_back, keep_memory
 from suite.measure.cost import account, total
 from suite.measure.device import check_compiler, check_precision, open_device
-from suite.measure.fit import check_fits, is_out_of_memory, needs, weights_fit
-from suite.measure.passes import Pass, prepare
+from suite.measure.fit import check_fits, fitting, is_out_of_memory, needs, place, weights_fit
+from suite.measure.passes import Pass, draw_images, prepare
 from suite.measure.profile import summary
 from suite.measure.speed import EAGER, FUSED, Timing, compare, references
 from suite.reduction.backbone import create_backbone
@@ -28,7 +28,6 @@ from suite.reduction.registry import describe
 from suite.report.speeds import summarise
 from suite.report.speeds_figure import draw_speeds
 from suite.report.speeds_table import explanations, markdown, notes_of, numbered, terminal, write_csv
-from suite.speed import draw_images, fitting, place
 from suite.speeds_shown import Bar, show_plan
 from suite.study.configuration import build
 from suite.study.load import find_study, load_speed, title_of

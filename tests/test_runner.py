@@ -61,10 +61,24 @@ def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float) -> None:
     assert _resources(config).bundles == [{"CPU": 2, "quiet": quiet}]
 
 
-def test_a_cell_on_cuda_takes_a_gpu() -> None:
-    """One, of whatever node has it."""
-    config = {"cell": {"identity": {"kind": "accuracy", "threads": 4, "device": "cuda"}}}
-    assert _resources(config).bundles == [{"CPU": 4, "quiet": 0.001, "GPU": 1}]
+@pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001)])
+def test_a_cell_on_cuda_takes_a_gpu(kind: str, quiet: float) -> None:
+    """One, of whatever node has it; where speed is measured, with the machine around it."""
+    config = {"cell": {"identity": {"kind": kind, "threads": 4, "device": "cuda"}}}
+    assert _resources(config).bundles == [{"CPU": 4, "quiet": quiet, "GPU": 1}]
+
+
+def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) -> None:
+    """The driver may run on another one: the GPU is the worker's."""
+    record, tracker = Record(tmp_path), Tracker("trial", tmp_path)
+    progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
+    said = result() | {"origin": {"gpu": "Fake 1"}}
+    Keeper([CELL], record, tracker, progress).ended(CELL.cell_id, said)
+    entry = record.finished(CELL)
+    assert entry is not None
+    assert entry["provenance"]["gpu"] == "Fake 1"
+    assert entry["provenance"]["command"]
+    assert "origin" not in entry
 
 
 def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path) -> None:

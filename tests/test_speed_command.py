@@ -184,17 +184,17 @@ class Hungry(nn.Module):
 
 
 def test_a_device_that_runs_out_of_memory_is_asked_for_less() -> None:
-    """Halving until all models run; other errors are nobody's memory and pass through."""
+    """The largest batch that all models run; other errors are nobody's memory and pass through."""
     out = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
     models: dict[str, nn.Module] = {"small": Hungry(5, out), "large": Hungry(100, out)}
     how, console = How(batch_sizes=(64,), rounds=5), Console()
-    with Bar(how, console) as bar, pytest.raises(UserError, match=r"can't allocate memory.* is --batch-size 4$"):
+    with Bar(how, console) as bar, pytest.raises(UserError, match=r"can't allocate memory.* is --batch-size 5,"):
         speed._measure_batch(how, models, torch.zeros, 64, bar)
     with Bar(how, console) as bar, pytest.raises(RuntimeError, match="something else"):
         speed._measure_batch(how, {"odd": Hungry(5, "something else")}, torch.zeros, 64, bar)
     full = SimpleNamespace(to=Hungry(0, "CUDA out of memory").refuse)
     with pytest.raises(UserError, match=r"the weights do not fit on cpu .*; take a smaller backbone"):
-        speed.place({"large": full}, torch.device("cpu"), torch.float32)  # type: ignore[dict-item]
+        fit.place({"large": full}, torch.device("cpu"), torch.float32)  # type: ignore[dict-item]
     assert fit.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert fit.is_out_of_memory(MemoryError())
 

@@ -14,9 +14,9 @@ from backbones import DEPTH, build, draw_images
 from torch import Tensor, nn
 
 from suite.errors import UserError
-from suite.measure import device, fit, passes
-from suite.measure.fit import Need, check_fits, halve, needs, usable_memory
-from suite.measure.passes import Pass, prepare, with_attention
+from suite.measure import device, fit
+from suite.measure.fit import Need, check_fits, largest_below, needs, usable_memory
+from suite.measure.passes import Pass, prepare
 from suite.measure.profile import Observed, observe, summary
 from suite.measure.speed import EAGER, FUSED, compare, references
 from suite.reduction.model import reduce
@@ -235,7 +235,7 @@ def test_the_need_of_a_batch_follows_from_two_small_ones() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model that needs most is named; the batch is halved until all fit."""
+    """The model that needs most is named, and the largest batch that all models have room for."""
     monkeypatch.setattr(fit, "usable_memory", lambda: 100 * 2**20)
     found = {"small": Need(2**20, 2**20), "large": Need(4 * 2**20, 2**21)}
     check_fits(found, 49)
@@ -243,14 +243,31 @@ def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyP
         check_fits(found, 3000)
     assert str(refused.value) == (
         "a batch of 3000 does not fit into memory: large needs about 5.9 GiB and 100 MiB are free; "
-        "the largest that fits, by halving, is --batch-size 46"
+        "the largest that fits is --batch-size 49, in a study speed: batch_size: 49"
     )
+    with pytest.raises(UserError, match="is --batch-size 49,"):
+        check_fits(found, 50)
+    with pytest.raises(UserError, match="is --batch-size 1,"):
+        check_fits(found | {"first": Need(100 * 2**20, 1)}, 64)
     with pytest.raises(UserError, match="not even one image fits"):
         check_fits({"large": Need(2**40, 2**40)}, 4)
     with pytest.raises(UserError, match=r"weights alone need 1.0 GiB and 100 MiB are free"):
         fit.weights_fit(2**30)
-    assert halve(64, lambda count: count <= 5) == 4
-    assert halve(1, lambda _count: True) == 0
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 64, 100])
+def test_bisection_finds_the_largest_batch_and_never_tries_the_one_that_failed(batch: int) -> None:
+    """Whatever it is, in as many trials as the batch has binary digits."""
+    for largest in range(batch):
+        tried: list[int] = []
+
+        def fits(count: int, largest: int = largest, tried: list[int] = tried) -> bool:
+            tried.append(count)
+            return count <= largest
+
+        assert largest_below(batch, fits) == largest
+        assert len(tried) <= batch.bit_length()
+        assert all(0 < count < batch for count in tried)
 
 
 def test_memory_is_bounded_by_the_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,5 +288,3 @@ def test_an_observed_pass_is_not_replayed_without_a_graph() -> None:
     assert torch.equal(found.run(), torch.full((2,), 9.0))  # type: ignore[arg-type]
     assert found.compiled is None
     assert found.observed == Observed((), 8)
-    assert passes.compilations() >= 0
-    assert isinstance(with_attention(build("vit"), fused=True), nn.Module)

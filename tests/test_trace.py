@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from suite.cli import app
 from suite.errors import UserError
+from suite.report.batches import Speed
 from suite.report.scores import Score
 from suite.report.study_table import columns
 from suite.report.summary import Line
@@ -105,9 +106,9 @@ def test_a_published_score_has_its_source(results: Path) -> None:
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_every_number_that_is_shown_can_be_traced(task: str) -> None:
     """A new column must say what it is made of."""
-    line = Line("a", "a", "", "a", task, None, 0, None, None, None, None, "", "")
+    line = Line("a", "a", "", "a", task, None, 0, None, None, None, None, "", "", further=(Speed(1),))
     shown = {column.key for column in columns([line]) if column.heading and column.key != "label"}
-    assert shown == set(origins(task))
+    assert shown == set(origins(line))
 
 
 def test_a_cost_has_source_model_and_formula() -> None:

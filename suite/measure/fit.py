@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import torch
@@ -17,10 +18,12 @@ from torch import Tensor, nn
 
 from suite.errors import UserError
 from suite.measure.profile import observe
+from suite.reduction.registry import describe
 
 USABLE = 0.9  # of the memory that is free: the process needs some for itself
 LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 Draw = Callable[[int], Tensor]  # makes so many images
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class Need:
     def of(self, batch: int) -> int:
         """Bytes of a batch; both parts grow in proportion to it."""
         return self.first + (batch - 1) * self.further
+
+    def largest(self, usable: int) -> int:
+        """The largest batch for which so many bytes suffice; 0 if not even one image does."""
+        return 0 if self.first > usable else 1 + (usable - self.first) // max(self.further, 1)
 
 
 def usable_memory() -> int:
@@ -74,27 +81,61 @@ def check_fits(found: Mapping[str, Need], batch: int) -> None:
     worst = max(found, key=lambda name: found[name].of(batch))
     if found[worst].of(batch) <= usable:
         return
-    fits = halve(batch, lambda count: all(need.of(count) <= usable for need in found.values()))
+    fits = min(need.largest(usable) for need in found.values())
     raise too_large(batch, f"{worst} needs about {gib(found[worst].of(batch))} and {gib(usable)} are free", fits)
 
 
+def place(models: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
+    """Move models to a device and precision; weights that they share stay shared.
+
+    Raises:
+        UserError: if they do not fit there.
+    """
+    try:
+        for model in models.values():
+            model.to(device, dtype)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        why = describe(error)[:200]
+        raise UserError(f"the weights do not fit on {device} ({why}); take a smaller backbone") from error
+
+
+def fitting(work: Callable[[], Found], models: Mapping[str, nn.Module], draw: Draw, size: int) -> Found:
+    """Work with a batch of so many images.
+
+    Raises:
+        UserError: if memory runs out in it, with the largest batch that fits.
+    """
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        refused = describe(error)[:200]
+    raise too_large(size, refused, largest_that_runs(models, draw, size))  # here, where the failed batch is forgotten
+
+
 def largest_that_runs(models: Mapping[str, nn.Module], draw: Draw, batch: int) -> int:
-    """As `halve`, by trying."""
-    return halve(batch, functools.partial(_runs, models, draw))
+    """As `largest_below`, by trying."""
+    return largest_below(batch, functools.partial(_runs, models, draw))
 
 
-def halve(batch: int, fits: Callable[[int], bool]) -> int:
-    """The largest batch that fits among a half, a quarter, ... of one that does not; 0 if not even one image does."""
-    while batch := batch // 2:
-        if fits(batch):
-            return batch
-    return 0
+def largest_below(batch: int, fits: Callable[[int], bool]) -> int:
+    """The largest batch that fits below one that does not, by bisection; 0 if not even one image does."""
+    runs = 0
+    while batch - runs > 1:
+        middle = (runs + batch) // 2
+        runs, batch = (middle, batch) if fits(middle) else (runs, middle)
+    return runs
 
 
 def too_large(batch: int, reason: str, fits: int) -> UserError:
     """The refusal of a batch."""
-    cure = f"the largest that fits, by halving, is --batch-size {fits}" if fits else "not even one image fits"
-    return UserError(f"a batch of {batch} does not fit into memory: {reason}; {cure}")
+    cure = f"the largest that fits is --batch-size {fits}, in a study speed: batch_size: {fits}"
+    return UserError(
+        f"a batch of {batch} does not fit into memory: {reason}; {cure if fits else 'not even one image fits'}"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

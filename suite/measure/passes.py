@@ -53,6 +53,11 @@ class Pass:
     compiled: Compiled | None = None
 
 
+def draw_images(size: tuple[int, int], device: torch.device, dtype: torch.dtype, count: int) -> Tensor:
+    """Random images, (count, 3, height, width)."""
+    return torch.rand(count, 3, *size, device=device, dtype=dtype)
+
+
 def with_attention(model: nn.Module, fused: bool) -> nn.Module:
     """A copy that shares all weights, with timm's fused or its eager attention in every block."""
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}

@@ -22,6 +22,7 @@ KNOWN = {  # besides the IoU of each class
     *COSTS,
     SPEED,
     *("acc1_best", "miou_best", "macc_last", "aacc_last", "macs_linear", "tokens_attention", "tokens_mlp"),
+    *("batch_size", "seconds", "seconds_unpruned", "memory_bytes", "memory_bytes_unpruned"),
     *("tokens_leaving", "speed_ratio_eager", "others_cores", "own_share", "page_faults", "round_drift", "timed_share"),
 }
 

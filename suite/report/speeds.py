@@ -10,8 +10,9 @@ from typing import Literal
 
 from suite.report.statistics import Spread, spread
 from suite.study.published import Published, read_published
+from suite.study.speed_options import DeviceType
 from suite.study.speed_rounds import Round
-from suite.study.speed_study import UNPRUNED, DeviceType, SpeedBackbone, SpeedRow, SpeedStudy
+from suite.study.speed_study import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
 
 Status = Literal["measured", "not measured", "not available"]
 

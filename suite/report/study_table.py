@@ -50,8 +50,21 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
         Column("speed", "speed", _times, fields=("speed_median", "speed_low", "speed_high")),
         Column("eager", "speed, eager", _times, form="long", fields=("eager_median", "eager_low", "eager_high")),
         Column("tainted", form="record", fields=("speed_tainted",)),
+        *_further_columns(lines),
         Column("problem", form="record", fields=("problem",)),
     )
+
+
+def further_key(size: int | None) -> str:
+    """The key of the column of speeds with one of the study's further batch sizes."""
+    return f"speed {size}"
+
+
+def _further_columns(lines: Sequence[Line]) -> Iterator[Column]:
+    for size in dict.fromkeys(one.batch for line in lines for one in line.further):
+        names = [f"speed_batch_{size}_{what}" for what in ("median", "low", "high", "tainted")]
+        yield Column(further_key(size), f"speed, batch {size}", _times, fields=tuple(names[:3]))
+        yield Column(f"tainted {size}", form="record", fields=(names[3],))
 
 
 def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) -> Table:
@@ -95,7 +108,10 @@ def _row(line: Line, published: Score | None) -> Row:
         "tainted": line.tainted,
         "problem": line.problem,
     }
+    for one in line.further:
+        values |= {further_key(one.batch): _numbers(one.fused), f"tainted {one.batch}": one.tainted}
     marks = dict.fromkeys(("speed", "eager"), TAINTED) if line.tainted else {}
+    marks |= {further_key(one.batch): TAINTED for one in line.further if one.tainted}
     marks |= {"label": BELOW} if line.below_random else {}
     marks |= {} if line.testable else {"p": UNTESTABLE}
     return Row(values | _beside(line, published), marks)
@@ -127,15 +143,19 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         "Tokens left: the fewest tokens, class token included, that a block computes. GMACs: per image, with both "
         "matrix products of the attention (convention `full`)."
     )
+    batch = f", {lines[0].batch} images at a time where the heading says no other batch" if lines[0].further else ""
     yield Note(
         "Speed: images per second over those of the unpruned timm model, timed side by side on this study's machine, "
-        "median of rounds."
+        f"median of rounds{batch}."
     )
     if any(line.eager for line in lines):
         yield Note("Speed, eager: against the unpruned model with timm's eager attention, not the fused one.")
     for line in lines:
         if line.tainted:
             yield Note(f"{line.label}: {line.tainted}.", TAINTED)
+        for one in line.further:
+            if one.tainted:
+                yield Note(f"{line.label}, batch {one.batch}: {one.tainted}.", TAINTED)
     for line in lines:
         for said in [*line.marks, *([f"not compared with random: {line.no_control}"] if line.no_control else [])]:
             yield Note(f"{line.label}: {said}")

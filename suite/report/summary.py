@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from suite.errors import UserError, suggest
+from suite.report.batches import Speed, speeds_of
 from suite.report.checks import SCORES, check_record, check_unedited
 from suite.report.statistics import (
     ALPHA,
@@ -63,6 +64,8 @@ class Line:
         eager: as `speed`, against the unpruned model with timm's eager attention.
         lost: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its training
             was stopped because numbers were not finite (`tasks.guard.TrainingFailed`), or if its score is not finite.
+        batch: the study's largest batch size, which `speed`, `eager` and `tainted` are of; None where nothing says it.
+        further: speeds with the study's other batch sizes.
     """
 
     label: str
@@ -89,6 +92,8 @@ class Line:
     block: str = ""
     eager: Spread | None = None
     lost: tuple[tuple[str, int], ...] = ()
+    batch: int | None = None
+    further: tuple[Speed, ...] = ()
 
     @property
     def below_random(self) -> bool:
@@ -160,7 +165,7 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
     for (row, schedule), own in cells.groupby(["row", "schedule"]):
         first = own.iloc[0]
         scores = _by_seed(own)
-        timed = frame[(frame["kind"] == "speed") & (frame["row"] == row) & (frame["schedule"] == schedule)]
+        largest, *further = speeds_of(frame, str(row), str(schedule))
         line = Line(
             label=f"{row} [{schedule}]" if several and first["method"] != "none" else str(row),
             row=str(row),
@@ -172,12 +177,14 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
             won=None,
             tokens=_only(own, "tokens_fewest"),
             macs=_only(own, "macs_full"),
-            speed=_rounds(timed, "speed_ratio"),
-            tainted="; ".join(sorted(set(timed["reason"]) - {""})),
+            speed=largest.fused,
+            tainted=largest.tainted,
             problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
             marks=tuple(_marks(own, scores)),
             block="" if first["method"] == "none" else _control(cells, str(schedule), first["fusion"])[0],
-            eager=_rounds(timed, "speed_ratio_eager"),
+            eager=largest.eager,
+            batch=largest.batch,
+            further=tuple(further),
             lost=_lost(own),
         )
         generator = np.random.default_rng(seed_for("statistics", line.row, line.schedule))
@@ -187,11 +194,6 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
         if first["method"] not in ("none", CONTROL):
             line = _compared(line, scores, *_control(cells, line.schedule, first["fusion"]), generator)
         yield line
-
-
-def _rounds(timed: pd.DataFrame, metric: str) -> Spread | None:
-    ratios = timed[(timed["metric"] == metric) & (timed["repetition"] != "")]["value"]
-    return spread(list(ratios)) if len(ratios) else None
 
 
 def _lost(own: pd.DataFrame) -> tuple[tuple[str, int], ...]:

@@ -12,11 +12,12 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import pandas as pd
 
 from suite.errors import UserError, suggest
+from suite.report.batches import of_batch
 from suite.report.checks import SCORES
 from suite.report.cost_table import COLUMNS, COUNTS
 from suite.report.layout import Column
 from suite.report.scores import read_scores, score_of
-from suite.report.study_table import columns, study_table
+from suite.report.study_table import columns, further_key, study_table
 from suite.report.summary import Line, read_record, summarise
 
 Found = TypeVar("Found")
@@ -37,6 +38,7 @@ class Origin(NamedTuple):
     metric: str
     how: str
     rows: Literal["own", "control", "schedule"] = "own"
+    batch: int | None = None  # of speed cells; None where the record says none
 
 
 class Used(NamedTuple):
@@ -88,9 +90,9 @@ def trace(address: str, results: Path = Path("results")) -> Trace:
     return kind(results / table, row.strip(), column.strip())
 
 
-def origins(task: str) -> dict[str, Origin]:
-    """What each column of a study's table is made of, by its key."""
-    score = SCORES[task]
+def origins(line: Line) -> dict[str, Origin]:
+    """What each column of a line of a study's table is made of, by its key."""
+    score, rounds = SCORES[line.task], "median over the rounds"
     return {
         "score": Origin("accuracy", score, "median over the seeds"),
         "interval": Origin("accuracy", score, "bootstrap of the median over the seeds"),
@@ -109,9 +111,9 @@ def origins(task: str) -> dict[str, Origin]:
         "verdict": Origin("accuracy", score, "the published score beside the interval of the median"),
         "tokens": Origin("accuracy", "tokens_fewest", "the same in every seed"),
         "macs": Origin("accuracy", "macs_full", "the same in every seed; 1 GMAC is 1e9"),
-        "speed": Origin("speed", "speed_ratio", "median over the rounds"),
-        "eager": Origin("speed", "speed_ratio_eager", "median over the rounds"),
-    }
+        "speed": Origin("speed", "speed_ratio", rounds, batch=line.batch),
+        "eager": Origin("speed", "speed_ratio_eager", rounds, batch=line.batch),
+    } | {further_key(one.batch): Origin("speed", "speed_ratio", rounds, batch=one.batch) for one in line.further}
 
 
 def _trace_score(folder: Path, row: str, column: str) -> Trace:
@@ -121,7 +123,7 @@ def _trace_score(folder: Path, row: str, column: str) -> Trace:
     by_row = [line.row for line in lines]
     unique = {line.row: line for line in lines if by_row.count(line.row) == 1}
     line = _found("row", row, unique | {line.label: line for line in lines}, folder)
-    made = origins(line.task)
+    made = origins(line)
     chosen = _found("column", column, _names([one for one in columns(lines) if one.key in made]), folder)
     origin, published = made[chosen.key], score_of(scores, folder.name, line.row, line.schedule)
     cells = tuple(_cells(frame, line, lines, origin))
@@ -172,10 +174,9 @@ def _cells(frame: pd.DataFrame, line: Line, lines: Sequence[Line], origin: Origi
     """The cells behind a number, row by row and seed by seed; a cell without the metric has no values."""
     others = [one.row for one in lines if one.schedule == line.schedule]
     wanted = {"own": [line.row], "control": [line.row, line.control or line.row], "schedule": others}
-    same = (
-        (frame["kind"] == origin.kind) & (frame["schedule"] == line.schedule) & frame["row"].isin(wanted[origin.rows])
-    )
-    for (row, _, cell_id), own in frame[same].groupby(["row", "seed", "cell_id"]):
+    kind = of_batch(frame, origin.batch) if origin.kind == "speed" else frame[frame["kind"] == origin.kind]
+    same = (kind["schedule"] == line.schedule) & kind["row"].isin(wanted[origin.rows])
+    for (row, _, cell_id), own in kind[same].groupby(["row", "seed", "cell_id"]):
         values = own[own["metric"] == origin.metric].sort_values("repetition")
         if origin.kind == "speed":
             values = values[values["repetition"] != ""]

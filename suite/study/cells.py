@@ -17,6 +17,7 @@ from suite.reduction.registry import settings_class
 from suite.study.load import size_of
 from suite.study.rows import schedule_of
 from suite.study.schema import Base, Row, Study
+from suite.study.speed_options import Speed
 from suite.tasks.recipe import TrainingRecipe
 
 PROTOCOL = 1  # raise it when training, evaluation or measurement computes something else than before
@@ -58,6 +59,13 @@ class Cell:
         return int(self.identity["threads"])
 
     @property
+    def variant(self) -> str:
+        """What tells it from its row's other cells of its kind: a seed or a batch size; empty without either."""
+        if "speed" in self.identity:
+            return f"batch {self.identity['speed']['batch_size']}"
+        return f"seed {self.identity['seed']}" if "seed" in self.identity else ""
+
+    @property
     def steps(self) -> int:
         """How many steps of progress the cell reports: epochs, or 1 for a speed cell."""
         return 1 if self.kind == "speed" else int(self.identity["recipe"]["epochs"])
@@ -77,7 +85,7 @@ def expand(study: Study) -> list[Cell]:
             identity = _common(study, "accuracy") | _method(row, counts) | shared | _training(study.finetune)
             accuracy += [_accuracy_cell(study, row, identity | {"seed": seed}, label, base) for seed in study.seeds]
             if study.speed:
-                speed.append(_speed_cell(study, row, counts, label))
+                speed += _speed_cells(study, study.speed, row, counts, label)
     cells = [*base, *accuracy, *speed]
     return list({cell.cell_id: cell for cell in cells}.values())  # the unpruned model is one under every schedule
 
@@ -155,8 +163,12 @@ def _accuracy_cell(study: Study, row: Row, identity: dict[str, Any], label: str,
     return Cell(identity | {"start": known}, row.label, label, start, _places(study))
 
 
-def _speed_cell(study: Study, row: Row, counts: tuple[int, ...], label: str) -> Cell:
-    assert study.speed is not None
-    speed = study.speed.model_dump(mode="json")
-    identity = _common(study, "speed") | _method(row, counts) | {"speed": speed, "threads": study.speed.threads}
-    return Cell(identity, row.label, label)
+def _speed_cells(study: Study, speed: Speed, row: Row, counts: tuple[int, ...], label: str) -> list[Cell]:
+    """A cell for each batch size; device and precision are those that speed is measured with."""
+    where = {"device", "precision"}
+    how = speed.model_dump(mode="json", exclude=where)
+    shared = _common(study, "speed") | speed.model_dump(mode="json", include=where) | _method(row, counts)
+    return [
+        Cell(shared | {"speed": how | {"batch_size": size}, "threads": speed.threads}, row.label, label)
+        for size in speed.batch_size
+    ]

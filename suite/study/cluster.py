@@ -98,7 +98,7 @@ def _connect(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if max(node.get("GPU", 0) for node in nodes) < gpus:
         ray.shutdown()
-        raise UserError("this study trains on cuda, and no node of the Ray cluster has a GPU; add one that does")
+        raise UserError("this study needs cuda, and no node of the Ray cluster has a GPU; add one that does")
     if not all(QUIET in node for node in nodes) or max(node.get("CPU", 0) for node in nodes) < threads:
         ray.shutdown()
         raise UserError(

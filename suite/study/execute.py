@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,7 @@ from suite.data.recipe import Ade20k, DigitScenes
 from suite.data.scenes import Bytes, make_scenes
 from suite.errors import UserError
 from suite.measure.macs import count_macs
-from suite.measure.passes import prepare
 from suite.measure.pictures import PICTURED, picture
-from suite.measure.speed import EAGER, FUSED, compare, references
 from suite.measure.tokens import check_ledger, token_ledger
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.blocks import TimmModule
@@ -32,6 +29,7 @@ from suite.reduction.model import ReducedModel, reduce
 from suite.seeds import seed_for
 from suite.study.cells import known_weights
 from suite.study.schema import Data
+from suite.study.side_by_side import time_cell
 from suite.tasks.classification import Epoch, to_input, train
 from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
@@ -69,8 +67,9 @@ def run_cell(job: Job) -> Result:
     """Run a cell and return its result.
 
     Returns:
-        `status` (done or skipped), `reason`, `metrics` (name to value), `units`, `repetitions` (name to values),
-        `curves` (name to one value per epoch), `details`, `seconds`; a base cell also has `weights`.
+        `status` (done or skipped; a speed cell that cannot be measured here: failed), `reason`, `metrics` (name to
+        value), `units`, `repetitions` (name to values), `curves` (name to one value per epoch), `details`, `seconds`;
+        a base cell also has `weights`, a speed cell `origin`, what its provenance says besides.
     """
     began = time.perf_counter()
     torch.set_num_threads(job.identity["threads"])
@@ -130,27 +129,10 @@ def _check_same(job: Job) -> None:
 
 def run_speed(job: Job) -> Result:
     """Compare the deployed method with the untouched timm model; weights and images are random."""
-    speed = job.identity["speed"]
     model = _reduced(job.identity).deploy()
-    images = _noise(model, speed["batch_size"])
-    reduced, untouched = _forwards(model, job.identity["task"])
-    models = {"reduced": reduced, **references(untouched)}
-    passes = {name: prepare(name, one, images) for name, one in models.items()}
-    timing = compare(passes, images.device, speed["rounds"], speed["warmup_rounds"])
+    result = time_cell(job.identity, *_forwards(model, job.identity["task"]), model.backbone.patch_embed.img_size)
     job.progress(1)
-    ratios = {"speed_ratio": timing.ratios("reduced", FUSED), "speed_ratio_eager": timing.ratios("reduced", EAGER)}
-    reading = timing.reading
-    machine = {"others_cores": reading.others, "own_share": reading.share, "page_faults": reading.faults}
-    shares = {"round_drift": timing.drift, "timed_share": timing.timed}
-    return {
-        "reason": timing.tainted("reduced"),
-        "metrics": {name: median(values) for name, values in ratios.items()} | machine | shares,
-        "units": dict.fromkeys(ratios, "x")
-        | {"others_cores": "cores", "own_share": "1", "page_faults": "per pass"}
-        | dict.fromkeys(shares, "1"),
-        "repetitions": {name: list(values) for name, values in ratios.items()},
-        "details": {"kernels": {name: one.observed.kernels for name, one in passes.items()}},
-    }
+    return result
 
 
 def pictured(recipe: DigitScenes | Ade20k, task: str) -> list[Bytes]:

@@ -14,6 +14,8 @@ from suite.errors import UserError
 from suite.study.cells import Cell
 from suite.study.schema import Study
 
+USUAL = ("cpu", "float32", False)  # device, precision and compiler that every machine has: the processor, without one
+
 
 def missing(study: Study) -> list[str]:
     """A sentence for everything that the study reads and that is not here."""
@@ -42,20 +44,53 @@ def check_here(study: Study) -> None:
 
 
 def check_devices(cells: Sequence[Cell]) -> None:
-    """Refuse cells for a GPU where there is none, before anything is read; a cluster is asked when it is connected to.
+    """Refuse cells for what this machine has not, before anything is read.
 
     Raises:
-        UserError: if this machine has no GPU and is to run them.
+        UserError: naming each.
     """
-    if os.environ.get("RAY_ADDRESS") or all(cell.identity["device"] == "cpu" for cell in cells):
-        return
+    if sentences := lacking(cells):
+        raise UserError("\n".join(sentences))
+
+
+def lacking(cells: Sequence[Cell]) -> list[str]:
+    """A sentence for everything that cells compute with and that is not here: a GPU, a precision, a compiler.
+
+    A cluster is asked for its GPUs when it is connected to; a speed cell that lacks something there fails by itself.
+    """
+    speeds = [cell.identity for cell in cells if cell.kind == "speed"]
+    devices = {cell.identity["device"] for cell in cells}
+    unusual = {(one["device"], one["precision"], one["speed"]["compile"]) for one in speeds} - {USUAL}
+    if os.environ.get("RAY_ADDRESS") or (devices <= {"cpu"} and not unusual):
+        return []
     import torch
 
-    if not torch.cuda.is_available():
-        raise UserError(
-            "this study trains on cuda, and torch finds no CUDA device here; run it where there is one, or set "
+    sentences = []
+    if "cuda" in devices and not torch.cuda.is_available():
+        does = (
+            "trains" if any(cell.kind != "speed" and cell.identity["device"] == "cuda" for cell in cells) else "times"
+        )
+        sentences.append(
+            f"this study {does} on cuda, and torch finds no CUDA device here; run it where there is one, or set "
             "RAY_ADDRESS to a cluster that has one"
         )
+        unusual = {way for way in unusual if way[0] != "cuda"}
+    return sentences + [f"speed: {why}" for way in sorted(unusual) if (why := _cannot_time(*way))]
+
+
+def _cannot_time(device: str, precision: str, compiled: bool) -> str:
+    """Why speed cannot be measured so; empty if it can."""
+    import torch
+
+    from suite.measure.device import check_compiler, check_precision
+
+    try:
+        check_precision(precision, torch.device(device))
+        if compiled:
+            check_compiler(torch.device(device))
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def check_inputs(study: Study, console: Console) -> None:

@@ -102,8 +102,7 @@ class Progress:
 
 
 def _name(cell: Cell) -> str:
-    seed = cell.identity.get("seed")
-    return f"{cell.row} ({cell.kind}{'' if seed is None else f', seed {seed}'})"
+    return f"{cell.row} ({', '.join(filter(None, [cell.kind, cell.variant]))})"
 
 
 def _clock(seconds: float) -> str:

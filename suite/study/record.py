@@ -241,7 +241,10 @@ def _about(study: str, cell: Cell, entry: Entry) -> dict[str, object]:
 def _values(entry: Entry) -> Iterator[dict[str, object]]:
     """One row per metric and per repetition; a cell without metrics has one row with metric and value empty."""
     units = entry.get("units", {})
-    found = False
+    asked = entry["identity"].get("speed", {}).get("batch_size")
+    found = asked is not None  # a speed cell's batch size is known even if it failed
+    if found:
+        yield {"metric": "batch_size", "repetition": "", "value": repr(asked), "unit": "images"}
     for metric, value in entry.get("metrics", {}).items():
         found = True
         yield {"metric": metric, "repetition": "", "value": repr(value), "unit": units[metric]}

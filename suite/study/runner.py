@@ -58,7 +58,8 @@ class Keeper:
         if cell is None:
             return  # a worker that died after its last word was replaced, and says it again
         weights = result.pop("weights", None)
-        entry = self.record.add(cell, result | {"provenance": provenance()}, weights)
+        origin = provenance() | result.pop("origin", {})
+        entry = self.record.add(cell, result | {"provenance": origin}, weights)
         self.progress.ended(cell_id, entry["status"], _note(entry))
         track(cell.row, functools.partial(self.tracker.sync, cell, entry), self.progress.console)
 

@@ -21,7 +21,7 @@ def cell_name(cell: Cell, several: bool) -> str:
     """What tells it from its siblings, then its row; `several`: whether the study has several schedules to name."""
     if cell.kind == "base":
         return "base"
-    what = "speed" if cell.kind == "speed" else f"seed {cell.identity['seed']}"
+    what = f"speed, {cell.variant}" if cell.kind == "speed" else cell.variant
     return f"{what} · {row_name(cell, several)}"
 
 
@@ -59,11 +59,12 @@ def row_parameters(cell: Cell) -> dict[str, str]:
 
 
 def cell_parameters(cell: Cell) -> dict[str, str]:
-    """Those of its row, and its seed; a base has no row, so that it has all of its own."""
+    """Those of its row, and its seed or batch size; a base has no row, so that it has all of its own."""
     if cell.kind == "base":
         return {name: str(value) for name, value in _flatten(cell.identity).items()}
-    seed = cell.identity.get("seed")
-    return row_parameters(cell) | ({} if seed is None else {"seed": str(seed)})
+    if cell.kind == "speed":
+        return row_parameters(cell) | {"batch_size": str(cell.identity["speed"]["batch_size"])}
+    return row_parameters(cell) | {"seed": str(cell.identity["seed"])}
 
 
 def shared_parameters(cells: Sequence[Cell]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from suite.reduction.registry import module_of
 from suite.reduction.schedule import Rounding, Schedule
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
+from suite.study.speed_options import Speed
 from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 
@@ -206,15 +207,6 @@ class Row(Strict):
     @property
     def label(self) -> str:
         return self.name or (self.method if self.fusion == "none" else f"{self.method} + {self.fusion}")
-
-
-class Speed(Strict):
-    """How speed is measured: each method interleaved with the unpruned model, `rounds` times, on random images."""
-
-    batch_size: int = Field(256, ge=1)
-    rounds: int = Field(20, ge=5)
-    warmup_rounds: int = Field(3, ge=1)
-    threads: int = Field(1, ge=1)
 
 
 class Base(Strict):

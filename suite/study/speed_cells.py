@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from suite.reduction.registry import settings_class
 from suite.study.cells import Cell
 from suite.study.load import size_of
-from suite.study.speed_study import UNPRUNED, DeviceType, How, SpeedBackbone, SpeedRow, SpeedStudy
+from suite.study.speed_options import DeviceType
+from suite.study.speed_study import UNPRUNED, How, SpeedBackbone, SpeedRow, SpeedStudy
 
 PROTOCOL = 1  # raise it when what is timed, or how, is something else than before
 

@@ -16,7 +16,8 @@ from typing import Any, cast, get_args
 from suite.errors import UserError
 from suite.study.record import Entry, Record
 from suite.study.speed_cells import Device, Measurement, measurements
-from suite.study.speed_study import DeviceType, SpeedStudy
+from suite.study.speed_options import DeviceType
+from suite.study.speed_study import SpeedStudy
 
 Round = dict[str, str]  # a line of rounds.csv
 COLUMNS = (

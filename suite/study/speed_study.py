@@ -12,15 +12,15 @@ from suite.reduction.settings import Fusion
 from suite.strict import Strict
 from suite.study.configuration import Configuration, LeftOut
 from suite.study.schema import Backbone, ScheduleRule
+from suite.study.speed_options import Counts, Precision
 
 UNPRUNED = "unpruned"  # the row of the unpruned model, which every backbone has
-DeviceType = Literal["cpu", "cuda"]
 
 
 class How(Strict):
     """How models are timed on one type of device; `suite speed --help` says what each means."""
 
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Precision = "float32"
     threads: int = Field(1, ge=1)
     rounds: int = Field(20, ge=5)
     warmup_rounds: int = Field(5, ge=1)
@@ -38,15 +38,8 @@ class Devices(Strict):
 class BatchSizes(Strict):
     """Images at a time, on each type of device; a backbone without any there is not measured on it."""
 
-    cpu: tuple[int, ...] = ()
-    cuda: tuple[int, ...] = ()
-
-    @field_validator("cpu", "cuda")
-    @classmethod
-    def _counts(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if min(value, default=1) < 1 or len(set(value)) < len(value):
-            raise ValueError(f"batch sizes are different counts from 1, found {list(value)}")
-        return value
+    cpu: Counts = ()
+    cuda: Counts = ()
 
 
 class SpeedRow(Strict):
