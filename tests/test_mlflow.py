@@ -220,6 +220,7 @@ def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
         after = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
     assert after == before, "every run was found, none written again"
     assert len(after) == 2000 + len(large_store.ROWS)
+    del seconds["export the record"]  # neither reads the store nor builds the tables
     assert sum(seconds.values()) < 2e-3 * 2000, seconds
 
 
