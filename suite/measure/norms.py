@@ -1,8 +1,8 @@
 """Operations of norms for one image by closed formula, which some counters add to multiply-accumulates; nothing runs.
 
-fvcore, which the authors of several methods and timm's benchmark counted with, takes 5 operations for each value that
-enters a LayerNorm, 4 if it has no weights, and one for a multiply-accumulate (facebookresearch/fvcore,
-`fvcore/nn/jit_handles.py`, `norm_flop_counter`). It knows no RMSNorm, so that one costs nothing here either.
+fvcore takes 5 operations for each value that enters a LayerNorm, 4 if it has no weights, and one for a
+multiply-accumulate (facebookresearch/fvcore, `fvcore/nn/jit_handles.py`, `norm_flop_counter`). Figures of ToMe, EViT
+and timm fit to the last digit only so. It knows no RMSNorm, so that one costs nothing here either.
 
     before the blocks      (P + N0) D, if the backbone has a norm there
     block                  (T + M) D; T (Q + K) for norms of queries and keys, T Q inside the attention, M F in the MLP
