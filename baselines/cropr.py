@@ -28,7 +28,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from suite.reduction.method import BlockShape, Context, Criterion, OwnCost, initialise, paired
+from suite.reduction.method import BlockShape, Context, Criterion, initialise, paired
 from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import MethodSettings, ScoringSettings
@@ -132,10 +132,6 @@ class Cropr(ScoringMethod):
 
     def score_macs(self, patches: int, block: BlockShape) -> int:
         return patches * block.width
-
-    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        normed = patches if self.settings.pre_norm and self.reduces_in(layer) else 0
-        return super().own_cost(patches, block, layer)._replace(normed=normed)
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         if not self.training or str(layer) not in self.croppers:

@@ -253,9 +253,9 @@ def test_norms_of_every_read_out(method: str, name: str) -> None:
 
 @pytest.mark.parametrize("place", ["before", "between", "after"])
 def test_norms_at_every_place(place: str) -> None:
-    """Who scores attention before a block normalises all tokens once more; so does a cropping module's own norm."""
+    """Who scores attention before a block normalises all tokens once more."""
     for name in ("vit", "vit with query and key norm", "vit post-norm"):
-        for method, settings in (("attention-topk", {}), ("evit", {"fate": "fuse"}), ("cropr", {"pre_norm": True})):
+        for method, settings in (("attention-topk", {}), ("evit", {"fate": "fuse"}), ("cropr", {})):
             model = deployed(name, method, place=place, **settings)
             assert norm_operations(model) == operations_seen(model), (name, method)
 

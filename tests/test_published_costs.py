@@ -145,6 +145,21 @@ def test_computed_figures_by_hand(lines: dict[str, Line], name: str, full: float
     assert (round(found.full / 1e9, 3), round(by_hand / 1e9, 3)) == (full, linear)
 
 
+@pytest.mark.parametrize(
+    ("name", "full", "linear", "norms"),
+    [
+        ("evit-t2-deit-s", 4_608_338_304, 4_250_674_560, 9_456_000),
+        ("tome-t3-vit-l", 61_604_135_936, 59_696_595_968, 49_423_360),
+    ],
+)
+def test_readings_with_norms_are_what_fvcore_says(
+    lines: dict[str, Line], name: str, full: int, linear: int, norms: int
+) -> None:
+    """As fvcore 0.1.5 counted timm's models, with timm's fused attention off and on: that one it does not see."""
+    found = lines[name].counts
+    assert (found.full_with_norms, found.linear_with_norms, found.norms) == (full, linear, norms)
+
+
 def test_dynamicvit_prints_figures_cut_after_one_decimal(lines: dict[str, Line]) -> None:
     """Its predictors, three linear layers and one before them on each patch of each stage, explain what is off.
 

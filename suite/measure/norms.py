@@ -8,7 +8,8 @@ and timm fit to the last digit only so. It knows no RMSNorm, so that one costs n
     block                  (T + M) D; T (Q + K) for norms of queries and keys, T Q inside the attention, M F in the MLP
     after the blocks       T D before pooling, D after it; for every pixel N0 D instead
 
-in values, with the letters of `measure.cost`, P prefix tokens and N0 patches.
+in values, with the letters of `measure.cost`, P prefix tokens and N0 patches. Of a method's own norms those count that
+it states in `own_cost`; Cropr's `pre_norm`, off by default, is not stated.
 """
 
 from __future__ import annotations
