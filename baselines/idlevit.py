@@ -85,7 +85,8 @@ class IdleViT(Method):
         if not left_out:
             return OwnCost()
         if block.folds_keys:
-            return OwnCost(2 * block.width * block.query + entering * block.width)
+            macs = 2 * block.width * block.query + entering * block.width
+            return OwnCost(macs, normed=entering if block.pre_norm else 0)
         return OwnCost(entering * block.query, left_out)
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from suite.measure.cost import Part, account, total
 from suite.measure.crosscheck import TOLERANCE, Compared, compare, disagreements
 from suite.measure.macs import Macs
+from suite.measure.norms import PER_VALUE, Counts, counts
 from suite.measure.tokens import expected_ledger
 from suite.reduction.model import ReducedModel
 from suite.reduction.shape import shape_of
@@ -44,6 +45,7 @@ def show_cost(configuration: Configuration, console: Console, cross_check: bool)
     console.print(_headline(configuration, model), soft_wrap=True, highlight=False)
     console.print(_blocks(parts, model))
     console.print(_totals(total(parts), unpruned))
+    console.print(_with_norms(counts(model, dense)), soft_wrap=True, highlight=False)
     for line in LEGEND:
         console.print(line, style="dim", highlight=False)
     compared = compare(model, dense) if cross_check else []
@@ -93,10 +95,12 @@ def _headline(configuration: Configuration, model: ReducedModel) -> str:
     shape, context = shape_of(model.backbone), model.method.context
     height, width = model.backbone.patch_embed.img_size
     fusion = "" if configuration.fusion == "none" else f" + {configuration.fusion}"
+    removes = model.method.settings.reduces != "nothing"
+    removed = context.schedule.removed if removes else (0,) * context.depth
     return (
         f"{configuration.backbone.name}, {configuration.task}: {height} x {width} pixels, {shape.patches} patches and "
         f"{shape.prefix} prefix tokens, {context.depth} blocks of width {shape.width}, {shape.classes} classes\n"
-        f"{configuration.method}{fusion}, patches removed per block: {' '.join(map(str, context.schedule.removed))}"
+        f"{configuration.method}{fusion}, patches removed per block: {' '.join(map(str, removed))}"
     )
 
 
@@ -124,6 +128,12 @@ def _totals(macs: Macs, unpruned: Macs) -> Table:
     for convention, own, whole in zip(macs._fields, macs, unpruned, strict=True):
         table.add_row(convention, _giga(own), _giga(2 * own), f"{100 * own / whole:.1f} %")
     return table
+
+
+def _with_norms(found: Counts) -> str:
+    """The reading of those who count norms too, to six digits, which published figures may need."""
+    full, linear = found.full_with_norms / 1e9, found.linear_with_norms / 1e9
+    return f"with norms ({PER_VALUE} per value, as fvcore counts them): full {full:.6g}, linear {linear:.6g} GMACs"
 
 
 def _cross_checked(compared: list[Compared]) -> Table:

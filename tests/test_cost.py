@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from backbones import BACKBONES, WIDTH, build, draw_images
+from timm.layers import RmsNorm
 from torch import nn
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ from suite.measure import cost
 from suite.measure.cost import Part, account, total
 from suite.measure.crosscheck import Compared, compare, disagreements
 from suite.measure.macs import Macs, count_macs
+from suite.measure.norms import counts, norm_operations
 from suite.reduction import shape
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import ReducedModel, reduce
@@ -183,6 +185,88 @@ def test_formula_equals_the_counter_on_real_tensors(method: str, dense: bool) ->
     assert count_macs(run, draw_images(model.backbone)) == total(account(model, dense))
 
 
+# ---------------------------------------------------------------- norms
+
+
+@torch.inference_mode()
+def operations_seen(model: ReducedModel, dense: bool = False) -> int:
+    """Five for each value that enters a LayerNorm of the running model, four if it has no weights."""
+    seen: list[int] = []
+    hooks = [
+        norm.register_forward_pre_hook(
+            lambda norm, inputs: seen.append(inputs[0].numel() * (4 if norm.weight is None else 5))
+        )
+        for norm in model.modules()
+        if isinstance(norm, nn.LayerNorm)
+    ]
+    try:
+        (PixelModel(model) if dense else model)(torch.zeros(1, 3, *model.backbone.patch_embed.img_size, device="meta"))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(seen)
+
+
+def test_norms_by_hand() -> None:
+    """Two norms in each of 4 blocks of width 48 and one after them, on 65 tokens, or on 56, 48, 48 and 48 of them.
+
+    EVA-02 has a norm of 96 channels inside its MLP, and its last norm takes one vector.
+    """
+    left = 56 + 48 + 48 + 48
+    assert norm_operations(deployed("vit", "random", place="before")) == 5 * 48 * (2 * left + 48)
+    assert norm_operations(deployed("vit", "none")) == 5 * 48 * (2 * 4 * 65 + 65)
+    assert norm_operations(deployed("eva02", "none")) == 5 * (4 * 65 * (2 * 48 + 96) + 48)
+    full, linear, with_norms, linear_with_norms = counts(deployed("vit", "none"))
+    assert (full, linear) == total(account(deployed("vit", "none")))
+    assert with_norms - full == linear_with_norms - linear == 5 * 48 * 9 * 65
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_norms_are_those_of_the_running_model(name: str) -> None:
+    """Before, in and after the blocks of every backbone; idle tokens pass the first norm of a block as well."""
+    for method in ("none", "cropr", "idlevit", "tome"):
+        if method == "idlevit" and on_meta(name).cls_token is None:
+            continue
+        model = deployed(name, method)
+        assert norm_operations(model) == operations_seen(model) > 0, method
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("method", ["cropr", "evit", "idlevit", "none", "tome", "variance"])
+def test_norms_of_every_read_out(method: str, name: str) -> None:
+    """With every fusion that a method can have: removed patches may be back, and logits of them have own norms."""
+    counted = 0
+    for task, fusions in TASKS.items():
+        for fusion in fusions:
+            dense = task == "segmentation"
+            if dense and name == "deit distilled":
+                continue
+            try:
+                model = deployed(name, method, fusion)
+            except ValueError as error:
+                assert "fusion needs removed patches to be put aside" in str(error)  # noqa: PT017
+                continue
+            assert norm_operations(model, dense) == operations_seen(model, dense), (task, fusion)
+            counted += 1
+    assert counted >= 1
+
+
+@pytest.mark.parametrize("place", ["before", "between", "after"])
+def test_norms_at_every_place(place: str) -> None:
+    """Who scores attention before a block normalises all tokens once more."""
+    for name in ("vit", "vit with query and key norm", "vit post-norm"):
+        for method, settings in (("attention-topk", {}), ("evit", {"fate": "fuse"}), ("cropr", {})):
+            model = deployed(name, method, place=place, **settings)
+            assert norm_operations(model) == operations_seen(model), (name, method)
+
+
+def test_norms_without_weights_and_other_norms() -> None:
+    """Four operations where nothing is scaled; an RMSNorm is none that fvcore knows."""
+    plain = build("vit", norm_layer=functools.partial(nn.LayerNorm, elementwise_affine=False))
+    assert norm_operations(reduce(plain, "none").deploy()) == 4 * 48 * 9 * 65
+    assert norm_operations(reduce(build("vit", norm_layer=RmsNorm), "none").deploy()) == 0
+
+
 # ---------------------------------------------------------------- the cross-check can fail
 
 
@@ -265,6 +349,26 @@ def test_flops_of_a_published_model() -> None:
     assert "block 23 197 197" in said
     assert "full 34.67 69.33 56.3 % linear 33.91 67.81 56.8 %" in said
     assert "agree within 0.5 % in each of 120 parts" in said
+
+
+def test_flops_with_norms_of_a_published_model() -> None:
+    """ToMe's ViT-H/14 is published as 167.4, which only the reading with norms gives."""
+    code, said = flops("vit_huge_patch14_224")
+    assert code == 0, said
+    assert "full 167.3 334.6" in said
+    assert "as fvcore counts them): full 167.402, linear 161.991 GMACs" in said
+
+
+def test_flops_of_what_removes_nothing() -> None:
+    """A schedule without a method removes nothing, and the line says so; a head may be missing."""
+    rule = ("--constant", "8", "--blocks", "0-3")
+    code, said = flops("deit_tiny_patch16_224", "--method", "none", *rule)
+    assert code == 0, said
+    assert f"none, patches removed per block: {' '.join('0' * 12)} " in said
+    code, said = flops("deit_tiny_patch16_224", "--classes", "0", "--cross-check")
+    assert code == 0, said
+    assert ", 0 classes" in said
+    assert "read-out" not in said
 
 
 def test_flops_of_a_fusing_method_in_multiples() -> None:
@@ -373,6 +477,8 @@ def test_flops_always_compares_tokens(tmp_path: Path) -> None:
         ("deit_tiny_patch16_224 --method evit --linear 2 --fusion last-layer", "this method fuses them"),
         ("deit_tiny_patch16_224 --method cropr --linear 2 --fusion logits", "fusion logits is for segmentation"),
         ("deit_tiny_patch16_224 --option pretrained=true", "pretrained would load weights"),
+        ("deit_tiny_patch16_224 --option num_classes=0", "num_classes is none of its options; say classes instead"),
+        ("deit_tiny_patch16_224 --option img_size=7", "an image of 7 x 7 pixels is smaller than a patch of 16 x 16"),
         ("deit_tiny_patch16_224 --option depht=3", "unexpected keyword argument 'depht'"),
         ("deit_tiny_patch16_224 --task detection", "task: Input should be 'classification' or 'segmentation'"),
     ],

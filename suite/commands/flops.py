@@ -21,7 +21,7 @@ def flops(
     task: Annotated[
         str, typer.Option(help="classification, or segmentation with a head for every patch.")
     ] = "classification",
-    classes: Annotated[int, typer.Option(min=1, help="Outputs of the head.")] = 1000,
+    classes: Annotated[int, typer.Option(min=0, help="Outputs of the head; 0 for none.")] = 1000,
     cross_check: Annotated[bool, typer.Option("--cross-check", help="Compare with torch's counter.")] = False,
 ) -> None:
     """Show tokens and multiply-accumulates of a model, block by block, in both conventions; needs no weights."""

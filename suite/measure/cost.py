@@ -8,7 +8,7 @@ A block of T tokens that attend and M that enter its MLP, of widths D, Q (querie
 
 and what the method says that it adds (`Method.own_cost`). Only matrix products and convolutions count: norms, softmax,
 activations, rotations, LayerScale, sorting, moving tokens and their distances on the patch grid do not, in either
-convention (see `measure.macs`).
+convention (see `measure.macs`; norms, for those who count them, are in `measure.norms`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def account(model: ReducedModel, dense: bool = False) -> list[Part]:
     """
     shape, ledger = shape_of(model.backbone), expected_ledger(model)
     parts = [Part(INPUT, PATCHES, shape.patches * shape.values * shape.width)]
-    for layer, (block, entering) in enumerate(zip(shape.blocks, _entering(model, shape), strict=True)):
+    for layer, (block, entering) in enumerate(zip(shape.blocks, entering_patches(model, shape), strict=True)):
         place, own = f"block {layer}", model.method.own_cost(entering, block, layer)
         parts += [Part(place, *part) for part in _block(block, ledger.attention[layer], ledger.mlp[layer], own)]
     parts += [Part(FUSION, *part) for part in _fusion(model, shape, ledger.leaving[-1], dense)]
@@ -67,7 +67,7 @@ def total(parts: Iterable[Part]) -> Macs:
     return Macs(full, full - sum(part.macs for part in entries if part.what == PRODUCTS))
 
 
-def _entering(model: ReducedModel, shape: Shape) -> list[int]:
+def entering_patches(model: ReducedModel, shape: Shape) -> list[int]:
     """Patches in the sequence before each block."""
     after = [tokens - shape.prefix for tokens in expected_ledger(model).leaving]
     before = [shape.patches, *after[:-1]]

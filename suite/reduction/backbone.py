@@ -22,8 +22,11 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
     """Create a timm model with random weights.
 
     Raises:
-        UserError: for a name or an option timm does not know, or a model whose blocks are not supported.
+        UserError: for a name or an option timm does not know, a model whose blocks are not supported, or an image that
+            is smaller than a patch.
     """
+    if "num_classes" in options:
+        raise UserError(f"backbone {name}: num_classes is none of its options; say classes instead (--classes)")
     if not timm.is_model(name):
         raise UserError(f"timm has no model {name!r}; {suggest(name, timm.list_models())}")
     try:
@@ -31,6 +34,13 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
         check_supported(model)
     except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError) as error:
         raise UserError(f"backbone {name} with options {options}: {error}") from error
+    embedding = model.patch_embed
+    if embedding.grid_size is not None and 0 in embedding.grid_size:
+        image, patch = (" x ".join(map(str, size)) for size in (embedding.img_size, embedding.patch_size))
+        raise UserError(
+            f"backbone {name} with options {options}: an image of {image} pixels is smaller than a patch of {patch}; "
+            "choose a larger img_size"
+        )
     return model
 
 

@@ -52,6 +52,7 @@ class BlockShape:
         hidden: channels inside the MLP.
         gated: whether the MLP has a third matrix, as SwiGLU has.
         folds_keys: see `blocks.folds_keys`.
+        pre_norm: whether norms come before attention and MLP, not after them.
     """
 
     width: int
@@ -62,6 +63,7 @@ class BlockShape:
     hidden: int
     gated: bool
     folds_keys: bool
+    pre_norm: bool
 
 
 class OwnCost(NamedTuple):
@@ -70,10 +72,12 @@ class OwnCost(NamedTuple):
     Attributes:
         macs: multiply-accumulates of its own matrix products, such as scores or similarities.
         projected: tokens whose queries, keys and values it computes besides those of the tokens that attend.
+        normed: tokens that enter a norm of width D besides those that attend or are `projected`.
     """
 
     macs: int = 0
     projected: int = 0
+    normed: int = 0
 
 
 class Output(NamedTuple):

@@ -16,7 +16,7 @@ from timm.models.eva import Eva
 from torch import nn
 
 from suite.errors import UserError
-from suite.reduction.blocks import TimmModule, folds_keys
+from suite.reduction.blocks import PRE_NORM, TimmModule, folds_keys
 from suite.reduction.method import BlockShape
 
 GATED = {Mlp: False, GluMlp: True, SwiGLU: True}
@@ -83,6 +83,7 @@ def _block(block: TimmModule, rotary: bool) -> BlockShape:
         hidden=mlp.fc2.in_features,
         gated=GATED[type(mlp)],
         folds_keys=folds_keys(attention, rotary),
+        pre_norm=type(block) in PRE_NORM,
     )
 
 

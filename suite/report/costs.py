@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import UserError, suggest
-from suite.measure.cost import account, total
 from suite.measure.crosscheck import compare, disagreements
 from suite.measure.macs import Macs
+from suite.measure.norms import Counts, counts
 from suite.reduction.blocks import TimmModule
-from suite.study.configuration import CostRow, CostStudy, LeftOut, build, build_backbone
+from suite.study.configuration import CONVENTIONS, CostRow, CostStudy, LeftOut, build, build_backbone
 
 Row = CostRow | LeftOut
 Progress = Callable[[int, int], None]
@@ -52,35 +52,41 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A published figure, the row that computes it, and multiply-accumulates of that model and of the unpruned one.
+    """A published figure, the row that computes it, and the counts of that model and of the unpruned one.
 
-    Both are None where the figure is left out.
+    Both are None where the figure is left out; else `read_as` names the reading that was taken, see `choose`.
     """
 
     figure: Figure
     row: Row
     tolerance: float
-    macs: Macs | None = None
-    unpruned: Macs | None = None
+    counts: Counts | None = None
+    unpruned: Counts | None = None
+    read_as: str = ""
 
     def readings(self) -> list[Reading]:
-        """Two readings of a change, four of a count; none where nothing was computed."""
-        if self.macs is None or self.unpruned is None:
-            return []
-        pairs = {"full": (self.macs.full, self.unpruned.full), "linear": (self.macs.linear, self.unpruned.linear)}
-        if self.figure.unit == "%":
-            return [Reading(name, name, 100 * (macs / whole - 1)) for name, (macs, whole) in pairs.items()]
-        return [
-            Reading(convention, f"{convention}, {unit}", factor * macs / 1e9)
-            for convention, (macs, _) in pairs.items()
-            for unit, factor in (("GMACs", 1), ("GFLOPs", 2))
-        ]
+        """Readings that the row's convention allows, the plainest first; none where nothing was computed.
 
-    def nearest(self) -> Reading | None:
-        """The reading nearest to the published figure, of the row's convention if it has one."""
+        Operations of norms are no halves of FLOPs: who counts them takes one operation for a multiply-accumulate.
+        """
+        if self.counts is None or self.unpruned is None:
+            return []
         wanted = self.row.convention if isinstance(self.row, CostRow) else None
-        found = [reading for reading in self.readings() if wanted in (None, reading.convention)]
-        return min(found, key=lambda reading: abs(self.deviation(reading)), default=None)
+        found = []
+        for name, count, whole in zip(CONVENTIONS, self.counts, self.unpruned, strict=True):
+            if wanted not in (None, name):
+                continue
+            if self.figure.unit == "%":
+                found.append(Reading(name, name, 100 * (count / whole - 1)))
+                continue
+            found.append(Reading(name, f"{name}, GMACs", count / 1e9))
+            if name in Macs._fields:
+                found.append(Reading(name, f"{name}, GFLOPs", 2 * count / 1e9))
+        return found
+
+    def taken(self) -> Reading | None:
+        """The reading that was taken."""
+        return next((reading for reading in self.readings() if reading.name == self.read_as), None)
 
     def deviation(self, reading: Reading) -> float:
         """Reading less published figure: in percent of the figure, or in percentage points where it is a change."""
@@ -88,18 +94,53 @@ class Line:
         return (reading.value - published) * (1 if self.figure.unit == "%" else 100 / published)
 
     def fits(self, reading: Reading) -> bool:
-        """Whether a reading is within the tolerance, or rounds to the printed figure."""
-        published = Decimal(self.figure.value)
-        half = 0.5 * 10.0 ** int(published.as_tuple().exponent)
-        return abs(reading.value - float(published)) <= max(self.tolerance / 100 * abs(float(published)), half)
+        """Whether a reading rounds to the printed figure."""
+        return abs(reading.value - float(self.figure.value)) <= half_a_unit(self.figure.value)
 
     @property
     def verdict(self) -> str:
-        """`fits`, `off` or `not computed`."""
-        nearest = self.nearest()
-        if nearest is None:
+        """`fits`, `near` (within the tolerance, but it rounds to another figure), `off` or `not computed`."""
+        taken = self.taken()
+        if taken is None:
             return "not computed"
-        return "fits" if self.fits(nearest) else "off"
+        published = float(self.figure.value)
+        near = abs(taken.value - published) <= self.tolerance / 100 * abs(published)
+        return "fits" if self.fits(taken) else "near" if near else "off"
+
+
+def half_a_unit(printed: str) -> float:
+    """Half a unit of the last digit of a number as it is printed: 0.05 of `4.0`."""
+    return 0.5 * 10.0 ** int(Decimal(printed).as_tuple().exponent)
+
+
+def choose(lines: Sequence[Line]) -> list[Line]:
+    """Take a reading for each line: one for all figures of a source in the same unit, which counted in one way.
+
+    It is the one in which most of them round to what is printed, and of several the plainest; if none does in any, it
+    is the nearest without norms. A figure whose row states the convention is read for itself.
+    """
+    groups: dict[object, list[Line]] = {}
+    for line in lines:
+        figure, stated = line.figure, isinstance(line.row, CostRow) and line.row.convention
+        paper = figure.where.partition(",")[0]
+        key = (figure.id,) if stated else (paper, figure.source, figure.unit)
+        groups.setdefault(key, []).append(line)
+    read_as = {line.figure.id: name for group in groups.values() for name in _reading_of(group) for line in group}
+    return [replace(line, read_as=read_as.get(line.figure.id, "")) for line in lines]
+
+
+def _reading_of(group: Sequence[Line]) -> list[str]:
+    """The name of the reading of a source; none if nothing of it was computed."""
+    computed = [(line, line.readings()) for line in group if line.counts is not None]
+    if not computed:
+        return []
+    names = [reading.name for reading in computed[0][1]]
+    fitting = [sum(line.fits(readings[place]) for line, readings in computed) for place in range(len(names))]
+    if any(fitting):
+        return [names[fitting.index(max(fitting))]]
+    plain = [place for place, name in enumerate(names) if "norms" not in name] or range(len(names))
+    away = {place: sum(abs(line.deviation(readings[place])) for line, readings in computed) for place in plain}
+    return [names[min(away, key=away.__getitem__)]]
 
 
 def read_published(path: Path) -> list[Figure]:
@@ -138,7 +179,7 @@ def compute(study: CostStudy, progress: Progress = lambda done, rows: None, chec
     figures = read_published(study.published)
     rows = _assign(study, figures)
     backbones: dict[str, TimmModule] = {}
-    costs: dict[str, tuple[Macs, Macs]] = {}
+    costs: dict[str, tuple[Counts, Counts]] = {}
     for done, computed in enumerate(study.rows, 1):
         if computed.model not in costs:
             costs[computed.model] = _cost(computed, backbones, check)
@@ -146,9 +187,9 @@ def compute(study: CostStudy, progress: Progress = lambda done, rows: None, chec
     lines = []
     for figure in figures:
         row = rows[figure.id]
-        macs = costs[row.model] if isinstance(row, CostRow) else (None, None)
-        lines.append(Line(figure, row, study.tolerance, *macs))
-    return lines
+        counted = costs[row.model] if isinstance(row, CostRow) else (None, None)
+        lines.append(Line(figure, row, study.tolerance, *counted))
+    return choose(lines)
 
 
 def _assign(study: CostStudy, figures: Sequence[Figure]) -> dict[str, Row]:
@@ -170,8 +211,8 @@ def _assign(study: CostStudy, figures: Sequence[Figure]) -> dict[str, Row]:
     return rows
 
 
-def _cost(row: CostRow, backbones: dict[str, TimmModule], check: bool) -> tuple[Macs, Macs]:
-    """Multiply-accumulates of a row's model and of the unpruned one."""
+def _cost(row: CostRow, backbones: dict[str, TimmModule], check: bool) -> tuple[Counts, Counts]:
+    """What counters say of a row's model and of the unpruned one."""
     key, dense = f"{row.backbone.model_dump_json()} {row.classes}", row.task == "segmentation"
     try:
         if key not in backbones:
@@ -182,7 +223,7 @@ def _cost(row: CostRow, backbones: dict[str, TimmModule], check: bool) -> tuple[
     wrong = disagreements(reduced, compare(reduced, dense)) if check else []
     if wrong:
         raise UserError(f"the row of {', '.join(row.published)}: formula and counter disagree: {'; '.join(wrong)}")
-    return total(account(reduced, dense)), total(account(unpruned, dense))
+    return counts(reduced, dense), counts(unpruned, dense)
 
 
 def _is_count(text: str) -> bool:

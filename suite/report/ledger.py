@@ -17,6 +17,7 @@ from suite.report.ledger_studies import cost_lines, cost_studies, study_value
 from suite.report.probes import PROBES, Progress, Value, probe
 
 PUBLISHED = Path("results/published")
+OTHER_TABLES = ("scores.csv", "speed.csv")  # read by `report.scores` and `study.published`
 OTHERWISE = " || "  # between the readings of one number, the stated one first
 NAMED = " = "  # between a reading's name and what it asks
 
@@ -65,12 +66,13 @@ class Entry(NamedTuple):
 
 
 def read_entries(folder: Path = PUBLISHED) -> list[Entry]:
-    """All published numbers, but for those of studies of costs.
+    """All published numbers, but for those of studies of costs and of `OTHER_TABLES`.
 
     Raises:
         UserError: naming file and line of whatever is wrong.
     """
     others = {study.published.resolve() for study in cost_studies().values()}
+    others |= {(folder / name).resolve() for name in OTHER_TABLES}
     files = [path for path in sorted(folder.glob("*.csv")) if path.resolve() not in others]
     if not files:
         raise UserError(f"there are no published numbers: no CSV files in {folder}")

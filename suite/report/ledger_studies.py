@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-from decimal import Decimal
 from pathlib import Path
 
 from suite.errors import UserError, suggest
-from suite.report.costs import Figure, read_published
+from suite.report.costs import Figure, half_a_unit, read_published
 from suite.report.ledger_lines import NOT_RUN, OUTSIDE, REPRODUCED, Line, digest
 from suite.study.configuration import CostStudy
 from suite.study.load import is_of_costs, load_costs, load_study, study_names
 
 RESULTS = Path("results")
 MINUS = " minus "
-VERDICTS = {"fits": REPRODUCED, "off": OUTSIDE, "not computed": NOT_RUN}
+VERDICTS = {"fits": REPRODUCED, "near": OUTSIDE, "off": OUTSIDE, "not computed": NOT_RUN}
 
 
 def cost_studies() -> dict[str, CostStudy]:
@@ -93,12 +92,10 @@ def _lines_of(name: str, study: CostStudy) -> list[Line]:
     if made_of != [tuple(figure) for figure in read_published(study.published)]:
         raise UserError(f"{path} was not made from {study.published} as it is now; make it with: suite run {name}")
     record = digest(path.read_bytes())
-    return [_cost_line(name, study, row, record) for row in rows]
+    return [_cost_line(name, row, record) for row in rows]
 
 
-def _cost_line(name: str, study: CostStudy, row: dict[str, str], record: str) -> Line:
-    published = Decimal(row["value"])
-    half = 0.5 * 10.0 ** int(published.as_tuple().exponent)
+def _cost_line(name: str, row: dict[str, str], record: str) -> Line:
     computed = row["verdict"] != "not computed"
     measured = float(row[_column(row)]) if computed else 0.0
     read_as = f"read as {row['read_as']}" if computed else ""
@@ -113,9 +110,9 @@ def _cost_line(name: str, study: CostStudy, row: dict[str, str], record: str) ->
         published=row["value"],
         unit=row["unit"],
         measured=f"{measured:.6g}" if computed else "",
-        off_by=f"{measured - float(published):.6g}" if computed else "",
-        tolerance=f"{max(study.tolerance / 100 * abs(float(published)), half):.6g}",
-        tolerance_from=f"{study.tolerance:g} % of the figure or half a unit of its last digit (study {name})",
+        off_by=f"{measured - float(row['value']):.6g}" if computed else "",
+        tolerance=f"{half_a_unit(row['value']):.6g}",
+        tolerance_from="half a unit of the last printed digit",
         state=VERDICTS[row["verdict"]],
         remark=". ".join(said for said in (read_as, row["note"] if computed else "") if said),
         differs="",
@@ -130,5 +127,5 @@ def _cost_line(name: str, study: CostStudy, row: dict[str, str], record: str) ->
 
 def _column(row: dict[str, str]) -> str:
     """The column that holds the reading that was taken."""
-    convention, _, unit = row["read_as"].partition(", ")
+    convention, _, unit = row["read_as"].replace(" with norms", "_with_norms").partition(", ")
     return f"change_{convention}" if row["unit"] == "%" else f"{unit.lower()}_{convention}"

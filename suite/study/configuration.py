@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from suite.reduction.model import ReducedModel
 
 
+CONVENTIONS = ("full", "linear", "full with norms", "linear with norms")  # the fields of `measure.norms.Counts`
+
+
 class Configuration(Strict):
     """A backbone under a method, for a task. A bare name of a backbone stands for it without options."""
 
@@ -27,7 +30,7 @@ class Configuration(Strict):
     schedule: ScheduleRule | None = None
     fusion: Fusion = "none"
     task: Literal["classification", "segmentation"] = "classification"
-    classes: int = Field(1000, ge=1)
+    classes: int = Field(1000, ge=0)
 
     @field_validator("backbone", mode="before")
     @classmethod
@@ -49,11 +52,12 @@ class CostRow(Configuration):
     """How published figures are computed.
 
     `published`: ids in the table of published figures, or patterns of them (`*`). `convention`: by which their source
-    must have counted; without it the nearest is taken. `note`: what is known about a miss.
+    must have counted; without it the one in which most figures of the source fit is taken. `note`: what is known about
+    a miss.
     """
 
     published: tuple[str, ...] = Field(min_length=1)
-    convention: Literal["full", "linear"] | None = None
+    convention: Literal["full", "linear", "full with norms", "linear with norms"] | None = None
     note: str = ""
 
     @field_validator("method")
@@ -78,7 +82,7 @@ class LeftOut(Strict):
 class CostStudy(Strict):
     """Published costs beside computed ones.
 
-    A figure fits if it is within `tolerance` percent of the published one, or rounds to what is printed.
+    A figure fits if the computed one rounds to what is printed; within `tolerance` percent it is at least near.
     """
 
     question: str
