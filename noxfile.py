@@ -78,6 +78,7 @@ def tables(session: nox.Session) -> None:
         session.run(str(BIN / "suite"), "table", made.parent.name, *readme)
         if (made.parent / "cells.csv").is_file():
             session.run(str(BIN / "suite"), "figures", made.parent.name)
+    session.run(str(BIN / "suite"), "ledger", "--update")
 
 
 @nox.session(python=False, requires=["install"])
