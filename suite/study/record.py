@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -114,7 +115,10 @@ class Record:
 
     def _digest(self, cell_id: str) -> str:
         path = self.home / "weights" / f"{cell_id}.pt"
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        if not path.is_file():
+            return ""
+        facts = path.stat()
+        return _read_digest(path.resolve(), facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
     def _read(self, path: Path) -> Entry | None:
         if not path.is_file():
@@ -185,6 +189,12 @@ def write_csv(path: Path, rows: Iterable[dict[str, object]], origins: dict[str, 
     _write_rows(path, rows, COLUMNS)
     content = {**(origins or {}), DIGEST: digest_of(path)}
     path.with_name("provenance.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+@functools.lru_cache
+def _read_digest(path: Path, *_facts: int) -> str:
+    """Of a file that is asked for once for every cell; read again only when it has changed."""
+    return digest_of(path)
 
 
 def digest_of(path: Path) -> str:
