@@ -103,8 +103,8 @@ def patch_logits(backbone: TimmModule, features: Tensor, dense: Dense) -> Tensor
 def on_grid(values: Tensor, grid: Sequence[int]) -> Tensor:
     """Values of patches, (B, N0, C), as maps, (B, C, rows, columns), whose channels lie last in memory.
 
-    For one image the stride from image to image decides nothing, but with a small one torch upsamples eight times slower.
-    A graph that is to take batches of any size cannot ask for their number.
+    For one image the stride from image to image decides nothing, but with a small one torch upsamples eight times
+    slower. A graph that is to take batches of any size cannot ask for their number.
     """
     maps: Tensor = values.transpose(1, 2).unflatten(2, tuple(grid))
     if torch.compiler.is_compiling() or len(maps) > 1:
