@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from suite.report.layout import Table
 from suite.report.statistics import ALPHA, fewest_seeds
-from suite.report.study_table import SCORE
 from suite.report.summary import Line
 
 CONTROL = "random pruning"
+NAMES = {"classification": "top-1 accuracy", "segmentation": "mIoU"}
 LETTER = re.compile("[a-z]'*")
 
 
@@ -37,7 +37,7 @@ class _Shown:
         self.lines = lines
         self.columns = {column.key: column for column in table.columns}
         self.rows = {line.label: row for line, row in zip(lines, table.rows(), strict=True)}
-        self.unit = SCORE[lines[0].task].removesuffix(" %")
+        self.name = NAMES[lines[0].task]
 
     def text(self, line: Line, key: str) -> str:
         """A value; empty where there is none."""
@@ -48,7 +48,7 @@ class _Shown:
         """Median and interval."""
         assert line.accuracy is not None
         level = f", {100 * line.interval.level:g} % interval {self.text(line, 'interval')}" if line.interval else ""
-        return f"{self.text(line, 'score')} % ({self.unit}, {_plural(line.accuracy.n, 'seed')}{level})"
+        return f"{self.text(line, 'score')} % ({self.name}, {_plural(line.accuracy.n, 'seed')}{level})"
 
 
 def answer(lines: Sequence[Line], table: Table) -> Answer:
@@ -77,9 +77,9 @@ def _verdict(shown: _Shown) -> str:
         )
     least = min(compared, key=lambda line: line.smallest_p if line.smallest_p is not None else 1.0)
     return (
-        f"Nothing can be told apart from {CONTROL}, whatever the scores: {how}, p cannot fall below "
-        f"{shown.text(least, 'smallest p')}. A p below {ALPHA:g} needs {fewest_seeds(ALPHA, len(compared))} seeds at "
-        "the least, and small gaps need more: see `suite power`."
+        f"Nothing can be told apart from {CONTROL}, whatever the scores: {how}, the smallest p possible is "
+        f"{shown.text(least, 'smallest p')}. A p below {ALPHA:g} needs {fewest_seeds(ALPHA, len(compared))} seeds at the "
+        "least, and small gaps need more: see `suite power`."
     )
 
 
@@ -103,7 +103,8 @@ def _told_apart(apart: Sequence[Line], compared: Sequence[Line], shown: _Shown, 
     named = "; ".join(f"{side} it {', '.join(own)}" for side, own in sides.items() if own)
     said = f"{len(apart)} of {len(compared)} rows are told apart from {CONTROL} (p < {ALPHA:g}, {how}): {named}."
     others = len(compared) - len(apart)
-    return f"{said} The other {others} are not, which is no proof that they are equal to it." if others else said
+    rest = f"The rest, {others} of {len(compared)}, shows no difference, which is no proof that there is none."
+    return f"{said} {rest}" if others else said
 
 
 def _best(lines: Sequence[Line]) -> list[Line]:
@@ -185,7 +186,7 @@ def _facts(shown: _Shown, winners: Sequence[Line]) -> Iterator[tuple[str, str]]:
         yield "smallest p possible", shown.text(least, "smallest p")
     for line in shown.lines:
         if line.method == "none" and line.accuracy:
-            yield f"{shown.unit} unpruned", f"{shown.text(line, 'score')} %"
+            yield f"{shown.name}, unpruned", f"{shown.text(line, 'score')} %"
     if len(winners) == 1:
         yield f"highest median: {winners[0].label}", f"{shown.text(winners[0], 'score')} %"
         if winners[0].speed:
