@@ -76,9 +76,10 @@ def _verdict(shown: _Shown) -> str:
             f"{ALPHA:g}. That is no proof that any is equal to it; `suite power` says how many seeds would find a gap."
         )
     least = min(compared, key=lambda line: line.smallest_p if line.smallest_p is not None else 1.0)
+    needed = fewest_seeds(ALPHA, len(compared))
     return (
         f"Nothing can be told apart from {CONTROL}, whatever the scores: {how}, the smallest p possible is "
-        f"{shown.text(least, 'smallest p')}. A p below {ALPHA:g} needs {fewest_seeds(ALPHA, len(compared))} seeds at the "
+        f"{shown.text(least, 'smallest p')}. A p below {ALPHA:g} needs {needed} seeds at the "
         "least, and small gaps need more: see `suite power`."
     )
 
