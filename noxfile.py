@@ -1,11 +1,11 @@
 """The front door: `nox -s NAME` does one thing a person wants to do.
 
-quickstart   install, run the study `quickstart`, show its table
+quickstart   install, run the study `quickstart`, show its table, draw its figures, write its page
 tests        install, run all tests
 parity       install, check every method against the contract on every backbone, show the matrix
 table        make one table: nox -s table -- NAME runs studies/NAME.yaml
 export       install, run every deployed method in torch.compile, torch.export and ONNX Runtime, show the matrix
-tables       rebuild every committed table and figure from its record
+tables       rebuild every committed table, figure and page from its record
 lint, types  what `.ci/run` checks besides the tests
 """
 
@@ -38,8 +38,10 @@ def install(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def quickstart(session: nox.Session) -> None:
-    """Run the main job: a multi-seed study on real images, to a table."""
+    """Run the main job: a multi-seed study on real images, to a table and a page."""
     session.run(str(BIN / "suite"), "run", "quickstart", *session.posargs)
+    session.run(str(BIN / "suite"), "figures", "quickstart")
+    session.run(str(BIN / "suite"), "report", "quickstart")
 
 
 @nox.session(python=False, requires=["install"])
@@ -70,15 +72,17 @@ def export(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def tables(session: nox.Session) -> None:
-    """Rebuild the tables and figures of all committed results, and the one in the README; nothing is trained."""
-    for made in sorted(Path("results").glob("*/table.csv")):
-        if not Path("studies", f"{made.parent.name}.yaml").is_file():
-            continue  # measured by a command of its own, which writes its table
-        readme = ["--into", "README.md"] if made.parent.name == "quickstart" else []
-        session.run(str(BIN / "suite"), "table", made.parent.name, *readme)
-        if (made.parent / "cells.csv").is_file():
-            session.run(str(BIN / "suite"), "figures", made.parent.name)
-    session.run(str(BIN / "suite"), "ledger", "--update")
+    """Rebuild tables, figures, ledger and pages of all committed results, and the README's table; nothing is trained."""
+    suite = str(BIN / "suite")
+    made = sorted(path.parent for path in Path("results").glob("*/table.csv"))
+    studies = [folder for folder in made if Path("studies", f"{folder.name}.yaml").is_file()]  # others have a command
+    for folder in studies:
+        session.run(suite, "table", folder.name, *(["--into", "README.md"] if folder.name == "quickstart" else []))
+        if (folder / "cells.csv").is_file():
+            session.run(suite, "figures", folder.name)
+    session.run(suite, "ledger", "--update")
+    for folder in studies:
+        session.run(suite, "report", folder.name)
 
 
 @nox.session(python=False, requires=["install"])

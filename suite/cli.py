@@ -14,6 +14,7 @@ from suite.commands.figures import figures
 from suite.commands.flops import flops
 from suite.commands.ledger import ledger
 from suite.commands.power import power
+from suite.commands.report import report
 from suite.commands.speed import speed
 from suite.commands.trace import trace
 from suite.commands.ui import ui
@@ -213,7 +214,7 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
-for command in (flops, budget, speed, export, ledger, power, trace, figures, ui):
+for command in (flops, budget, speed, export, ledger, power, trace, figures, report, ui):
     app.command()(command)
 
 

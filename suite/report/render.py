@@ -53,12 +53,12 @@ def as_csv(table: Table) -> str:
 def as_html(table: Table) -> str:
     """The long form as a fragment of a page: a table with caption, and a list of its notes."""
     columns, name = table.shown("long"), html.escape(table.name)
-    notes = "".join(f"<li>{_coded(str(note))}</li>\n" for note in table.notes)
-    heads = "".join(f'<th scope="col"{_style(column)}>{_coded(column.heading)}</th>' for column in columns)
+    notes = "".join(f"<li>{coded(str(note))}</li>\n" for note in table.notes)
+    heads = "".join(f'<th scope="col"{_style(column)}>{coded(column.heading)}</th>' for column in columns)
     bodies = "".join(_body(block, columns, len(table.blocks) > 1) for block in table.blocks)
     return (
         f'<section id="table-{name}">\n<table style="border-collapse: collapse" aria-describedby="notes-{name}">\n'
-        f"<caption>{_coded(table.caption)}</caption>\n<thead>\n<tr>{heads}</tr>\n</thead>\n{bodies}</table>\n"
+        f"<caption>{coded(table.caption)}</caption>\n<thead>\n<tr>{heads}</tr>\n</thead>\n{bodies}</table>\n"
         f'<ul id="notes-{name}">\n{notes}</ul>\n</section>\n'
     )
 
@@ -116,6 +116,11 @@ def put_into(document: Path, study: str, content: str) -> None:
     document.write_text(f"{head}{begin}\n{content}{end}{rest.split(end, 1)[1]}")
 
 
+def coded(text: str) -> str:
+    """Text as HTML, with what stands between backticks as code."""
+    return CODE.sub(r"<code>\1</code>", html.escape(text, quote=False))
+
+
 def _piped(text: str) -> str:
     """Text that ends no cell of a markdown table and starts no tag."""
     return _untagged(" ".join(text.split())).replace("|", "\\|")
@@ -133,11 +138,6 @@ def _raw(row: Row, column: Column) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _coded(text: str) -> str:
-    """Text as HTML, with what stands between backticks as code."""
-    return CODE.sub(r"<code>\1</code>", html.escape(text, quote=False))
-
-
 def _style(column: Column) -> str:
     return f' style="text-align: {column.align}; padding: 0.1em 0.5em"'
 
@@ -147,9 +147,9 @@ def _body(block: Block, columns: list[Column], named: bool) -> str:
     lines = ['<tbody style="border-top: 1px solid">']
     if named:
         name = f'<th scope="rowgroup" colspan="{len(columns)}" style="text-align: left; font-style: italic">'
-        lines.append(f"<tr>{name}{_coded(block.name)}</th></tr>")
+        lines.append(f"<tr>{name}{coded(block.name)}</th></tr>")
     for row in block.rows:
         first, *rest = columns
-        cells = "".join(f"<td{_style(column)}>{_coded(row.text(column))}</td>" for column in rest)
-        lines.append(f'<tr><th scope="row"{_style(first)}>{_coded(row.text(first))}</th>{cells}</tr>')
+        cells = "".join(f"<td{_style(column)}>{coded(row.text(column))}</td>" for column in rest)
+        lines.append(f'<tr><th scope="row"{_style(first)}>{coded(row.text(first))}</th>{cells}</tr>')
     return "\n".join([*lines, "</tbody>\n"])

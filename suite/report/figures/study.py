@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,12 +51,14 @@ def figures_of(study: str) -> dict[str, Callable[[Results, Path], None]]:
     return FIGURES | {"maps": maps}
 
 
-def draw_study(study: str, results: Results, suffix: str) -> Iterator[Drawn]:
-    """Draw every figure into the results' folder, files ending in `suffix` (.png or .pdf).
+def draw_study(study: str, results: Results, suffix: str, names: Collection[str] | None = None) -> Iterator[Drawn]:
+    """Draw every figure, or those named, into the results' folder, files ending in `suffix` (.png or .pdf).
 
     A figure that cannot be drawn any more is deleted, for it would show another record.
     """
     for name, draw in figures_of(study).items():
+        if names is not None and name not in names:
+            continue
         path = results.folder / f"{name}{suffix}"
         try:
             draw(results, path)

@@ -1,0 +1,75 @@
+"""The command `suite report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from suite.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def report(study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, or a name in studies/.")]) -> None:
+    """Write results/STUDY/report.html: question, answer, table, figures and provenance, on one page without network."""
+    from rich.console import Console
+
+    from suite.report.page.write import plain_page
+    from suite.study.load import is_of_costs, is_of_speed, title_of
+
+    console = Console(markup=False)
+    folder = Path("results") / Path(title_of(study)).name
+    if is_of_costs(study) or is_of_speed(study):
+        page, scored = plain_page(study, folder, is_of_speed(study)), False
+    else:
+        page, scored = _scored(study, folder, console), True
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    console.print(
+        f"Written to {path}: {len(page.encode()) / 2**20:.1f} MiB, opens in any browser",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if scored:
+        _attach(study, folder, console)
+
+
+def _scored(study: str, folder: Path, console: Console) -> str:
+    """The page of a study with cells; figures that are missing or older than the record are drawn first."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from suite.report.figures.study import figures_of
+    from suite.report.page.write import draw_outdated, outdated, study_page
+    from suite.report.recorded import read_results
+
+    results = read_results(folder)
+    undrawn: dict[str, str] = {}
+    columns = (TextColumn("figures"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=sum(outdated(folder, name) for name in figures_of(study)))
+        for drawn in draw_outdated(study, results):
+            bar.advance(task)
+            if drawn.path is None:
+                undrawn[drawn.name] = drawn.reason
+    return study_page(study, results, undrawn)
+
+
+def _attach(study: str, folder: Path, console: Console) -> None:
+    """Have the page in MLflow too, if the study's runs are there; a page needs no store and makes none."""
+    from suite.study.store import experiment_id, store_uri
+
+    uri = store_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        return
+    from suite.study.cells import expand
+    from suite.study.load import load_study
+    from suite.study.tracking import Tracker
+
+    try:
+        experiment_id(uri, folder.name)
+        Tracker(folder.name, expand(load_study(study))).attach(folder)
+    except UserError as error:
+        console.print(f"not put into MLflow: {error}", style="yellow", soft_wrap=True)

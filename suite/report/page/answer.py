@@ -1,0 +1,203 @@
+"""What a study answers, in sentences: no more than its statistics support. Every number is shown as in the table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from suite.report.layout import Table
+from suite.report.statistics import ALPHA, fewest_seeds
+from suite.report.summary import Line
+
+CONTROL = "random pruning"
+NAMES = {"classification": "top-1 accuracy", "segmentation": "mIoU"}
+LETTER = re.compile("[a-z]'*")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said above the table; what stands between backticks is code.
+
+    Attributes:
+        verdict: what can be told apart from random pruning, and what it would take where nothing can.
+        sentences: the best median, its cost and speed, and what must be said about them.
+        facts: names and values of the few numbers to see at a glance.
+    """
+
+    verdict: str
+    sentences: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+class _Shown:
+    """Values of lines as the table shows them, without their marks."""
+
+    def __init__(self, lines: Sequence[Line], table: Table) -> None:
+        self.lines = lines
+        self.columns = {column.key: column for column in table.columns}
+        self.rows = {line.label: row for line, row in zip(lines, table.rows(), strict=True)}
+        self.name = NAMES[lines[0].task]
+
+    def text(self, line: Line, key: str) -> str:
+        """A value; empty where there is none."""
+        value = self.rows[line.label].values.get(key)
+        return "" if value is None else self.columns[key].show(value)
+
+    def score(self, line: Line) -> str:
+        """Median and interval."""
+        assert line.accuracy is not None
+        level = f", {100 * line.interval.level:g} % interval {self.text(line, 'interval')}" if line.interval else ""
+        return f"{self.text(line, 'score')} % ({self.name}, {_plural(line.accuracy.n, 'seed')}{level})"
+
+
+def answer(lines: Sequence[Line], table: Table) -> Answer:
+    """The answer of a study with these lines; `table` is what `study_table` makes of them."""
+    shown = _Shown(lines, table)
+    winners = _best(lines)
+    sentences = [*_groups(lines), *(said for best in winners for said in _about_best(best, shown, len(winners) > 1))]
+    return Answer(_verdict(shown), (*sentences, *_unpruned(shown), *_lost(lines)), tuple(_facts(shown, winners)))
+
+
+def _verdict(shown: _Shown) -> str:
+    """Which rows can be told apart from random pruning; if none can, what would be needed."""
+    compared = [line for line in shown.lines if line.comparison and line.p is not None]
+    if not compared:
+        return _nothing_compared(shown.lines)
+    apart = [line for line in compared if line.p is not None and line.p < ALPHA]
+    seeds = _span(line.comparison.n for line in compared if line.comparison)
+    how = f"with {seeds} paired seeds, after Holm's correction for {_plural(len(compared), 'comparison')}"
+    if apart:
+        return _told_apart(apart, compared, shown, how)
+    if any(line.testable for line in compared):
+        least = min(compared, key=lambda line: line.p if line.p is not None else 1.0)
+        return (
+            f"No row can be told apart from {CONTROL}: {how}, the smallest p is {shown.text(least, 'p')}, not below "
+            f"{ALPHA:g}. That is no proof that any is equal to it; `suite power` says how many seeds would find a gap."
+        )
+    least = min(compared, key=lambda line: line.smallest_p if line.smallest_p is not None else 1.0)
+    needed = fewest_seeds(ALPHA, len(compared))
+    return (
+        f"Nothing can be told apart from {CONTROL}, whatever the scores: {how}, the smallest p possible is "
+        f"{shown.text(least, 'smallest p')}. A p below {ALPHA:g} needs {needed} seeds at the "
+        "least, and small gaps need more: see `suite power`."
+    )
+
+
+def _nothing_compared(lines: Sequence[Line]) -> str:
+    single = [line for line in lines if line.comparison]
+    if single:
+        return (
+            f"Nothing can be told apart from {CONTROL}: one seed is no test. A p below {ALPHA:g} needs "
+            f"{fewest_seeds(ALPHA, len(single))} seeds at the least."
+        )
+    reasons = dict.fromkeys(line.no_control for line in lines if line.no_control)
+    return f"No row is compared with {CONTROL}: {'; '.join(reasons) or 'the study has nothing to compare with it'}."
+
+
+def _told_apart(apart: Sequence[Line], compared: Sequence[Line], shown: _Shown, how: str) -> str:
+    sides: dict[str, list[str]] = {"above": [], "below": []}
+    for line in apart:
+        assert line.comparison is not None
+        gap = f"{line.label} ({shown.text(line, 'gap')} pp, p = {shown.text(line, 'p')})"
+        sides["above" if line.comparison.gap > 0 else "below"].append(gap)
+    named = "; ".join(f"{side} it {', '.join(own)}" for side, own in sides.items() if own)
+    said = f"{len(apart)} of {len(compared)} rows are told apart from {CONTROL} (p < {ALPHA:g}, {how}): {named}."
+    others = len(compared) - len(apart)
+    rest = f"The rest, {others} of {len(compared)}, shows no difference, which is no proof that there is none."
+    return f"{said} {rest}" if others else said
+
+
+def _best(lines: Sequence[Line]) -> list[Line]:
+    """The reduced rows with the highest median of each schedule; more than one of a schedule if they tie."""
+    found = []
+    reduced = [line for line in lines if line.method != "none" and line.accuracy]
+    for schedule in sorted({line.schedule for line in reduced}):
+        own = [line for line in reduced if line.schedule == schedule]
+        highest = max(line.accuracy.median for line in own if line.accuracy)
+        found += [line for line in own if line.accuracy and line.accuracy.median == highest]
+    return found
+
+
+def _about_best(best: Line, shown: _Shown, several: bool) -> Iterator[str]:
+    where = f" with the schedule {best.schedule}" if several else ""
+    said = f"The highest median of a reduced row{where} is that of {best.label}, {shown.score(best)}"
+    rivals = [line for line in shown.lines if line.schedule == best.schedule and line.group and line is not best]
+    alike = [line for line in rivals if set(_letters(line)) & set(_letters(best))]
+    if rivals and len(alike) < len(rivals):
+        said += f"; it is told apart from {len(rivals) - len(alike)} of the {len(rivals)} other reduced rows"
+    elif rivals:
+        said += f"; it is not told apart from any of the {len(rivals)} other reduced rows"
+    yield f"{said}."
+    if best.interval and best.interval.reachable < best.interval.level:
+        covers = f"{100 * best.interval.reachable:.3g} of 100 studies"
+        yield f"Its interval is too narrow, as any of so few seeds: it covers the truth in at most {covers}."
+    yield f"{best.label} {_cost(best, shown)}."
+
+
+def _cost(best: Line, shown: _Shown) -> str:
+    """GMACs and speed of a row, beside the unpruned model."""
+    unpruned = next((line for line in shown.lines if line.method == "none" and line.macs), None)
+    whole = unpruned.macs if unpruned else None
+    share = f", {100 * best.macs / whole:.0f} % of the unpruned model's" if whole and best.macs else ""
+    macs = f"computes {shown.text(best, 'macs')} GMACs per image{share}" if best.macs else "has no recorded MACs"
+    if best.speed is None:
+        return f"{macs}; its speed was not measured"
+    doubt = f"; that speed is not to be trusted: {best.tainted}" if best.tainted else ""
+    spread = f"quartiles of the rounds {best.speed.low:.2f}–{best.speed.high:.2f}"
+    return f"{macs}, and runs {shown.text(best, 'speed')} as fast as the unpruned timm model ({spread}){doubt}"
+
+
+def _groups(lines: Sequence[Line]) -> Iterator[str]:
+    """Whether reduced rows of one schedule are told apart from each other."""
+    groups = [_letters(line) for line in lines if line.group]
+    if len(groups) > 1 and all(group == ["a"] for group in groups):
+        yield "No two reduced rows of one schedule are told apart from each other, by the same test of every two."
+    elif len(groups) > 1:
+        yield "Which reduced rows are told apart from each other is in the table's column `group`."
+
+
+def _letters(line: Line) -> list[str]:
+    """The groups of a line; after z comes a'."""
+    return LETTER.findall(line.group)
+
+
+def _unpruned(shown: _Shown) -> Iterator[str]:
+    for line in shown.lines:
+        if line.method == "none" and line.accuracy:
+            yield f"The unpruned model has {shown.score(line)}; no test compares rows with it."
+
+
+def _lost(lines: Sequence[Line]) -> Iterator[str]:
+    """Seeds without a score, over all rows."""
+    fates = [(what, count) for line in lines for what, count in line.lost]
+    kinds = dict.fromkeys(what for what, _ in fates)
+    counted = [f"{sum(count for fate, count in fates if fate == what)} {what}" for what in kinds]
+    if counted:
+        yield f"Seeds without a score, left out of every number: {', '.join(counted)}; see the notes below the table."
+
+
+def _facts(shown: _Shown, winners: Sequence[Line]) -> Iterator[tuple[str, str]]:
+    compared = [line for line in shown.lines if line.comparison and line.p is not None]
+    yield "seeds per row", _span(line.seeds for line in shown.lines)
+    if compared:
+        apart = sum(line.p < ALPHA for line in compared if line.p is not None)
+        least = min(compared, key=lambda line: line.smallest_p if line.smallest_p is not None else 1.0)
+        yield "told apart from random", f"{apart} of {len(compared)}"
+        yield "smallest p possible", shown.text(least, "smallest p")
+    for line in shown.lines:
+        if line.method == "none" and line.accuracy:
+            yield f"{shown.name}, unpruned", f"{shown.text(line, 'score')} %"
+    if len(winners) == 1:
+        yield f"highest median: {winners[0].label}", f"{shown.text(winners[0], 'score')} %"
+        if winners[0].speed:
+            yield f"speed of {winners[0].label}", shown.text(winners[0], "speed")
+
+
+def _span(counts: Iterable[int]) -> str:
+    found = sorted(set(counts))
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

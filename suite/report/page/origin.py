@@ -1,0 +1,121 @@
+"""Where a study's numbers come from, as its page tells it: out of `provenance.json` and the record alone."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UserError
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One time that the study was run, with the cells that it finished.
+
+    Attributes:
+        started: date and time, UTC.
+        changed: files that differed from the commit.
+        seconds: summed over its cells; several may have run side by side.
+    """
+
+    started: str
+    command: str
+    commit: str
+    changed: tuple[str, ...]
+    machine: str
+    cells: int
+    seconds: float
+
+    @property
+    def took(self) -> str:
+        """Its seconds, for readers."""
+        return duration(self.seconds)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """All of it.
+
+    Attributes:
+        versions: by package, of every run: several, separated by commas, where runs differ.
+        weights: SHA-256 of the base weights that cells started from.
+        record: SHA-256 of `cells.csv`; empty where the study has none.
+        unknown: cells of the record that no run claims; those that failed are among them.
+    """
+
+    runs: tuple[Run, ...]
+    versions: dict[str, str]
+    weights: tuple[str, ...]
+    record: str
+    unknown: int
+
+    @property
+    def commits(self) -> tuple[str, ...]:
+        """Every commit once, by time."""
+        return tuple(dict.fromkeys(run.commit for run in self.runs if run.commit))
+
+    @property
+    def took(self) -> str:
+        """Seconds of all cells, for readers."""
+        return duration(sum(run.seconds for run in self.runs))
+
+
+def read_origin(folder: Path, cells: Collection[str] = ()) -> Origin | None:
+    """Read `provenance.json` of a results folder; None if there is none. `cells` are those of the record.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    path = folder / "provenance.json"
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        seconds = found.get("seconds", {})
+        runs = tuple(_run(run, seconds) for run in found["runs"])
+        claimed = {cell for run in found["runs"] for cell in run["cells"]}
+        return Origin(
+            runs=runs,
+            versions=_versions(found["runs"]),
+            weights=tuple(found.get("base_weights", ())),
+            record=found.get("record_sha256", ""),
+            unknown=len(set(cells) - claimed),
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        cure = f"write it again, from the cells that are finished, with: suite run {folder.name}"
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); {cure}") from error
+
+
+def duration(seconds: float) -> str:
+    """Seconds as hours and minutes, or as seconds where those are few."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def _run(run: Mapping[str, Any], seconds: Mapping[str, float]) -> Run:
+    started = datetime.datetime.fromisoformat(run["started"]).astimezone(datetime.UTC)
+    machine = [run["processor"], f"{run['cores']} cores", f"{run['memory_gib']} GiB", run["system"]]
+    return Run(
+        started=f"{started:%Y-%m-%d %H:%M}",
+        command=run["command"],
+        commit=run["commit"],
+        changed=tuple(run["uncommitted_changes"]),
+        machine=", ".join(part for part in machine if part),
+        cells=len(run["cells"]),
+        seconds=sum(seconds.get(cell, 0.0) for cell in run["cells"]),
+    )
+
+
+def _versions(runs: list[dict[str, Any]]) -> dict[str, str]:
+    every = [{"python": run["python"]} | run["versions"] for run in runs]
+    names = dict.fromkeys(name for versions in every for name in versions)
+    found = {name: dict.fromkeys(versions.get(name) or MISSING for versions in every) for name in names}
+    return {name: ", ".join(own) for name, own in found.items() if list(own) != [MISSING]}

@@ -1,0 +1,152 @@
+"""The page: what it holds, put into its template. The same record makes the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from PIL import Image
+
+from suite.errors import UserError
+from suite.report.figures.study import Drawn, draw_study, figures_of
+from suite.report.ledger_lines import Line as LedgerLine
+from suite.report.ledger_lines import read_lines
+from suite.report.page.answer import answer
+from suite.report.page.captions import CAPTIONS, Caption
+from suite.report.page.origin import read_origin
+from suite.report.recorded import Results
+from suite.report.render import as_html, coded
+from suite.report.scores import read_scores
+from suite.report.study_table import study_table
+from suite.study.cells import expand
+from suite.study.load import find_study, load_costs, load_speed, load_study
+
+SOURCES = ("cells.csv", "curves.csv", "pictures.json")  # what figures are drawn from
+ENLARGED = 0.7  # CSS pixels of a figure's pixel: letters are then as large as those of the text
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure inside the page: `image` is its file in base64, `width` and `height` are in CSS pixels."""
+
+    name: str
+    caption: Caption
+    image: str
+    width: int
+    height: int
+
+
+def outdated(folder: Path, name: str) -> bool:
+    """Whether a figure is missing, or older than what it is drawn from."""
+    drawn = folder / f"{name}.png"
+    sources = [folder / source for source in SOURCES if (folder / source).is_file()]
+    return not drawn.is_file() or any(drawn.stat().st_mtime_ns < source.stat().st_mtime_ns for source in sources)
+
+
+def draw_outdated(study: str, results: Results) -> Iterator[Drawn]:
+    """Draw the figures that are missing or older than the record; what cannot be drawn says why."""
+    names = [name for name in figures_of(study) if outdated(results.folder, name)]
+    yield from draw_study(study, results, ".png", names)
+
+
+def study_page(study: str, results: Results, undrawn: dict[str, str]) -> str:
+    """The page of a study with cells, out of its file and its results folder.
+
+    Args:
+        study: the study's file, by path or name.
+        results: what its folder holds.
+        undrawn: by figure, why it could not be drawn.
+
+    Raises:
+        UserError: for a study or a provenance that cannot be read, or a ledger that is damaged.
+    """
+    name, loaded = results.folder.name, load_study(study)
+    scores = read_scores(results.folder.parent / "published/scores.csv")
+    table = study_table(name, results.lines, scores)
+    cells = set(results.frame["cell_id"])
+    asked = {cell.cell_id for cell in expand(loaded)}
+    return _render(
+        study,
+        results.folder,
+        question=loaded.question,
+        answer=answer(results.lines, table),
+        table=_boxed(as_html(table)),
+        figures=_figures(results.folder, [figure for figure in figures_of(study) if figure not in undrawn]),
+        undrawn={CAPTIONS[figure].title: reason for figure, reason in undrawn.items()},
+        ledger=_ledger(results.folder.parent, name),
+        origin=read_origin(results.folder, cells),
+        drifted=(len(asked - cells), len(cells - asked), len(asked)),
+    )
+
+
+def plain_page(study: str, folder: Path, of_speed: bool) -> str:
+    """The page of a study of costs or of speed: its question, its `table.md`, and its picture if it has one.
+
+    Raises:
+        UserError: if it has no table yet.
+    """
+    path = folder / "table.md"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
+    question = load_speed(study).question if of_speed else load_costs(study).question
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    table = reader.render(path.read_text(encoding="utf-8"))
+    return _render(
+        study,
+        folder,
+        question=question,
+        answer=None,
+        table=_boxed(table),
+        figures=_figures(folder, ["speed"]),
+        undrawn={},
+        ledger=[],
+        origin=read_origin(folder),
+        drifted=(0, 0, 0),
+    )
+
+
+def _render(study: str, folder: Path, **parts: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("suite.report.page", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["coded"] = lambda text: Markup(coded(text))  # noqa: S704 - `coded` escapes
+    file = find_study(study)
+    text = file.read_text(encoding="utf-8")
+    return environment.get_template("page.html").render(name=folder.name, file=file.name, text=text, **parts)
+
+
+def _boxed(tables: str) -> Markup:
+    """Tables of ours, each in a box of its own in which it scrolls where the page is narrow."""
+    box = '<div class="scroll" role="region" aria-label="table" tabindex="0">\n<table'
+    return Markup(tables.replace("<table", box).replace("</table>", "</table>\n</div>"))  # noqa: S704 - ours, escaped
+
+
+def _figures(folder: Path, names: Sequence[str]) -> list[Figure]:
+    """Those of the figures that the folder has."""
+    found = []
+    for name in names:
+        path = folder / f"{name}.png"
+        if path.is_file():
+            content = path.read_bytes()
+            with Image.open(io.BytesIO(content)) as image:
+                width, height = (round(ENLARGED * side) for side in image.size)
+            found.append(Figure(name, CAPTIONS[name], base64.b64encode(content).decode(), width, height))
+    return found
+
+
+def _ledger(results: Path, name: str) -> list[LedgerLine]:
+    """The ledger's lines that this study answers: they name it as their command."""
+    path = results / "ledger.csv"
+    return [line for line in read_lines(path) if line.command == f"suite run {name}"] if path.is_file() else []

@@ -1,0 +1,447 @@
+"""The page of a study: what it answers, that it is nothing but the record, and how a browser shows it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import browser
+import pytest
+from mlflow import MlflowClient
+from test_report import cell, speed
+from typer.testing import CliRunner
+
+from suite.cli import app
+from suite.errors import UserError
+from suite.report.figures.study import figures_of
+from suite.report.page.answer import Answer, answer
+from suite.report.page.captions import CAPTIONS
+from suite.report.page.origin import duration, read_origin
+from suite.report.render import as_html
+from suite.report.scores import read_scores
+from suite.report.study_table import study_table
+from suite.report.summary import read_record, summarise
+from suite.study import record
+from suite.study.cells import expand
+from suite.study.load import load_study
+from suite.study.tracking import Tracker
+
+ROOT = Path(__file__).parents[1]
+VOID = {"meta", "link", "img", "br", "hr"}
+STUDIES = ("quickstart", "digits-segmentation")
+
+
+class Page(HTMLParser):
+    """A page, read strictly: every element that is opened is closed, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """It closes what was opened last."""
+        assert self.open, f"</{tag}> closes nothing"
+        last = self.open.pop()
+        assert last == tag, f"</{tag}> closes <{last}>"
+
+    def handle_data(self, data: str) -> None:
+        """Text by the element that it stands in."""
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        """Attributes of all elements of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the committed records and studies, and the page of each; figures count as newer than records."""
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copytree(ROOT / "studies", folder / "studies")
+    shutil.copytree(ROOT / "results", folder / "results", ignore=shutil.ignore_patterns("report.html"))
+    for drawn in (folder / "results").glob("*/*.png"):
+        os.utime(drawn)
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        for study in (*STUDIES, "costs"):
+            run(study)
+        yield folder
+    finally:
+        os.chdir(here)
+
+
+def run(study: str) -> str:
+    """`suite report`, in the working folder."""
+    done = CliRunner().invoke(app, ["report", study], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def text_of(folder: Path, study: str) -> str:
+    """The page of a study."""
+    return (folder / "results" / study / "report.html").read_text(encoding="utf-8")
+
+
+def rows_of(folder: Path, study: str) -> list[dict[str, str]]:
+    """The study's table."""
+    with (folder / "results" / study / "table.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def answered(folder: Path, rows: list[dict[str, object]]) -> Answer:
+    """What a record answers."""
+    record.write_csv(folder / "trial" / "cells.csv", rows)
+    lines = summarise(read_record(folder / "trial"))
+    return answer(lines, study_table("trial", lines))
+
+
+def trial(seeds: int, **gaps: list[float]) -> list[dict[str, object]]:
+    """Random pruning at 50 to 51 %, the unpruned model, and rows that differ from random pruning by their gaps."""
+    base = [50 + seed / seeds for seed in range(seeds)]
+    rows = [one for seed in range(seeds) for one in cell("random", seed, base[seed])]
+    rows += [one for seed in range(seeds) for one in cell("none", seed, 90.0, schedule="none")]
+    for row, own in gaps.items():
+        rows += [one for seed in range(seeds) for one in cell(row, seed, base[seed] + own[seed])]
+    return rows
+
+
+# ---------------------------------------------------------------- the answer
+
+
+def test_what_is_told_apart_is_named_with_its_side(tmp_path: Path) -> None:
+    """Ten seeds, one row above in all, one below in all, one on both sides: by Holm p is 3 * 2 / 1024 = 0.0059."""
+    mixed = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8, 0.9, -1.0]
+    up, down = [5 + seed / 5 for seed in range(10)], [-3 - seed / 5 for seed in range(10)]
+    said = answered(tmp_path, trial(10, cropr=up, evit=mixed, variance=down)).verdict
+    assert said == (
+        "2 of 3 rows are told apart from random pruning (p < 0.05, with 10 paired seeds, after Holm's correction for 3 "
+        "comparisons): above it cropr (+5.9 pp, p = 0.0059); below it variance (-3.9 pp, p = 0.0059). The rest, 1 of "
+        "3, shows no difference, which is no proof that there is none."
+    )
+
+
+def test_where_seeds_are_too_few_it_says_how_many_are_needed(tmp_path: Path) -> None:
+    """5 seeds and 2 comparisons: p is at least 2 * 2 / 2**5 = 0.125; 2 * 2 / 2**n < 0.05 first at n = 7."""
+    found = answered(tmp_path, trial(5, cropr=[9, 8, 7, 6, 5], evit=[9, 8, 7, 6, 5]))
+    assert found.verdict.startswith("Nothing can be told apart from random pruning, whatever the scores")
+    assert "with 5 paired seeds, after Holm's correction for 2 comparisons, the smallest p possible is 0.12" in (
+        found.verdict
+    )
+    assert "needs 7 seeds at the least" in found.verdict
+    assert dict(found.facts)["told apart from random"] == "0 of 2"
+
+
+def test_what_could_be_found_and_was_not_is_said_otherwise(tmp_path: Path) -> None:
+    """7 seeds, one comparison, gaps on both sides: 1 - 2 + 3 - 4 + 5 - 6 + 7 has W = 12 of 28, p = 0.81."""
+    said = answered(tmp_path, trial(7, cropr=[1, -2, 3, -4, 5, -6, 7])).verdict
+    assert said.startswith("No row can be told apart from random pruning: with 7 paired seeds")
+    assert "the smallest p is 0.81, not below 0.05" in said
+    assert "no proof" in said
+
+
+@pytest.mark.parametrize(
+    ("seeds", "kept", "words"),
+    [
+        (1, "random", "one seed is no test. A p below 0.05 needs 6 seeds at the least."),
+        (4, "none", "No row is compared with random pruning: the study has no random pruning with the schedule 8 8 0."),
+    ],
+)
+def test_without_a_test_there_is_no_claim(tmp_path: Path, seeds: int, kept: str, words: str) -> None:
+    """One seed, or no control."""
+    rows = [row for row in trial(seeds, cropr=[9.0] * seeds) if row["row"] in (kept, "cropr")]
+    found = answered(tmp_path, rows)
+    assert words in found.verdict
+    assert "told apart from random" not in dict(found.facts)
+
+
+def test_the_best_median_has_its_rivals_cost_speed_and_doubts(tmp_path: Path) -> None:
+    """3 seeds: intervals too narrow; a speed that is not to be trusted; a seed that failed."""
+    rows = trial(3, cropr=[9, 8, 7], evit=[1, 2, 3]) + cell("evit", 3, None)
+    rows += speed("cropr", [1.5, 1.6, 1.7], "the clock jumped")
+    said = " ".join(answered(tmp_path, rows).sentences)
+    assert "The highest median of a reduced row is that of cropr, 58.3 % (top-1 accuracy, 3 seeds, 95 %" in said
+    assert "not told apart from any of the 2 other reduced rows" in said
+    assert "at most 75 of 100 studies" in said
+    assert "computes 1.5 GMACs per image, 100 % of the unpruned model's, and runs 1.60x as fast" in said
+    assert "(quartiles of the rounds 1.55–1.65); that speed is not to be trusted: the clock jumped." in said
+    assert "The unpruned model has 90.0 %" in said
+    assert "left out of every number: 1 failed" in said
+
+
+def test_rows_told_apart_from_the_best_are_counted(tmp_path: Path) -> None:
+    """With twelve seeds, of which cropr leads in all, it is told apart from both others."""
+    rows = trial(12, cropr=[9 + seed / 10 for seed in range(12)], evit=[1 + seed / 20 for seed in range(12)])
+    said = answered(tmp_path, rows).sentences
+    assert "it is told apart from 2 of the 2 other reduced rows" in " ".join(said)
+    assert said[0].startswith("Which reduced rows are told apart from each other")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_numbers_of_the_answer_are_those_of_the_table(made: Path, study: str) -> None:
+    """Recomputed here from table.csv, which holds every number at full precision."""
+    rows = rows_of(made, study)
+    reduced = [row for row in rows if row["method"] != "none"]
+    best = max(reduced, key=lambda row: float(row["accuracy_median"]))
+    unpruned = next(row for row in rows if row["method"] == "none")
+    page = re.sub(r"</?code>", "", text_of(made, study))
+    tested = [row for row in rows if row["p_holm"]]
+    apart = [row for row in tested if float(row["p_holm"]) < 0.05]
+    assert f"<dt>told apart from random</dt><dd>{len(apart)} of {len(tested)}</dd>" in page
+    least = min(float(row["smallest_p_holm"]) for row in tested)
+    assert f"<dt>smallest p possible</dt><dd>{least:.2g}</dd>" in page
+    assert f"is that of {best['row']}, {float(best['accuracy_median']):.1f} %" in page
+    assert f"interval {float(best['interval_low']):.1f}–{float(best['interval_high']):.1f})" in page
+    share = 100 * float(best["macs_full"]) / float(unpruned["macs_full"])
+    assert f"computes {float(best['macs_full']) / 1e9:.3g} GMACs per image, {share:.0f} %" in page
+    assert f"runs {float(best['speed_median']):.2f}x as fast" in page
+    assert f"rounds {float(best['speed_low']):.2f}–{float(best['speed_high']):.2f})" in page
+    for row in apart:
+        assert f"{row['row']} ({float(row['gap']):+.1f} pp, p = {float(row['p_holm']):.2g})" in page
+
+
+# ---------------------------------------------------------------- the page
+
+
+@pytest.mark.parametrize("study", [*STUDIES, "costs"])
+def test_pages_are_whole_and_ask_for_nothing(made: Path, study: str) -> None:
+    """Balanced elements, one h1, no heading skipped, links that lead somewhere, and no address of anything outside."""
+    text = text_of(made, study)
+    page = Page(text)
+    assert text.startswith("<!DOCTYPE html>")
+    assert page.all("html")[0]["lang"] == "en"
+    assert any(tag == "title" and study in data for tag, data in page.texts)
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {link["href"] for link in page.all("a")} <= {f"#{name}" for name in ids}
+    assert not page.all("script")
+    for tag, attributes in page.elements:
+        for name, value in attributes.items():
+            if name in ("src", "srcset", "href", "data", "poster", "action"):
+                assert value.startswith(("data:", "#")), f"<{tag} {name}={value[:60]}>"
+    style = next(data for tag, data in page.texts if tag == "style")
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_figure_is_in_the_page(made: Path, study: str) -> None:
+    """Byte by byte, with words for who cannot see it; what could not be drawn is named with its reason."""
+    page, text = Page(text_of(made, study)), text_of(made, study)
+    drawn = [name for name in figures_of(study) if (made / "results" / study / f"{name}.png").is_file()]
+    shown = {attributes["src"]: attributes["alt"] for attributes in page.all("img")}
+    assert len(drawn) > 3
+    assert len(shown) == len(drawn)
+    for name in drawn:
+        content = base64.b64encode((made / "results" / study / f"{name}.png").read_bytes()).decode()
+        assert shown[f"data:image/png;base64,{content}"] == CAPTIONS[name].alternative
+        assert f'id="figure-{name}"' in text
+    for name in figures_of(study).keys() - set(drawn):
+        assert f"<li>{CAPTIONS[name].title}: " in text
+
+
+def test_every_figure_has_a_caption_without_numbers() -> None:
+    """A figure that is added needs words; captions hold for every study."""
+    assert figures_of("trial").keys() <= CAPTIONS.keys()
+    for caption in CAPTIONS.values():
+        assert not re.search(r"\d", " ".join(caption))
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_table_and_its_notes_are_in_the_page(made: Path, study: str) -> None:
+    """As table.html has them, but for the box around the table."""
+    folder = made / "results" / study
+    text = text_of(made, study).replace('<div class="scroll" role="region" aria-label="table" tabindex="0">\n', "")
+    scores = read_scores(made / "results/published/scores.csv")
+    table = as_html(study_table(study, summarise(read_record(folder)), scores))
+    assert table in text.replace("</table>\n</div>", "</table>")
+
+
+def test_the_same_record_makes_the_same_page(made: Path) -> None:
+    """To the byte, a second time, figures drawn anew."""
+    (made / "results/quickstart/ranks.png").unlink()
+    run("quickstart")
+    before = text_of(made, "quickstart")
+    (made / "results/quickstart/ranks.png").unlink()
+    run("quickstart")
+    assert text_of(made, "quickstart") == before
+
+
+def test_a_figure_older_than_the_record_is_drawn_again(made: Path) -> None:
+    """It would show another record."""
+    path = made / "results/quickstart/pareto.png"
+    before = path.read_bytes()
+    path.write_bytes((made / "results/quickstart/ranks.png").read_bytes())
+    os.utime(path, (0, 0))
+    run("quickstart")
+    assert path.read_bytes() not in (b"", (made / "results/quickstart/ranks.png").read_bytes())
+    assert base64.b64encode(path.read_bytes()).decode() in text_of(made, "quickstart")
+    assert len(path.read_bytes()) == pytest.approx(len(before), rel=0.2)
+
+
+def test_provenance_is_that_of_the_record(made: Path) -> None:
+    """Every commit, cell and digest of provenance.json."""
+    folder = made / "results/digits-segmentation"
+    found, text = read_origin(folder), text_of(made, "digits-segmentation")
+    assert found is not None
+    assert all(run.commit in text and f"{run.started}</th>" in text for run in found.runs)
+    assert f"sha256 {found.record}" in text
+    assert all(f"sha256 {digest}" in text for digest in found.weights)
+    assert f"git checkout {found.commits[-1]}" in text
+    assert f"<dt>torch</dt><dd>{found.versions['torch']}</dd>" in text
+    assert sum(run.cells for run in found.runs) == len({row["cell_id"] for row in cells_of(folder)})
+
+
+def cells_of(folder: Path) -> list[dict[str, str]]:
+    """The record."""
+    with (folder / "cells.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(59.2, "59 s"), (61, "1 min"), (3599, "1 h 00 min"), (7500, "2 h 05 min")]
+)
+def test_durations_are_readable(seconds: float, words: str) -> None:
+    """By hand."""
+    assert duration(seconds) == words
+
+
+def test_no_store_is_made_for_a_page(made: Path) -> None:
+    """A page comes out of the committed record alone."""
+    assert not list(made.glob("mlflow*"))
+    assert not (made / "mlartifacts").exists()
+
+
+def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a store that does not have them gets nothing."""
+    store = f"sqlite:///{made / 'store.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    cells = expand(load_study("quickstart"))
+    tracker = Tracker("quickstart", cells)
+    tracker.attach(made / "results/published")  # makes the study's run
+    assert "not put into MLflow: MLflow has no runs of digits-segmentation" in run("digits-segmentation")
+    assert "MLflow" not in run("quickstart")
+    client = MlflowClient(tracking_uri=store)
+    assert [found.name for found in client.search_experiments()] == ["quickstart", "Default"]
+    (study_run,) = (found for found in client.search_runs([tracker.experiment.experiment_id]))
+    assert "report.html" in {artifact.path for artifact in client.list_artifacts(study_run.info.run_id)}
+
+
+def test_what_a_study_says_is_text_and_no_markup(made: Path) -> None:
+    """Question and file of a study are somebody's input; and cells that it no longer asks for are counted."""
+    path = made / "studies/nasty.yaml"
+    text = (made / "studies/quickstart.yaml").read_text()
+    path.write_text(text.replace("With 12 of", "<script>alert(1)</script> & 12 of").replace("  - variance\n", ""))
+    shutil.copytree(made / "results/quickstart", made / "results/nasty", dirs_exist_ok=True)
+    run("nasty")
+    page = text_of(made, "nasty")
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; 12 of") == 2
+    assert "of the record are not among them" in page
+
+
+def test_the_ledgers_lines_that_a_study_answers_are_shown(made: Path) -> None:
+    """Those whose command runs it, and no others."""
+    path = made / "results/ledger.csv"
+    before = path.read_text()
+    try:
+        path.write_text(before.replace("suite run ade20k-eva02", "suite run quickstart"))
+        run("quickstart")
+        shown = text_of(made, "quickstart")
+        with path.open(newline="") as file:
+            lines = list(csv.DictReader(file))
+    finally:
+        path.write_text(before)
+        run("quickstart")
+    own = [line["id"] for line in lines if line["command"] == "suite run quickstart"]
+    assert own
+    assert [line["id"] for line in lines if f'<th scope="row">{line["id"]}</th>' in shown] == own
+    assert 'id="ledger"' not in text_of(made, "quickstart")
+
+
+def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
+    """Their table and picture; markup in a cell is text."""
+    with (made / "results/costs/table.csv").open(newline="") as file:
+        figures = sum(1 for _ in file) - 1
+    assert len(Page(text_of(made, "costs")).all("tr")) == figures + 1
+    folder = made / "results/imagenet-vitl-speed"
+    folder.mkdir(exist_ok=True)
+    (folder / "table.md").write_text("**A GPU**\n\n| row | speed |\n|:--|--:|\n| <i>cropr</i> | 1.5x |\n\n- a note\n")
+    shutil.copy(made / "results/quickstart/pareto.png", folder / "speed.png")
+    run("imagenet-vitl-speed")
+    page = Page(text_of(made, "imagenet-vitl-speed"))
+    assert "<i>cropr</i>" in [data for _, data in page.texts] or "&lt;i&gt;cropr" in text_of(
+        made, "imagenet-vitl-speed"
+    )
+    assert [image["alt"] for image in page.all("img")] == [CAPTIONS["speed"].alternative]
+
+
+def test_without_a_record_it_says_what_to_do(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And writes nothing."""
+    for study in ("ade20k-eva02", "costs"):
+        shutil.rmtree(made / "results" / study, ignore_errors=True)
+        with pytest.raises(UserError, match=f"make it with: suite run {study}"):
+            CliRunner().invoke(app, ["report", study], catch_exceptions=False)
+        assert not (made / "results" / study / "report.html").exists()
+    shutil.copytree(ROOT / "results/costs", made / "results/costs")
+    run("costs")
+
+
+def test_a_damaged_provenance_is_named(tmp_path: Path) -> None:
+    """With the command that writes it again."""
+    (tmp_path / "provenance.json").write_text('{"runs": [{}]}')
+    with pytest.raises(UserError, match=r"provenance\.json is damaged .KeyError: 'started'.; .*suite run"):
+        read_origin(tmp_path)
+    assert read_origin(tmp_path / "elsewhere") is None
+
+
+# ---------------------------------------------------------------- in a browser
+
+
+@pytest.mark.skipif(not all(browser.PROGRAMS), reason="no Chromium and chromedriver here")
+def test_a_browser_shows_it_whole(made: Path) -> None:
+    """No request leaves the page, nothing is wider than a phone, all images load, nothing is complained about.
+
+    In dark mode the page is dark and figures stay on white.
+    """
+    with browser.browser() as chromium:
+        for study in STUDIES:
+            path = made / "results" / study / "report.html"
+            for width, scheme in ((390, "light"), (1400, "dark")):
+                chromium.show(path, width, scheme=scheme)
+                sizes = chromium.ask("[...document.images].map(image => image.naturalWidth)")
+                assert sizes
+                assert all(sizes), f"{sizes.count(0)} images have not loaded"
+                assert chromium.ask("innerWidth") == width
+                assert chromium.ask("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+                outside = [address for address in chromium.requests() if not address.startswith(("data:", "file:"))]
+                assert not outside, f"asked for {outside}"
+                assert not chromium.log("browser")
+            dark, white = (
+                chromium.ask(f"getComputedStyle(document.querySelector('{name}')).backgroundColor")
+                for name in ("body", ".card")
+            )
+            assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 150
+            assert white == "rgb(255, 255, 255)"
