@@ -72,7 +72,7 @@ def export(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def tables(session: nox.Session) -> None:
-    """Rebuild tables, figures, ledger and pages of all committed results, and the README's table; nothing is trained."""
+    """Rebuild tables, figures, ledger and pages of all committed results, and the table of the README, from records."""
     suite = str(BIN / "suite")
     made = sorted(path.parent for path in Path("results").glob("*/table.csv"))
     studies = [folder for folder in made if Path("studies", f"{folder.name}.yaml").is_file()]  # others have a command
