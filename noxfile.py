@@ -46,8 +46,9 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def tests(session: nox.Session) -> None:
-    """Run all tests; further arguments go to pytest."""
-    session.run(str(BIN / "pytest"), *session.posargs)
+    """Run all tests in two processes of one thread each; further arguments go to pytest."""
+    shared = ["-n", "2", "--dist", "loadgroup"]
+    session.run(str(BIN / "pytest"), *shared, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(python=False, requires=["install"])

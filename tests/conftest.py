@@ -1,0 +1,13 @@
+"""Two processes share the tests (`nox -s tests`): a file stays in one of them, and so do all files that start Ray."""
+
+import pytest
+
+RAY = {"test_ade20k", "test_end_to_end", "test_runner", "test_segmentation_study", "test_speed_cells"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Ray's processes are counted on the whole machine, so two tests at a time would see each other's."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            name = item.path.stem
+            item.add_marker(pytest.mark.xdist_group("ray" if name in RAY else name))
