@@ -91,6 +91,15 @@ def test_p_is_corrected_for_all_comparisons(tmp_path: Path) -> None:
     assert {line(tmp_path, rows, row).group for row in ("good", "other", "random")} == {"a"}
 
 
+def test_rows_with_unequal_seeds_have_floors_of_their_own(tmp_path: Path) -> None:
+    """The row with nine seeds pays for both comparisons, the one with six for its own: 2 x 2/512 and 2/64."""
+    more = [one for seed in range(6, 9) for one in cell("random", seed, 70 + seed)]
+    rows = [*good(), *more, *(one for seed in range(9) for one in cell("other", seed, 60 + seed))]
+    found, other = line(tmp_path, rows), line(tmp_path, rows, "other")
+    assert (found.p, found.smallest_p, found.testable) == (0.03125, 0.03125, True)
+    assert (other.p, other.smallest_p, other.testable) == (2 * 2 / 512, 2 * 2 / 512, True)
+
+
 def test_one_seed_is_marked(tmp_path: Path) -> None:
     """No spread, no interval, no test; it takes no part in the correction."""
     rows = [*good(), *cell("single", 0, 75)]

@@ -325,3 +325,14 @@ def test_the_command_power() -> None:
 def test_every_name_is_there() -> None:
     """What `__all__` promises."""
     assert all(hasattr(statistics, name) for name in statistics.__all__)
+
+
+def test_the_side_is_that_of_the_ranks() -> None:
+    """Nine wins and eleven ties: the median gap is zero, and the test finds the method above."""
+    control = dict.fromkeys(range(20), 1.0)
+    found = compare({seed: 1.0 + (seed < 9) for seed in range(20)}, control, generator())
+    assert found.gap == 0
+    assert found.p is not None
+    assert found.p < 0.05
+    assert found.side == 1
+    assert compare({seed: 1.0 - (seed < 9) for seed in range(20)}, control, generator()).side == -1

@@ -38,6 +38,14 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
         Column("gap", "gap to random", "{:+.1f}".format, fields=("gap",)),
         Column("gap interval", f"{level}interval of the gap", _gap_range, form="long", fields=("gap_low", "gap_high")),
         Column("won", "beats random", "{0[0]} of {0[1]}".format, form="long", fields=("beats_random", "compared")),
+        Column("improvement", "improvement", "{:.2f}".format, form="long", fields=("improvement",)),
+        Column(
+            "improvement interval",
+            f"{level}interval of the improvement",
+            lambda ends: "{:.2f}–{:.2f}".format(*ends),
+            form="long",
+            fields=("improvement_low", "improvement_high"),
+        ),
         Column("uncorrected", form="record", fields=("p",)),
         Column("p", "p (Holm)", "{:.2g}".format, fields=("p_holm",)),
         Column("smallest p", "smallest p", "{:.2g}".format, form="long", fields=("smallest_p_holm",)),
@@ -97,6 +105,8 @@ def _row(line: Line, published: Score | None) -> Row:
         "gap": compared and compared.gap,
         "gap interval": _ends(compared.interval if compared else None),
         "won": line.won,
+        "improvement": compared and compared.improvement,
+        "improvement interval": _ends(compared.improvement_interval if compared else None),
         "uncorrected": compared and compared.p,
         "p": line.p,
         "smallest p": line.smallest_p,
@@ -182,8 +192,9 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
     if any(line.p is not None and not line.testable for line in lines):
         yield Note(f"so few seeds and so many rows cannot reach a p below {ALPHA:g}, whatever the gap.", UNTESTABLE)
     yield Note(
-        "Group: rows of one schedule that share a letter are not told apart, by the same test of every two rows. That "
-        "is no proof that they are equal."
+        "Group: rows of one schedule that share a letter are not told apart, by the same test of every two rows, "
+        "corrected for all pairs, which asks more than the comparisons with random pruning. That is no proof that they "
+        "are equal. Improvement: the probability that a run is above a run of random pruning."
     )
     if any(line.below_random for line in lines):
         yield Note("does not beat random pruning in every seed.", BELOW)

@@ -226,7 +226,8 @@ def _compared(line: Line, scores: Seeds, row: str, control: Seeds, generator: np
     """A line with its comparison with the control's row, or with the reason why it has none."""
     lacking = sorted(scores.keys() - control.keys())
     if not row:
-        return replace(line, no_control=f"the study has no {CONTROL} pruning with the schedule {line.schedule}")
+        lacks = f"the study has no {CONTROL} pruning with the schedule {line.schedule} and this row's fusion, or none"
+        return replace(line, no_control=lacks)
     if not scores.keys() & control.keys():
         whose = f"{row} has no seed that finished" if not control else f"no seed of both it and {row} finished"
         return replace(line, no_control=whose if scores else "none of its seeds finished")
@@ -240,13 +241,12 @@ def _compared(line: Line, scores: Seeds, row: str, control: Seeds, generator: np
 
 
 def _with_corrected_p(lines: list[Line]) -> list[Line]:
-    """Lines with p corrected for all comparisons with a control that could be tested."""
+    """Lines with p corrected for all comparisons with a control that could be tested, and the least it can be so."""
     tested = [line.comparison for line in lines if line.comparison and line.comparison.p is not None]
     ps = iter(correct([comparison.p for comparison in tested if comparison.p is not None]))
+    least = iter(correct([smallest_p(comparison.n) for comparison in tested]))
     return [
-        replace(line, p=next(ps), smallest_p=smallest_p(line.comparison.n, len(tested)))
-        if line.comparison and line.comparison.p is not None
-        else line
+        replace(line, p=next(ps), smallest_p=next(least)) if line.comparison and line.comparison.p is not None else line
         for line in lines
     ]
 

@@ -66,7 +66,8 @@ def _verdict(shown: _Shown) -> str:
         return _nothing_compared(shown.lines)
     apart = [line for line in compared if line.p is not None and line.p < ALPHA]
     seeds = _span(line.comparison.n for line in compared if line.comparison)
-    how = f"with {seeds} paired seeds, after Holm's correction for {_plural(len(compared), 'comparison')}"
+    corrected = f"after Holm's correction for {_plural(len(compared), 'comparison')}"
+    how = f"with {seeds} paired seeds, by Wilcoxon's signed-rank test {corrected}"
     if apart:
         return _told_apart(apart, compared, shown, how)
     if any(line.testable for line in compared):
@@ -100,7 +101,7 @@ def _told_apart(apart: Sequence[Line], compared: Sequence[Line], shown: _Shown, 
     for line in apart:
         assert line.comparison is not None
         gap = f"{line.label} ({shown.text(line, 'gap')} pp, p = {shown.text(line, 'p')})"
-        sides["above" if line.comparison.gap > 0 else "below"].append(gap)
+        sides["above" if line.comparison.side > 0 else "below"].append(gap)
     named = "; ".join(f"{side} it {', '.join(own)}" for side, own in sides.items() if own)
     said = f"{len(apart)} of {len(compared)} rows are told apart from {CONTROL} (p < {ALPHA:g}, {how}): {named}."
     others = len(compared) - len(apart)
@@ -122,12 +123,13 @@ def _best(lines: Sequence[Line]) -> list[Line]:
 def _about_best(best: Line, shown: _Shown, several: bool) -> Iterator[str]:
     where = f" with the schedule {best.schedule}" if several else ""
     said = f"The highest median of a reduced row{where} is that of {best.label}, {shown.score(best)}"
-    rivals = [line for line in shown.lines if line.schedule == best.schedule and line.group and line is not best]
+    others = [line for line in shown.lines if line.schedule == best.schedule and line is not best]
+    rivals = [line for line in others if line.group and line.method != "random"]
     alike = [line for line in rivals if set(_letters(line)) & set(_letters(best))]
     if rivals and len(alike) < len(rivals):
-        said += f"; it is told apart from {len(rivals) - len(alike)} of the {len(rivals)} other reduced rows"
+        said += f"; it is told apart from {len(rivals) - len(alike)} of the {len(rivals)} other methods, of all pairs"
     elif rivals:
-        said += f"; it is not told apart from any of the {len(rivals)} other reduced rows"
+        said += f"; of all pairs, it is not told apart from any of the {len(rivals)} other methods"
     yield f"{said}."
     if best.interval and best.interval.reachable < best.interval.level:
         covers = f"{100 * best.interval.reachable:.3g} of 100 studies"
@@ -152,7 +154,10 @@ def _groups(lines: Sequence[Line]) -> Iterator[str]:
     """Whether reduced rows of one schedule are told apart from each other."""
     groups = [_letters(line) for line in lines if line.group]
     if len(groups) > 1 and all(group == ["a"] for group in groups):
-        yield "No two reduced rows of one schedule are told apart from each other, by the same test of every two."
+        yield (
+            "No two reduced rows of one schedule are told apart from each other by the same test, corrected for all "
+            "pairs, which asks more than the comparisons with random pruning."
+        )
     elif len(groups) > 1:
         yield "Which reduced rows are told apart from each other is in the table's column `group`."
 

@@ -26,8 +26,9 @@ CAPTIONS = {
         "Ranks over seeds",
         "Critical-difference diagram: rows on an axis of their mean rank over seeds, bars over rows not told apart.",
         "In every seed the rows are ranked by their score, and the mean ranks stand on the axis: further left is "
-        "better. A thick bar joins rows that Friedman's and Nemenyi's tests do not tell apart. Ranks say nothing of "
-        "how large a difference is.",
+        "better. A thick bar joins rows that Friedman's and Nemenyi's tests do not tell apart: tests of ranks among "
+        "all rows, without a control, which can see what the table's pairwise test cannot. Where they disagree, the "
+        "claim is the table's. Ranks say nothing of how large a difference is.",
     ),
     "classes": Caption(
         "Classes that gain and lose",

@@ -12,7 +12,7 @@ from scipy import stats
 
 from suite.report.statistics.aggregates import Scores, median
 from suite.report.statistics.intervals import DRAWS, Interval, interval
-from suite.report.statistics.significance import signed_rank_p, smallest_p
+from suite.report.statistics.significance import signed_rank_p, signed_rank_side, smallest_p
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Comparison:
         won: in how many seeds the method is above the control; a tie is not won.
         improvement: the probability of improvement.
         improvement_interval: None with one seed.
+        side: 1 if the test finds the method above the control, -1 if below, 0 if neither: the side of the ranks, which
+            the median gap can miss where most seeds tie.
     """
 
     n: int
@@ -38,6 +40,7 @@ class Comparison:
     won: int
     improvement: float
     improvement_interval: Interval | None = None
+    side: int = 0
 
 
 def compare(
@@ -67,6 +70,7 @@ def compare(
         won=seeds_won(scores, control)[0],
         improvement=probability_of_improvement(own, other),
         improvement_interval=_improvement_interval(own[:, 0], other[:, 0], generator, level, draws),
+        side=signed_rank_side(gaps[:, 0].tolist()),
     )
 
 

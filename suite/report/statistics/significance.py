@@ -34,6 +34,12 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     return float(two_sided(doubled)[positive])
 
 
+def signed_rank_side(differences: Sequence[float]) -> int:
+    """The sign of the sum of signed ranks: 1 if the test sees more positive differences, -1 negative, 0 neither."""
+    rounded = np.round(np.asarray(differences, dtype=float), DECIMALS)
+    return int(np.sign((np.sign(rounded) * stats.rankdata(np.abs(rounded))).sum()))
+
+
 def two_sided(ranks: NDArray[np.int_]) -> NDArray[np.float64]:
     """The two-sided p of every sum, from 0 to all, that ranks of positive differences can have."""
     chance = np.zeros(int(ranks.sum()) + 1)
