@@ -450,3 +450,22 @@ def test_showing_the_ledger_imports_nothing_heavy() -> None:
     shown = subprocess.check_output([sys.executable, "-c", program], text=True, cwd=ROOT)
     assert shown.splitlines()[-1] == "[]"
     assert "cropr-log-segm-cropr-llf-params-training" in shown
+
+
+def published(name: str) -> list[dict[str, str]]:
+    """Rows of a file in `results/published/`."""
+    with (ROOT / "results/published" / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_numbers_that_stand_in_two_files_are_the_same() -> None:
+    """Speeds and scores that studies stand beside their own are those of the ledger."""
+    ledger = published("cropr.csv")
+    known = {(row["method"], row["setting"], row["metric"]): row["value"] for row in ledger}
+    speeds = [row for row in published("speed.csv") if row["where"] == "Cropr, Table 1"]
+    assert len(speeds) == 2 * 19
+    for row in speeds:
+        assert float(known[row["method"], row["setting"], row["name"]]) == float(row["value"]), row
+    fusions = {row["asks"]: row["value"] for row in ledger if row["table"] == "Table 5, fusion"}
+    for row in published("scores.csv"):
+        assert fusions[f"study: {row['study']}: {row['row']}: accuracy_median"] == row["value"], row
