@@ -100,7 +100,7 @@ def read_pictures(folder: Path) -> list[Picture]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         whole = isinstance(found, list) and all(isinstance(one, dict) and one.keys() >= PICTURE_KEYS for one in found)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}); make it again with: suite run {folder.name}") from error
