@@ -76,7 +76,7 @@ def read_results(folder: Path) -> Results:
 
 
 def read_curves(folder: Path) -> pd.DataFrame:
-    """Read `curves.csv` of a results folder.
+    """Read `curves.csv` of a results folder, values as numbers; NaN for what is none.
 
     Raises:
         UserError: if it is missing, or its columns are others.
@@ -87,7 +87,7 @@ def read_curves(folder: Path) -> pd.DataFrame:
     frame = pd.read_csv(path, keep_default_na=False)
     if tuple(frame.columns) != CURVE_COLUMNS:
         raise UserError(f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(CURVE_COLUMNS)}")
-    return frame
+    return frame.assign(value=pd.to_numeric(frame["value"], errors="coerce"))
 
 
 def read_pictures(folder: Path) -> list[Picture]:

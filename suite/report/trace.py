@@ -126,11 +126,13 @@ def _trace_score(folder: Path, row: str, column: str) -> Trace:
     made = origins(line)
     chosen = _found("column", column, _names([one for one in columns(lines) if one.key in made]), folder)
     origin, published = made[chosen.key], score_of(scores, folder.name, line.row, line.schedule)
-    cells = tuple(_cells(frame, line, lines, origin))
+    measured = chosen.key != "published"
+    cells = tuple(_cells(frame, line, lines, origin)) if measured else ()
     drawn = study_table(folder.name, lines, scores)
     text = next(own.text(chosen) for own, one in zip(drawn.rows(), lines, strict=True) if one is line)
     facts = {"row": line.label, "column": chosen.heading, "made": origin.how, "metric": origin.metric}
-    facts["record"] = f"{folder / 'cells.csv'}"
+    if measured:
+        facts["record"] = f"{folder / 'cells.csv'}"
     if published and chosen.key in ("published", "difference", "verdict"):
         facts |= {name: value for name, value in published._asdict().items() if name not in ("study", "row") and value}
     return Trace(text, facts, cells, *_provenance(folder, [cell.cell_id for cell in cells]))
