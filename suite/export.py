@@ -179,7 +179,7 @@ def keep(new: Sequence[Line], origin: dict[str, Any], folder: Path) -> None:
     models = {model_of(line): None for line in new}
     earlier = read_csv(table) if table.is_file() else []
     lines = [line for line in earlier if model_of(line) not in models] + list(new)
-    runs = json.loads(origins.read_text())["runs"] if origins.is_file() else []
+    runs = json.loads(origins.read_text(encoding="utf-8"))["runs"] if origins.is_file() else []
     runs = [run | {"models": [model for model in run["models"] if tuple(model) not in models]} for run in runs]
     if not runs or {**runs[-1], "models": []} != {**origin, "models": []}:
         runs.append({**origin, "models": []})
@@ -188,8 +188,8 @@ def keep(new: Sequence[Line], origin: dict[str, Any], folder: Path) -> None:
         table,
         sorted(lines, key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line))),
     )
-    (folder / "table.md").write_text(markdown(read_csv(table)))
-    origins.write_text(json.dumps({"runs": [run for run in runs if run["models"]]}, indent=1) + "\n")
+    (folder / "table.md").write_text(markdown(read_csv(table)), encoding="utf-8")
+    origins.write_text(json.dumps({"runs": [run for run in runs if run["models"]]}, indent=1) + "\n", encoding="utf-8")
 
 
 def show(lines: Sequence[Line], quick: bool, console: Console) -> None:

@@ -52,7 +52,7 @@ def write(report: Report, path: Path) -> None:
         "macs_full": report.candidates.macs,
         "batches": [_batch(batch) for batch in report.batches],
     }
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _cells(report: Report, batch: Batch, name: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from suite.errors import UserError
 from suite.report.figures.pareto import draw_pareto
 from suite.report.layout import Table
 from suite.report.render import markdown, put_into, show, write
@@ -31,11 +32,17 @@ def make_table(title: str, console: Console, into: Path | None = None) -> tuple[
     lines = summarise(read_record(folder))
     made = study_table(folder.name, lines, read_scores(RESULTS / "published/scores.csv"))
     files = write(made, folder)
-    draw_pareto(lines, folder / "pareto.png")
+    pareto = folder / "pareto.png"
+    try:
+        draw_pareto(lines, pareto)
+        files.append(pareto.name)
+    except UserError as error:
+        pareto.unlink(missing_ok=True)  # it would show another record
+        console.print(f"{pareto.name} is not drawn: {error}", style="yellow", soft_wrap=True)
     if into is not None:
         put_into(into, title, markdown(made))
     show(made, console)
-    console.print(f"Written to {folder}/: {', '.join(files)}, pareto.png, from cells.csv")
+    console.print(f"Written to {folder}/: {', '.join(files)}, from cells.csv")
     return lines, made
 
 

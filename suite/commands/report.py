@@ -64,6 +64,8 @@ def _attach(study: str, folder: Path, console: Console) -> None:
     uri = store_uri()
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         return
+    from mlflow.exceptions import MlflowException
+
     from suite.study.cells import expand
     from suite.study.load import load_study
     from suite.study.tracking import Tracker
@@ -71,5 +73,5 @@ def _attach(study: str, folder: Path, console: Console) -> None:
     try:
         experiment_id(uri, folder.name)
         Tracker(folder.name, expand(load_study(study))).attach(folder)
-    except UserError as error:
+    except (UserError, MlflowException, OSError) as error:  # the page is written already
         console.print(f"not put into MLflow: {error}", style="yellow", soft_wrap=True)

@@ -45,8 +45,8 @@ class Need:
 def usable_memory() -> int:
     """Bytes that this process may still take: of those free, or of those its control group leaves."""
     free = psutil.virtual_memory().available
-    if LIMIT.is_file() and LIMIT.read_text().strip() != "max":
-        free = min(free, int(LIMIT.read_text()) - int(USED.read_text()))
+    if LIMIT.is_file() and LIMIT.read_text(encoding="utf-8").strip() != "max":
+        free = min(free, int(LIMIT.read_text(encoding="utf-8")) - int(USED.read_text(encoding="utf-8")))
     return int(USABLE * free)
 
 

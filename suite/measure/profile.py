@@ -74,7 +74,7 @@ def _trace(run: Run, memory: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(file))
-        events = json.loads(file.read_text())["traceEvents"]
+        events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
     return sorted((event for event in events if "ts" in event), key=lambda event: float(event["ts"]))
 
 

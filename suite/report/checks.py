@@ -35,7 +35,7 @@ def check_unedited(path: Path) -> None:
     """
     beside, again = path.with_name("provenance.json"), f"write both again with: suite run {path.parent.name}"
     try:
-        content = json.loads(beside.read_text())
+        content = json.loads(beside.read_text(encoding="utf-8"))
         said = content[DIGEST]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{beside} does not say the digest of {path.name} ({error}); {again}") from error

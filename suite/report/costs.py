@@ -151,7 +151,7 @@ def read_published(path: Path) -> list[Figure]:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; a study of costs needs the table of published figures there")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         head, *rows = list(csv.reader(file)) or [[]]
     if tuple(head) != Figure._fields:
         raise UserError(f"{path} has the columns {', '.join(head)}; expected {', '.join(Figure._fields)}")

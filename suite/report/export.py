@@ -54,7 +54,7 @@ def model_of(line: Line) -> tuple[str, ...]:
 
 def write_csv(path: Path, lines: Iterable[Line]) -> None:
     """Write lines."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
@@ -66,7 +66,7 @@ def read_csv(path: Path) -> list[Line]:
     Raises:
         UserError: if the columns are others.
     """
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != FIELDS:
             raise UserError(

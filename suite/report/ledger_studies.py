@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import csv
+import functools
+import io
+import math
 from pathlib import Path
 
 from suite.errors import UserError, suggest
+from suite.report.checks import check_unedited
 from suite.report.costs import Figure, half_a_unit, read_published
 from suite.report.ledger_lines import NOT_RUN, OUTSIDE, REPRODUCED, Line, digest
+from suite.report.render import as_csv
+from suite.report.scores import read_scores
+from suite.report.study_table import study_table
+from suite.report.summary import read_record, summarise
 from suite.study.configuration import CostStudy
 from suite.study.load import is_of_costs, load_costs, load_study, study_names
 
 RESULTS = Path("results")
+SCORES = "published/scores.csv"
 MINUS = " minus "
 VERDICTS = {"fits": REPRODUCED, "near": OUTSIDE, "off": OUTSIDE, "not computed": NOT_RUN}
 
@@ -34,10 +43,11 @@ def study_value(asked: str) -> tuple[float | None, bytes]:
     """What a study's table says, as `STUDY: ROW: COLUMN`, and the record that it rests on.
 
     ROW is a row's name, `NAME [SCHEDULE]` where the study has several schedules, or two of those with `minus` between.
-    The value is None while the study has no results.
+    The value is None while the study has no results, or a row no finished cell. A table with its record beside it is
+    believed only where it says what the record makes.
 
     Raises:
-        UserError: for a study, a row or a column that is not there.
+        UserError: for a study, a row or a column that is not there, an edited record, or a table older than it.
     """
     parts = asked.split(": ")
     if len(parts) != 3:
@@ -54,7 +64,7 @@ def study_value(asked: str) -> tuple[float | None, bytes]:
         raise UserError(f"the table of the study {study} has no column {column!r}; {suggest(column, known)}")
     if not path.is_file():
         return None, b""
-    found = [_cell(path, row, column) for row in rows.split(MINUS)]
+    found = [_checked(path, row, column) for row in rows.split(MINUS)]
     value = None if None in found else found[0] if len(found) == 1 else _difference(*found)
     return value, b"\0".join(file.read_bytes() for file in (path.with_name("cells.csv"), path) if file.is_file())
 
@@ -70,16 +80,37 @@ def _head(path: Path) -> list[str]:
         return next(csv.reader(file), [])
 
 
-def _cell(path: Path, row: str, column: str) -> float | None:
-    """One number of a study's table; None if it was not measured."""
+def _checked(path: Path, row: str, column: str) -> float | None:
+    """One number of a study's table, which is what the record beside it makes, if there is one."""
+    value = _cell(path, path.read_text(encoding="utf-8"), row, column)
+    record = path.with_name("cells.csv")
+    if not record.is_file():
+        return value
+    check_unedited(record)
+    made = _cell(record, _made(path.parent.resolve(), digest(record.read_bytes())), row, column)
+    if (value is None) != (made is None) or not math.isclose(value or 0, made or 0, rel_tol=1e-6):
+        raise UserError(
+            f"{path} says {value} for {row!r}, {column}, its record {made}; make it again with: "
+            f"suite table {path.parent.name}"
+        )
+    return value
+
+
+@functools.lru_cache
+def _made(folder: Path, _record: str) -> str:
+    """The CSV that a study's record makes; once for a record, for intervals take a second."""
+    return as_csv(study_table(folder.name, summarise(read_record(folder)), read_scores(folder.parent / SCORES)))
+
+
+def _cell(path: Path, text: str, row: str, column: str) -> float | None:
+    """One number of a study's table, whose text this is; None if it was not measured."""
     label, _, schedule = row.removesuffix("]").partition(" [")
-    with path.open(newline="", encoding="utf-8") as file:
-        found = [line for line in csv.DictReader(file) if line.get("row") == label]
+    found = [line for line in csv.DictReader(io.StringIO(text)) if line.get("row") == label]
     if schedule:
         found = [line for line in found if line.get("schedule") == schedule]
-    if len(found) != 1:
+    if len(found) > 1:
         raise UserError(f"{path} has {len(found)} rows {row!r}; name one, with its schedule where there are several")
-    return float(found[0][column]) if found[0][column] else None
+    return float(found[0][column]) if found and found[0].get(column) else None
 
 
 def _lines_of(name: str, study: CostStudy) -> list[Line]:

@@ -76,7 +76,7 @@ def read_results(folder: Path) -> Results:
 
 
 def read_curves(folder: Path) -> pd.DataFrame:
-    """Read `curves.csv` of a results folder.
+    """Read `curves.csv` of a results folder, values as numbers; NaN for what is none.
 
     Raises:
         UserError: if it is missing, or its columns are others.
@@ -87,7 +87,7 @@ def read_curves(folder: Path) -> pd.DataFrame:
     frame = pd.read_csv(path, keep_default_na=False)
     if tuple(frame.columns) != CURVE_COLUMNS:
         raise UserError(f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(CURVE_COLUMNS)}")
-    return frame
+    return frame.assign(value=pd.to_numeric(frame["value"], errors="coerce"))
 
 
 def read_pictures(folder: Path) -> list[Picture]:
@@ -100,7 +100,7 @@ def read_pictures(folder: Path) -> list[Picture]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         whole = isinstance(found, list) and all(isinstance(one, dict) and one.keys() >= PICTURE_KEYS for one in found)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}); make it again with: suite run {folder.name}") from error

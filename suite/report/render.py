@@ -109,11 +109,11 @@ def put_into(document: Path, study: str, content: str) -> None:
         UserError: if the document has no such markers.
     """
     begin, end = f"<!-- table: {study} -->", "<!-- end of table -->"
-    text = document.read_text() if document.is_file() else ""
+    text = document.read_text(encoding="utf-8") if document.is_file() else ""
     if begin not in text or end not in text.split(begin, 1)[1]:
         raise UserError(f"{document} has no lines '{begin}' and '{end}' to put the table between")
     head, rest = text.split(begin, 1)
-    document.write_text(f"{head}{begin}\n{content}{end}{rest.split(end, 1)[1]}")
+    document.write_text(f"{head}{begin}\n{content}{end}{rest.split(end, 1)[1]}", encoding="utf-8")
 
 
 def coded(text: str) -> str:

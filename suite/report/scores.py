@@ -55,7 +55,7 @@ def read_scores(path: Path) -> list[Score]:
     """
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         head, *rows = list(csv.reader(file)) or [[]]
     if tuple(head) != Score._fields:
         raise UserError(f"{path} has the columns {', '.join(head)}; expected {', '.join(Score._fields)}")

@@ -126,11 +126,13 @@ def _trace_score(folder: Path, row: str, column: str) -> Trace:
     made = origins(line)
     chosen = _found("column", column, _names([one for one in columns(lines) if one.key in made]), folder)
     origin, published = made[chosen.key], score_of(scores, folder.name, line.row, line.schedule)
-    cells = tuple(_cells(frame, line, lines, origin))
+    measured = chosen.key != "published"
+    cells = tuple(_cells(frame, line, lines, origin)) if measured else ()
     drawn = study_table(folder.name, lines, scores)
     text = next(own.text(chosen) for own, one in zip(drawn.rows(), lines, strict=True) if one is line)
     facts = {"row": line.label, "column": chosen.heading, "made": origin.how, "metric": origin.metric}
-    facts["record"] = f"{folder / 'cells.csv'}"
+    if measured:
+        facts["record"] = f"{folder / 'cells.csv'}"
     if published and chosen.key in ("published", "difference", "verdict"):
         facts |= {name: value for name, value in published._asdict().items() if name not in ("study", "row") and value}
     return Trace(text, facts, cells, *_provenance(folder, [cell.cell_id for cell in cells]))
@@ -138,7 +140,7 @@ def _trace_score(folder: Path, row: str, column: str) -> Trace:
 
 def _trace_cost(folder: Path, row: str, column: str) -> Trace:
     """A number of the table of costs, whose rows are called by the id of the published figure."""
-    with (folder / "table.csv").open(newline="") as file:
+    with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = {found["id"]: found for found in csv.DictReader(file) if "id" in found and "computed_as" in found}
     if not rows:
         raise UserError(f"{folder}/ is neither a study's table nor one of costs; only those can be traced")
@@ -188,7 +190,7 @@ def _provenance(folder: Path, cells: Sequence[str]) -> tuple[tuple[dict[str, Any
     """The runs of provenance.json that made these cells, each with just these; and the cells that none of them made."""
     path = folder / "provenance.json"
     try:
-        found = json.loads(path.read_text())["runs"] if path.is_file() else []
+        found = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
     except (json.JSONDecodeError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}); write it again with: suite run {folder.name}") from error
     runs = [run | {"cells": [cell for cell in cells if cell in run["cells"]]} for run in found]

@@ -104,7 +104,7 @@ class Record:
             UserError: if another run is at work here.
         """
         self.home.mkdir(parents=True, exist_ok=True)
-        with (self.home / "lock").open("a+") as lock:
+        with (self.home / "lock").open("a+", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -124,7 +124,7 @@ class Record:
         if not path.is_file():
             return None
         try:
-            entry = json.loads(path.read_text())
+            entry = json.loads(path.read_text(encoding="utf-8"))
             known = isinstance(entry, dict) and entry["cell_id"] == path.stem
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
             raise UserError(f"{path} is damaged ({error}); delete it to run that cell again") from error
@@ -188,7 +188,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, object]], origins: dict[str, 
     """Write tidy rows, and beside them `provenance.json`: where they come from, and their digest."""
     _write_rows(path, rows, COLUMNS)
     content = {**(origins or {}), DIGEST: digest_of(path)}
-    path.with_name("provenance.json").write_text(json.dumps(content, indent=1) + "\n")
+    path.with_name("provenance.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @functools.lru_cache
@@ -209,7 +209,7 @@ def write_curves(path: Path, rows: Iterable[dict[str, object]]) -> None:
 
 def _write_rows(path: Path, rows: Iterable[dict[str, object]], columns: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -219,7 +219,7 @@ def write_pictures(path: Path, found: Iterable[dict[str, Any]]) -> None:
     """Write pictures as JSON, a line for each cell."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in found)
-    path.write_text(f"[\n{lines}\n]\n" if lines else "[]\n")
+    path.write_text(f"[\n{lines}\n]\n" if lines else "[]\n", encoding="utf-8")
 
 
 def _known_as(cell: Cell) -> dict[str, Any]:

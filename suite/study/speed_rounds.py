@@ -127,14 +127,14 @@ def _lines(cell_id: str, measurement: Measurement, row: str, entry: Entry) -> li
 
 def _write_origins(path: Path, kept: set[str], entries: dict[str, Entry]) -> None:
     """Every distinct provenance with the cells it covers; those of other machines stay with their lines."""
-    runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.is_file() else []
+    runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
     others = [run | {"cells": [cell for cell in run["cells"] if cell in kept - entries.keys()]} for run in runs]
     groups = {json.dumps(run | {"cells": []}, sort_keys=True): run for run in others}
     for cell_id, entry in entries.items():
         origin = entry["provenance"] | {"cells": []}
         groups.setdefault(json.dumps(origin, sort_keys=True), origin)["cells"].append(cell_id)
     found = sorted((run for run in groups.values() if run["cells"]), key=lambda run: str(run["started"]))
-    path.write_text(json.dumps({"runs": found}, indent=1) + "\n")
+    path.write_text(json.dumps({"runs": found}, indent=1) + "\n", encoding="utf-8")
 
 
 def _is_number(text: str) -> bool:

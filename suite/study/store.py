@@ -25,7 +25,7 @@ def experiment_id(uri: str, study: str) -> str:
     """Id of a study's experiment.
 
     Raises:
-        UserError: if the store does not have it, or cannot be used.
+        UserError: if the store does not have it or it was deleted there, or the store cannot be used.
     """
     try:
         experiment = mlflow.MlflowClient(tracking_uri=uri).get_experiment_by_name(study)
@@ -33,6 +33,7 @@ def experiment_id(uri: str, study: str) -> str:
         raise unusable(error) from error
     if experiment is None:
         raise UserError(f"MLflow has no runs of {study}; make them with: suite run {study}")
+    _check_kept(experiment)
     return str(experiment.experiment_id)
 
 
@@ -47,14 +48,18 @@ def open_experiment(study: str, folder: Path) -> tuple[mlflow.MlflowClient, Expe
     if experiment is None:
         artifacts = None if os.environ.get("MLFLOW_TRACKING_URI") else (folder.resolve() / "mlartifacts").as_uri()
         experiment = client.get_experiment(client.create_experiment(study, artifacts))
-    if experiment.lifecycle_stage == "deleted":
-        raise UserError(
-            f"the MLflow experiment {study!r} is deleted; restore it with: "
-            f"mlflow experiments restore -x {experiment.experiment_id}"
-        )
+    _check_kept(experiment)
     return client, experiment
 
 
 def unusable(error: Exception) -> UserError:
     """What to tell of a store that does not answer."""
     return UserError(f"cannot use the MLflow store (MLFLOW_TRACKING_URI, or mlflow.db here): {error}")
+
+
+def _check_kept(experiment: Experiment) -> None:
+    if experiment.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the MLflow experiment {experiment.name!r} is deleted; restore it with: "
+            f"mlflow experiments restore -x {experiment.experiment_id}"
+        )

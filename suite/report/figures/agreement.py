@@ -23,7 +23,8 @@ ACROSS = 4
 def draw_agreement(results: Results, path: Path) -> None:
     """A panel for each row: agreement after each block, between seeds and between images, and chance for both.
 
-    Between blocks of one run it is not drawn: what is kept later was kept before, so counts alone decide it.
+    Between blocks of one run it is not drawn: what is kept later was kept before, so counts alone decide it. That holds
+    for rows whose patches idle too: a patch counts as gone from the first block in which it idles, returned or not.
 
     Raises:
         UserError: without pictures, or without a method that chooses patches.
@@ -52,7 +53,8 @@ def draw_agreement(results: Results, path: Path) -> None:
 def draw_agreement_of_rows(results: Results, path: Path) -> None:
     """A square: agreement above chance after the last block, between rows of different seeds.
 
-    The diagonal is one row's own seeds, so it says how much agreement there could be.
+    The diagonal is one row's own seeds, so it says how much agreement there could be. Patches that idled in any block
+    are not kept, as in `draw_agreement`.
 
     Raises:
         UserError: as `draw_agreement`, or with one seed.

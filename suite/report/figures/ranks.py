@@ -15,8 +15,9 @@ from scipy import stats
 from suite.errors import UserError
 from suite.report.figures.style import TWO_COLUMNS, canvas, looks
 from suite.report.recorded import Results
+from suite.report.statistics import ALPHA, smallest_p
 
-ALPHA = 0.05
+FEW = 10  # seeds
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Ranks:
     Attributes:
         mean: mean rank of each label, best first.
         seeds: n, how many seeds were ranked.
-        p: of Friedman's test (chi-squared) that all rows rank alike.
+        p: of Friedman's test (chi-squared) that all rows rank alike; NaN where all scores tie.
         difference: mean ranks that are farther apart differ by Nemenyi's test at `ALPHA`.
         cliques: first and last place, in `mean`, of every longest run that is not told apart.
         left_out: labels without a score in some seed.
@@ -46,12 +47,13 @@ class Ranks:
         pairs = rows * (rows - 1) // 2
         nemenyi = f"Nemenyi tells rows apart whose mean ranks differ by more than CD = {self.difference:.1f}"
         nemenyi += f" (of {rows - 1} at most)." if self.difference < rows - 1 else f": more than any can, {rows - 1}."
-        smallest = 2.0 ** (1 - self.seeds)
-        enough = "could tell some pairs apart" if smallest <= ALPHA / pairs else "can tell no pair apart"
-        if self.p >= ALPHA:
+        smallest = smallest_p(self.seeds)
+        enough = "could tell some pairs apart" if smallest_p(self.seeds, pairs) < ALPHA else "can tell no pair apart"
+        friedman = "all scores tie, so Friedman's test has no p" if np.isnan(self.p) else f"Friedman's p = {self.p:.2g}"
+        if not self.p < ALPHA:
             nemenyi = "By that no rows are told apart, so Nemenyi's test is not asked."
         return (
-            f"Only n = {self.seeds} seeds; Friedman's p = {self.p:.2g}. {nemenyi}\n"
+            f"{'Only ' * (self.seeds < FEW)}n = {self.seeds} seeds; {friedman}. {nemenyi}\n"
             f"Wilcoxon's signed-rank test has p ≥ {smallest:.2g} at n = {self.seeds}: corrected for {pairs} pairs "
             f"(Holm: {ALPHA / pairs:.1g}) it {enough}.\nRanks say nothing of how large a difference is, nor of other "
             "data than these." + (f"\nWithout all seeds, left out: {', '.join(self.left_out)}." * bool(self.left_out))
@@ -95,26 +97,35 @@ def not_told_apart(ranks: Sequence[float] | NDArray[np.float64], difference: flo
 
 
 def draw_ranks(results: Results, path: Path) -> None:
-    """A diagram for each schedule, the unpruned model in all of them.
+    """A diagram for each schedule, the unpruned model in all of them; a schedule without one says why below them.
 
     Raises:
-        UserError: as `rank`.
+        UserError: as `rank`, if no schedule has one.
     """
     scores = results.scores()
     unpruned = [line.label for line in results.lines if line.method == "none"]
     schedules = sorted({line.schedule for line in results.lines if line.method != "none"})
-    found = []
+    found: dict[str, Ranks] = {}
+    reasons: dict[str, UserError] = {}
     for schedule in schedules:
         own = [line.label for line in results.lines if line.schedule == schedule]
         wanted = set(unpruned) | set(own)
-        found.append(rank(scores.loc[[label for label in scores.index if label in wanted]]))
-    heights = [1.35 + 0.095 * len(ranks.mean) + 0.07 * len(ranks.cliques) for ranks in found]
-    with canvas(path, len(found), 1, size=(TWO_COLUMNS, sum(heights)), height_ratios=heights) as (_, axes):
+        try:
+            found[schedule] = rank(scores.loc[[label for label in scores.index if label in wanted]])
+        except UserError as error:
+            reasons[schedule] = error
+    if reasons and not found:
+        raise next(iter(reasons.values()))
+    heights = [1.35 + 0.095 * len(ranks.mean) + 0.07 * len(ranks.cliques) for ranks in found.values()]
+    with canvas(path, len(found), 1, size=(TWO_COLUMNS, sum(heights)), height_ratios=heights) as (figure, axes):
         colours = {label: look.colour for label, look in looks(results.lines).items()}
-        for axis, schedule, ranks in zip(axes[:, 0], schedules, found, strict=True):
+        for axis, (schedule, ranks) in zip(axes[:, 0], found.items(), strict=True):
             _diagram(axis, ranks, colours)
-            if len(found) > 1:
+            if len(schedules) > 1:
                 axis.set_title(f"schedule {schedule}")
+        if reasons:
+            said = [f"schedule {schedule}: not drawn, {reason}" for schedule, reason in reasons.items()]
+            figure.supxlabel("\n".join(said), fontsize=7)
 
 
 def _diagram(axes: Axes, ranks: Ranks, colours: dict[str, tuple[float, float, float]]) -> None:

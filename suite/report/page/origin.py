@@ -21,7 +21,7 @@ class Run:
     Attributes:
         started: date and time, UTC.
         changed: files that differed from the commit.
-        seconds: summed over its cells; several may have run side by side.
+        seconds: summed over its cells, which may have run side by side; None where the study keeps none.
     """
 
     started: str
@@ -30,12 +30,12 @@ class Run:
     changed: tuple[str, ...]
     machine: str
     cells: int
-    seconds: float
+    seconds: float | None
 
     @property
-    def took(self) -> str:
+    def took(self) -> str | None:
         """Its seconds, for readers."""
-        return duration(self.seconds)
+        return None if self.seconds is None else duration(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,10 @@ class Origin:
         return tuple(dict.fromkeys(run.commit for run in self.runs if run.commit))
 
     @property
-    def took(self) -> str:
-        """Seconds of all cells, for readers."""
-        return duration(sum(run.seconds for run in self.runs))
+    def took(self) -> str | None:
+        """Seconds of all cells, for readers; None where the study keeps none."""
+        kept = [run.seconds for run in self.runs if run.seconds is not None]
+        return duration(sum(kept)) if kept else None
 
 
 def read_origin(folder: Path, cells: Collection[str] = ()) -> Origin | None:
@@ -77,7 +78,7 @@ def read_origin(folder: Path, cells: Collection[str] = ()) -> Origin | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        seconds = found.get("seconds", {})
+        seconds = found.get("seconds")
         runs = tuple(_run(run, seconds) for run in found["runs"])
         claimed = {cell for run in found["runs"] for cell in run["cells"]}
         return Origin(
@@ -100,9 +101,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
-def _run(run: Mapping[str, Any], seconds: Mapping[str, float]) -> Run:
+def _run(run: Mapping[str, Any], seconds: Mapping[str, float] | None) -> Run:
     started = datetime.datetime.fromisoformat(run["started"]).astimezone(datetime.UTC)
-    machine = [run["processor"], f"{run['cores']} cores", f"{run['memory_gib']} GiB", run["system"]]
+    machine = [run["processor"], f"{run['cores']} cores", f"{run['memory_gib']} GiB", run["system"], run.get("gpu", "")]
     return Run(
         started=f"{started:%Y-%m-%d %H:%M}",
         command=run["command"],
@@ -110,7 +111,7 @@ def _run(run: Mapping[str, Any], seconds: Mapping[str, float]) -> Run:
         changed=tuple(run["uncommitted_changes"]),
         machine=", ".join(part for part in machine if part),
         cells=len(run["cells"]),
-        seconds=sum(seconds.get(cell, 0.0) for cell in run["cells"]),
+        seconds=None if seconds is None else sum(seconds.get(cell, 0.0) for cell in run["cells"]),
     )
 
 
