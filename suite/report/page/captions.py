@@ -64,15 +64,15 @@ CAPTIONS = {
         "The Jaccard index is the share of patches kept by both of all kept by either. Solid: the same image under "
         "two seeds. Dashed: the same seed on two images. Dotted: chance. Solid above dashed means that a method "
         "looks at the image; both high means that it prefers places, whatever the image; solid near dotted means "
-        "that what it keeps depends on the seed. Where patches idle and may return, as in IdleViT, a patch counts as gone "
-        "from the first block in which it idles.",
+        "that what it keeps depends on the seed. Where patches idle and may return, as in IdleViT, a patch counts as "
+        "gone from the first block in which it idles.",
     ),
     "agreement-rows": Caption(
         "Do methods keep the same patches?",
         "Triangular heat map of how much the patches that two rows keep to the end overlap, above chance.",
         "Zero is what chance gives, one the most that the counts allow, below zero the two avoid each other's "
-        "patches. The diagonal compares seeds of one row, so it says how much agreement could be expected at all. Where "
-        "patches idle and may return, as in IdleViT, those count as kept that never idled.",
+        "patches. The diagonal compares seeds of one row, so it says how much agreement could be expected at all. "
+        "Where patches idle and may return, as in IdleViT, those count as kept that never idled.",
     ),
     "maps": Caption(
         "What is kept, and what is said",
