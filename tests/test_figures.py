@@ -224,6 +224,41 @@ def test_ranks_by_hand() -> None:
         ranks.rank(scores.loc[["a", "b"]])
 
 
+def test_ranks_of_ties_and_of_many_seeds() -> None:
+    """Where all tie Friedman's p is NaN and Nemenyi is not asked; ten seeds are not "only" ten.
+
+    With 6 seeds and one pair in hand p could be 2 / 2**6 = 0.03, with three pairs 0.09.
+    """
+    tied = ranks.rank(pd.DataFrame(np.full((3, 10), 50.0), index=[*"abc"]))
+    assert np.isnan(tied.p)
+    assert tied.tells.startswith("n = 10 seeds; all scores tie, so Friedman's test has no p. By that no rows are told")
+    assert tied.cliques == [(0, 2)]
+    assert "it could tell some pairs apart" in tied.tells
+    assert "it can tell no pair apart" in ranks.rank(pd.DataFrame(np.full((3, 6), 50.0))).tells
+
+
+def test_a_schedule_with_too_few_rows_leaves_the_others_their_diagram(results: Path, kept: list[Any]) -> None:
+    """It is named with its reason; without any diagram the reason is the figure's."""
+    rows = [row for pair in itertools.product(ROWS, SEEDS) for row in cell(*pair)]
+    other = [row | {"schedule": "8 0 0", "cell_id": f"other-{row['cell_id']}"} for row in rows if row["row"] == "cropr"]
+    record.write_csv(results / "cells.csv", rows + other)
+    ranks.draw_ranks(read_results(results), results / "ranks.png")
+    assert [axis.get_title() for axis in kept[-1].axes] == ["schedule 4 4 0"]
+    assert kept[-1].get_supxlabel().startswith("schedule 8 0 0: not drawn, 2 rows have a score in each of 3 seeds")
+    record.write_csv(results / "cells.csv", [row for row in rows if row["row"] in ("none", "cropr")])
+    with pytest.raises(UserError, match="2 rows have a score in each of 3 seeds"):
+        ranks.draw_ranks(read_results(results), results / "ranks.png")
+
+
+def test_curves_are_numbers(results: Path) -> None:
+    """Also where a run diverged, or a value is missing."""
+    path = results / "curves.csv"
+    path.write_text(path.read_text().replace(",loss,16.0", ",loss,nan").replace(",loss,17.0", ",loss,"))
+    values = read_curves(results)["value"]
+    assert values.dtype == float
+    assert values.isna().any()
+
+
 def test_without_friedmans_consent_nobody_is_told_apart() -> None:
     """One row is best and one worst by more than the critical difference, but the others hide it from the test."""
     scores = [[10, 10, 10, 5, 6, 10], [2, 5, 1, 2, 1, 1], [8, 3, 4, 9, 3, 5], [7, 8, 2, 3, 10, 6], [9, 4, 9, 6, 4, 8]]

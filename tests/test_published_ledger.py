@@ -23,6 +23,7 @@ from suite.report.ledger_lines import Line, digest, read_lines, stale, write_lin
 from suite.report.ledger_studies import cost_lines, study_value
 from suite.report.ledger_table import markdown
 from suite.report.probes import probe
+from suite.study import record
 
 TINY = {"name": "vit_tiny_patch16_224", "options": {"img_size": 32, "patch_size": 8, "embed_dim": 12, "depth": 3}}
 PRUNED = json.dumps({"backbone": TINY, "method": "random", "schedule": {"removed": [4, 4, 0]}})
@@ -179,6 +180,11 @@ def with_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "results/quickstart/table.csv"
 
 
+def renew_digest(folder: Path) -> None:
+    """Pass changed cells off as a run's."""
+    (folder / "provenance.json").write_text(json.dumps({record.DIGEST: record.digest_of(folder / "cells.csv")}))
+
+
 def test_a_number_of_a_study(with_study: Path) -> None:
     """Is that of its table; another record, another digest and another state; without results nothing is measured."""
     with with_study.open() as file:
@@ -191,6 +197,7 @@ def test_a_number_of_a_study(with_study: Path) -> None:
     assert before.state == "reproduced"
     difference, _ = study_value("quickstart: cropr minus random: speed_median")
     assert difference == rows["cropr"] - rows["random"]
+    with_study.with_name("cells.csv").unlink()  # with it the table would be compared with its record
     with_study.write_text(with_study.read_text().replace(str(rows["cropr"]), "9.5"))
     (after,) = compute([asked])
     assert (after.measured, after.state) == ("9.5", "outside")
@@ -201,12 +208,37 @@ def test_a_number_of_a_study(with_study: Path) -> None:
 
 
 def test_a_changed_cell_makes_a_number_stale(with_study: Path) -> None:
-    """Also where the table was not made again."""
+    """Also where the table is the same; what no run wrote is refused."""
     asked = [entry(asks="study: quickstart: cropr: speed_median", unit="x")]
     before = compute(asked)
     cells = with_study.with_name("cells.csv")
     cells.write_text(cells.read_text() + "\n")
+    with pytest.raises(UserError, match=r"cells\.csv was changed after it was written"):
+        compute(asked)
+    renew_digest(with_study.parent)
     assert stale(before, compute(asked)) == ["paper-one: its record changed"]
+
+
+@pytest.mark.parametrize("changed", ["table.csv", "cells.csv"])
+def test_a_table_that_its_record_does_not_make_is_refused(with_study: Path, changed: str) -> None:
+    """Typed into the table, or of an earlier record."""
+    asked, path = "quickstart: cropr: macs_full", with_study.with_name(changed)
+    value, _ = study_value(asked)
+    assert value
+    assert f"{value:.0f}" in path.read_text()
+    path.write_text(path.read_text().replace(f"{value:.0f}", f"{value + 1e6:.0f}"))
+    renew_digest(with_study.parent)
+    with pytest.raises(UserError, match=r"table\.csv says .* for 'cropr', macs_full, .*: suite table quickstart"):
+        study_value(asked)
+
+
+def test_a_row_without_a_finished_cell_is_not_measured_yet(with_study: Path) -> None:
+    """The study asks for it, its table does not have it: no mistake."""
+    with_study.with_name("cells.csv").unlink()
+    rows = [line for line in with_study.read_text().splitlines() if not line.startswith("cropr,")]
+    with_study.write_text("\n".join(rows))
+    assert study_value("quickstart: cropr: speed_median")[0] is None
+    assert study_value("quickstart: cropr minus random: speed_median")[0] is None
 
 
 @pytest.mark.parametrize(

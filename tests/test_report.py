@@ -20,6 +20,7 @@ from suite.report.statistics import pareto_front, seeds_won, spread
 from suite.report.study_table import study_table
 from suite.report.summary import read_record, summarise
 from suite.study import record
+from suite.tables import make_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -126,6 +127,21 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
     names = [name for name in rows if not name.startswith("*")]
     assert names[2] == "random", "the control comes before the methods"
     assert names[-2:] == ["random + fused", "good + fused †"], "each control leads its block"
+
+
+def test_a_picture_that_cannot_be_drawn_stops_no_table(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row with a score: the reason is said, and the picture of an earlier record is gone."""
+    record.write_csv(results / "cells.csv", [*cell("good", 0, None), *speed("good", [1.9, 2.0])])
+    (results / "pareto.png").write_bytes(b"of an earlier record")
+    monkeypatch.setattr("suite.tables.RESULTS", tmp_path)
+    with (console := Console(width=200)).capture() as said:
+        make_table("trial", console)
+    assert "pareto.png is not drawn: no row has both a score and a speed or MACs" in said.get()
+    assert "table.md, table.csv, table.tex, table.html, from cells.csv" in said.get()
+    assert not (results / "pareto.png").exists()
+    assert (results / "table.csv").is_file()
 
 
 def test_the_same_record_makes_the_same_bytes(results: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import itertools
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 import browser
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from test_report import cell, speed
 from typer.testing import CliRunner
 
@@ -24,6 +26,8 @@ from suite.report.figures.study import figures_of
 from suite.report.page.answer import Answer, answer
 from suite.report.page.captions import CAPTIONS
 from suite.report.page.origin import duration, read_origin
+from suite.report.page.write import study_page
+from suite.report.recorded import read_results
 from suite.report.render import as_html
 from suite.report.scores import read_scores
 from suite.report.study_table import study_table
@@ -31,6 +35,7 @@ from suite.report.summary import read_record, summarise
 from suite.study import record
 from suite.study.cells import expand
 from suite.study.load import load_study
+from suite.study.store import experiment_id
 from suite.study.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]
@@ -314,6 +319,35 @@ def test_provenance_is_that_of_the_record(made: Path) -> None:
     assert sum(run.cells for run in found.runs) == len({row["cell_id"] for row in cells_of(folder)})
 
 
+def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> None:
+    """Speed studies keep no seconds: their page has no cell time, that of others has."""
+    folder = made / "results/imagenet-vitl-speed"
+    path = folder / "provenance.json"
+    content = json.loads((ROOT / path.relative_to(made)).read_text())
+    path.write_text(json.dumps({"runs": [run | {"gpu": "a GPU"} for run in content["runs"]]}))
+    run(folder.name)
+    found, text = read_origin(folder), text_of(made, folder.name)
+    assert found is not None
+    assert (found.took, found.runs[0].took) == (None, None)
+    assert found.runs[0].machine.endswith("Linux x86_64, a GPU")
+    assert "<h3>Runs</h3>" in text
+    for words in ("in all cells together", "cell time"):
+        assert words not in text
+        assert words in text_of(made, "digits-segmentation")
+
+
+def test_what_is_not_drawn_is_said_where_nothing_is(made: Path) -> None:
+    """A page without any figure has its reasons all the same."""
+    folder = made / "results/bare"
+    folder.mkdir()
+    for name in ("cells.csv", "provenance.json"):
+        shutil.copy(made / "results/quickstart" / name, folder)
+    shutil.copy(made / "studies/quickstart.yaml", made / "studies/bare.yaml")
+    page = study_page("bare", read_results(folder), dict.fromkeys(figures_of("bare"), "no reason"))
+    assert 'id="figures"' in page
+    assert f"<li>{CAPTIONS['pareto'].title}: no reason</li>" in page
+
+
 def cells_of(folder: Path) -> list[dict[str, str]]:
     """The record."""
     with (folder / "cells.csv").open(newline="") as file:
@@ -334,6 +368,11 @@ def test_no_store_is_made_for_a_page(made: Path) -> None:
     assert not (made / "mlartifacts").exists()
 
 
+def broken(*_: object) -> None:
+    """A store that takes nothing."""
+    raise MlflowException("no space is left")
+
+
 def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a store that does not have them gets nothing."""
     store = f"sqlite:///{made / 'store.db'}"
@@ -346,6 +385,14 @@ def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeyp
     client = MlflowClient(tracking_uri=store)
     assert [found.name for found in client.search_experiments()] == ["quickstart", "Default"]
     (study_run,) = (found for found in client.search_runs([tracker.experiment.experiment_id]))
+    client.delete_experiment(tracker.experiment.experiment_id)
+    assert "not put into MLflow: the MLflow experiment 'quickstart' is deleted; restore it" in run("quickstart")
+    with pytest.raises(UserError, match="is deleted; restore it with: mlflow experiments restore -x"):
+        experiment_id(store, "quickstart")
+    client.restore_experiment(tracker.experiment.experiment_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracker, "attach", broken)
+        assert "not put into MLflow: no space is left" in run("quickstart")
     assert "report.html" in {artifact.path for artifact in client.list_artifacts(study_run.info.run_id)}
 
 

@@ -101,6 +101,9 @@ def test_a_published_score_has_its_source(results: Path) -> None:
     assert found.shown == "agrees, n = 2"
     assert (found.facts["value"], found.facts["source"], found.facts["where"]) == ("80.4", "a source", "Paper, Table 1")
     assert "source" not in trace("trial:good:score", results).facts
+    printed = trace("trial:good:published", results)
+    assert (printed.shown, printed.facts["source"]) == ("80.4", "a source")
+    assert (printed.cells, printed.runs, printed.unknown) == ((), (), ()), "no cell made a published number"
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])

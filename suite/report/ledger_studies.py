@@ -103,12 +103,12 @@ def _made(folder: Path, _record: str) -> str:
 
 
 def _cell(path: Path, text: str, row: str, column: str) -> float | None:
-    """One number of a study's table, whose text this is; None if it was not measured."""
+    """One number of a study's table, whose text this is; None if it was not measured, or the row has no cell yet."""
     label, _, schedule = row.removesuffix("]").partition(" [")
-    found = [line for line in csv.DictReader(io.StringIO(text)) if line.get("row") == label]
-    if schedule:
-        found = [line for line in found if line.get("schedule") == schedule]
-    if len(found) > 1:
+    lines = list(csv.DictReader(io.StringIO(text)))
+    found = [line for line in lines if line.get("row") == label and schedule in ("", line.get("schedule"))]
+    unknown = schedule and all(line.get("schedule") != schedule for line in lines)
+    if len(found) > 1 or unknown:
         raise UserError(f"{path} has {len(found)} rows {row!r}; name one, with its schedule where there are several")
     return float(found[0][column]) if found and found[0].get(column) else None
 

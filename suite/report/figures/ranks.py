@@ -75,7 +75,8 @@ def rank(scores: pd.DataFrame) -> Ranks:
     ranks = whole.rank(ascending=False)
     mean = ranks.mean(axis=1).sort_values(kind="stable")
     difference = critical_difference(len(whole), seeds)
-    p = float(stats.friedmanchisquare(*whole.to_numpy()).pvalue)
+    with np.errstate(invalid="ignore"):  # where all scores tie: 0 / 0
+        p = float(stats.friedmanchisquare(*whole.to_numpy()).pvalue)
     cliques = not_told_apart(mean.to_numpy(), difference) if p < ALPHA else [(0, len(mean) - 1)]
     return Ranks(mean, seeds, p, difference, cliques, [str(label) for label in scores.index.difference(whole.index)])
 
