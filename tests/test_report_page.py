@@ -393,8 +393,6 @@ def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
     run("imagenet-vitl-speed")
     page = Page(text_of(made, "imagenet-vitl-speed"))
     assert "<i>cropr</i>" in [data for _, data in page.texts]
-        made, "imagenet-vitl-speed"
-    )
     assert [image["alt"] for image in page.all("img")] == [CAPTIONS["speed"].alternative]
 
 
