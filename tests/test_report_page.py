@@ -383,7 +383,7 @@ def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeyp
     assert "not put into MLflow: MLflow has no runs of digits-segmentation" in run("digits-segmentation")
     assert "MLflow" not in run("quickstart")
     client = MlflowClient(tracking_uri=store)
-    assert [found.name for found in client.search_experiments()] == ["quickstart", "Default"]
+    assert {found.name for found in client.search_experiments()} <= {"quickstart", "Default"}
     (study_run,) = (found for found in client.search_runs([tracker.experiment.experiment_id]))
     client.delete_experiment(tracker.experiment.experiment_id)
     assert "not put into MLflow: the MLflow experiment 'quickstart' is deleted; restore it" in run("quickstart")
@@ -439,9 +439,7 @@ def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
     shutil.copy(made / "results/quickstart/pareto.png", folder / "speed.png")
     run("imagenet-vitl-speed")
     page = Page(text_of(made, "imagenet-vitl-speed"))
-    assert "<i>cropr</i>" in [data for _, data in page.texts] or "&lt;i&gt;cropr" in text_of(
-        made, "imagenet-vitl-speed"
-    )
+    assert "<i>cropr</i>" in [data for _, data in page.texts]
     assert [image["alt"] for image in page.all("img")] == [CAPTIONS["speed"].alternative]
 
 
@@ -481,8 +479,8 @@ def test_a_browser_shows_it_whole(made: Path) -> None:
                 sizes = chromium.ask("[...document.images].map(image => image.naturalWidth)")
                 assert sizes
                 assert all(sizes), f"{sizes.count(0)} images have not loaded"
-                assert chromium.ask("innerWidth") == width
                 assert chromium.ask("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+                assert chromium.ask("innerWidth") == width
                 outside = [address for address in chromium.requests() if not address.startswith(("data:", "file:"))]
                 assert not outside, f"asked for {outside}"
                 assert not chromium.log("browser")
