@@ -9,7 +9,6 @@ import math
 from pathlib import Path
 
 from suite.errors import UserError, suggest
-from suite.report.checks import check_unedited
 from suite.report.costs import Figure, half_a_unit, read_published
 from suite.report.ledger_lines import NOT_RUN, OUTSIDE, REPRODUCED, Line, digest
 from suite.report.render import as_csv
@@ -81,12 +80,11 @@ def _head(path: Path) -> list[str]:
 
 
 def _checked(path: Path, row: str, column: str) -> float | None:
-    """One number of a study's table, which is what the record beside it makes, if there is one."""
+    """One number of a study's table; a record beside it is unedited (`read_record` sees to it) and makes the same."""
     value = _cell(path, path.read_text(encoding="utf-8"), row, column)
     record = path.with_name("cells.csv")
     if not record.is_file():
         return value
-    check_unedited(record)
     made = _cell(record, _made(path.parent.resolve(), digest(record.read_bytes())), row, column)
     if (value is None) != (made is None) or not math.isclose(value or 0, made or 0, rel_tol=1e-6):
         raise UserError(
