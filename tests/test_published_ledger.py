@@ -202,7 +202,7 @@ def test_a_number_of_a_study(with_study: Path) -> None:
     (after,) = compute([asked])
     assert (after.measured, after.state) == ("9.5", "outside")
     (said,) = stale([before], [after])
-    assert said.startswith("paper-one: its record changed; measured is 9.5 now, the ledger says 1.6")
+    assert said.startswith(f"paper-one: its record changed; measured is 9.5 now, the ledger says {before.measured}")
     (waiting,) = compute([asked._replace(asks="study: digits-segmentation: cropr: speed_median")])
     assert (waiting.state, waiting.measured, waiting.needs) == ("not runnable here", "", "a GPU")
 

@@ -125,11 +125,12 @@ def _about_best(best: Line, shown: _Shown, several: bool) -> Iterator[str]:
     said = f"The highest median of a reduced row{where} is that of {best.label}, {shown.score(best)}"
     others = [line for line in shown.lines if line.schedule == best.schedule and line is not best]
     rivals = [line for line in others if line.group and line.method != "random"]
+    counted = _plural(len(rivals), "other method")
     alike = [line for line in rivals if set(_letters(line)) & set(_letters(best))]
     if rivals and len(alike) < len(rivals):
-        said += f"; it is told apart from {len(rivals) - len(alike)} of the {len(rivals)} other methods, of all pairs"
+        said += f"; it is told apart from {len(rivals) - len(alike)} of {counted}, of all pairs"
     elif rivals:
-        said += f"; of all pairs, it is not told apart from any of the {len(rivals)} other methods"
+        said += f"; of all pairs, it is not told apart from any of {counted}"
     yield f"{said}."
     if best.interval and best.interval.reachable < best.interval.level:
         covers = f"{100 * best.interval.reachable:.3g} of 100 studies"
