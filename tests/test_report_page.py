@@ -138,8 +138,9 @@ def test_what_is_told_apart_is_named_with_its_side(tmp_path: Path) -> None:
     up, down = [5 + seed / 5 for seed in range(10)], [-3 - seed / 5 for seed in range(10)]
     said = answered(tmp_path, trial(10, cropr=up, evit=mixed, variance=down)).verdict
     assert said == (
-        "2 of 3 rows are told apart from random pruning (p < 0.05, with 10 paired seeds, by Wilcoxon's signed-rank test "
-        "after Holm's correction for 3 comparisons): above it cropr (+5.9 pp, p = 0.0059); below it variance (-3.9 pp, p = 0.0059). The rest, 1 of "
+        "2 of 3 rows are told apart from random pruning (p < 0.05, with 10 paired seeds, by Wilcoxon's signed-rank "
+        "test after Holm's correction for 3 comparisons): above it cropr (+5.9 pp, p = 0.0059); below it variance "
+        "(-3.9 pp, p = 0.0059). The rest, 1 of "
         "3, shows no difference, which is no proof that there is none."
     )
 
@@ -185,7 +186,7 @@ def test_the_best_median_has_its_rivals_cost_speed_and_doubts(tmp_path: Path) ->
     rows += speed("cropr", [1.5, 1.6, 1.7], "the clock jumped")
     said = " ".join(answered(tmp_path, rows).sentences)
     assert "The highest median of a reduced row is that of cropr, 58.3 % (top-1 accuracy, 3 seeds, 95 %" in said
-    assert "of all pairs, it is not told apart from any of the 1 other methods" in said
+    assert "of all pairs, it is not told apart from any of 1 other method" in said
     assert "at most 75 of 100 studies" in said
     assert "computes 1.5 GMACs per image, 100 % of the unpruned model's, and runs 1.60x as fast" in said
     assert "(quartiles of the rounds 1.55–1.65); that speed is not to be trusted: the clock jumped." in said
@@ -197,7 +198,7 @@ def test_rows_told_apart_from_the_best_are_counted(tmp_path: Path) -> None:
     """With twelve seeds, of which cropr leads in all, it is told apart from evit."""
     rows = trial(12, cropr=[9 + seed / 10 for seed in range(12)], evit=[1 + seed / 20 for seed in range(12)])
     said = answered(tmp_path, rows).sentences
-    assert "it is told apart from 1 of the 1 other methods, of all pairs" in " ".join(said)
+    assert "it is told apart from 1 of 1 other method, of all pairs" in " ".join(said)
     assert said[0].startswith("Which reduced rows are told apart from each other")
 
 
