@@ -115,8 +115,11 @@ def test_a_missing_control_says_why(tmp_path: Path) -> None:
     """No random pruning, another schedule only, none that finished, none in the same seeds, or no seed of its own."""
     own = [one for seed in range(3) for one in cell("good", seed, 80 + seed)]
     cases: list[tuple[Rows, str]] = [
-        ([], "the study has no random pruning with the schedule 8 8 0"),
-        (cell("random", 0, 70, schedule="4 4 0"), "the study has no random pruning with the schedule 8 8 0"),
+        ([], "the study has no random pruning with the schedule 8 8 0 and this row's fusion, or none"),
+        (
+            cell("random", 0, 70, schedule="4 4 0"),
+            "the study has no random pruning with the schedule 8 8 0 and this row's fusion, or none",
+        ),
         (cell("random", 0, None), "random has no seed that finished"),
         (cell("random", 5, 70), "no seed of both it and random finished"),
     ]

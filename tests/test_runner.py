@@ -70,7 +70,7 @@ def test_a_cell_on_cuda_takes_a_gpu(kind: str, quiet: float) -> None:
 
 def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) -> None:
     """The driver may run on another one: the GPU is the worker's."""
-    record, tracker = Record(tmp_path), Tracker("trial", tmp_path)
+    record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
     progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
     said = result() | {"origin": {"gpu": "Fake 1"}}
     Keeper([CELL], record, tracker, progress).ended(CELL.cell_id, said)

@@ -103,6 +103,8 @@ def origins(line: Line) -> dict[str, Origin]:
         ),
         "gap": Origin("accuracy", score, "median over the seeds that both have of the row less its control", "control"),
         "gap interval": Origin("accuracy", score, "bootstrap of that median", "control"),
+        "improvement": Origin("accuracy", score, "share of all pairs of runs in which the row's is above", "control"),
+        "improvement interval": Origin("accuracy", score, "bootstrap of that share over seeds", "control"),
         "p": Origin("accuracy", score, f"{TEST}, corrected for all rows of the study after Holm", "control"),
         "smallest p": Origin("accuracy", score, "what p is at least with these seeds and that many rows", "control"),
         "group": Origin("accuracy", score, f"{TEST} of every two rows of the schedule", "schedule"),
