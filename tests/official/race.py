@@ -367,7 +367,8 @@ def table(rows: Rows, spent: Rows) -> str:
         "Needed: the share of a pass that goes into matrix products, attention, convolution, activation and norms, "
         "which both must compute; more in operators.csv.\n\n"
     )
-    return head + tabulate(lines, names, tablefmt="pipe", disable_numparse=True) + "\n"
+    missing = "" if any(row["device"] != "cpu" for row in rows) else "\nA GPU: not measured.\n"
+    return head + tabulate(lines, names, tablefmt="pipe", disable_numparse=True) + "\n" + missing
 
 
 def _needed(spent: Rows, side: str) -> float:
