@@ -32,7 +32,7 @@ from suite.speeds_shown import Bar, show_plan
 from suite.study.configuration import build
 from suite.study.load import find_study, load_speed, title_of
 from suite.study.places import dotted, line_of
-from suite.study.provenance import provenance
+from suite.study.provenance import device_name, provenance
 from suite.study.record import Entry, Record
 from suite.study.speed_cells import Device, Measurement, measurements
 from suite.study.speed_rounds import asked_for, export, read_rounds
@@ -56,9 +56,9 @@ def device_here(study: SpeedStudy) -> Device:
         UserError: if the study names neither.
     """
     if study.devices.cuda is not None and torch.cuda.is_available():
-        return Device("cuda", torch.cuda.get_device_name())
+        return Device("cuda", device_name("cuda"))
     if study.devices.cpu is not None:
-        return Device("cpu", str(provenance()["processor"]))
+        return Device("cpu", device_name("cpu"))
     here = "cuda" if torch.cuda.is_available() else "cpu"
     raise UserError(NO_SUCH_DEVICE.format("cpu" if here == "cuda" else "cuda", here))
 

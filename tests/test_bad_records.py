@@ -12,7 +12,8 @@ import pytest
 from suite.errors import UserError
 from suite.report.summary import Line, read_record, summarise
 from suite.study.cells import Cell
-from suite.study.record import COLUMNS, DIGEST, Record, tidy, write_csv
+from suite.study.digests import DIGESTS
+from suite.study.record import COLUMNS, Record, tidy, write_csv
 
 Rows = list[dict[str, Any]]
 SCHEDULE = "8 8 0"
@@ -156,7 +157,7 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
         read_record(folder)
     path.write_text(content)
     assert len(read_record(folder)) == len(good())
-    for broken in ("{}", "[]", "", said.replace(DIGEST, "digest")):
+    for broken in ("{}", "[]", "", said.replace(DIGESTS, "digest")):
         beside.write_text(broken)
         with pytest.raises(UserError, match="does not say the digest of cells"):
             read_record(folder)
@@ -168,7 +169,7 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
 def test_provenance_keeps_its_origins_beside_the_digest(tmp_path: Path) -> None:
     """What a run wrote there is still there."""
     write_csv(tmp_path / "cells.csv", good(), {"runs": [1]})
-    assert json.loads((tmp_path / "provenance.json").read_text()).keys() == {"runs", DIGEST}
+    assert json.loads((tmp_path / "provenance.json").read_text()).keys() == {"runs", DIGESTS}
 
 
 def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:
@@ -221,6 +222,15 @@ def test_a_row_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> Non
     refused(tmp_path, [*rows, rows[3]], f":{len(rows) + 2}: the acc1_last of cell random-1 stands here a second time")
     broken = cell("bad", 0, None)
     refused(tmp_path, [*rows, *broken, *broken], "the status of cell bad-0 stands here a second time")
+
+
+def test_a_renamed_metric_is_refused_even_if_no_table_needs_it(tmp_path: Path) -> None:
+    """A column would be empty otherwise, and nobody would know why; classes are named by the data set."""
+    rows = good()
+    eager = rows[-1] | {"metric": "speed_ratio_eager"}
+    assert len(read_record(written(tmp_path, [*rows, eager, rows[0] | {"metric": "iou_dog"}]))) == len(rows) + 2
+    where = f":{len(rows) + 2}: unknown metric 'eager_speed_ratio'; did you mean speed_ratio or speed_ratio_eager"
+    refused(tmp_path, [*rows, eager | {"metric": "eager_speed_ratio"}], where)
 
 
 def test_the_line_that_is_named_is_the_line(tmp_path: Path) -> None:

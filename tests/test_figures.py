@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from suite.report.figures.study import FIGURES, draw_study
 from suite.report.recorded import read_curves, read_pictures, read_results
 from suite.study import record
 from suite.study.cells import Cell
+from suite.study.digests import write_provenance
 from suite.study.record import Record
 
 ROOT = Path(__file__).parents[1]
@@ -94,17 +96,17 @@ def drawn_picture(row: str, seed: int) -> dict[str, Any]:
 def write(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
     """A results folder with a hand-made record."""
     pairs = list(itertools.product(ROWS, seeds))
+    record.write_curves(folder / "curves.csv", itertools.chain(*(curve(*pair) for pair in pairs)))
+    record.write_pictures(folder / "pictures.json", [drawn_picture(*pair) for pair in pairs])
     record.write_csv(
         folder / "cells.csv", [*itertools.chain(*(cell(*pair) for pair in pairs)), *itertools.chain(*map(speed, ROWS))]
     )
-    record.write_curves(folder / "curves.csv", itertools.chain(*(curve(*pair) for pair in pairs)))
-    record.write_pictures(folder / "pictures.json", [drawn_picture(*pair) for pair in pairs])
     return folder
 
 
 def renew_digest(folder: Path) -> None:
-    """Pass changed cells off as a run's."""
-    (folder / "provenance.json").write_text(json.dumps({record.DIGEST: record.digest_of(folder / "cells.csv")}))
+    """Pass changed records off as a run's."""
+    write_provenance(folder, {})
 
 
 @pytest.fixture
@@ -254,6 +256,7 @@ def test_curves_are_numbers(results: Path) -> None:
     """Also where a run diverged, or a value is missing."""
     path = results / "curves.csv"
     path.write_text(path.read_text().replace(",loss,16.0", ",loss,nan").replace(",loss,17.0", ",loss,"))
+    renew_digest(results)
     values = read_curves(results)["value"]
     assert values.dtype == float
     assert values.isna().any()
@@ -368,15 +371,28 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(
     assert "between different seeds, and the study has one" in said["agreement-rows"]
     assert "there is no study 'trial'" in said["maps"]
     (results / "pictures.json").write_text('[{"row": "cropr"}]')
+    renew_digest(results)
     assert "pictures.json is not a list of pictures with" in said_by(results, monkeypatch)["agreement"]
     (results / "pictures.json").write_text('[{"row')
+    renew_digest(results)
     assert "pictures.json is damaged" in said_by(results, monkeypatch)["agreement"]
+
+
+@pytest.mark.parametrize(("name", "read"), [("curves.csv", read_curves), ("pictures.json", read_pictures)])
+def test_an_edited_record_of_figures_is_refused(results: Path, name: str, read: Callable[[Path], object]) -> None:
+    """As that of the table is."""
+    path = results / name
+    assert read(results) is not None
+    path.write_text(path.read_text().replace("1", "2", 1))
+    with pytest.raises(UserError, match=f"{name} was changed after it was written: .*restore it, or write both again"):
+        read(results)
 
 
 def test_a_foreign_file_of_curves_is_refused(results: Path) -> None:
     """The message names the columns."""
     path = results / "curves.csv"
     path.write_text(path.read_text().replace("epoch", "step", 1))
+    renew_digest(results)
     with pytest.raises(UserError, match=r"curves.csv has the columns .*step.*; expected .*epoch"):
         read_curves(results)
 

@@ -23,7 +23,7 @@ from suite.report.ledger_lines import Line, digest, read_lines, stale, write_lin
 from suite.report.ledger_studies import cost_lines, study_value
 from suite.report.ledger_table import markdown
 from suite.report.probes import probe
-from suite.study import record
+from suite.study.digests import write_provenance
 
 TINY = {"name": "vit_tiny_patch16_224", "options": {"img_size": 32, "patch_size": 8, "embed_dim": 12, "depth": 3}}
 PRUNED = json.dumps({"backbone": TINY, "method": "random", "schedule": {"removed": [4, 4, 0]}})
@@ -182,7 +182,7 @@ def with_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def renew_digest(folder: Path) -> None:
     """Pass changed cells off as a run's."""
-    (folder / "provenance.json").write_text(json.dumps({record.DIGEST: record.digest_of(folder / "cells.csv")}))
+    write_provenance(folder, {})
 
 
 def test_a_number_of_a_study(with_study: Path) -> None:

@@ -20,6 +20,7 @@ from suite.report.statistics import pareto_front, seeds_won, spread
 from suite.report.study_table import study_table
 from suite.report.summary import read_record, summarise
 from suite.study import record
+from suite.study.digests import write_provenance
 from suite.tables import make_table
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +87,7 @@ def rewrite(folder: Path, old: str, new: str, count: int = -1) -> None:
     path = folder / "cells.csv"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, count))
-    (folder / "provenance.json").write_text(json.dumps({record.DIGEST: record.digest_of(path)}))
+    write_provenance(folder, {})
 
 
 @pytest.fixture

@@ -314,7 +314,8 @@ def test_provenance_is_that_of_the_record(made: Path) -> None:
     found, text = read_origin(folder), text_of(made, "digits-segmentation")
     assert found is not None
     assert all(run.commit in text and f"{run.started}</th>" in text for run in found.runs)
-    assert f"sha256 {found.record}" in text
+    assert found.records.keys() == {"cells.csv", "curves.csv", "pictures.json"}
+    assert all(f"sha256 {digest}" in text for digest in found.records.values())
     assert all(f"sha256 {digest}" in text for digest in found.weights)
     assert f"git checkout {found.commits[-1]}" in text
     assert f"<dt>torch</dt><dd>{found.versions['torch']}</dd>" in text
@@ -326,12 +327,12 @@ def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> No
     folder = made / "results/imagenet-vitl-speed"
     path = folder / "provenance.json"
     content = json.loads((ROOT / path.relative_to(made)).read_text())
-    path.write_text(json.dumps({"runs": [run | {"gpu": "a GPU"} for run in content["runs"]]}))
+    path.write_text(json.dumps({"runs": [run | {"device": "a GPU"} for run in content["runs"]]}))
     run(folder.name)
     found, text = read_origin(folder), text_of(made, folder.name)
     assert found is not None
     assert (found.took, found.runs[0].took) == (None, None)
-    assert found.runs[0].machine.endswith("Linux x86_64, a GPU")
+    assert found.runs[0].machine.endswith("Linux x86_64, computed on a GPU")
     assert "<h3>Runs</h3>" in text
     for words in ("in all cells together", "cell time"):
         assert words not in text

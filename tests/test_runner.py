@@ -69,14 +69,14 @@ def test_a_cell_on_cuda_takes_a_gpu(kind: str, quiet: float) -> None:
 
 
 def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) -> None:
-    """The driver may run on another one: the GPU is the worker's."""
+    """The driver may run on another one: the device is the worker's."""
     record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
     progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
-    said = result() | {"origin": {"gpu": "Fake 1"}}
+    said = result() | {"origin": {"device": "Fake 1"}}
     Keeper([CELL], record, tracker, progress).ended(CELL.cell_id, said)
     entry = record.finished(CELL)
     assert entry is not None
-    assert entry["provenance"]["gpu"] == "Fake 1"
+    assert entry["provenance"]["device"] == "Fake 1"
     assert entry["provenance"]["command"]
     assert "origin" not in entry
 

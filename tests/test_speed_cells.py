@@ -203,7 +203,7 @@ def test_a_speed_cell_records_memory_and_what_was_done_for_it(monkeypatch: pytes
         assert result["status"] == "done"
         assert result["metrics"].keys() == result["units"].keys()
         assert not result["repetitions"].keys() & {"seconds", "seconds_unpruned"}
-        assert result["origin"].keys() == {"allocator"}
+        assert result["origin"].keys() == {"device", "allocator"}
     metrics = {how: result["metrics"] for how, result in found.items()}
     backbone, images = create_backbone("vit_tiny_patch16_224", TINY, 10).eval(), torch.rand(3, 3, 16, 16)
     whole = prepare("vit", backbone, images)

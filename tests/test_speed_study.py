@@ -25,6 +25,7 @@ from suite.errors import UserError
 from suite.measure import fit
 from suite.report.speeds import Line, summarise
 from suite.report.speeds_table import explanations, markdown
+from suite.study.digests import write_provenance
 from suite.study.load import load_speed, load_study
 from suite.study.published import read_published
 from suite.study.record import Record
@@ -341,9 +342,13 @@ def test_other_commands_refuse_it_by_name(folder: Path) -> None:
     ):
         text = record.read_text()
         record.write_text(text.replace(old, new, 1))
+        write_provenance(record.parent, {})
         with pytest.raises(UserError, match=sentence):
             read_rounds(record.parent)
         record.write_text(text)
+    record.write_text(text.replace(",1.0,", ",1.5,", 1))
+    with pytest.raises(UserError, match=r"was changed after it was written.*delete both and measure again"):
+        read_rounds(record.parent)
 
 
 # ---------------------------------------------------------------- the table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from suite.errors import UserError, suggest
-from suite.study.record import DIGEST, digest_of
 
 SCORES = {"classification": "acc1_last", "segmentation": "miou_last"}  # what a task is judged by
 COSTS = ("tokens_fewest", "macs_full")
@@ -25,26 +23,6 @@ KNOWN = {  # besides the IoU of each class
     *("batch_size", "seconds", "seconds_unpruned", "memory_bytes", "memory_bytes_unpruned"),
     *("tokens_leaving", "speed_ratio_eager", "others_cores", "own_share", "page_faults", "round_drift", "timed_share"),
 }
-
-
-def check_unedited(path: Path) -> None:
-    """Refuse a record that is not the one its `provenance.json` was written with: changed by mistake, not in malice.
-
-    Raises:
-        UserError: saying what to restore, or how to write both again.
-    """
-    beside, again = path.with_name("provenance.json"), f"write both again with: suite run {path.parent.name}"
-    try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
-        said = content[DIGEST]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{beside} does not say the digest of {path.name} ({error}); {again}") from error
-    found = digest_of(path)
-    if found != said:
-        raise UserError(
-            f"{path} was changed after it was written: its SHA-256 is {found[:16]}…, {beside.name} says "
-            f"{str(said)[:16]}…; restore it, or {again}"
-        )
 
 
 def check_record(frame: pd.DataFrame, path: Path) -> None:
@@ -114,17 +92,23 @@ def _check_together(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _check_metrics(frame: pd.DataFrame, path: Path) -> None:
-    """What a table is made of is in every finished cell, under the name that the suite gives it."""
+    """What a table is made of is in every finished cell, and every metric has the name that the suite gives it."""
     done = frame[frame["status"] == "done"]
     for kind, metrics in (("accuracy", COSTS), ("speed", (SPEED,))):
         cells = done[done["kind"] == kind]
         scores = {SCORES[task] for task in cells["task"].unique()} if kind == "accuracy" else set()
         for metric in sorted({*scores, *metrics}):
             for cell in sorted(set(cells["cell_id"]) - set(cells[cells["metric"] == metric]["cell_id"])):
-                names = set(cells[cells["cell_id"] == cell]["metric"])
-                foreign = sorted(name for name in names - KNOWN if not name.startswith("iou_"))
+                foreign = sorted(name for name in set(cells[cells["cell_id"] == cell]["metric"]) if not _is_known(name))
                 called = f"; is it what the record calls {' or '.join(foreign)}?" if foreign else ""
                 raise UserError(f"{path}: the finished cell {cell} has no {metric}{called}")
+    for line, metric in _where(frame["metric"], ~frame["metric"].map(_is_known)):
+        raise UserError(f"{path}:{line}: unknown metric {metric!r}; {suggest(metric, KNOWN)}")
+
+
+def _is_known(metric: str) -> bool:
+    """A cell without metrics has an empty name; classes of a data set have names of their own."""
+    return not metric or metric in KNOWN or metric.startswith("iou_")
 
 
 def _where(column: pd.Series, wrong: pd.Series) -> list[tuple[int, str]]:

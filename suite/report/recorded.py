@@ -13,6 +13,7 @@ import pandas as pd
 from suite.errors import UserError
 from suite.report.checks import SCORES
 from suite.report.summary import Line, read_record, summarise
+from suite.study.digests import check_unedited
 from suite.study.record import CURVE_COLUMNS
 
 Picture = dict[str, Any]
@@ -79,11 +80,12 @@ def read_curves(folder: Path) -> pd.DataFrame:
     """Read `curves.csv` of a results folder, values as numbers; NaN for what is none.
 
     Raises:
-        UserError: if it is missing, or its columns are others.
+        UserError: if it is missing, was edited, or its columns are others.
     """
     path = folder / "curves.csv"
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
+    check_unedited(path)
     frame = pd.read_csv(path, keep_default_na=False)
     if tuple(frame.columns) != CURVE_COLUMNS:
         raise UserError(f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(CURVE_COLUMNS)}")
@@ -94,11 +96,12 @@ def read_pictures(folder: Path) -> list[Picture]:
     """Read `pictures.json` of a results folder: what `measure.pictures.picture` found, with the cell's labels.
 
     Raises:
-        UserError: if it is missing, damaged, or has no picture.
+        UserError: if it is missing, was edited, is damaged, or has no picture.
     """
     path = folder / "pictures.json"
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
+    check_unedited(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         whole = isinstance(found, list) and all(isinstance(one, dict) and one.keys() >= PICTURE_KEYS for one in found)

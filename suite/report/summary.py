@@ -12,7 +12,7 @@ import pandas as pd
 
 from suite.errors import UserError, suggest
 from suite.report.batches import Speed, speeds_of
-from suite.report.checks import SCORES, check_record, check_unedited
+from suite.report.checks import SCORES, check_record
 from suite.report.statistics import (
     ALPHA,
     Comparison,
@@ -29,6 +29,7 @@ from suite.report.statistics import (
     tied_groups,
 )
 from suite.seeds import seed_for
+from suite.study.digests import check_unedited
 from suite.study.record import COLUMNS
 
 CONTROL = "random"

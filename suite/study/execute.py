@@ -28,6 +28,7 @@ from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.seeds import seed_for
 from suite.study.cells import known_weights
+from suite.study.provenance import device_name
 from suite.study.schema import Data
 from suite.study.side_by_side import time_cell
 from suite.tasks.classification import Epoch, to_input, train
@@ -69,7 +70,7 @@ def run_cell(job: Job) -> Result:
     Returns:
         `status` (done or skipped; a speed cell that cannot be measured here: failed), `reason`, `metrics` (name to
         value), `units`, `repetitions` (name to values), `curves` (name to one value per epoch), `details`, `seconds`;
-        a base cell also has `weights`, a speed cell `origin`, what its provenance says besides.
+        a base cell also has `weights`. `origin` is what its provenance says besides: the `device` that it ran on.
     """
     began = time.perf_counter()
     torch.set_num_threads(job.identity["threads"])
@@ -79,7 +80,10 @@ def run_cell(job: Job) -> Result:
         result = run(job)
     except UnmetNeed as unmet:
         result = {"status": "skipped", "reason": str(unmet)}
-    return {"status": "done", "reason": "", "seconds": time.perf_counter() - began} | result
+    result = {"status": "done", "reason": "", "seconds": time.perf_counter() - began} | result
+    if result["status"] == "failed":  # perhaps because there is no such device
+        return result
+    return result | {"origin": {"device": device_name(job.identity["device"])} | result.get("origin", {})}
 
 
 def seed_everything(identity: Identity) -> None:

@@ -44,6 +44,15 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def device_name(kind: str) -> str:
+    """What the maker calls the GPU (cuda) or the processor (cpu) of the machine that this process is on."""
+    if kind != "cuda":
+        return _processor()
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
 def _git(*arguments: str) -> str:
     """What git says about the code that runs; empty where it is not a git checkout."""
     code = ["git", "-C", str(CODE), *arguments]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import fcntl
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 from suite.errors import UserError
 from suite.study.cells import Cell
+from suite.study.digests import digest_of, write_provenance
 
 Entry = dict[str, Any]
 
@@ -43,7 +43,6 @@ COLUMNS = (
     "unit",
     "protocol",
 )
-DIGEST = "record_sha256"  # in provenance.json: of the bytes of the cells.csv beside it
 CURVE_COLUMNS = ("cell_id", "kind", "row", "schedule", "seed", "epoch", "metric", "value")
 
 
@@ -185,21 +184,15 @@ def pictures(cells: Iterable[Cell], record: Record) -> list[dict[str, Any]]:
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, object]], origins: dict[str, object] | None = None) -> None:
-    """Write tidy rows, and beside them `provenance.json`: where they come from, and their digest."""
+    """Write tidy rows, and then beside them `provenance.json`: where they and the other records come from."""
     _write_rows(path, rows, COLUMNS)
-    content = {**(origins or {}), DIGEST: digest_of(path)}
-    path.with_name("provenance.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_provenance(path.parent, origins or {})
 
 
 @functools.lru_cache
 def _read_digest(path: Path, *_facts: int) -> str:
     """Of a file that is asked for once for every cell; read again only when it has changed."""
     return digest_of(path)
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_curves(path: Path, rows: Iterable[dict[str, object]]) -> None:

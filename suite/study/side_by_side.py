@@ -75,7 +75,7 @@ def _measured(identity: dict[str, Any], models: dict[str, nn.Module], size: tupl
         return compare(passes, device, speed["rounds"], speed["warmup_rounds"]), passes
 
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    return _result(*fitting(timed, models, draw, batch), gpu) | {"origin": {"allocator": allocator} | gpu}
+    return _result(*fitting(timed, models, draw, batch), gpu) | {"origin": {"allocator": allocator}}
 
 
 def _result(timing: Timing, passes: dict[str, Pass], gpu: dict[str, str]) -> dict[str, Any]:

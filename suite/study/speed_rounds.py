@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from suite.errors import UserError
+from suite.study.digests import check_unedited, write_provenance
 from suite.study.record import Entry, Record
 from suite.study.speed_cells import Device, Measurement, measurements
 from suite.study.speed_options import DeviceType
@@ -31,11 +32,12 @@ def read_rounds(folder: Path) -> list[Round]:
     """Read `rounds.csv` of a results folder; nothing if there is none.
 
     Raises:
-        UserError: if it is not such a record.
+        UserError: if it is not such a record, or was edited.
     """
     path = folder / "rounds.csv"
     if not path.is_file():
         return []
+    check_unedited(path, "delete both and measure again with: suite run {}")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
@@ -88,7 +90,7 @@ def export(study: SpeedStudy, here: Iterable[Measurement], record: Record, folde
         writer.writerows(rounds)
     temporary.replace(folder / "rounds.csv")  # whole or not at all: it may be all there is of another machine
     entries = {cell_id: entry for cell_id, (_, _, entry) in finished.items()}
-    _write_origins(folder / "provenance.json", {line["cell_id"] for line in rounds}, entries)
+    write_provenance(folder, {"runs": _origins(folder, {line["cell_id"] for line in rounds}, entries)})
     return dropped
 
 
@@ -125,16 +127,16 @@ def _lines(cell_id: str, measurement: Measurement, row: str, entry: Entry) -> li
     ]
 
 
-def _write_origins(path: Path, kept: set[str], entries: dict[str, Entry]) -> None:
+def _origins(folder: Path, kept: set[str], entries: dict[str, Entry]) -> list[dict[str, Any]]:
     """Every distinct provenance with the cells it covers; those of other machines stay with their lines."""
+    path = folder / "provenance.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
     others = [run | {"cells": [cell for cell in run["cells"] if cell in kept - entries.keys()]} for run in runs]
     groups = {json.dumps(run | {"cells": []}, sort_keys=True): run for run in others}
     for cell_id, entry in entries.items():
         origin = entry["provenance"] | {"cells": []}
         groups.setdefault(json.dumps(origin, sort_keys=True), origin)["cells"].append(cell_id)
-    found = sorted((run for run in groups.values() if run["cells"]), key=lambda run: str(run["started"]))
-    path.write_text(json.dumps({"runs": found}, indent=1) + "\n", encoding="utf-8")
+    return sorted((run for run in groups.values() if run["cells"]), key=lambda run: str(run["started"]))
 
 
 def _is_number(text: str) -> bool:

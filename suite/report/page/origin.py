@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
+from suite.study.digests import DIGESTS
 
 MISSING = "–"
 
@@ -45,14 +46,14 @@ class Origin:
     Attributes:
         versions: by package, of every run: several, separated by commas, where runs differ.
         weights: SHA-256 of the base weights that cells started from.
-        record: SHA-256 of `cells.csv`; empty where the study has none.
+        records: SHA-256 of the files that numbers and figures are made from, by name; none where the study has none.
         unknown: cells of the record that no run claims; those that failed are among them.
     """
 
     runs: tuple[Run, ...]
     versions: dict[str, str]
     weights: tuple[str, ...]
-    record: str
+    records: dict[str, str]
     unknown: int
 
     @property
@@ -85,7 +86,7 @@ def read_origin(folder: Path, cells: Collection[str] = ()) -> Origin | None:
             runs=runs,
             versions=_versions(found["runs"]),
             weights=tuple(found.get("base_weights", ())),
-            record=found.get("record_sha256", ""),
+            records=found.get(DIGESTS, {}),
             unknown=len(set(cells) - claimed),
         )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
@@ -103,13 +104,15 @@ def duration(seconds: float) -> str:
 
 def _run(run: Mapping[str, Any], seconds: Mapping[str, float] | None) -> Run:
     started = datetime.datetime.fromisoformat(run["started"]).astimezone(datetime.UTC)
-    machine = [run["processor"], f"{run['cores']} cores", f"{run['memory_gib']} GiB", run["system"], run.get("gpu", "")]
+    machine = [run["processor"], f"{run['cores']} cores", f"{run['memory_gib']} GiB", run["system"]]
+    if run.get("device", run["processor"]) != run["processor"]:  # a GPU, or another node of a cluster
+        machine.append(f"computed on {run['device']}")
     return Run(
         started=f"{started:%Y-%m-%d %H:%M}",
         command=run["command"],
         commit=run["commit"],
         changed=tuple(run["uncommitted_changes"]),
-        machine=", ".join(part for part in machine if part),
+        machine=", ".join(machine),
         cells=len(run["cells"]),
         seconds=None if seconds is None else sum(seconds.get(cell, 0.0) for cell in run["cells"]),
     )
