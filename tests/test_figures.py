@@ -138,6 +138,7 @@ def test_curves_and_pictures_are_exported(tmp_path: Path) -> None:
     for cells in ([base, cropr, poor], [poor, cropr, base]):
         record.write_curves(tmp_path / "curves.csv", record.curves(cells, here))
         record.write_pictures(tmp_path / "pictures.json", record.pictures(cells, here))
+        write_provenance(tmp_path, {})
         lines = (tmp_path / "curves.csv").read_text().splitlines()[1:]
         assert sorted(line.split(",", 1)[1] for line in lines) == [
             "accuracy,cropr + x,8 8 0,3,1,acc1,10",

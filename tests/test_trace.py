@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -17,7 +18,8 @@ from suite.report.batches import Speed
 from suite.report.scores import Score
 from suite.report.study_table import columns
 from suite.report.summary import Line
-from suite.report.trace import origins, trace
+from suite.report.trace import trace
+from suite.report.trace.study import origins
 from suite.study import record
 
 ROOT = Path(__file__).parents[1]
@@ -126,6 +128,56 @@ def test_a_cost_has_source_model_and_formula() -> None:
         trace("costs:tome-t3-vit-l-r8:full", ROOT / "results")
 
 
+def test_a_measured_speed_has_every_round_and_its_machine() -> None:
+    """Of the committed study of speed: the median of the values is the number; a second row stands beside the first."""
+    address = "imagenet-vitl-speed:ViT-L/16 cropr R=8 LLF"
+    found = trace(f"{address}:measured", ROOT / "results")
+    (only,) = found.cells
+    assert found.shown == f"{median(only.values):.2f}x"
+    assert len(only.values) == 5
+    (run,) = found.runs
+    assert run["cells"] == [only.cell_id]
+    assert run["device"] in found.facts["measured on"]
+    beside = trace(f"{address}:beside", ROOT / "results")
+    assert [one.row for one in beside.cells] == ["cropr R=8 LLF", "random R=8 LLF"]
+    own, other = (one.values for one in beside.cells)
+    assert beside.shown.startswith(f"{median(a / b for a, b in zip(own, other, strict=True)):.2f}x")
+    eager = trace(f"{address}:vs eager", ROOT / "results")
+    assert eager.shown.startswith(f"{median(eager.cells[0].values):.2f}x")
+    assert eager.cells[0].values != only.values
+    assert trace(f"{address}:by MACs", ROOT / "results").shown == f"{found_macs(only.cell_id):.2f}x"
+
+
+def found_macs(cell_id: str) -> float:
+    """How much faster a row would be by its multiply-accumulates, as the record says."""
+    with (ROOT / "results/imagenet-vitl-speed/rounds.csv").open(newline="") as file:
+        (ratio,) = {float(row["macs_ratio"]) for row in csv.DictReader(file) if row["cell_id"] == cell_id}
+    return ratio
+
+
+def test_a_published_speed_has_its_source_and_an_unmeasured_one_says_why() -> None:
+    """Also of rows that nothing here can run."""
+    printed = trace("imagenet-vitl-speed:ViT-L/16 cropr R=8 LLF:published", ROOT / "results")
+    assert (printed.cells, printed.runs) == ((), ())
+    assert printed.facts["file"] == "results/published/speed.csv"
+    assert {"source", "evidence", "id", "throughput"} <= printed.facts.keys()
+    with pytest.raises(UserError, match="ATS R=8 pool=cls has no measured: not available"):
+        trace("imagenet-vitl-speed:ViT-L/16 ATS R=8 pool=cls:measured", ROOT / "results")
+    with pytest.raises(UserError, match="no column 'mesured'; did you mean measured"):
+        trace("imagenet-vitl-speed:ViT-L/16 cropr R=8 LLF:mesured", ROOT / "results")
+
+
+def test_an_exported_model_has_its_line_and_run() -> None:
+    """Of the committed matrix."""
+    found = trace("export:segmentation ViT-Ti cropr + last-layer, ONNX Runtime:status", ROOT / "results")
+    assert found.shown == "works"
+    assert (found.facts["method"], found.facts["path"]) == ("cropr", "ONNX Runtime")
+    (run,) = found.runs
+    assert run["versions"]["torch"]
+    with pytest.raises(UserError, match="the table export has no row"):
+        trace("export:segmentation ViT-Ti copr + last-layer, ONNX Runtime:status", ROOT / "results")
+
+
 def test_the_command_prints_commit_versions_and_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the committed segmentation study, by the address in the documentation."""
     monkeypatch.chdir(ROOT)
@@ -135,7 +187,7 @@ def test_the_command_prints_commit_versions_and_device(monkeypatch: pytest.Monke
     for run in origin["runs"]:
         if f"commit: {run['commit']}" in done.output:
             assert f"torch {run['versions']['torch']}" in done.output
-            assert f"processor: {run['processor']}" in done.output
+            assert f"device: {run['device']}" in done.output
             break
     else:
         pytest.fail("no commit is named")

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from suite.report.trace import Used
+    from suite.report.trace.found import Used
 
 
 def trace(
@@ -31,8 +31,9 @@ def trace(
     if found.cells:
         console.print(_cells(found.cells))
     for run in found.runs:
-        console.print(f"{len(run['cells'])} of {len(found.cells)} cells were made by", soft_wrap=True)
-        for name, fact in run.items():
+        made = f"{len(run['cells'])} of {len(found.cells)} cells were made by" if found.cells else "made by"
+        console.print(made, soft_wrap=True)
+        for name, fact in ({"device": "not recorded"} | run if found.cells else run).items():
             if name != "cells":
                 console.print(f"  {name}: {_plain(fact)}", soft_wrap=True)
     if found.unknown:

@@ -77,13 +77,13 @@ def run_cell(job: Job) -> Result:
     seed_everything(job.identity)
     run = {"base": run_base, "accuracy": run_accuracy, "speed": run_speed}[job.identity["kind"]]
     try:
-        result = run(job)
+        found = run(job)
     except UnmetNeed as unmet:
-        result = {"status": "skipped", "reason": str(unmet)}
-    result = {"status": "done", "reason": "", "seconds": time.perf_counter() - began} | result
-    if result["status"] == "failed":  # perhaps because there is no such device
-        return result
-    return result | {"origin": {"device": device_name(job.identity["device"])} | result.get("origin", {})}
+        found = {"status": "skipped", "reason": str(unmet)}
+    result: Result = {"status": "done", "reason": "", "seconds": time.perf_counter() - began} | found
+    if result["status"] != "failed":  # else there may be no such device
+        result["origin"] = {"device": device_name(job.identity["device"])} | result.get("origin", {})
+    return result
 
 
 def seed_everything(identity: Identity) -> None:
