@@ -89,7 +89,9 @@ def test_what_can_be_checked_without_data_is(lines: list[Line]) -> None:
     shares = [float(line.measured) for line in lines if line.metric == "TPR" and line.measured]
     assert shares == pytest.approx([100 * 881 / 1024] * 2, abs=1e-3)
     for line in lines:
-        assert bool(line.measured) == (line.state != "not runnable here") == (not line.needs), line.id
+        assert bool(line.measured) == (line.state not in ("not runnable here", "not taken on")) == (not line.needs)
+        assert line.command or line.state != "not runnable here", f"{line.id} does not say the command that would do it"
+        assert not line.command or line.state != "not taken on", line.id
         assert line.source
         assert line.tolerance_from
 
@@ -101,7 +103,7 @@ def test_figures_of_studies_of_costs_come_from_their_table(lines: list[Line], mo
     assert len(by_id) == len(lines)
     with (ROOT / "results/costs/table.csv").open() as file:
         verdicts = {row["id"]: row["verdict"] for row in csv.DictReader(file)}
-    said = {"fits": "reproduced", "near": "outside", "off": "outside", "not computed": "not runnable here"}
+    said = {"fits": "reproduced", "near": "outside", "off": "outside", "not computed": "not taken on"}
     assert {line.id: line.state for line in of_costs} == {name: said[verdict] for name, verdict in verdicts.items()}
     replaced = [line.id for line in of_costs if by_id[line.id] != line]
     assert replaced == ["cropr-eva02-at-once"]
@@ -130,7 +132,7 @@ def test_what_tolerances_are_chosen_from(lines: list[Line]) -> None:
 @pytest.mark.parametrize(
     ("values", "evidence", "state", "remark"),
     [
-        ([], "primary", "not runnable here", ""),
+        ([], "primary", "not taken on", ""),
         ([(13,)], "primary", "reproduced", ""),
         ([(13.001,)], "primary", "outside", ""),
         ([(14,), (12,)], "primary", "outside", "another reading would fit; readings besides the stated one: b: 12"),
@@ -145,6 +147,8 @@ def test_states(values: list[tuple[float]], evidence: str, state: str, remark: s
     found = state_of(entry(evidence=evidence, asks=asks), values)
     assert found[0] == state
     assert found[1].removesuffix(" tokens") == remark
+    if not values:
+        assert state_of(entry(command="suite run quickstart"), values) == ("not runnable here", "")
 
 
 def test_lists_are_compared_number_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +207,8 @@ def test_a_number_of_a_study(with_study: Path) -> None:
     assert (after.measured, after.state) == ("9.5", "outside")
     (said,) = stale([before], [after])
     assert said.startswith(f"paper-one: its record changed; measured is 9.5 now, the ledger says {before.measured}")
-    (waiting,) = compute([asked._replace(asks="study: digits-segmentation: cropr: speed_median")])
+    elsewhere = asked._replace(asks="study: digits-segmentation: cropr: speed_median")
+    (waiting,) = compute([elsewhere._replace(command="suite run digits-segmentation")])
     assert (waiting.state, waiting.measured, waiting.needs) == ("not runnable here", "", "a GPU")
 
 
@@ -338,6 +343,7 @@ def test_a_changed_published_row_is_stale(tmp_path: Path, monkeypatch: pytest.Mo
         ({"asks": "tokens: {} || tokens: {}"}, "each reading besides the stated one needs a name of its own"),
         ({"needs": ""}, "paper-one has no needs; say what measuring it takes"),
         ({"needs": "", "asks": "study: quickstart: cropr: speed_median"}, "paper-one has no needs"),
+        ({"asks": "study: quickstart: cropr: speed_median"}, "paper-one has no command; say what measures it"),
     ],
 )
 def test_a_published_number_that_says_too_little(

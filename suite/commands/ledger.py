@@ -22,7 +22,7 @@ def ledger(
     context: typer.Context,
     entry: Annotated[str, typer.Argument(metavar="[ID]", help="Say all about one number.")] = "",
     paper: Annotated[str, typer.Option(help="Only numbers of this paper, such as cropr.")] = "",
-    state: Annotated[str, typer.Option(help="Only reproduced, outside, contradicted, or not runnable here ones.")] = "",
+    state: Annotated[str, typer.Option(help="Only those of a state, such as outside.")] = "",
     method: Annotated[str, typer.Option(help="Only numbers of this method, as its source calls it.")] = "",
     check: Annotated[bool, typer.Option("--check", help="Compute all again; fail if anything is stale.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Compute all again and write the ledger.")] = False,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import UserError, suggest
-from suite.report.ledger_lines import CONTRADICTED, NOT_RUN, OUTSIDE, REPRODUCED, Line, digest, read_rows
+from suite.report.ledger_lines import CONTRADICTED, NOT_RUN, NOT_TAKEN, OUTSIDE, REPRODUCED, Line, digest, read_rows
 from suite.report.ledger_studies import cost_lines, cost_studies, study_value
 from suite.report.probes import PROBES, Progress, Value, probe
 
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
     `value`: a number, or whole numbers separated by spaces. `differs`: what a measurement here would do otherwise.
     `tolerance`: in the unit, and `tolerance_from` how it was chosen. `asks`: what measures it; empty if nothing does,
-    then `needs` says what is missing and `command` what would do it, if anything can.
+    then `needs` says what is missing and `command` what would do it; without a command it is not taken on.
     """
 
     id: str
@@ -113,7 +113,7 @@ def state_of(entry: Entry, values: list[Value]) -> tuple[str, str]:
     A number that is known at second hand is never contradicted: what its source says is not known to the word.
     """
     if not values:
-        return NOT_RUN, ""
+        return (NOT_RUN if entry.command else NOT_TAKEN), ""
     fitting = [abs(_off(entry, value)) <= float(entry.tolerance) for value in values]
     if fitting[0]:
         return REPRODUCED, ""
@@ -209,10 +209,11 @@ def _check(entry: Entry, where: str, paper: str) -> None:
         kind = reading.partition(": ")[0]
         if kind not in ("study", *PROBES):
             raise UserError(f"{where}: {entry.id} asks for {kind!r}; {suggest(kind, ['study', *PROBES])}")
-    if not entry.needs.strip() and any(
-        reading.startswith("study: ") for reading in entry.readings.values() or ["study: "]
-    ):
+    of_study = any(reading.startswith("study: ") for reading in entry.readings.values())
+    if (of_study or not entry.asks) and not entry.needs.strip():
         raise UserError(f"{where}: {entry.id} has no needs; say what measuring it takes, such as a GPU")
+    if of_study and not entry.command.strip():
+        raise UserError(f"{where}: {entry.id} has no command; say what measures it, such as suite run quickstart")
 
 
 def _is_number(text: str) -> bool:

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 from suite.errors import UserError
 
-REPRODUCED, OUTSIDE, NOT_RUN, CONTRADICTED = "reproduced", "outside", "not runnable here", "contradicted"
+REPRODUCED, OUTSIDE, CONTRADICTED = "reproduced", "outside", "contradicted"
+NOT_RUN, NOT_TAKEN = "not runnable here", "not taken on"
 STATES = {
     REPRODUCED: "computed or measured here, and within the tolerance.",
     OUTSIDE: "computed or measured here under one stated reading, and not within the tolerance.",
     CONTRADICTED: "every reading that the source's own words allow was computed, and none is within the tolerance.",
-    NOT_RUN: "nothing was measured here. What that needs stands beside it, and the command where there is one.",
+    NOT_RUN: "nothing was measured here. The command that would do it stands beside it, with what it needs.",
+    NOT_TAKEN: "no command of the suite would do it; the method, model, data or statement that is missing is named.",
 }
 UPDATE = "suite ledger --update"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from suite.errors import UserError, suggest
 from suite.report.costs import Figure, half_a_unit, read_published
-from suite.report.ledger_lines import NOT_RUN, OUTSIDE, REPRODUCED, Line, digest
+from suite.report.ledger_lines import NOT_TAKEN, OUTSIDE, REPRODUCED, Line, digest
 from suite.report.render import as_csv
 from suite.report.scores import read_scores
 from suite.report.study_table import study_table
@@ -21,7 +21,7 @@ from suite.study.load import is_of_costs, load_costs, load_study, study_names
 RESULTS = Path("results")
 SCORES = "published/scores.csv"
 MINUS = " minus "
-VERDICTS = {"fits": REPRODUCED, "near": OUTSIDE, "off": OUTSIDE, "not computed": NOT_RUN}
+VERDICTS = {"fits": REPRODUCED, "near": OUTSIDE, "off": OUTSIDE, "not computed": NOT_TAKEN}
 
 
 def cost_studies() -> dict[str, CostStudy]:

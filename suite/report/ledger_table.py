@@ -9,17 +9,18 @@ from rich import box
 from rich.table import Table
 from tabulate import tabulate
 
-from suite.report.ledger_lines import CONTRADICTED, NOT_RUN, OUTSIDE, STATES, UPDATE, Line
+from suite.report.ledger_lines import CONTRADICTED, NOT_RUN, NOT_TAKEN, OUTSIDE, STATES, UPDATE, Line
 
 MEASURED = ("where", "model", "metric", "published", "measured", "off by", "tolerance", "state", "notes")
 WANTED = ("where", "model", "metric", "published", "tolerance", "command", "notes")
+MISSING = ("where", "model", "metric", "published", "what is missing", "notes")
 COUNTED = ("count", "tokens")  # units that need not be said
 UNPRUNED = ("No pruning", "No merging")
 INTRODUCTION = (
-    "Every published number that the suite takes on: those of Cropr, and those of the baselines and backbones that are "
-    "here, wherever they are printed. Numbers of other methods stand only where Cropr's tables or the study `costs` "
-    "have them. What is published is written down in `results/published/`, with its source; what is measured "
-    f"comes from code or records and is never typed. Made by `{UPDATE}`; `suite ledger --check` says what is stale."
+    "Published numbers of Cropr, and of the baselines and backbones that are here, wherever they are printed. Numbers "
+    "of other methods stand only where Cropr's tables or the study `costs` have them, and are not taken on. What is "
+    "published is written down in `results/published/`, with its source; what is measured comes from code or records "
+    f"and is never typed. Made by `{UPDATE}`; `suite ledger --check` says what is stale."
 )
 
 
@@ -89,8 +90,8 @@ def noteworthy(lines: Iterable[Line]) -> list[Line]:
 def _section(paper: str, lines: list[Line]) -> list[str]:
     """A paper's tables and their notes."""
     notes: list[str] = []
-    measured = [line for line in lines if line.state != NOT_RUN]
-    wanted = [line for line in lines if line.state == NOT_RUN]
+    wanted, missing = ([line for line in lines if line.state == state] for state in (NOT_RUN, NOT_TAKEN))
+    measured = [line for line in lines if line.state not in (NOT_RUN, NOT_TAKEN)]
     parts = [f"## {paper}"]
     if measured:
         body = [
@@ -106,11 +107,11 @@ def _section(paper: str, lines: list[Line]) -> list[str]:
         ]
         parts.append(_piped(MEASURED, body, right=(3, 4, 5, 6)))
     if wanted:
-        rows = [
-            (*_first(line), f"±{line.tolerance}", f"`{line.command}`" if line.command else "–", _numbers(line, notes))
-            for line in wanted
-        ]
+        rows = [(*_first(line), f"±{line.tolerance}", f"`{line.command}`", _numbers(line, notes)) for line in wanted]
         parts += [f"Not runnable here, {len(wanted)}:", _piped(WANTED, rows, right=(3, 4))]
+    if missing:
+        rows = [(*_first(line), line.needs, _numbers(line, notes, needs=False)) for line in missing]
+        parts += [f"Not taken on, {len(missing)}:", _piped(MISSING, rows, right=(3,))]
     return [*parts, "\n".join(f"- [{number}] {note}" for number, note in enumerate(notes, 1))]
 
 
@@ -129,13 +130,13 @@ def _model(line: Line) -> str:
     return f"{line.backbone}, {method}{setting}" if line.backbone else f"{method}{setting}"
 
 
-def _numbers(line: Line, notes: list[str]) -> str:
-    """Notes of a line by their numbers; new ones are put at the end."""
+def _numbers(line: Line, notes: list[str], needs: bool = True) -> str:
+    """Notes of a line by their numbers, with or without what it needs; new ones are put at the end."""
     said = (
         f"source: {line.source} ({line.evidence})",
         f"tolerance: {line.tolerance_from}",
         f"differs: {line.differs}" if line.differs else "",
-        f"needs: {line.needs}" if line.needs else "",
+        f"needs: {line.needs}" if line.needs and needs else "",
         line.remark,
     )
     for note in said:
