@@ -13,16 +13,17 @@ from torch import nn
 from suite.budgets import attempt, check_any, headline
 from suite.candidates import backbone_that_fits
 from suite.measure.clock import clock_of
-from suite.measure.fit import Draw, check_fits, is_out_of_memory, largest_that_runs, needs, place, too_large
+from suite.measure.device import open_machine
+from suite.measure.fit import Draw, check_fits, fitting, needs, place
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
 from suite.measure.passes import draw_images
 from suite.measure.speed import FUSED, Timing, race, references
 from suite.reduction.blocks import TimmModule
 from suite.reduction.budget import choices
 from suite.reduction.model import reduce
-from suite.reduction.registry import describe, settings_class
+from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule
-from suite.speed import WARMUP_ROUNDS, Bar, How, open_machine
+from suite.speed import WARMUP_ROUNDS, Bar, How
 from suite.study.budget import cost_of, rounding
 from suite.study.configuration import Configuration, build_backbone
 from suite.study.schema import Budget
@@ -62,7 +63,7 @@ def find(models: Sequence[Configuration], wanted: float, how: How, multiple_of: 
     Raises:
         UserError: for whatever cannot be done as it was asked for.
     """
-    allocator, device, dtype = open_machine(how)
+    allocator, device, dtype = open_machine(how.device, how.precision, how.threads)
     with Bar(how, console) as bar:
         bar.say("building the models")
         tried = {model.method: attempt(model, functools.partial(_knob, model, multiple_of)) for model in models}
@@ -109,13 +110,7 @@ class Track:
             check_fits(needs(runners, self.draw), batch)
         self.races += 1
         self.bar.say(f"{'full' if full else 'short'} measurement, number {self.races} of {SHORT + FULL} at most")
-        try:
-            return self._timed(runners, batch, rounds, warmup)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            refused = describe(error)[:200]
-        raise too_large(batch, refused, largest_that_runs(runners, self.draw, batch))
+        return fitting(lambda: self._timed(runners, batch, rounds, warmup), runners, self.draw, batch)
 
     @torch.inference_mode()
     def _timed(self, runners: Mapping[str, nn.Module], batch: int, rounds: int, warmup: int) -> Timing:

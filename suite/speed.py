@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from suite.candidates import Candidates, Words, build
 from suite.errors import UserError
-from suite.measure.allocator import keep_memory
-from suite.measure.device import check_compiler, check_precision, open_device
+from suite.measure.device import check_compiler, open_device, open_machine
 from suite.measure.fit import Draw, check_fits, fitting, needs, place
 from suite.measure.passes import Pass, draw_images, prepare
 from suite.measure.selftest import self_test
@@ -75,7 +74,7 @@ def measure(words: Words, how: How, console: Console) -> Report:
     Raises:
         UserError: for anything that cannot be done as it was asked for; nothing is made smaller or left out instead.
     """
-    allocator, device, dtype = open_machine(how)
+    allocator, device, dtype = open_machine(how.device, how.precision, how.threads)
     if how.graph and device.type != "cuda":
         raise UserError(f"--graph replays CUDA graphs, which {how.device} has not; leave it out, or use --device cuda")
     if how.compiled:
@@ -120,19 +119,6 @@ class Bar:
         due = time.monotonic() - self.drawn > REFRESH
         self.progress.update(self.task, advance=1, refresh=due)
         self.drawn = time.monotonic() if due else self.drawn
-
-
-def open_machine(how: How) -> tuple[str, torch.device, torch.dtype]:
-    """What was done about the processor's memory, the device, and the type of weights and images.
-
-    Raises:
-        UserError: for a device or precision that is not there.
-    """
-    allocator = keep_memory()
-    torch.set_num_threads(how.threads)
-    torch.manual_seed(0)
-    device = open_device(how.device)
-    return allocator, device, check_precision(how.precision, device)
 
 
 def _measure_batch(how: How, models: dict[str, nn.Module], draw: Draw, size: int, bar: Bar) -> Batch:

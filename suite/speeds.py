@@ -14,9 +14,9 @@ from rich.console import Console
 from torch import nn
 
 from suite.errors import UserError
-from suite.measure.allocator import give_back, keep_memory
+from suite.measure.allocator import give_back
 from suite.measure.cost import account, total
-from suite.measure.device import check_compiler, check_precision, open_device
+from suite.measure.device import check_compiler, open_machine
 from suite.measure.fit import check_fits, fitting, is_out_of_memory, needs, place, weights_fit
 from suite.measure.passes import Pass, draw_images, prepare
 from suite.measure.profile import summary
@@ -25,8 +25,8 @@ from suite.reduction.backbone import create_backbone
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import reduce
 from suite.reduction.registry import describe
+from suite.report.figures.speeds import draw_speeds
 from suite.report.speeds import summarise
-from suite.report.speeds_figure import draw_speeds
 from suite.report.speeds_table import explanations, markdown, notes_of, numbered, terminal, write_csv
 from suite.speeds_shown import Bar, show_plan
 from suite.study.configuration import build
@@ -214,11 +214,8 @@ def _measure(one: Measurement, macs: dict[str, float], record: Record, bar: Bar)
     Raises:
         UserError: if nothing of it can be measured.
     """
-    allocator, how = keep_memory(), one.how
-    torch.set_num_threads(how.threads)
-    torch.manual_seed(0)
-    device = open_device(one.device.type)
-    dtype = check_precision(how.precision, device)
+    how = one.how
+    allocator, device, dtype = open_machine(one.device.type, how.precision, how.threads)
     if how.compiled:
         check_compiler(device)
     missing = {row for row, cell in one.cells.items() if record.finished(cell) is None}

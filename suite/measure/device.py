@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from suite.errors import UserError, suggest
+from suite.measure.allocator import keep_memory
 from suite.reduction.registry import describe
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -28,6 +29,22 @@ def open_device(name: str) -> torch.device:
         device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
         torch.cuda.set_device(device)  # CUDA graphs are captured on the current one
     return device
+
+
+def open_machine(device: str, precision: str, threads: int) -> tuple[str, torch.device, torch.dtype]:
+    """Make a process ready to time models; weights and images are drawn alike every time.
+
+    Returns:
+        What was done about the processor's memory, the device, and the type of weights and images.
+
+    Raises:
+        UserError: for a device or precision that is not there.
+    """
+    allocator = keep_memory()
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    opened = open_device(device)
+    return allocator, opened, check_precision(precision, opened)
 
 
 def check_precision(name: str, device: torch.device) -> torch.dtype:

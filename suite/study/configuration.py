@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from suite.errors import UserError
-from suite.reduction.registry import module_of, settings_class
+from suite.reduction.registry import settings_class
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
-from suite.study.schema import Backbone, ScheduleRule
+from suite.study.schema import Backbone, MethodName, ScheduleRule
 
 if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
@@ -25,7 +25,7 @@ class Configuration(Strict):
     """A backbone under a method, for a task. A bare name of a backbone stands for it without options."""
 
     backbone: Backbone
-    method: str = "none"
+    method: MethodName = "none"
     settings: dict[str, Any] = {}
     schedule: ScheduleRule | None = None
     fusion: Fusion = "none"
@@ -59,12 +59,6 @@ class CostRow(Configuration):
     published: tuple[str, ...] = Field(min_length=1)
     convention: Literal["full", "linear", "full with norms", "linear with norms"] | None = None
     note: str = ""
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        module_of(value)
-        return value
 
     @property
     def model(self) -> str:

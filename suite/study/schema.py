@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from suite.data.recipe import Ade20k, DigitScenes
@@ -17,6 +17,14 @@ from suite.strict import Strict
 from suite.study.speed_options import Speed
 from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.segmentation.recipe import SegmentationRecipe
+
+
+def _known_method(name: str) -> str:
+    module_of(name)
+    return name
+
+
+MethodName = Annotated[str, AfterValidator(_known_method)]  # one that there is
 
 
 class Backbone(Strict):
@@ -193,16 +201,10 @@ class ScheduleRule(Strict):
 class Row(Strict):
     """One row of the table: a method with its settings. A bare name stands for the method with its defaults."""
 
-    method: str
+    method: MethodName
     name: str = ""
     settings: dict[str, Any] = {}
     fusion: Fusion = "none"
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        module_of(value)
-        return value
 
     @property
     def label(self) -> str:

@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from suite.reduction.registry import module_of
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
 from suite.study.configuration import Configuration, LeftOut
-from suite.study.schema import Backbone, ScheduleRule
+from suite.study.schema import Backbone, MethodName, ScheduleRule
 from suite.study.speed_options import Counts, Precision
 
 UNPRUNED = "unpruned"  # the row of the unpruned model, which every backbone has
@@ -50,7 +49,7 @@ class SpeedRow(Strict):
     """
 
     name: str = Field(min_length=1)
-    method: str
+    method: MethodName
     schedule: ScheduleRule
     settings: dict[str, Any] = {}
     fusion: Fusion = "none"
@@ -58,12 +57,6 @@ class SpeedRow(Strict):
     published: str = ""
     beside: str = ""
     note: str = ""
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        module_of(value)
-        return value
 
 
 class SpeedBackbone(Strict):

@@ -62,25 +62,13 @@ def _differences(results: Results, iou: pd.DataFrame, method: str) -> dict[str, 
         str(label): own.pivot_table(index="class", columns="seed", values="value", sort=False)
         for label, own in iou.groupby("label")
     }
+    unpruned = next((line.label for line in results.lines if line.method == "none"), None)
     found = {}
     for line in results.lines:
-        reference = _reference(results, line.label, method)
+        reference = results.label(line.block, line.schedule) if method == CONTROL else unpruned
         if line.method != method and line.label in tables and reference in tables:
             found[line.label] = (tables[line.label] - tables[reference]).dropna(axis=1, how="all")
     return {label: table for label, table in found.items() if not table.empty}
-
-
-def _reference(results: Results, label: str, method: str) -> str | None:
-    """The line of a method with the same schedule, and the same fusion if there is one (its name ends alike)."""
-    line = next(line for line in results.lines if line.label == label)
-    own = [other for other in results.lines if other.method == method]
-    if method == "none":
-        return own[0].label if own else None
-    own = [other for other in own if other.schedule == line.schedule]
-    fusion = dict(zip(results.frame["row"], results.frame["fusion"], strict=True))
-    alike = [other for other in own if fusion[other.row] == fusion[line.row]]
-    plain = [other for other in own if fusion[other.row] == "none"]
-    return min((other.label for other in alike or plain), key=len, default=None)
 
 
 def _most_different(panels: dict[str, dict[str, pd.DataFrame]]) -> list[str]:

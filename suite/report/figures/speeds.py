@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from suite.report.figures.style import canvas
 from suite.report.speeds import Line
 from suite.report.speeds_table import title
 from suite.study.speed_study import UNPRUNED
@@ -23,16 +19,13 @@ def draw_speeds(lines: Sequence[Line], path: Path) -> None:
     shown = [line for line in lines if line.row != UNPRUNED and (line.measured or line.ratio)]
     setups = list(dict.fromkeys(line.setup for line in shown))
     most = max(sum(line.setup == setup for line in shown) for setup in setups)
-    sns.set_theme(context="paper", style="whitegrid", font_scale=1.05)
-    size = (1.5 + 6.5 * len(setups), 1.6 + 0.27 * most)
-    figure, axes = plt.subplots(1, len(setups), figsize=size, squeeze=False, layout="constrained")
-    for setup, panel in zip(setups, axes[0], strict=True):
-        _panel(panel, [line for line in shown if line.setup == setup])
-        panel.set(xlabel="speed relative to the unpruned model", title=title(setup))
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
-    plt.close(figure)
+    size = (1.5 + 5.5 * len(setups), 1.0 + 0.19 * most)
+    with canvas(path, 1, len(setups), size=size) as (figure, axes):
+        for setup, panel in zip(setups, axes[0], strict=True):
+            _panel(panel, [line for line in shown if line.setup == setup])
+            panel.set(xlabel="speed relative to the unpruned model", title=title(setup))
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
 
 def _panel(axes: Axes, lines: Sequence[Line]) -> None:
