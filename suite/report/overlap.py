@@ -122,8 +122,13 @@ def between_blocks(kept: Kept, block: int, other: int) -> Agreement | None:
     return mean(found) if found else None
 
 
-def within_runs(kept: Kept, block: int, other: int) -> Agreement:
-    """After two blocks of one run, the mean over images and seeds; only where patches return is it not 1 anyway."""
+def within_runs(kept: Kept, block: int, other: int) -> Agreement | None:
+    """After two blocks of one run, the mean over images and seeds; None for a block with itself.
+
+    Where no patch returns one set is part of the other, so that it is the highest that the sizes allow.
+    """
+    if block == other:
+        return None
     return mean([compare(image[block], image[other]) for images in kept.values() for image in images])
 
 

@@ -58,11 +58,7 @@ def draw_agreement_of_rows(results: Results, path: Path) -> None:
         UserError: as `draw_agreement`, or with one seed.
     """
     kept = read_kept(results)
-    found = {
-        (one, two): between_rows(first, second, -1)
-        for one, first in kept.items()
-        for two, second in kept.items()
-    }
+    found = {(one, two): between_rows(first, second, -1) for one, first in kept.items() for two, second in kept.items()}
     if not any(found.values()):
         raise UserError("agreement between rows is taken between different seeds, and the study has one")
     values = [[agreement.above_chance if (agreement := found[one, two]) else np.nan for two in kept] for one in kept]
