@@ -183,7 +183,7 @@ def test_only_choices_of_the_image_are_compared(results: Path) -> None:
     assert list(kept) == ["evit", "cropr"]
     assert [one.found for one in overlap.between_seeds(kept["cropr"], 1)] == [1, 1, 1]
     assert [one.found for one in overlap.between_seeds(kept["evit"], 1)] == pytest.approx([7 / 9, 6 / 10, 7 / 9])
-    patches = {int(p) for p in np.flatnonzero(np.ravel(kept["cropr"][0][0]) > 1)}
+    patches = {int(p) for p in np.flatnonzero(np.ravel(kept["cropr"][0][0][1]))}
     mirrored = {15 - p for p in patches}
     [agreement, *_] = overlap.between_images(kept["cropr"], 1)
     assert agreement.found == pytest.approx(len(patches & mirrored) / len(patches | mirrored))
@@ -193,7 +193,7 @@ def test_only_choices_of_the_image_are_compared(results: Path) -> None:
     for one in pictures:
         one["patches"] = [[2, 4], [3, 4]]
     cut = overlap.kept_sets(loaded, pictures)["cropr"]
-    assert [image.shape for image in cut[0]] == [(2, 4), (3, 4)]
+    assert [image.shape for image in cut[0]] == [(DEPTH, 2, 4), (DEPTH, 3, 4)]
     assert overlap.between_images(cut, 1) == [], "of other shapes"
 
 
@@ -320,7 +320,12 @@ def test_numbers_on_figures_are_those_of_the_record(results: Path, kept: list[An
         ("cells.csv", "speed_ratio,0001,1.62", "speed_ratio,0001,1.63", {"pareto"}),
         ("curves.csv", "1,loss,16.0", "1,loss,17.5", {"curves-loss"}),
         ("curves.csv", "1,miou,11.0", "1,miou,12.5", {"curves-score"}),
-        ("pictures.json", "3,3,0,0,0,0,1,1,1,1]", "0,3,0,0,0,3,1,1,1,1]", {"agreement", "agreement-rows"}),
+        (
+            "pictures.json",
+            "3,3,0,0,0,0,1,1,1,1]",
+            "0,3,0,0,0,3,1,1,1,1]",
+            {"agreement", "agreement-rows", "agreement-layers"},
+        ),
     ],
 )
 def test_a_changed_record_changes_its_figures_only(
@@ -369,7 +374,8 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(
     assert "ranks are compared over seeds, and the study has 1" in said["ranks"]
     assert "only segmentation has them" in said["classes"]
     assert "curves.csv does not exist; make it with: suite run trial" in said["curves-loss"]
-    assert "between different seeds, and the study has one" in said["agreement-rows"]
+    assert "agreement between rows is taken between different seeds, and the study has one" in said["agreement-rows"]
+    assert "across layers is taken between different seeds, and the study has one" in said["agreement-layers"]
     assert "there is no study 'trial'" in said["maps"]
     (results / "pictures.json").write_text('[{"row": "cropr"}]')
     renew_digest(results)

@@ -53,6 +53,22 @@ def test_a_picture_says_what_the_model_does(task: str, size: tuple[int, int], me
     assert found["left_after"][0] != found["left_after"][1]
 
 
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+@torch.no_grad()
+def test_only_a_picture_of_idling_patches_says_what_each_block_computed(task: str) -> None:
+    """It is what `presence` says of each image; patches return in it."""
+    draw = np.random.default_rng(0)
+    images = [draw.integers(0, 256, (3, 32, 32), np.uint8) for _ in range(3)]
+    model = reduce(build("vit"), "idlevit", (30, 10, 0, 0))
+    found = picture(model, images, task)
+    present = presence(model, torch.from_numpy(np.stack(images)) / 127.5 - 1)
+    assert [[[int(mark) for mark in block] for block in image] for image in found["computed"]] == present.int().tolist()
+    assert [[block.count("1") for block in image] for image in found["computed"]] == [[64, 34, 24, 24]] * 3
+    assert any(image[1][patch] < image[2][patch] for image in found["computed"] for patch in range(PATCHES))
+    assert found["left_after"] == left_after(present).tolist()
+    assert "computed" not in picture(reduce(build("vit"), "cropr", (30, 10, 0, 0)), images, task)
+
+
 def test_label_maps_survive_as_text() -> None:
     """Every byte."""
     labels = np.arange(256, dtype=np.uint8).reshape(8, 32)

@@ -26,16 +26,20 @@ def picture(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: s
     Returns:
         `grid`: rows and columns of patches; `depth`; for each image `patches`: rows and columns that are not all
         padding; `left_after`: the first block after which each patch was gone, row by row; `said`: its class, or its
-        label map as a PNG in base64.
+        label map as a PNG in base64. Where patches may idle and return, also `computed`: for each image and block a
+        text with a 1 for each patch that the block computed and a 0 for each that sat it out, row by row.
     """
     model.eval()
-    context, left, said, patches = model.method.context, list[Any](), list[Any](), list[Any]()
+    context, idles = model.method.context, model.method.settings.reduces == "idles"
+    left, computed, said, patches = list[Any](), list[list[str]](), list[Any](), list[Any]()
     side = model.backbone.patch_embed.patch_size
     for seed, image in enumerate(images):
         padded = pad_to(model.backbone.patch_embed.img_size, to_input(torch.from_numpy(image.copy())[None]))
         patches.append([-(-pixels // part) for pixels, part in zip(image.shape[1:], side, strict=True)])
         torch.manual_seed(seed)  # what a random method draws is drawn twice, and anew for each image
-        left += left_after(presence(model, padded)).tolist()
+        present = presence(model, padded)
+        left += left_after(present).tolist()
+        computed.append(["".join(map(str, block)) for block in present[0].int().tolist()])
         torch.manual_seed(seed)
         if task == "segmentation":
             labels = PixelModel(model)(padded).argmax(1)[0].to(torch.uint8).numpy()
@@ -43,7 +47,7 @@ def picture(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: s
         else:
             said += model(padded).argmax(1).tolist()
     found = {"grid": list(context.grid), "depth": context.depth, "left_after": left, "said": said}
-    return found | {"patches": patches}
+    return found | {"patches": patches} | ({"computed": computed} if idles else {})
 
 
 def encode(labels: np.ndarray[Any, Any]) -> str:

@@ -18,7 +18,7 @@ from suite.data.recipe import DigitScenes
 from suite.data.scenes import make_scenes
 from suite.measure.pictures import PICTURED, decode
 from suite.report.figures.style import canvas, folded
-from suite.report.recorded import read_pictures
+from suite.report.recorded import kept_after, read_pictures
 from suite.study.inputs import check_here
 from suite.study.load import load_study
 from suite.study.schema import Study
@@ -137,10 +137,8 @@ def _draw_row(
     axes: Sequence[Axes], row: Pictured, index: int, colours: ListedColormap, depth: int, images: Shown
 ) -> None:
     picture = row.picture
-    said, left = picture["said"][index], np.reshape(picture["left_after"][index], picture["grid"])
-    if "patches" in picture:  # of the image; the others are padding
-        height, width = picture["patches"][index]
-        left = left[:height, :width]
+    said, kept = picture["said"][index], kept_after(picture)[index]
+    left = (kept * np.arange(1, len(kept) + 1)[:, None, None]).max(0)  # for good: the last block that kept a patch
     if len(axes) > 1:
         _show(axes[0], images.paint(decode(said)))
     _show(axes[-1], left, cmap=colours, vmin=-0.5, vmax=depth + 0.5)

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from suite.report.recorded import Picture, Results
+from suite.report.recorded import Picture, Results, kept_after
 from suite.report.summary import CONTROL
 
-Left = NDArray[np.int64]
-Kept = dict[int, list[Left]]  # by seed: for each image, after which block each patch left, (rows, columns)
+Kept = dict[int, list[NDArray[np.bool_]]]  # by seed: for each image, what each block keeps, (depth, rows, columns)
 
 
 @dataclass(frozen=True)
@@ -84,18 +83,16 @@ def kept_sets(results: Results, pictures: Sequence[Picture]) -> dict[str, Kept]:
         label = results.label(one["row"], one["schedule"])
         if label is None or one["method"] == CONTROL:
             continue
-        images = [np.reshape(left, one["grid"]) for left in one["left_after"]]
-        sizes = one.get("patches") or [one["grid"]] * len(images)
-        cut = [image[:rows, :columns] for image, (rows, columns) in zip(images, sizes, strict=True)]
-        if any((image < one["depth"]).any() for image in cut):
-            found[label][int(one["seed"])] = cut
+        images = kept_after(one)
+        if not all(image.all() for image in images):
+            found[label][int(one["seed"])] = images
     return {label: dict(sorted(found[label].items())) for label in results.labels if label in found}
 
 
 def between_seeds(kept: Kept, block: int) -> list[Agreement]:
     """After a block, counted from 0: for each two seeds, the mean over images."""
     return [
-        mean([compare(a > block, b > block) for a, b in zip(first, second, strict=True)])
+        mean([compare(a[block], b[block]) for a, b in zip(first, second, strict=True)])
         for first, second in itertools.combinations(kept.values(), 2)
     ]
 
@@ -106,17 +103,47 @@ def between_images(kept: Kept, block: int) -> list[Agreement]:
     for images in kept.values():
         alike = [(a, b) for a, b in itertools.combinations(images, 2) if a.shape == b.shape]
         if alike:
-            found.append(mean([compare(a > block, b > block) for a, b in alike]))
+            found.append(mean([compare(a[block], b[block]) for a, b in alike]))
     return found
 
 
 def between_rows(first: Kept, second: Kept, block: int) -> Agreement | None:
     """The mean over images and all two different seeds, as between seeds of one row; None without two seeds."""
-    found = list(_crossed(first, second, block))
+    found = list(_crossed(first, second, block, block))
     return mean(found) if found else None
 
 
-def _crossed(first: Kept, second: Kept, block: int) -> Iterator[Agreement]:
-    for (seed, images), (other, others) in itertools.product(first.items(), second.items()):
-        if seed != other:
-            yield from (compare(a > block, b > block) for a, b in zip(images, others, strict=True))
+def between_blocks(kept: Kept, block: int, other: int) -> Agreement | None:
+    """After `block` in one run and after `other` in a run of another seed; None without two seeds.
+
+    The mean over images and ordered pairs of seeds, so it does not matter which block is named first.
+    """
+    found = list(_crossed(kept, kept, block, other))
+    return mean(found) if found else None
+
+
+def within_runs(kept: Kept, block: int, other: int) -> Agreement | None:
+    """After two blocks of one run, the mean over images and seeds; None for a block with itself.
+
+    Where no patch returns one set is part of the other, so that it is the highest that the sizes allow.
+    """
+    if block == other:
+        return None
+    return mean([compare(image[block], image[other]) for images in kept.values() for image in images])
+
+
+def changes(kept: Kept) -> list[int]:
+    """The blocks after which any run keeps another set than before them; before the first block it is all patches."""
+    images = [np.concatenate([np.ones_like(image[:1]), image]) for images in kept.values() for image in images]
+    return np.flatnonzero(np.any([(image[1:] != image[:-1]).any((1, 2)) for image in images], axis=0)).tolist()
+
+
+def returns(kept: Kept) -> bool:
+    """Whether any block keeps a patch that the block before it did not."""
+    return any(bool((image[1:] & ~image[:-1]).any()) for images in kept.values() for image in images)
+
+
+def _crossed(first: Kept, second: Kept, block: int, other: int) -> Iterator[Agreement]:
+    for (one, images), (two, others) in itertools.product(first.items(), second.items()):
+        if one != two:
+            yield from (compare(a[block], b[other]) for a, b in zip(images, others, strict=True))

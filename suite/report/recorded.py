@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from suite.errors import UserError
 from suite.report.checks import SCORES
@@ -117,4 +122,36 @@ def read_pictures(folder: Path) -> list[Picture]:
             f"{path} has no picture: no cell has finished, or all did before pictures were recorded, and then only "
             "running them anew makes one"
         )
+    for one in found:
+        if "computed" in one and not _is_computed(one):
+            raise UserError(
+                f"{path}: the picture of cell {one['cell_id']} has a damaged computed, which needs a text of 0 and 1, "
+                f"one for each patch of the grid, for each image and block; make it again with: suite run {folder.name}"
+            )
     return list(found)
+
+
+def _is_computed(picture: Picture) -> bool:
+    images, patches = picture["computed"], math.prod(picture["grid"])
+    return (
+        isinstance(images, list)
+        and len(images) == len(picture["left_after"])
+        and all(isinstance(blocks, list) and len(blocks) == picture["depth"] for blocks in images)
+        and all(isinstance(block, str) and re.fullmatch(f"[01]{{{patches}}}", block) for block in chain(*images))
+    )
+
+
+def kept_after(picture: Picture) -> list[NDArray[np.bool_]]:
+    """For each image, (depth, rows, columns): which of its patches are kept after each block; no padding.
+
+    Where patches idle and return, a block keeps those that it computes. A picture of such a model without `computed` is
+    older than that; in it a patch is gone from the first block that it sat out.
+    """
+    depth, grid = picture["depth"], picture["grid"]
+    if "computed" in picture:
+        found = [np.array([[*block] for block in image]) == "1" for image in picture["computed"]]
+    else:
+        found = [np.array(left) > np.arange(depth)[:, None] for left in picture["left_after"]]
+    sizes = picture.get("patches") or [grid] * len(found)
+    cut = zip(found, sizes, strict=True)
+    return [kept.reshape(depth, *grid)[:, :rows, :columns] for kept, (rows, columns) in cut]

@@ -23,25 +23,24 @@ ACROSS = 4
 def draw_agreement(results: Results, path: Path) -> None:
     """A panel for each row: agreement after each block, between seeds and between images, and chance for both.
 
-    Between blocks of one run it is not drawn: what is kept later was kept before, so counts alone decide it. That holds
-    for rows whose patches idle too: a patch counts as gone from the first block in which it idles, returned or not.
+    Agreement between blocks is a figure of its own, `layers.draw_agreement_of_layers`.
 
     Raises:
         UserError: without pictures, or without a method that chooses patches.
     """
-    depth, kept = _read(results)
+    kept = read_kept(results)
     style = looks(results.lines)
     across = min(ACROSS, len(kept))
     down = -(-len(kept) // across)
     size = (TWO_COLUMNS, 1.0 + 1.35 * down)
     with canvas(path, down, across, size=size, sharex=True, sharey=True) as (figure, axes):
         for axis, (label, sets) in zip(axes.flat, kept.items(), strict=False):
-            _panel(axis, sets, depth, style[label])
+            _panel(axis, sets, style[label])
             axis.set_title(folded(label), fontsize=7)
         for axis in axes.flat[len(kept) :]:
             axis.set_axis_off()
         figure.supylabel("Jaccard index of kept patches", fontsize=8)
-        figure.supxlabel(f"after block ({_sizes(kept)}; shaded: lowest to highest pair of seeds)", fontsize=7)
+        figure.supxlabel(f"after block ({sizes(kept)}; shaded: lowest to highest pair of seeds)", fontsize=7)
         keys = [
             Line2D([], [], color="0.2", marker="o", markersize=3, label="one image, two seeds"),
             Line2D([], [], color="0.2", linestyle="--", label="one seed, two images"),
@@ -53,18 +52,13 @@ def draw_agreement(results: Results, path: Path) -> None:
 def draw_agreement_of_rows(results: Results, path: Path) -> None:
     """A square: agreement above chance after the last block, between rows of different seeds.
 
-    The diagonal is one row's own seeds, so it says how much agreement there could be. Patches that idled in any block
-    are not kept, as in `draw_agreement`.
+    The diagonal is one row's own seeds, so it says how much agreement there could be.
 
     Raises:
         UserError: as `draw_agreement`, or with one seed.
     """
-    depth, kept = _read(results)
-    found = {
-        (one, two): between_rows(first, second, depth - 1)
-        for one, first in kept.items()
-        for two, second in kept.items()
-    }
+    kept = read_kept(results)
+    found = {(one, two): between_rows(first, second, -1) for one, first in kept.items() for two, second in kept.items()}
     if not any(found.values()):
         raise UserError("agreement between rows is taken between different seeds, and the study has one")
     values = [[agreement.above_chance if (agreement := found[one, two]) else np.nan for two in kept] for one in kept]
@@ -90,25 +84,30 @@ def draw_agreement_of_rows(results: Results, path: Path) -> None:
         axes[0, 0].tick_params(axis="x", rotation=90, labelsize=6.5)
         axes[0, 0].tick_params(axis="y", rotation=0)
         axes[0, 0].set_title("patches kept to the end by models of different seeds", fontsize=8)
-        figure.supxlabel(f"diagonal: seeds of one row ({_sizes(kept)})", fontsize=7)
+        figure.supxlabel(f"diagonal: seeds of one row ({sizes(kept)})", fontsize=7)
 
 
-def _read(results: Results) -> tuple[int, dict[str, Kept]]:
-    """Number of blocks, and the kept sets of every row that chooses patches."""
-    pictures = read_pictures(results.folder)
-    kept = kept_sets(results, pictures)
+def read_kept(results: Results) -> dict[str, Kept]:
+    """The kept sets of every row that chooses patches.
+
+    Raises:
+        UserError: if there is none, and as `read_pictures`.
+    """
+    kept = kept_sets(results, read_pictures(results.folder))
     if not kept:
         raise UserError("no row with pictures removes patches by a choice of its own")
-    return max(one["depth"] for one in pictures), kept
+    return kept
 
 
-def _sizes(kept: dict[str, Kept]) -> str:
+def sizes(kept: dict[str, Kept]) -> str:
+    """How many images and seeds the sets are of, in words."""
     seeds = {len(sets) for sets in kept.values()}
     images = {len(cut) for sets in kept.values() for cut in sets.values()}
     return f"{max(images)} images, {'–'.join(map(str, sorted({min(seeds), max(seeds)})))} seeds"
 
 
-def _panel(axes: Axes, sets: Kept, depth: int, look: Look) -> None:
+def _panel(axes: Axes, sets: Kept, look: Look) -> None:
+    depth = max(len(image) for images in sets.values() for image in images)
     blocks = range(depth)
     seeds, images = ([measure(sets, block) for block in blocks] for measure in (between_seeds, between_images))
     places = np.arange(1, depth + 1)

@@ -10,6 +10,7 @@ from suite.errors import UserError
 from suite.report.figures.agreement import draw_agreement, draw_agreement_of_rows
 from suite.report.figures.classes import draw_classes
 from suite.report.figures.curves import draw_losses, draw_scores
+from suite.report.figures.layers import draw_agreement_of_layers
 from suite.report.figures.pareto import draw_pareto
 from suite.report.figures.ranks import draw_ranks
 from suite.report.figures.tokens import draw_tokens
@@ -29,6 +30,7 @@ FIGURES: dict[str, Callable[[Results, Path], None]] = {
     "curves-loss": draw_losses,
     "tokens": draw_tokens,
     "agreement": draw_agreement,
+    "agreement-layers": draw_agreement_of_layers,
     "agreement-rows": draw_agreement_of_rows,
 }
 

@@ -65,22 +65,34 @@ CAPTIONS = {
         "The Jaccard index is the share of patches kept by both of all kept by either. Solid: the same image under "
         "two seeds. Dashed: the same seed on two images. Dotted: chance. Solid above dashed means that a method "
         "looks at the image; both high means that it prefers places, whatever the image; solid near dotted means "
-        "that what it keeps depends on the seed. Where patches idle and may return, as in IdleViT, a patch counts as "
-        "gone from the first block in which it idles.",
+        "that what it keeps depends on the seed. Where patches idle and may return, as in IdleViT, a block keeps "
+        "those that it computes.",
     ),
     "agreement-rows": Caption(
         "Do methods keep the same patches?",
         "Triangular heat map of how much the patches that two rows keep to the end overlap, above chance.",
         "Zero is what chance gives, one the most that the counts allow, below zero the two avoid each other's "
         "patches. The diagonal compares seeds of one row, so it says how much agreement could be expected at all. "
-        "Where patches idle and may return, as in IdleViT, those count as kept that never idled.",
+        "Where patches idle and may return, as in IdleViT, those count as kept that the last block computes.",
+    ),
+    "agreement-layers": Caption(
+        "Do layers keep the same patches?",
+        "Triangular heat maps, a panel for each row, of how much the patches that one seed keeps after one block and "
+        "another seed after another block overlap, above chance.",
+        "Zero is what chance gives, one the most that the counts allow, below zero the two avoid each other's "
+        "patches. Two seeds are compared, because within one run what is kept later was kept before. The diagonal is "
+        "one block under two seeds. Below it, dark blue means that what one seed keeps late another has not removed "
+        "early; pale means that one removes early what the other keeps late. Blocks that "
+        "change nothing share a line. Where patches idle and return, as in IdleViT, a block keeps those that it "
+        "computes, and a second panel compares the blocks of one run: pale there means that other patches take turns.",
     ),
     "maps": Caption(
         "What is kept, and what is said",
         "Maps of a few images, a line for each row: when each patch left, and what the model says.",
         "Bright patches stay to the end, dark ones leave first; beside them is what the model says of the image, "
         "for segmentation in the colours of the labels above. They come from the lowest seed and a few images, so "
-        "they illustrate and prove nothing.",
+        "they illustrate and prove nothing. Where patches idle and may return, as in IdleViT, it is shown when "
+        "they left for good.",
     ),
     "speed": Caption(
         "Measured and published speed",
