@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_figures import drawn_picture, write
+from test_figures import drawn_picture, renew_digest, write
 
 from suite.errors import UserError
 from suite.report import maps, overlap
@@ -158,6 +158,7 @@ def results(tmp_path: Path) -> Path:
         if one["row"] == "evit":
             one |= {name: idling()[name] for name in ("grid", "left_after", "computed")}
     (folder / "pictures.json").write_text(json.dumps(pictures))
+    renew_digest(folder)
     return folder
 
 
@@ -197,6 +198,7 @@ def test_a_damaged_computed_is_refused(results: Path, computed: object) -> None:
     damaged = next(one for one in pictures if one["row"] == "evit")
     damaged["computed"] = computed
     (results / "pictures.json").write_text(json.dumps(pictures))
+    renew_digest(results)
     with pytest.raises(
         UserError, match=r"pictures.json: the picture of cell evit-0 has a damaged computed, which needs"
     ):
