@@ -43,7 +43,8 @@ def entry_of(cell: Cell) -> Entry:
 
 def summary(**metrics: float) -> Summary:
     """The same metrics for every row."""
-    return Summary({(cell.row, cell.schedule): metrics for cell in CELLS}, "Which is best?", {"methods": {"a": 1}})
+    rows = {(cell.row, cell.schedule): metrics for cell in CELLS}
+    return Summary(rows, "Which is best?", "Tick all runs.", {"methods": {"a": 1}})
 
 
 def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
