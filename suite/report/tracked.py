@@ -103,6 +103,7 @@ def _interval(name: str, interval: Interval | None) -> dict[str, float]:
 def _view(
     kind: str, order: str, parameters: Sequence[str], metrics: Sequence[str], charts: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    columns = [f"metrics.`{name}`" for name in metrics] + [f"params.`{name}`" for name in parameters]
     return {
         "searchFilter": f'tags.kind = "{kind}"',
         "orderByKey": f"metrics.`{order}`",
@@ -111,9 +112,9 @@ def _view(
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in metrics],
-        "columnOrder": [],
-        "columnWidths": {},
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": {name: max(6 * len(name), 110) for name in columns},  # pixels; else headings are cut
         "runsHiddenMode": "SHOWALL",
         "compareRunCharts": charts,
         "compareRunSections": [_section("compared", "Comparison", 3), _section("parallel", "Parallel coordinates", 1)],
