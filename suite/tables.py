@@ -48,9 +48,9 @@ def make_table(title: str, console: Console, into: Path | None = None) -> tuple[
 
 def conclude(tracker: Tracker, lines: Sequence[Line], made: Table, question: str, console: Console) -> None:
     """Give MLflow's parent runs their medians, and the study's run its table and all that its folder holds."""
-    from suite.report.tracked import row_metrics, views
+    from suite.report.tracked import box_plots, row_metrics, views
     from suite.study.runner import track
     from suite.study.tracking import Summary
 
-    summary = Summary(row_metrics(lines), f"{question.strip()}\n\n{markdown(made)}", views(lines))
+    summary = Summary(row_metrics(lines), f"{question.strip()}\n\n{markdown(made)}", box_plots(lines), views(lines))
     track("medians", lambda: tracker.conclude(summary, RESULTS / tracker.study), console)

@@ -49,6 +49,26 @@ class Browser:
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("POST", "/url", {"url": page.resolve().as_uri()})
 
+    def visit(self, address: str) -> None:
+        """Open an address anew, even if only what is behind its # changes."""
+        for place in ("about:blank", address):
+            self.call("POST", "/url", {"url": place})
+
+    def wait(self, expression: str, patience: float = 60) -> Any:
+        """The value of an expression of JavaScript once there is one that counts as true."""
+        end = time.monotonic() + patience
+        while not (value := self.ask(expression)):
+            assert time.monotonic() < end, f"never true in the page: {expression}"
+            time.sleep(0.2)
+        return value
+
+    def click(self, selector: str, text: str = "") -> None:
+        """Click what fits a selector of CSS, once it is there; of several, that with this text."""
+        found, text = f"[...document.querySelectorAll({json.dumps(selector)})]", json.dumps(text)
+        chosen = f"{found}.find(one => [one.textContent.trim(), ''].includes({text}))"
+        (element,) = self.wait(chosen).values()
+        self.call("POST", f"/element/{element}/click", {})
+
     def ask(self, expression: str) -> Any:
         """The value of an expression of JavaScript in the page."""
         return self.call("POST", "/execute/sync", {"script": f"return {expression}", "args": []})

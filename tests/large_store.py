@@ -15,7 +15,7 @@ from typing import Any
 from suite.report.render import markdown
 from suite.report.study_table import study_table
 from suite.report.summary import read_record, summarise
-from suite.report.tracked import row_metrics, views
+from suite.report.tracked import box_plots, row_metrics, views
 from suite.study.cells import Cell
 from suite.study.record import Entry, Record
 from suite.study.runner import _catch_up, export
@@ -123,7 +123,7 @@ def look_through(folder: Path, cells: list[Cell]) -> dict[str, float]:
     timed("compare with the record", lambda: _catch_up(cells, record, tracker, Console()), seconds)
     timed("export the record", lambda: export(TITLE, cells, record, folder), seconds)
     lines = timed("build the table", lambda: summarise(read_record(results)), seconds)
-    summary = Summary(row_metrics(lines), markdown(study_table(TITLE, lines)), views(lines))
+    summary = Summary(row_metrics(lines), markdown(study_table(TITLE, lines)), box_plots(lines), views(lines))
     timed("give medians to parents", lambda: tracker.conclude(summary, results), seconds)
     return seconds
 

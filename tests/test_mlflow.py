@@ -20,14 +20,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import browser
 import large_store
 import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from suite.report.statistics import Interval
-from suite.report.tracked import views
+from suite.report.statistics import Comparison, Interval, Spread
+from suite.report.summary import Line
+from suite.report.tracked import box_plots, row_metrics, views
 from suite.study.cells import Cell
 from suite.study.record import Entry
 from suite.study.tracking import Summary, Tracker
@@ -43,7 +45,8 @@ def entry_of(cell: Cell) -> Entry:
 
 def summary(**metrics: float) -> Summary:
     """The same metrics for every row."""
-    return Summary({(cell.row, cell.schedule): metrics for cell in CELLS}, "Which is best?", {"methods": {"a": 1}})
+    rows = {(cell.row, cell.schedule): metrics for cell in CELLS}
+    return Summary(rows, "Which is best?", "Tick all runs.", {"methods": {"a": 1}})
 
 
 def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
@@ -232,27 +235,92 @@ def test_mlflow_tells_nobody() -> None:
     assert subprocess.check_output([sys.executable, "-c", program], text=True, env=environment) == "None\n"
 
 
+def line_of(cell: Cell) -> Line:
+    """A line of the table, as good as any, of a row that is compared with random pruning."""
+    some = Spread(1, 1, 1, 2)
+    line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, (1, 2), 17, 9e6, some, "", "")
+    gap = Comparison(2, 4.0, Interval(3.5, 4.5, 0.95), 0.5, 0.5, 1, 0.75)
+    return replace(line, interval=Interval(0.5, 2.5, 0.95), comparison=gap, p=0.75)
+
+
 def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
     """Every metric and parameter that a view names is on the runs that its filter finds."""
-    from suite.report.statistics import Spread
-    from suite.report.summary import Line
-    from suite.report.tracked import row_metrics
-
-    some = Spread(1, 1, 1, 2)
-    line = Line("tome", "tome", "12 12 12 12 0 0", "tome", "classification", some, 2, None, 17, 9e6, some, "", "")
-    line = replace(line, interval=Interval(0.5, 2.5, 0.95))
-    metrics = row_metrics([line])["tome", "12 12 12 12 0 0"]
-    assert (metrics["acc1_last/ci95_low"], metrics["acc1_last/ci95_high"]) == (0.5, 2.5)
+    compared = line_of(CELLS[-1])
+    bare = replace(compared, comparison=None, p=None, won=None, interval=None, speed=None)
     cell = named(Tracker("trial", CELLS, written), "seed 1 · tome").data
-    for view, known, parameters in (
-        ("methods", metrics, cell.params.keys() - {"seed"}),
-        ("seeds", cell.metrics, cell.params.keys()),
-    ):
-        state = views([line])[view]
-        columns = [column.split(".", 1) for column in state["selectedColumns"]]
-        assert {name.strip("`") for kind, name in columns if kind == "metrics"} <= known.keys()
-        assert {name.strip("`") for kind, name in columns if kind == "params"} <= parameters
-        assert {chart["metricKey"] for chart in state["compareRunCharts"] if "metricKey" in chart} <= known.keys()
+    named_in = {}
+    for lines in ([compared], [bare]):
+        metrics = row_metrics(lines)["tome", "12 12 12 12 0 0"]
+        for view, known, parameters in (
+            ("methods", metrics, cell.params.keys() - {"seed"}),
+            ("seeds", cell.metrics, cell.params.keys()),
+        ):
+            state = views(lines)[view]
+            columns = [column.split(".", 1) for column in state["selectedColumns"]]
+            charts = [chart for chart in state["compareRunCharts"] if "metricKey" in chart]
+            shown = {name.strip("`") for kind, name in columns if kind == "metrics"}
+            assert shown | {chart["metricKey"] for chart in charts} <= known.keys()
+            assert {name.strip("`") for kind, name in columns if kind == "params"} <= parameters
+            assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == {
+                section["uuid"] for section in state["compareRunSections"]
+            }
+            named_in[view, lines[0] is bare] = shown
+    assert named_in["methods", False] - named_in["methods", True] == {
+        *("acc1_last/ci95_low", "acc1_last/ci95_high", "gap_to_random/median", "gap_to_random/p_holm"),
+        "speed_ratio/median",
+    }
+
+
+def test_parents_of_an_older_store_get_what_is_new(copy: Path) -> None:
+    """The gap with its interval and p, and seeds, on the same runs; no cell is written again.
+
+    All names are such that MLflow's box plot can take them: it cuts a name at a hyphen.
+    """
+    before = {run.info.run_id for run in every(Tracker("trial", CELLS, copy))}
+    found = row_metrics([line_of(cell) for cell in CELLS[::2]])
+    tracker = Tracker("trial", CELLS, copy)
+    tracker.conclude(replace(summary(), rows=found), copy / "results")
+    row, cell = named(tracker, "tome").data, named(tracker, "seed 1 · tome").data
+    assert {run.info.run_id for run in every(tracker)} == before
+    gone = row.metrics.pop("median")
+    assert row.metrics == {
+        "acc1_last/median": 1,
+        "acc1_last/q25": 1,
+        "acc1_last/q75": 1,
+        "acc1_last/ci95_low": 0.5,
+        "acc1_last/ci95_high": 2.5,
+        "gap_to_random/median": 4,
+        "gap_to_random/ci95_low": 3.5,
+        "gap_to_random/ci95_high": 4.5,
+        "gap_to_random/p_holm": 0.75,
+        "seeds": 2,
+        "seeds_tried": 3,
+        "seeds_above_random": 1,
+        "seeds_compared": 2,
+        "speed_ratio/median": 1,
+        "speed_ratio/q25": 1,
+        "speed_ratio/q75": 1,
+        "tokens_fewest": 17,
+        "gmacs": 0.009,
+    }
+    assert math.isnan(gone)
+    assert "acc1_last" not in row.metrics, "a parent would stand among its seeds"
+    assert not [name for name in (*row.metrics, *cell.metrics, *cell.params) if "-" in name]
+
+
+def test_what_a_person_wrote_on_the_experiment_stays(copy: Path) -> None:
+    """Our own line there, how to get box plots, is renewed."""
+    tracker, lines = Tracker("trial", CELLS, copy), [line_of(cell) for cell in CELLS[2:]]
+    assert tracker.experiment.tags["mlflow.note.content"] == "Tick all runs."
+    hint = box_plots(lines)
+    assert hint.endswith("tick all runs, then Compare, Box Plot, X-axis `row`, Y-axis `acc1_last`.")
+    assert "tick the runs of one schedule," in box_plots([*lines, replace(lines[0], schedule="8 8 8 8 0 0")])
+    for written_there, expected in ((None, hint), ("Mine.", "Mine.")):
+        if written_there:
+            tracker.client.set_experiment_tag(tracker.experiment.experiment_id, "mlflow.note.content", written_there)
+        Tracker("trial", CELLS, copy).conclude(replace(summary(), hint=hint), copy / "results")
+        tags = tracker.client.get_experiment(tracker.experiment.experiment_id).tags
+        assert tags["mlflow.note.content"] == expected
 
 
 @contextmanager
@@ -306,6 +374,39 @@ def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_pat
         assert running.wait(60) == 0, "it ends as if nothing had happened"
     assert "Traceback" not in first.read_text()
     assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.skipif(not all(browser.PROGRAMS), reason="no Chromium and chromedriver here")
+def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
+    """On the way that the experiment's note tells: a named box for each row, of its seeds alone."""
+    lines = [line_of(cell) for cell in CELLS[::2]]
+    shown = Summary(row_metrics(lines), "", box_plots(lines), views(lines))
+    Tracker("trial", CELLS, copy).conclude(shown, copy / "results")
+    output, port = tmp_path / "said", free_port()
+    with suite_ui(copy, output, "trial", "--port", str(port)) as running, browser.browser() as chromium:
+        address = said(output, "Ctrl-C", running).split()[1]
+        chromium.devtools(
+            "Emulation.setDeviceMetricsOverride", width=2400, height=1000, deviceScaleFactor=1, mobile=False
+        )
+        chromium.visit(address)
+        chromium.wait("document.body.innerText.includes('gap_to_random/p_holm')")
+        assert chromium.ask("document.body.innerText.includes('Compare, Box Plot, X-axis row, Y-axis acc1_last.')")
+        chromium.visit(address.replace("Key=methods", "Key=seeds"))
+        chromium.wait("document.body.innerText.includes('seed 1 · tome')")
+        chromium.click(".ag-header input[type=checkbox]")
+        for button in ("Compare", "Box Plot"):
+            chromium.click("button", button)
+        for axis, name in (("x", "row"), ("y", "acc1_last")):
+            chromium.click(f"#{axis}-axis-selector")
+            chromium.click("[role=option]", name)
+        boxes = chromium.wait(
+            "document.querySelector('.js-plotly-plot')?.data?.map(box => [box.type, box.name, box.y])"
+        )
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(60) == 0
+    scores = {row: [50 + len(row), 50 + len(row) + 1e-3] for row in ("none", "random", "tome")}
+    assert {name: sorted(values) for _, name, values in boxes} == scores
+    assert {kind for kind, _, _ in boxes} == {"box"}
 
 
 @pytest.mark.parametrize(

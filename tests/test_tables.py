@@ -17,7 +17,7 @@ from test_report import cell, speed
 from suite.errors import UserError
 from suite.report.latex import escaped, latex
 from suite.report.layout import Block, Column, Note, Row, Table
-from suite.report.render import as_csv, as_html, markdown, terminal
+from suite.report.render import as_csv, as_html, markdown, terminal, write
 from suite.report.scores import Score, read_scores, score_of
 from suite.report.study_table import study_table
 from suite.report.summary import Line, read_record, summarise
@@ -114,6 +114,12 @@ def test_speed_against_eager_attention_is_shown_where_it_was_measured(tmp_path: 
     assert "eager" in as_html(table)
     assert "speed, eager" not in markdown(table).splitlines()[0]
     assert any(note.text.startswith("Speed, eager: ") for note in table.notes)
+
+
+def test_the_file_of_html_says_its_encoding(tmp_path: Path) -> None:
+    """First of all; a viewer that guesses, as MLflow's does, shows other characters."""
+    write(study_table("trial", summary(tmp_path, cell("random", 0, 70.0))), tmp_path)
+    assert (tmp_path / "table.html").read_text(encoding="utf-8").startswith('<meta charset="utf-8">\n<section')
 
 
 # ---------------------------------------------------------------- published scores

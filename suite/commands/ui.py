@@ -19,8 +19,8 @@ def ui(
 
     from rich.console import Console
 
-    from suite import page
     from suite.study.load import title_of
+    from suite.ui import serve
 
     title = None if study is None else Path(title_of(study)).name
-    page.serve(title, port, not no_open, Console(markup=False))
+    serve(title, port, not no_open, Console(markup=False))

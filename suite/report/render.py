@@ -86,11 +86,15 @@ def show(table: Table, console: Console) -> None:
         console.print(f"  {note}", style="dim", highlight=False)
 
 
+def _html_file(table: Table) -> str:
+    return f'<meta charset="utf-8">\n{as_html(table)}'  # else MLflow's page shows dashes as three other characters
+
+
 FORMATS: dict[str, Callable[[Table], str]] = {
     "table.md": markdown,
     "table.csv": as_csv,
     "table.tex": latex,
-    "table.html": as_html,
+    "table.html": _html_file,
 }
 
 

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from suite.report.checks import SCORES
-from suite.report.statistics import Spread
+from suite.report.statistics import Interval, Spread
 from suite.report.summary import Line
 
 CURVES = {"classification": "epoch/acc1", "segmentation": "epoch/miou"}
+GAP = "gap_to_random"  # in percentage points
 ALL = 1000  # runs that a chart shows
 
 
 def row_metrics(lines: Sequence[Line]) -> dict[tuple[str, str], dict[str, float]]:
-    """By row and schedule: medians and quartiles over seeds, seeds, cost; what was not measured is left out.
+    """By row and schedule: medians over seeds with their spread, the gap to random pruning, seeds, cost.
+
+    What there is not is left out: the gap and its p of rows that are not compared, intervals of one seed.
 
     Five digits, because MLflow's page shows all there are; `table.csv` has all.
     """
@@ -31,37 +34,55 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     """
     task = lines[0].task
     score, median = SCORES[task], f"{SCORES[task]}/median"
-    scores = [median, f"{score}/q25", f"{score}/q75"]
-    costs = ["tokens_fewest", "gmacs", "speed_ratio/median"]
+    known = {name for metrics in row_metrics(lines).values() for name in metrics}
+    gap, speed = f"{GAP}/median", "speed_ratio/median"
+    interval = [f"{score}/ci95_low", f"{score}/ci95_high"]
+    columns = [median, *interval, gap, f"{GAP}/p_holm", "seeds", "tokens_fewest", "gmacs", speed]
+    rows = ["row", "schedule"] if _several(lines) else ["row"]
     methods = [
-        _scatter("speed_ratio/median", median),
-        _scatter("gmacs", median),
-        _parallel(["method", "fusion", "schedule"], [*costs, median]),
-        *(_chart("BAR", metric, metricKey=metric) for metric in (median, "speed_ratio/median")),
+        *(_scatter(cost, median) for cost in (speed, "gmacs") if cost in known),
+        *(_chart("BAR", metric, metricKey=metric) for metric in (median, gap, speed) if metric in known),
+        _parallel(rows, [name for name in ("tokens_fewest", "gmacs", speed, median) if name in known]),
     ]
     seeds = [
-        _chart("LINE", CURVES[task], metricKey=CURVES[task], selectedMetricKeys=[CURVES[task]], xAxisKey="step"),
         _chart("BAR", score, metricKey=score),
-        _parallel(["method", "fusion", "schedule", "seed"], ["tokens_fewest", "gmacs", score]),
+        _chart("LINE", CURVES[task], metricKey=CURVES[task], selectedMetricKeys=[CURVES[task]], xAxisKey="step"),
+        _parallel([*rows, "seed"], ["tokens_fewest", "gmacs", score]),
     ]
-    several = len({line.schedule for line in lines if line.method != "none"}) > 1
-    keys = [{"mode": "param", "groupByData": name} for name in (("row", "schedule") if several else ("row",))]
+    keys = [{"mode": "param", "groupByData": name} for name in rows]
     by_row = {"aggregateFunction": "average", "groupByKeys": keys}
+    shown = [name for name in columns if name in known]
     return {
-        "methods": _view("row", median, ["method", "fusion", "schedule"], [*scores, "seeds", *costs], methods),
+        "methods": _view("row", median, ["method", "fusion", "schedule"], shown, methods),
         "seeds": _view("accuracy", score, ["row", "schedule", "seed"], [score, "tokens_fewest", "gmacs"], seeds)
-        | {"groupBy": by_row},
+        | {"groupBy": by_row, "useGroupedValuesInCharts": False},
     }
+
+
+def box_plots(lines: Sequence[Line]) -> str:
+    """How to see seeds as box plots: MLflow has them only on its page that compares runs, which no view can open."""
+    which = "the runs of one schedule" if _several(lines) else "all runs"
+    return (
+        f"Seeds as box plots: in the view *seeds* tick {which}, then Compare, Box Plot, "
+        f"X-axis `row`, Y-axis `{SCORES[lines[0].task]}`."
+    )
+
+
+def _several(lines: Sequence[Line]) -> bool:
+    return len({line.schedule for line in lines if line.method != "none"}) > 1
 
 
 def _metrics(line: Line) -> dict[str, float]:
     """The score first: a comparison in MLflow's page begins with it."""
     found = _spread(SCORES[line.task], line.accuracy) | _spread("speed_ratio", line.speed)
-    found["seeds"] = line.accuracy.n if line.accuracy else 0
-    if line.interval:
-        found |= {f"{SCORES[line.task]}/ci95_{end}": getattr(line.interval, end) for end in ("low", "high")}
+    found |= _interval(SCORES[line.task], line.interval)
+    found |= {"seeds": line.accuracy.n if line.accuracy else 0, "seeds_tried": line.seeds}
     if line.won:
-        found["seeds_above_random"] = line.won[0]
+        found |= {"seeds_above_random": line.won[0], "seeds_compared": line.won[1]}
+    if line.comparison:
+        found |= {f"{GAP}/median": line.comparison.gap} | _interval(GAP, line.comparison.interval)
+    if line.p is not None:
+        found[f"{GAP}/p_holm"] = line.p
     if line.tokens is not None:
         found["tokens_fewest"] = line.tokens
     if line.macs is not None:
@@ -75,9 +96,14 @@ def _spread(name: str, spread: Spread | None) -> dict[str, float]:
     return {f"{name}/median": spread.median, f"{name}/q25": spread.low, f"{name}/q75": spread.high}
 
 
+def _interval(name: str, interval: Interval | None) -> dict[str, float]:
+    return {f"{name}/ci95_low": interval.low, f"{name}/ci95_high": interval.high} if interval else {}
+
+
 def _view(
     kind: str, order: str, parameters: Sequence[str], metrics: Sequence[str], charts: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    columns = [f"metrics.`{name}`" for name in metrics] + [f"params.`{name}`" for name in parameters]
     return {
         "searchFilter": f'tags.kind = "{kind}"',
         "orderByKey": f"metrics.`{order}`",
@@ -86,12 +112,12 @@ def _view(
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in metrics],
-        "columnOrder": [],
-        "columnWidths": {},
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": {name: max(6 * len(name), 110) for name in columns},  # pixels; else headings are cut
         "runsHiddenMode": "SHOWALL",
         "compareRunCharts": charts,
-        "compareRunSections": [{"uuid": "compared", "name": "Comparison", "display": True, "isReordered": True}],
+        "compareRunSections": [_section("compared", "Comparison", 3), _section("parallel", "Parallel coordinates", 1)],
         "isAccordionReordered": True,
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
@@ -101,6 +127,10 @@ def _view(
         "groupsExpanded": {},
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
+
+
+def _section(uuid: str, name: str, columns: int) -> dict[str, Any]:
+    return {"uuid": uuid, "name": name, "display": True, "isReordered": True, "columns": columns}
 
 
 def _chart(kind: str, name: str, **more: object) -> dict[str, Any]:
@@ -114,6 +144,5 @@ def _scatter(x: str, y: str) -> dict[str, Any]:
 
 
 def _parallel(parameters: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
-    return _chart(
-        "PARALLEL", "parallel coordinates", selectedParams=parameters, selectedMetrics=metrics, showAllRuns=True
-    )
+    axes = {"selectedParams": parameters, "selectedMetrics": metrics, "metricSectionId": "parallel"}
+    return _chart("PARALLEL", "parallel coordinates", showAllRuns=True, **axes)

@@ -34,6 +34,7 @@ COMPLETE = "complete"  # tag: digest of what the run was written from; a run wit
 GROUP = "group"  # tag: which row or study a parent stands for; cells have `cell_id`
 FILES = "files"  # tag: digests of the artifacts of a study
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # names that MLflow's page knows
+HINT = "hint"  # tag of an experiment: what we wrote as its note
 VIEW = "mlflow.sharedViewState."
 EARLIER = "earlier"
 PAGE = 1000  # runs that MLflow gives at a time
@@ -56,11 +57,13 @@ class Summary:
     Attributes:
         rows: metrics by row and schedule.
         note: markdown, for the page of the study's run.
+        hint: markdown, one line at the head of the experiment, unless a person wrote something there.
         views: by name, the state of MLflow's page in which something shows well.
     """
 
     rows: Mapping[tuple[str, str], Mapping[str, float]]
     note: str
+    hint: str
     views: Mapping[str, Mapping[str, Any]]
 
 
@@ -137,6 +140,9 @@ class Tracker:
         if self._study_run.tags.get(NOTE) != note:
             self._tag(self._study_run, NOTE, note)
         self.attach(results)
+        if self.experiment.tags.get(NOTE, "") in ("", self.experiment.tags.get(HINT)):
+            for name in (NOTE, HINT):
+                self._tag_experiment(name, summary.hint)
         for name, state in summary.views.items():
             self._tag_experiment(f"{VIEW}{name}", _saved_view(name, state))
         self._end(self._study_run, self.cells)
