@@ -36,7 +36,7 @@ def markdown(table: Table) -> str:
         disable_numparse=True,
         colalign=[column.align for column in columns],
     )
-    return f"{text}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in table.notes)
+    return f"{text}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in table.said("short"))
 
 
 def as_csv(table: Table) -> str:
@@ -53,7 +53,7 @@ def as_csv(table: Table) -> str:
 def as_html(table: Table) -> str:
     """The long form as a fragment of a page: a table with caption, and a list of its notes."""
     columns, name = table.shown("long"), html.escape(table.name)
-    notes = "".join(f"<li>{coded(str(note))}</li>\n" for note in table.notes)
+    notes = "".join(f"<li>{coded(str(note))}</li>\n" for note in table.said("long"))
     heads = "".join(f'<th scope="col"{_style(column)}>{coded(column.heading)}</th>' for column in columns)
     bodies = "".join(_body(block, columns, len(table.blocks) > 1) for block in table.blocks)
     return (
@@ -82,7 +82,7 @@ def show(table: Table, console: Console) -> None:
     """Print the short form and the notes."""
     if any(table.rows()):
         console.print(terminal(table))
-    for note in table.notes:
+    for note in table.said("short"):
         console.print(f"  {note}", style="dim", highlight=False)
 
 

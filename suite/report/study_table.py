@@ -115,11 +115,11 @@ def _row(line: Line, published: Score | None) -> Row:
         "macs": line.macs,
         "speed": _numbers(line.speed),
         "eager": _numbers(line.eager),
-        "tainted": line.tainted,
+        **_doubts(line),
         "problem": line.problem,
     }
     for one in line.further:
-        values |= {further_key(one.batch): _numbers(one.fused), f"tainted {one.batch}": one.tainted}
+        values |= {further_key(one.batch): _numbers(one.fused)}
     marks = dict.fromkeys(("speed", "eager"), TAINTED) if line.tainted else {}
     marks |= {further_key(one.batch): TAINTED for one in line.further if one.tainted}
     marks |= {"label": BELOW} if line.below_random else {}
@@ -159,16 +159,32 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         f"median of rounds{batch}."
     )
     if any(line.eager for line in lines):
-        yield Note("Speed, eager: against the unpruned model with timm's eager attention, not the fused one.")
-    for line in lines:
-        if line.tainted:
-            yield Note(f"{line.label}: {line.tainted}.", TAINTED)
-        for one in line.further:
-            if one.tainted:
-                yield Note(f"{line.label}, batch {one.batch}: {one.tainted}.", TAINTED)
+        eager = "Speed, eager: against the unpruned model with timm's eager attention, not the fused one."
+        yield Note(eager, only="long")
+    yield from _about_tainted(lines)
     for line in lines:
         for said in [*line.marks, *([f"not compared with random: {line.no_control}"] if line.no_control else [])]:
             yield Note(f"{line.label}: {said}")
+
+
+def _doubts(line: Line) -> dict[str, str]:
+    """Why speeds are not to be trusted, by the key of the column that has it; empty if nothing speaks against them."""
+    return {"tainted": line.tainted} | {f"tainted {one.batch}": one.tainted for one in line.further}
+
+
+def _about_tainted(lines: Sequence[Line]) -> Iterator[Note]:
+    """Why speeds are not to be trusted: each reason in the long form, where they stand in the short one."""
+    marked = [key for line in lines for key, reason in _doubts(line).items() if reason]
+    if marked:
+        fields = ", ".join(f"`{field}`" for column in columns(lines) if column.key in marked for field in column.fields)
+        where = f"`table.html`, in `table.csv` ({fields}) and in `suite trace`"
+        yield Note(f"a speed that is not to be trusted; why stands in {where}.", TAINTED, only="short")
+    for line in lines:
+        if line.tainted:
+            yield Note(f"{line.label}: {line.tainted}.", TAINTED, only="long")
+        for one in line.further:
+            if one.tainted:
+                yield Note(f"{line.label}, batch {one.batch}: {one.tainted}.", TAINTED, only="long")
 
 
 def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
@@ -194,8 +210,9 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
     yield Note(
         "Group: rows of one schedule that share a letter are not told apart, by the same test of every two rows, "
         "corrected for all pairs, which asks more than the comparisons with random pruning. That is no proof that they "
-        "are equal. Improvement: the probability that a run is above a run of random pruning."
+        "are equal."
     )
+    yield Note("Improvement: the probability that a run is above a run of random pruning.", only="long")
     if any(line.below_random for line in lines):
         yield Note("does not beat random pruning in every seed.", BELOW)
 

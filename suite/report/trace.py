@@ -135,6 +135,9 @@ def _trace_score(folder: Path, row: str, column: str) -> Trace:
     facts = {"row": line.label, "column": chosen.heading, "made": origin.how, "metric": origin.metric}
     if measured:
         facts["record"] = f"{folder / 'cells.csv'}"
+    doubts = {line.batch: line.tainted} | {one.batch: one.tainted for one in line.further}
+    if origin.kind == "speed" and doubts[origin.batch]:
+        facts["not to be trusted"] = doubts[origin.batch]
     if published and chosen.key in ("published", "difference", "verdict"):
         facts |= {name: value for name, value in published._asdict().items() if name not in ("study", "row") and value}
     return Trace(text, facts, cells, *_provenance(folder, [cell.cell_id for cell in cells]))
