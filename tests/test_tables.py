@@ -349,7 +349,14 @@ def test_a_table_wraps_words_and_then_turns_its_page(nasty: Table) -> None:
     assert fit(wide(6, 8)).page.size == "scriptsize"
     assert all(width is None or width >= 9 for width in fit(many).widths)
     assert "pdflscape" in latex(many).splitlines()[0]
+    assert r"some\_\allowbreak{}name;\allowbreak{}r=8" in latex(many)
     check_latex(latex(many))
+
+
+def test_long_words_may_wrap_in_html(nasty: Table) -> None:
+    """Columns of words beyond 30 characters, but for the first, which names the rows; numbers never."""
+    assert as_html(wide(5, 8)).count('<td class="long"') == 4 * 5
+    assert "long" not in as_html(nasty)
 
 
 def wide(words: int, numbers: int, rows: int = 5) -> Table:
