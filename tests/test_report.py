@@ -14,7 +14,7 @@ from scipy import stats
 from suite.errors import UserError
 from suite.report.figures.pareto import draw_pareto
 from suite.report.layout import Table
-from suite.report.render import markdown, put_into, terminal, write
+from suite.report.render import as_html, markdown, put_into, terminal, write
 from suite.report.scores import read_scores
 from suite.report.statistics import pareto_front, seeds_won, spread
 from suite.report.study_table import study_table
@@ -122,7 +122,8 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
     assert rows["broken"] == ["90.0", "–", "1/2, 1 failed", "+20.0", "–", "a", "17", "1.5", "–"]
     assert rows["random"][3:5] == ["–", "–"]
     assert rows["good + fused †"][3] == "-1.0", "the control has the same fusion"
-    assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in text
+    assert "‡ a speed that is not to be trusted; why stands in `table.html`" in text
+    assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in as_html(table_of(results))
     assert "broken: seed 1 did not finish, left out of every number: ValueError: it broke" in text
     assert "broken: one seed: no spread, no test" in text
     names = [name for name in rows if not name.startswith("*")]

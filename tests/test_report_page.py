@@ -41,6 +41,7 @@ from suite.study.tracking import Tracker
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "link", "img", "br", "hr"}
 STUDIES = ("quickstart", "digits-segmentation")
+PLAIN = ("costs", "imagenet-vitl-speed")  # without cells
 
 
 class Page(HTMLParser):
@@ -87,7 +88,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     here = Path.cwd()
     os.chdir(folder)
     try:
-        for study in (*STUDIES, "costs"):
+        for study in (*STUDIES, *PLAIN):
             run(study)
         yield folder
     finally:
@@ -228,7 +229,7 @@ def test_numbers_of_the_answer_are_those_of_the_table(made: Path, study: str) ->
 # ---------------------------------------------------------------- the page
 
 
-@pytest.mark.parametrize("study", [*STUDIES, "costs"])
+@pytest.mark.parametrize("study", [*STUDIES, *PLAIN])
 def test_pages_are_whole_and_ask_for_nothing(made: Path, study: str) -> None:
     """Balanced elements, one h1, no heading skipped, links that lead somewhere, and no address of anything outside."""
     text = text_of(made, study)
@@ -432,29 +433,29 @@ def test_the_ledgers_lines_that_a_study_answers_are_shown(made: Path) -> None:
 
 
 def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
-    """Their table and picture; markup in a cell is text."""
+    """Their table and picture, and where they come from."""
     with (made / "results/costs/table.csv").open(newline="") as file:
         figures = sum(1 for _ in file) - 1
     assert len(Page(text_of(made, "costs")).all("tr")) == figures + 1
-    folder = made / "results/imagenet-vitl-speed"
-    folder.mkdir(exist_ok=True)
-    (folder / "table.md").write_text("**A GPU**\n\n| row | speed |\n|:--|--:|\n| <i>cropr</i> | 1.5x |\n\n- a note\n")
-    shutil.copy(made / "results/quickstart/pareto.png", folder / "speed.png")
     run("imagenet-vitl-speed")
     page = Page(text_of(made, "imagenet-vitl-speed"))
-    assert "<i>cropr</i>" in [data for _, data in page.texts]
+    with (made / "results/imagenet-vitl-speed/table.csv").open(newline="") as file:
+        lines = sum(1 for _ in file) - 1
+    runs = len(json.loads((made / "results/imagenet-vitl-speed/provenance.json").read_text())["runs"])
+    assert len(page.all("tr")) == lines + 1 + runs + 1
     assert [image["alt"] for image in page.all("img")] == [CAPTIONS["speed"].alternative]
 
 
 def test_without_a_record_it_says_what_to_do(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And writes nothing."""
-    for study in ("ade20k-eva02", "costs"):
+    for study in ("ade20k-eva02", "costs", "imagenet-vitl-speed"):
         shutil.rmtree(made / "results" / study, ignore_errors=True)
         with pytest.raises(UserError, match=f"make it with: suite run {study}"):
             CliRunner().invoke(app, ["report", study], catch_exceptions=False)
         assert not (made / "results" / study / "report.html").exists()
-    shutil.copytree(ROOT / "results/costs", made / "results/costs")
-    run("costs")
+    for study in PLAIN:
+        shutil.copytree(ROOT / "results" / study, made / "results" / study)
+        run(study)
 
 
 def test_a_damaged_provenance_is_named(tmp_path: Path) -> None:
@@ -475,21 +476,36 @@ def test_a_browser_shows_it_whole(made: Path) -> None:
     In dark mode the page is dark and figures stay on white.
     """
     with browser.browser() as chromium:
-        for study in STUDIES:
+        for study in (*PLAIN, *STUDIES):
             path = made / "results" / study / "report.html"
             for width, scheme in ((390, "light"), (1400, "dark")):
                 chromium.show(path, width, scheme=scheme)
                 sizes = chromium.ask("[...document.images].map(image => image.naturalWidth)")
-                assert sizes
+                assert sizes or study == "costs"
                 assert all(sizes), f"{sizes.count(0)} images have not loaded"
                 assert chromium.ask("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
                 assert chromium.ask("innerWidth") == width
                 outside = [address for address in chromium.requests() if not address.startswith(("data:", "file:"))]
                 assert not outside, f"asked for {outside}"
                 assert not chromium.log("browser")
-            dark, white = (
+            colours = [
                 chromium.ask(f"getComputedStyle(document.querySelector('{name}')).backgroundColor")
-                for name in ("body", ".card")
-            )
-            assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 150
-            assert white == "rgb(255, 255, 255)"
+                for name in ("body", *([".card"] if sizes else []))
+            ]
+            assert sum(map(int, re.findall(r"\d+", colours[0])[:3])) < 150
+            assert colours[1:] in ([], ["rgb(255, 255, 255)"])
+
+
+@pytest.mark.skipif(not all(browser.PROGRAMS), reason="no Chromium and chromedriver here")
+@pytest.mark.parametrize("study", [*STUDIES, *PLAIN])
+def test_a_rows_name_stays_when_its_table_scrolls(made: Path, study: str) -> None:
+    """On a phone, to the right end of the table."""
+    name = "td:nth-child(2)" if study == "imagenet-vitl-speed" else "th[scope=row]"
+    with browser.browser() as chromium:
+        chromium.show(made / "results" / study / "report.html", 390)
+        chromium.ask("document.querySelector('#table .scroll').scrollLeft = 9999")
+        assert chromium.ask("document.querySelector('#table .scroll').scrollLeft") > 100
+        left, right = chromium.ask(
+            f"(box => [box.left, box.right])(document.querySelector('#table tbody {name}').getBoundingClientRect())"
+        )
+        assert 0 <= left < right < 250

@@ -74,6 +74,16 @@ def test_speed_has_every_round(results: Path) -> None:
     assert (only.cell_id, only.values) == ("good-speed", (1.9, 2.0, 2.2))
 
 
+def test_a_speed_that_is_not_to_be_trusted_says_why(results: Path) -> None:
+    """With the speed, whose mark sends the reader here, and with nothing else."""
+    doubt = "not to be trusted"
+    assert doubt not in trace("trial:good:speed", results).facts
+    rows = [*cell("good", 0, 80.0), *speed("good", [1.9, 2.0, 2.2], "the clock jumped")]
+    record.write_csv(results / "trial" / "cells.csv", rows, {"runs": []})
+    assert trace("trial:good:speed", results).facts[doubt] == "the clock jumped"
+    assert doubt not in trace("trial:good:acc. %", results).facts
+
+
 def test_columns_are_found_by_heading_key_and_csv_name(results: Path) -> None:
     """And rows by label."""
     assert {trace(f"trial:good:{name}", results).shown for name in ("acc. %", "score", "accuracy_median")} == {"80.5"}

@@ -17,13 +17,15 @@ def report(study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, o
     """Write results/STUDY/report.html: question, answer, table, figures and provenance, on one page without network."""
     from rich.console import Console
 
-    from suite.report.page.write import plain_page
+    from suite.report.page.write import costs_page, speed_page
     from suite.study.load import is_of_costs, is_of_speed, title_of
 
     console = Console(markup=False)
     folder = Path("results") / Path(title_of(study)).name
-    if is_of_costs(study) or is_of_speed(study):
-        page, scored = plain_page(study, folder, is_of_speed(study)), False
+    if is_of_costs(study):
+        page, scored = costs_page(study, folder), False
+    elif is_of_speed(study):
+        page, scored = speed_page(study, folder), False
     else:
         page, scored = _scored(study, folder, console), True
     path = folder / "report.html"

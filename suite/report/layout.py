@@ -57,10 +57,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence below the table, after the mark that refers to it; what stands between backticks is code."""
+    """A sentence below the table, after the mark that refers to it; what stands between backticks is code.
+
+    `only` is the form that it is for, where the other has no such column, or says it otherwise; else it is for both.
+    """
 
     text: str
     mark: str = ""
+    only: Literal["", "short", "long"] = ""
 
     def __str__(self) -> str:
         return f"{self.mark} {self.text}".lstrip()
@@ -80,6 +84,10 @@ class Table:
         """All rows, in order."""
         for block in self.blocks:
             yield from block.rows
+
+    def said(self, form: Literal["short", "long"]) -> list[Note]:
+        """The notes of a form that is read."""
+        return [note for note in self.notes if note.only in ("", form)]
 
     def shown(self, form: Literal["short", "long"]) -> list[Column]:
         """The columns of a form that is read; one without any value is left out."""

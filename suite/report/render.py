@@ -18,6 +18,8 @@ from suite.errors import UserError
 from suite.report.latex import latex
 from suite.report.layout import Block, Column, Row, Table
 
+LONG = 30  # characters; columns of words with longer texts wrap in HTML
+ENCODING = '<meta charset="utf-8">\n'  # before a table in a file: else MLflow's page shows dashes as other characters
 CODE = re.compile(r"`([^`]*)`")
 
 
@@ -36,7 +38,7 @@ def markdown(table: Table) -> str:
         disable_numparse=True,
         colalign=[column.align for column in columns],
     )
-    return f"{text}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in table.notes)
+    return f"{text}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in table.said("short"))
 
 
 def as_csv(table: Table) -> str:
@@ -53,9 +55,12 @@ def as_csv(table: Table) -> str:
 def as_html(table: Table) -> str:
     """The long form as a fragment of a page: a table with caption, and a list of its notes."""
     columns, name = table.shown("long"), html.escape(table.name)
-    notes = "".join(f"<li>{coded(str(note))}</li>\n" for note in table.notes)
+    notes = "".join(f"<li>{coded(str(note))}</li>\n" for note in table.said("long"))
     heads = "".join(f'<th scope="col"{_style(column)}>{coded(column.heading)}</th>' for column in columns)
-    bodies = "".join(_body(block, columns, len(table.blocks) > 1) for block in table.blocks)
+    long = {
+        one.key for one in columns if one.align == "left" and any(len(row.text(one)) > LONG for row in table.rows())
+    }
+    bodies = "".join(_body(block, columns, long, len(table.blocks) > 1) for block in table.blocks)
     return (
         f'<section id="table-{name}">\n<table style="border-collapse: collapse" aria-describedby="notes-{name}">\n'
         f"<caption>{coded(table.caption)}</caption>\n<thead>\n<tr>{heads}</tr>\n</thead>\n{bodies}</table>\n"
@@ -82,12 +87,12 @@ def show(table: Table, console: Console) -> None:
     """Print the short form and the notes."""
     if any(table.rows()):
         console.print(terminal(table))
-    for note in table.notes:
+    for note in table.said("short"):
         console.print(f"  {note}", style="dim", highlight=False)
 
 
 def _html_file(table: Table) -> str:
-    return f'<meta charset="utf-8">\n{as_html(table)}'  # else MLflow's page shows dashes as three other characters
+    return ENCODING + as_html(table)
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {
@@ -146,14 +151,16 @@ def _style(column: Column) -> str:
     return f' style="text-align: {column.align}; padding: 0.1em 0.5em"'
 
 
-def _body(block: Block, columns: list[Column], named: bool) -> str:
-    """A block; where there are several, a rule and its name stand above."""
+def _body(block: Block, columns: list[Column], long: set[str], named: bool) -> str:
+    """A block; where there are several, a rule and its name stand above. Cells of long columns have that class."""
     lines = ['<tbody style="border-top: 1px solid">']
     if named:
         name = f'<th scope="rowgroup" colspan="{len(columns)}" style="text-align: left; font-style: italic">'
         lines.append(f"<tr>{name}{coded(block.name)}</th></tr>")
     for row in block.rows:
         first, *rest = columns
-        cells = "".join(f"<td{_style(column)}>{coded(row.text(column))}</td>" for column in rest)
+        kinds = (' class="long"' if column.key in long else "" for column in rest)
+        texts = zip(rest, kinds, strict=True)
+        cells = "".join(f"<td{kind}{_style(column)}>{coded(row.text(column))}</td>" for column, kind in texts)
         lines.append(f'<tr><th scope="row"{_style(first)}>{coded(row.text(first))}</th>{cells}</tr>')
     return "\n".join([*lines, "</tbody>\n"])

@@ -33,6 +33,7 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
         Column("score", SCORE[lines[0].task], "{:.1f}".format, fields=("accuracy_median",)),
         Column("interval", f"{level}interval", _range, fields=("interval_low", "interval_high")),
         Column("quartiles", "IQR", _range, form="long", fields=("accuracy_low", "accuracy_high")),
+        Column("middle", "IQM", "{:.1f}".format, form="long", fields=("accuracy_iqm",)),
         Column("seeds", "seeds"),
         Column("control", form="record", fields=("control",)),
         Column("gap", "gap to random", "{:+.1f}".format, fields=("gap",)),
@@ -100,6 +101,7 @@ def _row(line: Line, published: Score | None) -> Row:
         "score": score and score.median,
         "interval": _ends(line.interval),
         "quartiles": _ends(score),
+        "middle": line.middle,
         "seeds": ", ".join([f"{score.n if score else 0}/{line.seeds}", *lost]),
         "control": line.control,
         "gap": compared and compared.gap,
@@ -115,11 +117,11 @@ def _row(line: Line, published: Score | None) -> Row:
         "macs": line.macs,
         "speed": _numbers(line.speed),
         "eager": _numbers(line.eager),
-        "tainted": line.tainted,
+        **_doubts(line),
         "problem": line.problem,
     }
     for one in line.further:
-        values |= {further_key(one.batch): _numbers(one.fused), f"tainted {one.batch}": one.tainted}
+        values |= {further_key(one.batch): _numbers(one.fused)}
     marks = dict.fromkeys(("speed", "eager"), TAINTED) if line.tainted else {}
     marks |= {further_key(one.batch): TAINTED for one in line.further if one.tainted}
     marks |= {"label": BELOW} if line.below_random else {}
@@ -143,6 +145,7 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         f"{MEANING[task]}, median over seeds, with its interval by the bootstrap over seeds. Seeds: finished of tried; "
         "one without a score stays in the second number."
     )
+    yield Note("IQM: the inter-quartile mean, of the middle half of the seeds; below four seeds the mean.", only="long")
     yield from _about_comparisons(lines)
     if any(row.values.get("published") is not None for row in rows):
         yield Note(
@@ -159,16 +162,32 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         f"median of rounds{batch}."
     )
     if any(line.eager for line in lines):
-        yield Note("Speed, eager: against the unpruned model with timm's eager attention, not the fused one.")
-    for line in lines:
-        if line.tainted:
-            yield Note(f"{line.label}: {line.tainted}.", TAINTED)
-        for one in line.further:
-            if one.tainted:
-                yield Note(f"{line.label}, batch {one.batch}: {one.tainted}.", TAINTED)
+        eager = "Speed, eager: against the unpruned model with timm's eager attention, not the fused one."
+        yield Note(eager, only="long")
+    yield from _about_tainted(lines)
     for line in lines:
         for said in [*line.marks, *([f"not compared with random: {line.no_control}"] if line.no_control else [])]:
             yield Note(f"{line.label}: {said}")
+
+
+def _doubts(line: Line) -> dict[str, str]:
+    """Why speeds are not to be trusted, by the key of the column that has it; empty if nothing speaks against them."""
+    return {"tainted": line.tainted} | {f"tainted {one.batch}": one.tainted for one in line.further}
+
+
+def _about_tainted(lines: Sequence[Line]) -> Iterator[Note]:
+    """Why speeds are not to be trusted: each reason in the long form, where they stand in the short one."""
+    marked = [key for line in lines for key, reason in _doubts(line).items() if reason]
+    if marked:
+        fields = ", ".join(f"`{field}`" for column in columns(lines) if column.key in marked for field in column.fields)
+        where = f"`table.html`, in `table.csv` ({fields}) and in `suite trace`"
+        yield Note(f"a speed that is not to be trusted; why stands in {where}.", TAINTED, only="short")
+    for line in lines:
+        if line.tainted:
+            yield Note(f"{line.label}: {line.tainted}.", TAINTED, only="long")
+        for one in line.further:
+            if one.tainted:
+                yield Note(f"{line.label}, batch {one.batch}: {one.tainted}.", TAINTED, only="long")
 
 
 def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
@@ -194,8 +213,9 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
     yield Note(
         "Group: rows of one schedule that share a letter are not told apart, by the same test of every two rows, "
         "corrected for all pairs, which asks more than the comparisons with random pruning. That is no proof that they "
-        "are equal. Improvement: the probability that a run is above a run of random pruning."
+        "are equal."
     )
+    yield Note("Improvement: the probability that a run is above a run of random pruning.", only="long")
     if any(line.below_random for line in lines):
         yield Note("does not beat random pruning in every seed.", BELOW)
 

@@ -20,6 +20,7 @@ from suite.report.statistics import (
     Spread,
     compare,
     correct,
+    inter_quartile_mean,
     interval,
     letters,
     median,
@@ -67,6 +68,7 @@ class Line:
             was stopped because numbers were not finite (`tasks.guard.TrainingFailed`), or if its score is not finite.
         batch: the study's largest batch size, which `speed`, `eager` and `tainted` are of; None where nothing says it.
         further: speeds with the study's other batch sizes.
+        middle: inter-quartile mean of the scores that `accuracy` is of.
     """
 
     label: str
@@ -95,6 +97,7 @@ class Line:
     lost: tuple[tuple[str, int], ...] = ()
     batch: int | None = None
     further: tuple[Speed, ...] = ()
+    middle: float | None = None
 
     @property
     def below_random(self) -> bool:
@@ -191,7 +194,8 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
         generator = np.random.default_rng(seed_for("statistics", line.row, line.schedule))
         if scores:
             column = np.array([scores[seed] for seed in sorted(scores)])[:, None]
-            line = replace(line, interval=interval(column, median, generator))
+            between = interval(column, median, generator)
+            line = replace(line, interval=between, middle=inter_quartile_mean(column))
         if first["method"] not in ("none", CONTROL):
             line = _compared(line, scores, *_control(cells, line.schedule, first["fusion"]), generator)
         yield line

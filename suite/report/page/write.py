@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
@@ -19,14 +19,19 @@ from suite.report.figures.study import Drawn, draw_study, figures_of
 from suite.report.ledger_lines import Line as LedgerLine
 from suite.report.ledger_lines import read_lines
 from suite.report.page.answer import answer
+from suite.report.page.answer_of_costs import answer_of_costs, read_costs
+from suite.report.page.answer_of_speed import answer_of_speed
 from suite.report.page.captions import CAPTIONS, Caption
 from suite.report.page.origin import read_origin
 from suite.report.recorded import Results
-from suite.report.render import as_html, coded
+from suite.report.render import ENCODING, as_html, coded
 from suite.report.scores import read_scores
+from suite.report.speeds import summarise
+from suite.report.speeds_table import markdown
 from suite.report.study_table import study_table
 from suite.study.cells import expand
 from suite.study.load import find_study, load_costs, load_speed, load_study
+from suite.study.speed_rounds import asked_for, read_rounds
 
 SOURCES = ("cells.csv", "curves.csv", "pictures.json")  # what figures are drawn from
 ENLARGED = 0.7  # CSS pixels of a figure's pixel: letters are then as large as those of the text
@@ -75,6 +80,7 @@ def study_page(study: str, results: Results, undrawn: dict[str, str]) -> str:
     return _render(
         study,
         results.folder,
+        "cells",
         question=loaded.question,
         answer=answer(results.lines, table),
         table=_boxed(as_html(table)),
@@ -86,33 +92,53 @@ def study_page(study: str, results: Results, undrawn: dict[str, str]) -> str:
     )
 
 
-def plain_page(study: str, folder: Path, of_speed: bool) -> str:
-    """The page of a study of costs or of speed: its question, its `table.md`, and its picture if it has one.
+def costs_page(study: str, folder: Path) -> str:
+    """The page of a study of costs, out of its file and the table in its results folder.
 
     Raises:
-        UserError: if it has no table yet.
+        UserError: if it has no such table yet.
     """
-    path = folder / "table.md"
+    loaded, rows = load_costs(study), read_costs(folder)
+    path = folder / "table.html"
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
-    question = load_speed(study).question if of_speed else load_costs(study).question
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    table = reader.render(path.read_text(encoding="utf-8"))
     return _render(
         study,
         folder,
-        question=question,
-        answer=None,
-        table=_boxed(table),
-        figures=_figures(folder, ["speed"]),
-        undrawn={},
-        ledger=[],
+        "costs",
+        question=loaded.question,
+        answer=answer_of_costs(rows, loaded.tolerance),
+        table=_boxed(path.read_text(encoding="utf-8").removeprefix(ENCODING)),
         origin=read_origin(folder),
-        drifted=(0, 0, 0),
     )
 
 
-def _render(study: str, folder: Path, **parts: Any) -> str:
+def speed_page(study: str, folder: Path) -> str:
+    """The page of a study of speed, out of its file and the rounds in its results folder.
+
+    Raises:
+        UserError: if nothing is measured yet, or the record or the published figures cannot be read.
+    """
+    loaded = load_speed(study)
+    rounds, _ = asked_for(loaded, read_rounds(folder))
+    if not rounds:
+        raise UserError(f"{folder}/rounds.csv has nothing that {study} asks for; make it with: suite run {folder.name}")
+    lines = summarise(loaded, rounds)
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    return _render(
+        study,
+        folder,
+        "speed",
+        question=loaded.question,
+        answer=answer_of_speed(loaded, lines),
+        table=_boxed(reader.render(markdown(loaded, lines))),
+        figures=_figures(folder, ["speed"]),
+        origin=read_origin(folder),
+    )
+
+
+def _render(study: str, folder: Path, kind: Literal["cells", "costs", "speed"], **parts: Any) -> str:
+    """Put parts into the template; those that only a study with cells has may be left out."""
     environment = Environment(
         loader=PackageLoader("suite.report.page", ""),
         autoescape=True,
@@ -124,7 +150,9 @@ def _render(study: str, folder: Path, **parts: Any) -> str:
     environment.filters["coded"] = lambda text: Markup(coded(text))  # noqa: S704 - `coded` escapes
     file = find_study(study)
     text = file.read_text(encoding="utf-8")
-    return environment.get_template("page.html").render(name=folder.name, file=file.name, text=text, **parts)
+    given: dict[str, Any] = {"figures": [], "undrawn": {}, "ledger": [], "drifted": (0, 0, 0)}
+    given |= {"name": folder.name, "kind": kind, "file": file.name, "text": text}
+    return environment.get_template("page.html").render(given | parts)
 
 
 def _boxed(tables: str) -> Markup:

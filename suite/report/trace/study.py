@@ -46,6 +46,9 @@ def trace_score(folder: Path, row: str, column: str) -> Trace:
     facts = {"row": line.label, "column": chosen.heading, "made": origin.how, "metric": origin.metric}
     if measured:
         facts["record"] = f"{folder / 'cells.csv'}"
+    doubts = {line.batch: line.tainted} | {one.batch: one.tainted for one in line.further}
+    if origin.kind == "speed" and doubts[origin.batch]:
+        facts["not to be trusted"] = doubts[origin.batch]
     if published and chosen.key in ("published", "difference", "verdict"):
         facts |= {name: value for name, value in published._asdict().items() if name not in ("study", "row") and value}
     return with_runs(folder, text, facts, cells)
@@ -58,6 +61,7 @@ def origins(line: Line) -> dict[str, Origin]:
         "score": Origin("accuracy", score, "median over the seeds"),
         "interval": Origin("accuracy", score, "bootstrap of the median over the seeds"),
         "quartiles": Origin("accuracy", score, "first and third quartile over the seeds"),
+        "middle": Origin("accuracy", score, "inter-quartile mean: the mean of the middle half of the seeds"),
         "seeds": Origin("accuracy", score, "cells with a score, of all that were tried"),
         "won": Origin(
             "accuracy", score, "seeds in which the row is above its control, of those that both have", "control"
