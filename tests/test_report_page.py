@@ -328,7 +328,7 @@ def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> No
     folder = made / "results/imagenet-vitl-speed"
     path = folder / "provenance.json"
     content = json.loads((ROOT / path.relative_to(made)).read_text())
-    path.write_text(json.dumps({"runs": [run | {"device": "a GPU"} for run in content["runs"]]}))
+    path.write_text(json.dumps(content | {"runs": [run | {"device": "a GPU"} for run in content["runs"]]}))
     run(folder.name)
     found, text = read_origin(folder), text_of(made, folder.name)
     assert found is not None
