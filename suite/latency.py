@@ -65,7 +65,7 @@ def find(models: Sequence[Configuration], wanted: float, how: How, multiple_of: 
     """
     allocator, device, dtype = open_machine(how.device, how.precision, how.threads)
     with Bar(how, console) as bar:
-        bar.say("building the models")
+        bar.show("building the models")
         tried = {model.method: attempt(model, functools.partial(_knob, model, multiple_of)) for model in models}
         knobs = {name: knob for name, knob in tried.items() if isinstance(knob, Knob)}
         check_any(tried)
@@ -106,10 +106,10 @@ class Track:
         batch, (warmup, rounds) = self.how.batch_sizes[0], self.lengths[full]
         runners = {FUSED: self.unpruned} | {name: self._build(name, counts) for name, counts in schedules.items()}
         if self.device.type == "cpu" and not self.races:
-            self.bar.say("measuring what a batch needs")
+            self.bar.show("measuring what a batch needs")
             check_fits(needs(runners, self.draw), batch)
         self.races += 1
-        self.bar.say(f"{'full' if full else 'short'} measurement, number {self.races} of {SHORT + FULL} at most")
+        self.bar.show(f"{'full' if full else 'short'} measurement, number {self.races} of {SHORT + FULL} at most")
         return fitting(lambda: self._timed(runners, batch, rounds, warmup), runners, self.draw, batch)
 
     @torch.inference_mode()
@@ -117,7 +117,7 @@ class Track:
         images = self.draw(batch)
         threads = self.how.threads if self.device.type == "cpu" else None
         runs = {name: functools.partial(runner, images) for name, runner in runners.items()}
-        return race(runs, clock_of(self.device), rounds, warmup, threads, after_round=self.bar.round)
+        return race(runs, clock_of(self.device), rounds, warmup, threads, after_round=self.bar.advance)
 
     def _build(self, method: str, counts: Schedule) -> nn.Module:
         model = self.models[method]

@@ -7,13 +7,12 @@ norms in float32, which is how models are trained and not how they are deployed,
 from __future__ import annotations
 
 import functools
-import time
 from dataclasses import dataclass
 
 import torch
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -24,9 +23,9 @@ from suite.measure.fit import Draw, check_fits, fitting, needs, place
 from suite.measure.passes import Pass, draw_images, prepare
 from suite.measure.selftest import self_test
 from suite.measure.speed import Timing, compare
+from suite.quiet_bar import QuietBar
 
 WARMUP_ROUNDS = 5
-REFRESH = 0.2  # seconds between two drawings of the bar, which happen between rounds
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,12 @@ def measure(words: Words, how: How, console: Console) -> Report:
     if how.compiled:
         check_compiler(device)
     with Bar(how, console) as bar:
-        bar.say("building the models")
+        bar.show("building the models")
         candidates = build(words)
         place(candidates.models, device, dtype)
         draw = functools.partial(draw_images, candidates.size, device, dtype)
         if device.type == "cpu":
-            bar.say("measuring what a batch needs")
+            bar.show("measuring what a batch needs")
             needed = needs(candidates.models, draw)
             for size in how.batch_sizes:
                 check_fits(needed, size)
@@ -94,31 +93,12 @@ def measure(words: Words, how: How, console: Console) -> Report:
     return Report(words, how, candidates, batches, gpu, allocator)
 
 
-class Bar:
-    """A progress bar over all rounds. It has no thread of its own, which would compute while models are timed."""
+class Bar(QuietBar):
+    """A bar over all rounds of all batches."""
 
     def __init__(self, how: How, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=console, transient=True, auto_refresh=False)
-        self.task = self.progress.add_task("", total=len(how.batch_sizes) * (WARMUP_ROUNDS + how.rounds))
-        self.drawn = 0.0
-
-    def __enter__(self) -> Bar:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def say(self, what: str) -> None:
-        """Say what is done now."""
-        self.progress.update(self.task, description=what, refresh=True)
-
-    def round(self) -> None:
-        """One more round is done."""
-        due = time.monotonic() - self.drawn > REFRESH
-        self.progress.update(self.task, advance=1, refresh=due)
-        self.drawn = time.monotonic() if due else self.drawn
+        super().__init__(console, len(how.batch_sizes) * (WARMUP_ROUNDS + how.rounds), *columns)
 
 
 def _measure_batch(how: How, models: dict[str, nn.Module], draw: Draw, size: int, bar: Bar) -> Batch:
@@ -128,10 +108,10 @@ def _measure_batch(how: How, models: dict[str, nn.Module], draw: Draw, size: int
 def _timed(how: How, models: dict[str, nn.Module], images: Tensor, bar: Bar) -> Batch:
     passes = {}
     for name, model in models.items():
-        bar.say(f"batch of {len(images)}: {'compiling' if how.compiled else 'preparing'} {name}")
+        bar.show(f"batch of {len(images)}: {'compiling' if how.compiled else 'preparing'} {name}")
         passes[name] = prepare(name, model, images, how.compiled, how.graph)
-    bar.say(f"batch of {len(images)}")
-    return Batch(len(images), compare(passes, images.device, how.rounds, WARMUP_ROUNDS, bar.round), passes)
+    bar.show(f"batch of {len(images)}")
+    return Batch(len(images), compare(passes, images.device, how.rounds, WARMUP_ROUNDS, bar.advance), passes)
 
 
 def test_protocol(device: str, console: Console) -> bool:

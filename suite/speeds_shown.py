@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from suite.quiet_bar import QuietBar
 from suite.study.record import Record
 from suite.study.speed_cells import Measurement
-
-REFRESH = 0.2  # seconds between two drawings of the bar, which happen between rounds
 
 
 def show_plan(planned: Sequence[Measurement], record: Record, console: Console) -> None:
@@ -25,8 +23,8 @@ def show_plan(planned: Sequence[Measurement], record: Record, console: Console) 
             console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
-class Bar:
-    """A bar over all rounds, by their multiply-accumulates. It has no thread, which would disturb what is timed.
+class Bar(QuietBar):
+    """A bar over all rounds, by their multiply-accumulates.
 
     Args:
         left: what is to be measured.
@@ -35,32 +33,18 @@ class Bar:
     """
 
     def __init__(self, left: Sequence[Measurement], macs: Mapping[str, Mapping[str, float]], console: Console) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self.console = console
-        self.progress = Progress(
-            *columns, console=console, transient=True, auto_refresh=False, speed_estimate_period=3600
-        )
         self.weights = {id(one): one.batch_size * sum(macs[one.backbone.name].values()) for one in left}
-        self.task = self.progress.add_task("", total=sum(self._whole(one) for one in left))
-        self.ahead, self.drawn = 0.0, 0.0
-
-    def __enter__(self) -> Bar:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        super().__init__(console, sum(self._whole(one) for one in left), *columns, memory=3600)
+        self.console, self.ahead = console, 0.0
 
     def say(self, one: Measurement, what: str) -> None:
         """Say what is done now."""
-        text = f"{one.backbone.name}, batch of {one.batch_size}{': ' if what else ''}{what}"
-        self.progress.update(self.task, description=text, refresh=True)
+        self.show(f"{one.backbone.name}, batch of {one.batch_size}{': ' if what else ''}{what}")
 
     def round(self, one: Measurement) -> None:
         """One more round is done."""
-        due = time.monotonic() - self.drawn > REFRESH
-        self.progress.update(self.task, advance=self.weights[id(one)], refresh=due)
-        self.drawn = time.monotonic() if due else self.drawn
+        self.advance(self.weights[id(one)])
 
     def ended(self, one: Measurement, how: str) -> None:
         """A measurement ended."""
