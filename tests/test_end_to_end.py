@@ -127,6 +127,7 @@ def test_every_cell_is_recorded_and_shown(ran: Path) -> None:
         assert f"| {name}" in table
     assert (results / "pareto.png").read_bytes().startswith(b"\x89PNG")
     origin = json.loads((results / "provenance.json").read_text())["runs"][0]
+    assert origin["device"] == origin["processor"], "workers here run on the driver's machine"
     assert origin["versions"]["torch"]
     assert "suite" in origin["command"] or "-c" in origin["command"]
     assert sorted(

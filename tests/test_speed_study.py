@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pytest
 import torch
 import yaml
@@ -164,10 +165,12 @@ def test_a_study_of_speed_from_the_command_line(folder: Path, monkeypatch: pytes
         path.unlink()
     for name in ("table.md", "table.csv", "speed.png"):
         (results / name).unlink()
+    style = dict(mpl.rcParams)
     again = suite("table", "trial.yaml")
     assert again.exit_code == 0, again.output + str(again.exception)
     assert {name: (results / name).read_bytes() for name in made} == made
     assert (results / "speed.png").is_file()
+    assert dict(mpl.rcParams) == style, "a figure leaves its style behind"
 
 
 def test_a_second_run_measures_only_what_is_missing(folder: Path) -> None:
