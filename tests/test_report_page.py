@@ -437,6 +437,7 @@ def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
     with (made / "results/costs/table.csv").open(newline="") as file:
         figures = sum(1 for _ in file) - 1
     assert len(Page(text_of(made, "costs")).all("tr")) == figures + 1
+    assert text_of(made, "costs").count("<meta charset") == 1
     run("imagenet-vitl-speed")
     page = Page(text_of(made, "imagenet-vitl-speed"))
     with (made / "results/imagenet-vitl-speed/table.csv").open(newline="") as file:

@@ -26,6 +26,7 @@ from suite.errors import UserError
 from suite.measure import fit
 from suite.report.speeds import Line, summarise
 from suite.report.speeds_table import explanations, markdown
+from suite.report.trace import trace
 from suite.study.digests import write_provenance
 from suite.study.load import load_speed, load_study
 from suite.study.published import read_published
@@ -135,6 +136,7 @@ def test_a_study_of_speed_from_the_command_line(folder: Path, monkeypatch: pytes
     """It validates, plans, measures every row with every round, and makes its table again from the record alone."""
     assert "valid, 6 models" in suite("validate", "trial.yaml").output
     assert suite("plan", "trial.yaml").output.count("to run") == 8
+    style = dict(mpl.rcParams)
     done = suite("run", "trial.yaml")
     assert done.exit_code == 0, done.output + str(done.exception)
     assert "3 measurements, 0 finished" in done.output
@@ -165,12 +167,25 @@ def test_a_study_of_speed_from_the_command_line(folder: Path, monkeypatch: pytes
         path.unlink()
     for name in ("table.md", "table.csv", "speed.png"):
         (results / name).unlink()
-    style = dict(mpl.rcParams)
     again = suite("table", "trial.yaml")
     assert again.exit_code == 0, again.output + str(again.exception)
     assert {name: (results / name).read_bytes() for name in made} == made
     assert (results / "speed.png").is_file()
     assert dict(mpl.rcParams) == style, "a figure leaves its style behind"
+
+
+def test_a_row_of_several_batches_is_traced_by_its_batch(folder: Path) -> None:
+    """Its own cell and no other; without the batch the name is not known. A source's table is that of the study."""
+    keep("cpu", "CPU X", folder)
+    Path("studies").mkdir()
+    Path("trial.yaml").rename("studies/trial.yaml")
+    assert suite("table", "trial").exit_code == 0
+    one, three = (trace(f"trial:second learned [{size}]:measured").cells for size in "13")
+    assert len(one) == len(three) == 1
+    assert one[0].cell_id != three[0].cell_id
+    with pytest.raises(UserError, match=r"no row 'second learned'; did you mean second learned \["):
+        trace("trial:second learned:measured")
+    assert trace("trial:tiny learned [2, CPU X]:measured").cells == trace("trial:tiny learned:measured").cells
 
 
 def test_a_second_run_measures_only_what_is_missing(folder: Path) -> None:
