@@ -143,7 +143,8 @@ def test_seeds_that_broke_are_marked(tmp_path: Path) -> None:
         "compared in 3 of 4 seeds: random lacks seed 5",
     )
     assert found.accuracy is not None
-    assert (found.accuracy.n, found.seeds, found.won) == (4, 6, (3, 3))
+    assert (found.accuracy.n, found.seeds, found.won) == (4, 6, (3, 5)), "a broken seed did not beat random"
+    assert found.below_random
     assert line(tmp_path, changed(rows, {"cell_id": "good-4", "metric": "acc1_last"}, {"value": "-inf"})).accuracy
 
 

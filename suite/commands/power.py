@@ -27,12 +27,12 @@ def power(
 
     console, generator = Console(markup=False), np.random.default_rng(seed)
     with console.status("simulating studies"):
-        needed = seeds_needed(gap, sd, generator, alpha, power, comparisons)
+        needed, reached = seeds_needed(gap, sd, generator, alpha, power, comparisons)
         possible = fewest_seeds(alpha, comparisons)
         table = Table("seeds", "smallest p", "power", "power of a t-test", box=box.SIMPLE)
         for seeds in sorted({possible, needed, *(step for step in STEPS if step < 2 * needed)}):
             can = seeds >= possible
-            found = simulated_power(seeds, gap, sd, generator, alpha, comparisons) if can else 0.0
+            found = reached if seeds == needed else simulated_power(seeds, gap, sd, generator, alpha, comparisons)
             table.add_row(
                 f"{seeds}{' *' if seeds == needed else ''}",
                 f"{smallest_p(seeds, comparisons):.2g}",
@@ -41,7 +41,7 @@ def power(
             )
     console.print(table)
     console.print(
-        f"* {needed} seeds find a gap of {gap:g} (standard deviation {sd:g}) in {power:.0%} of studies or more.\n"
+        f"* {needed} seeds find a gap of {gap:g} (standard deviation {sd:g}) in {100 * power:g} % of studies or more.\n"
         f"With fewer than {possible} seeds p < {alpha:g} is impossible, whatever the scores.\n"
         f"Power: of Wilcoxon's signed-rank test, exact, two-sided, p times {comparisons} for Holm's correction; "
         "simulated with normal differences. The t-test's: by the noncentral t distribution."

@@ -9,7 +9,7 @@ from typing import Any
 from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.scores import TOLERANCE, Score, score_of
 from suite.report.statistics import ALPHA, Interval, Spread
-from suite.report.summary import Line
+from suite.report.summary import ONE_SEED, Line
 
 SCORE = {"classification": "acc. %", "segmentation": "mIoU %"}
 MEANING = {
@@ -141,10 +141,15 @@ def _beside(line: Line, published: Score | None) -> dict[str, Any]:
 def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
     """What the columns mean, and every mark that was set."""
     task = lines[0].task
+    spread = ", with its interval by the bootstrap over seeds" if any(line.interval for line in lines) else ""
     yield Note(
-        f"{MEANING[task]}, median over seeds, with its interval by the bootstrap over seeds. Seeds: finished of tried; "
-        "one without a score stays in the second number."
+        f"{MEANING[task]}, median over seeds{spread}. Seeds: finished of tried; one without a score stays in the "
+        "second number."
     )
+    if spread:
+        yield Note(
+            "Intervals are of one row each, not corrected for the number of rows: none of them is a claim.", only="long"
+        )
     yield Note("IQM: the inter-quartile mean, of the middle half of the seeds; below four seeds the mean.", only="long")
     yield from _about_comparisons(lines)
     if any(row.values.get("published") is not None for row in rows):
@@ -165,8 +170,12 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         eager = "Speed, eager: against the unpruned model with timm's eager attention, not the fused one."
         yield Note(eager, only="long")
     yield from _about_tainted(lines)
+    alone = all(ONE_SEED in line.marks for line in lines)
+    if alone:
+        yield Note(f"Every row has {ONE_SEED}.")
     for line in lines:
-        for said in [*line.marks, *([f"not compared with random: {line.no_control}"] if line.no_control else [])]:
+        own = [said for said in line.marks if not (alone and said == ONE_SEED)]
+        for said in [*own, *([f"not compared with random: {line.no_control}"] if line.no_control else [])]:
             yield Note(f"{line.label}: {said}")
 
 
@@ -205,17 +214,27 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
         return
     yield Note(
         "Gap: the median over seeds of the score less that of random pruning with the same seed, schedule and, where "
-        "the study has it, fusion, which leads each block; in percentage points. p: Wilcoxon's signed-rank test of "
-        "these gaps, two-sided, exact, after Holm's correction for all rows."
+        "the study has it, fusion, which leads each block; in percentage points."
     )
+    if any(line.won and line.comparison and line.won[1] > line.comparison.n for line in lines):
+        yield Note("Beats random: a seed that was tried and has no score did not.", only="long")
+    if any(line.p is not None for line in lines):
+        yield Note(
+            "p: Wilcoxon's signed-rank test of these gaps, two-sided, exact, after Holm's correction for all rows."
+        )
     if any(line.p is not None and not line.testable for line in lines):
         yield Note(f"so few seeds and so many rows cannot reach a p below {ALPHA:g}, whatever the gap.", UNTESTABLE)
+    if any(line.group for line in lines):
+        yield Note(
+            "Group: rows of one schedule that share a letter are not told apart, by the same test of every two rows, "
+            "corrected for all pairs, which asks more than the comparisons with random pruning. That is no proof that "
+            "they are equal."
+        )
     yield Note(
-        "Group: rows of one schedule that share a letter are not told apart, by the same test of every two rows, "
-        "corrected for all pairs, which asks more than the comparisons with random pruning. That is no proof that they "
-        "are equal."
+        "Improvement: the probability that a run is above a run of random pruning, with the interval of Clopper and "
+        "Pearson for the share that so many seeds won, which is rather too wide.",
+        only="long",
     )
-    yield Note("Improvement: the probability that a run is above a run of random pruning.", only="long")
     if any(line.below_random for line in lines):
         yield Note("does not beat random pruning in every seed.", BELOW)
 

@@ -34,6 +34,7 @@ from suite.study.digests import check_unedited
 from suite.study.record import COLUMNS
 
 CONTROL = "random"
+ONE_SEED = "one seed: no spread, no test"
 DIVERGED = "TrainingFailed"  # the exception that stops training when numbers are not finite
 Seeds = dict[int, float]
 
@@ -47,7 +48,8 @@ class Line:
         row, schedule, method, task: as in the record.
         accuracy: of the last epoch, percent, over seeds; mIoU for segmentation. None if no seed finished.
         seeds: how many seeds were tried, failed ones included.
-        won: seeds in which it beat random pruning, and seeds compared; None without a control.
+        won: seeds in which it beat random pruning, of those tried in which random pruning has a score; None without a
+            control.
         tokens: the fewest tokens, prefix included, that any block computes.
         macs: multiply-accumulates per image, all matrix products counted.
         speed: images per second over those of the unpruned model; None if not measured.
@@ -197,7 +199,8 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
             between = interval(column, median, generator)
             line = replace(line, interval=between, middle=inter_quartile_mean(column))
         if first["method"] not in ("none", CONTROL):
-            line = _compared(line, scores, *_control(cells, line.schedule, first["fusion"]), generator)
+            tried = {*map(int, own["seed"])}
+            line = _compared(line, scores, tried, *_control(cells, line.schedule, first["fusion"]), generator)
         yield line
 
 
@@ -219,7 +222,7 @@ def _marks(own: pd.DataFrame, scores: Seeds) -> Iterator[str]:
         metric = cells["metric"].iloc[0]
         yield f"{_named(map(int, cells['seed']))} diverged, left out of every number: {metric} is {value}"
     if len(scores) == 1:
-        yield "one seed: no spread, no test"
+        yield ONE_SEED
 
 
 def _named(seeds: Iterator[int]) -> str:
@@ -227,8 +230,13 @@ def _named(seeds: Iterator[int]) -> str:
     return f"seed {found[0]}" if len(found) == 1 else f"seeds {', '.join(map(str, found))}"
 
 
-def _compared(line: Line, scores: Seeds, row: str, control: Seeds, generator: np.random.Generator) -> Line:
-    """A line with its comparison with the control's row, or with the reason why it has none."""
+def _compared(
+    line: Line, scores: Seeds, tried: set[int], row: str, control: Seeds, generator: np.random.Generator
+) -> Line:
+    """A line with its comparison with the control's row, or with the reason why it has none.
+
+    A seed that was tried and has no score did not beat the control.
+    """
     lacking = sorted(scores.keys() - control.keys())
     if not row:
         lacks = f"the study has no {CONTROL} pruning with the schedule {line.schedule} and this row's fusion, or none"
@@ -236,9 +244,8 @@ def _compared(line: Line, scores: Seeds, row: str, control: Seeds, generator: np
     if not scores.keys() & control.keys():
         whose = f"{row} has no seed that finished" if not control else f"no seed of both it and {row} finished"
         return replace(line, no_control=whose if scores else "none of its seeds finished")
-    compared = replace(
-        line, control=row, comparison=compare(scores, control, generator), won=seeds_won(scores, control)
-    )
+    won = seeds_won(scores, control)[0], len(tried & control.keys())
+    compared = replace(line, control=row, comparison=compare(scores, control, generator), won=won)
     if not lacking:
         return compared
     mark = f"compared in {len(scores) - len(lacking)} of {len(scores)} seeds: {row} lacks {_named(iter(lacking))}"
@@ -257,12 +264,13 @@ def _with_corrected_p(lines: list[Line]) -> list[Line]:
 
 
 def _with_groups(lines: Sequence[Line], cells: pd.DataFrame) -> list[Line]:
-    """Lines with the letters of their groups, apart for each schedule; the unpruned model is in none."""
+    """Lines with the letters of their groups, apart for each schedule; neither unpruned nor with single seeds."""
     found: dict[tuple[str, str], str] = {}
     for schedule in sorted({line.schedule for line in lines if line.method != "none"}):
         rows = cells[(cells["schedule"] == schedule) & (cells["method"] != "none")]
-        groups = tied_groups({str(row): _by_seed(own) for row, own in rows.groupby("row")})
-        found |= {(row, schedule): marks for row, marks in letters(groups).items()}
+        scores = {str(row): _by_seed(own) for row, own in rows.groupby("row")}
+        if any(len(own) > 1 for own in scores.values()):
+            found |= {(row, schedule): marks for row, marks in letters(tied_groups(scores)).items()}
     return [replace(line, group=found.get((line.row, line.schedule), "")) for line in lines]
 
 

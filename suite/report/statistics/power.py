@@ -30,8 +30,8 @@ def seeds_needed(
     power: float = POWER,
     comparisons: int = 1,
     draws: int = DRAWS,
-) -> int:
-    """The fewest seeds whose simulated power (see `simulated_power`) is reached; looked for from what a t-test needs.
+) -> tuple[int, float]:
+    """The fewest seeds whose simulated power is reached, and that power; looked for from what a t-test needs.
 
     Args:
         gap: the true difference of two methods.
@@ -40,24 +40,23 @@ def seeds_needed(
         alpha: p must be below this.
         power: the share of studies that shall find the gap.
         comparisons: how many of them a correction by Holm takes into account; the first step of it is assumed.
-        draws: studies to simulate for each number of seeds.
+        draws: studies to simulate for each number of seeds, see `simulated_power`.
 
     Raises:
         UserError: if the values make no sense, or more than `MOST_SEEDS` are needed.
     """
     check_question(gap, sd, alpha, power, comparisons)
     seeds = fewest_seeds(alpha, comparisons)
-    while t_power(seeds, gap, sd, alpha, comparisons) < power:
+    while seeds <= MOST_SEEDS and t_power(seeds, gap, sd, alpha, comparisons) < power:
         seeds += 1
-        if seeds > MOST_SEEDS:
-            raise UserError(
-                f"a gap of {gap:g} with a standard deviation of {sd:g} needs more than {MOST_SEEDS} seeds, which are "
-                "not simulated; no study has that many: look for a larger gap"
-            )
-    seeds = max(fewest_seeds(alpha, comparisons), seeds - 2)
-    while simulated_power(seeds, gap, sd, generator, alpha, comparisons, draws) < power:
-        seeds += 1
-    return seeds
+    for tried in range(max(fewest_seeds(alpha, comparisons), seeds - 2), MOST_SEEDS + 1):
+        found = simulated_power(tried, gap, sd, generator, alpha, comparisons, draws)
+        if found >= power:
+            return tried, found
+    raise UserError(
+        f"a gap of {gap:g} with a standard deviation of {sd:g} needs more than {MOST_SEEDS} seeds, which are not "
+        "simulated; no study has that many: look for a larger gap, or take a larger alpha"
+    )
 
 
 def simulated_power(
@@ -83,9 +82,10 @@ def simulated_power(
 
 def t_power(seeds: int, gap: float, sd: float, alpha: float = ALPHA, comparisons: int = 1) -> float:
     """Power of the paired t-test, two-sided, by the noncentral t distribution; the most that can be reached."""
-    freedom, shift = seeds - 1, gap / sd * seeds**0.5
+    freedom, shift = seeds - 1, abs(gap) / sd * seeds**0.5
     limit = stats.t.isf(alpha / comparisons / 2, freedom)
-    return float(stats.nct.sf(limit, freedom, shift) + stats.nct.cdf(-limit, freedom, shift))
+    wrong_side = stats.nct.cdf(-limit, freedom, shift)  # scipy gives NaN where it is too small to be computed
+    return float(stats.nct.sf(limit, freedom, shift) + (0.0 if np.isnan(wrong_side) else wrong_side))
 
 
 def check_question(gap: float, sd: float, alpha: float, power: float, comparisons: int) -> None:
