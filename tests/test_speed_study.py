@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from suite import speeds
 from suite.cli import app
 from suite.errors import UserError
 from suite.measure import fit
+from suite.report.ledger_speeds import speed_value
 from suite.report.speeds import Line, summarise
 from suite.report.speeds_table import explanations, markdown
 from suite.report.trace import trace
@@ -186,6 +188,32 @@ def test_a_row_of_several_batches_is_traced_by_its_batch(folder: Path) -> None:
     with pytest.raises(UserError, match=r"no row 'second learned'; did you mean second learned \["):
         trace("trial:second learned:measured")
     assert trace("trial:tiny learned [2, CPU X]:measured").cells == trace("trial:tiny learned:measured").cells
+
+
+def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path) -> None:
+    """A processor decides nothing; a GPU's ratio and its thousand images per second do."""
+    Path("studies").mkdir()
+    shutil.copy("trial.yaml", "studies")
+    asked = "trial: tiny: learned: times unpruned"
+    assert speed_value(asked, "x") == (None, b"", "")
+    keep("cpu", "CPU X", folder / "here")
+    value, record, remark = speed_value(asked, "x")
+    assert value is None
+    assert record == Path("results/trial/rounds.csv").read_bytes()
+    assert remark == "on a processor (CPU X) 1.60x, which neither reproduces nor contradicts it"
+    assert speed_value("trial: tiny: learned: images/s", "1000 im/s")[2] == "", "its images say nothing about a GPU's"
+    keep("cuda", "GPU Y", folder / "there")
+    assert speed_value(asked, "x")[0] == pytest.approx(1.6)
+    (seconds,) = {line["seconds"] for line in read_rounds(Path("results/trial")) if line["row"] == "learned"} - {""}
+    assert speed_value("trial: tiny: learned: images/s", "1000 im/s")[0] == pytest.approx(0.064 / float(seconds))
+    for wrong, unit, sentence in (
+        ("trial: tiny: learned", "x", "does not name a measured speed"),
+        ("trial: tiny: lerned: times unpruned", "x", "no row 'tiny: lerned'; did you mean tiny: learned"),
+        ("trial: tiny: learned: times unprund", "x", "has no 'times unprund'; did you mean times unpruned"),
+        ("trial: tiny: learned: images/s", "x", "images/s are in 1000 im/s, and the published number in 'x'"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            speed_value(wrong, unit)
 
 
 def test_a_second_run_measures_only_what_is_missing(folder: Path) -> None:

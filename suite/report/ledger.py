@@ -1,7 +1,8 @@
 """The ledger: what each published number is here, and what that rests on.
 
 A published number is a row of `results/published/PAPER.csv`, written down from its source. What it asks for here stands
-in its column `asks`: a probe, which computes it (see `probes`), or a row of a study's table. Nothing measured is typed.
+in its column `asks`: a probe, which computes it (see `probes`), a row of a study's table, or one of a study of speed.
+Nothing measured is typed.
 Figures of studies of costs come from their own tables.
 """
 
@@ -13,12 +14,14 @@ from typing import NamedTuple
 
 from suite.errors import UserError, suggest
 from suite.report.ledger_lines import CONTRADICTED, NOT_RUN, NOT_TAKEN, OUTSIDE, REPRODUCED, Line, digest, read_rows
+from suite.report.ledger_speeds import speed_value
 from suite.report.ledger_studies import cost_lines, cost_studies, study_value
 from suite.report.probes import PROBES, Progress, Value, probe
 
 PUBLISHED = Path("results/published")
 OTHER_TABLES = ("scores.csv", "speed.csv")  # read by `report.scores` and `study.published`
 OTHERWISE = " || "  # between the readings of one number, the stated one first
+STUDIES = ("study", "speed")  # what may not be measured yet
 NAMED = " = "  # between a reading's name and what it asks
 
 
@@ -136,10 +139,11 @@ def _line(entry: Entry) -> Line:
         found = [_measure(reading, entry.unit) for reading in entry.readings.values()]
     except UserError as error:
         raise UserError(f"{entry.id}: {error}") from error
-    values = [value for value, _ in found if value is not None]
+    values = [each.value for each in found if each.value is not None]
     if len(values) < len(found):
         values = []
     state, remark = state_of(entry, values)
+    said = [remark, *(each.remark for each in found if not values)]
     return Line(
         id=entry.id,
         table=entry.table,
@@ -155,24 +159,31 @@ def _line(entry: Entry) -> Line:
         tolerance=entry.tolerance,
         tolerance_from=entry.tolerance_from,
         state=state,
-        remark=remark,
+        remark="; ".join(filter(None, said)),
         differs=entry.differs,
         needs="" if values else entry.needs,
         command=entry.command,
         evidence=entry.evidence,
         source=entry.source,
         published_digest=digest(*(field.encode() for field in entry)),
-        record_digest=digest(*(record for _, record in found)) if found else "",
+        record_digest=digest(*(each.record for each in found)) if found else "",
     )
 
 
-def _measure(reading: str, unit: str) -> tuple[Value | None, bytes]:
-    """A value in the unit, None if its study has no results yet, and what it rests on."""
+class _Found(NamedTuple):
+    """A value in the unit, None if its study has not measured it yet; what it rests on; what is said beside it."""
+
+    value: Value | None
+    record: bytes
+    remark: str = ""
+
+
+def _measure(reading: str, unit: str) -> _Found:
     kind, _, asked = reading.partition(": ")
-    if kind == "study":
-        value, record = study_value(asked)
-        return (None if value is None else (value,)), record
-    return probe(kind, asked, unit), reading.encode()
+    if kind not in STUDIES:
+        return _Found(probe(kind, asked, unit), reading.encode())
+    value, record, remark = (*study_value(asked), "") if kind == "study" else speed_value(asked, unit)
+    return _Found(None if value is None else (value,), record, remark)
 
 
 def _off(entry: Entry, value: Value) -> float:
@@ -207,9 +218,9 @@ def _check(entry: Entry, where: str, paper: str) -> None:
         raise UserError(f"{where}: {entry.id}: each reading besides the stated one needs a name of its own: NAME = ...")
     for reading in entry.readings.values():
         kind = reading.partition(": ")[0]
-        if kind not in ("study", *PROBES):
-            raise UserError(f"{where}: {entry.id} asks for {kind!r}; {suggest(kind, ['study', *PROBES])}")
-    of_study = any(reading.startswith("study: ") for reading in entry.readings.values())
+        if kind not in (*STUDIES, *PROBES):
+            raise UserError(f"{where}: {entry.id} asks for {kind!r}; {suggest(kind, [*STUDIES, *PROBES])}")
+    of_study = any(reading.partition(": ")[0] in STUDIES for reading in entry.readings.values())
     if (of_study or not entry.asks) and not entry.needs.strip():
         raise UserError(f"{where}: {entry.id} has no needs; say what measuring it takes, such as a GPU")
     if of_study and not entry.command.strip():

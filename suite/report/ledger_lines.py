@@ -16,7 +16,7 @@ STATES = {
     REPRODUCED: "computed or measured here, and within the tolerance.",
     OUTSIDE: "computed or measured here under one stated reading, and not within the tolerance.",
     CONTRADICTED: "every reading that the source's own words allow was computed, and none is within the tolerance.",
-    NOT_RUN: "nothing was measured here. The command that would do it stands beside it, with what it needs.",
+    NOT_RUN: "not measured on what it needs. The command that would do it stands beside it.",
     NOT_TAKEN: "no command of the suite would do it; the method, model, data or statement that is missing is named.",
 }
 UPDATE = "suite ledger --update"
