@@ -211,6 +211,10 @@ def test_a_changed_file_replaces_its_artifact(tmp_path: Path) -> None:
     assert sent == ["maps.png", "maps.png"]
     found = tracker.client.download_artifacts(named(tracker, "trial").info.run_id, "deep/maps.png", str(tmp_path))
     assert Path(found).read_text() == "second"
+    before = [run.info.run_id for run in every(tracker)]
+    other = [replace(cell, identity=cell.identity | {"threads": 7}) for cell in CELLS[:1]]
+    Tracker("trial", other, tmp_path).attach(tmp_path / "results")
+    assert [run.info.run_id for run in every(tracker)] == before, "nothing has run with other settings"
 
 
 def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:

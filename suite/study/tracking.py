@@ -148,7 +148,9 @@ class Tracker:
         self._end(self._study_run, self.cells)
 
     def attach(self, results: Path) -> None:
-        """Have every file below a folder as an artifact of the study's run; what is there unchanged stays."""
+        """Have every file below a folder as an artifact of the study's run, if there is one; what is there stays."""
+        if not self.known[self._study_key]:
+            return  # nothing has run with these settings
         there = json.loads(self._study_run.tags.get(FILES, "{}"))
         for path in sorted(path for path in results.rglob("*") if path.is_file()):
             place = path.relative_to(results)
