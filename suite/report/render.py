@@ -7,6 +7,7 @@ import html
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -83,10 +84,13 @@ def terminal(table: Table) -> rich_table.Table:
     return drawn
 
 
-def show(table: Table, console: Console) -> None:
-    """Print the short form and the notes."""
-    if any(table.rows()):
-        console.print(terminal(table))
+def show(table: Table, console: Console, *, apart: bool = False) -> None:
+    """Print the short form and the notes; if `apart`, each block is a table of its own below its name."""
+    for part in [replace(table, blocks=(block,)) for block in table.blocks] if apart else [table]:
+        if any(part.rows()):
+            drawn = terminal(part)
+            drawn.title, drawn.title_justify = part.blocks[0].name if apart else None, "left"
+            console.print(drawn)
     for note in table.said("short"):
         console.print(f"  {note}", style="dim", highlight=False)
 
