@@ -70,12 +70,13 @@ def as_html(table: Table) -> str:
 
 
 def terminal(table: Table) -> rich_table.Table:
-    """The short form, without its notes."""
+    """The short form, without its notes; words fold where the terminal is narrow, numbers stay whole."""
     columns = table.shown("short")
     drawn = rich_table.Table(box=box.SIMPLE, padding=0)
     for column in columns:
-        heading, width = column.heading.replace(" ", "\n"), max(map(len, column.heading.split()), default=1)
-        numbers = column.align == "right"
+        heading, numbers = column.heading.replace(" ", "\n"), column.align == "right"
+        whole = [row.text(column) for row in table.rows()] if numbers else []
+        width = max(map(len, [*column.heading.split(), *whole]), default=1)
         drawn.add_column(heading, justify=column.align, no_wrap=numbers, min_width=width, overflow="fold")
     for block in table.blocks:
         for row in block.rows:
@@ -90,7 +91,7 @@ def show(table: Table, console: Console, *, apart: bool = False) -> None:
         if any(part.rows()):
             drawn = terminal(part)
             drawn.title, drawn.title_justify = part.blocks[0].name if apart else None, "left"
-            console.print(drawn)
+            console.print(drawn, crop=False)
     for note in table.said("short"):
         console.print(f"  {note}", style="dim", highlight=False)
 

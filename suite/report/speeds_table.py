@@ -77,7 +77,7 @@ def _row(line: Line, numbered: Sequence[str]) -> Row:
         "note": line.note,
         "note number": f"[{numbered.index(line.note) + 1}]" if line.note else "",
     }
-    marks = {}
+    marks: dict[str, str] = {}
     if figure is not None:
         printed = {name: figure.values.get(name) for name in ("throughput", "speedup")}
         values |= printed | {"published_id": figure.id, "evidence": figure.evidence, "source": figure.source}
