@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from suite.contract.backbones import scramble
 from suite.contract.compiled import inductor_trouble
+from suite.errors import UserError
 from suite.measure.artefacts import PATHS, QUICK, require_onnx
 from suite.measure.export import IMAGES, Finding, Timing, examine
 from suite.measure.watched import Watched
@@ -24,7 +25,10 @@ from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import default_settings, describe, method_class, modules
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion
-from suite.report.export import Line, line_of, markdown, model_of, notes, read_csv, reasons, terminal, write_csv
+from suite.report import render
+from suite.report.export import RECORD, Line, line_of, model_of, read_findings, write_findings
+from suite.report.export_table import export_table
+from suite.study.digests import write_provenance
 from suite.study.provenance import provenance
 from suite.tasks.segmentation.pixels import PixelModel
 
@@ -170,36 +174,52 @@ def judge(case: Case, path: str, quick: bool) -> Line:
 
 
 def keep(new: Sequence[Line], origin: dict[str, Any], folder: Path) -> None:
-    """Put lines into `table.csv`, in place of earlier ones of the same models, and make `table.md` of all it has.
+    """Put lines into the record, in place of earlier ones of the same models, and make the table of all it has.
 
-    `provenance.json` says which models each run is the origin of.
+    `provenance.json` says which models each run is the origin of. It is written after the record: of a process that is
+    killed between the two, the next one refuses what is left, and says what helps.
+
+    Raises:
+        UserError: if the record that is there cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    table, origins = folder / "table.csv", folder / "provenance.json"
+    origins, earlier = folder / "provenance.json", read_findings(folder)
     models = {model_of(line): None for line in new}
-    earlier = read_csv(table) if table.is_file() else []
     lines = [line for line in earlier if model_of(line) not in models] + list(new)
-    runs = json.loads(origins.read_text(encoding="utf-8"))["runs"] if origins.is_file() else []
+    runs = json.loads(origins.read_text(encoding="utf-8"))["runs"] if earlier else []
     runs = [run | {"models": [model for model in run["models"] if tuple(model) not in models]} for run in runs]
     if not runs or {**runs[-1], "models": []} != {**origin, "models": []}:
         runs.append({**origin, "models": []})
     runs[-1]["models"] += [list(model) for model in models]
-    write_csv(
-        table,
+    write_findings(
+        folder,
         sorted(lines, key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line))),
     )
-    (folder / "table.md").write_text(markdown(read_csv(table)), encoding="utf-8")
-    origins.write_text(json.dumps({"runs": [run for run in runs if run["models"]]}, indent=1) + "\n", encoding="utf-8")
+    write_provenance(folder, {"runs": [run for run in runs if run["models"]]})
+    render.write(export_table(folder.name, read_findings(folder)), folder)
+
+
+def make_table(console: Console, folder: Path = RESULTS) -> None:
+    """Make and show the table of a folder from its record alone.
+
+    Raises:
+        UserError: if there is no record, or it cannot be used.
+    """
+    lines = read_findings(folder)
+    if not lines:
+        raise UserError(f"{folder / RECORD} does not exist; make it with: suite export")
+    made = export_table(folder.name, lines)
+    files = render.write(made, folder)
+    render.show(made, console, apart=True)
+    console.print(f"Written to {folder}/: {', '.join(files)}, from {RECORD}", soft_wrap=True)
 
 
 def show(lines: Sequence[Line], quick: bool, console: Console) -> None:
     """Print the matrix, and what there is to say about it."""
-    for table in terminal(lines):
-        console.print(table)
-    for note in [*([] if quick else notes(lines)), *reasons(lines)]:
-        console.print(f"  {note}", style="dim", highlight=False)
+    render.show(export_table(RESULTS.name, lines, explained=not quick), console, apart=True)
     without = "Quick: torch.compile generated no code, nothing was timed, nothing is written."
-    console.print(without if quick else f"Written to {RESULTS}/: table.md, table.csv, provenance.json")
+    written = f"Written to {RESULTS}/: {', '.join([RECORD, 'provenance.json', *render.FORMATS])}"
+    console.print(without if quick else written, soft_wrap=True)
 
 
 def _can_fuse(method: str) -> bool:

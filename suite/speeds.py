@@ -26,8 +26,9 @@ from suite.reduction.blocks import TimmModule
 from suite.reduction.model import reduce
 from suite.reduction.registry import describe
 from suite.report.figures.speeds import draw_speeds
+from suite.report.render import show, write
 from suite.report.speeds import summarise
-from suite.report.speeds_table import explanations, markdown, notes_of, numbered, terminal, write_csv
+from suite.report.speeds_table import speed_table
 from suite.speeds_shown import Bar, show_plan
 from suite.study.configuration import build
 from suite.study.load import find_study, load_speed, title_of
@@ -147,16 +148,13 @@ def make_table(name: str, console: Console) -> None:
     if not rounds:
         raise UserError(f"{folder}/rounds.csv has nothing that {name} asks for; measure it with: suite run {name}")
     lines = summarise(study, rounds)
-    (folder / "table.md").write_text(markdown(study, lines), encoding="utf-8")
-    write_csv(folder / "table.csv", lines)
+    table = speed_table(folder.name, study, lines)
+    files = write(table, folder)
     draw_speeds(lines, folder / "speed.png")
-    for table in terminal(lines):
-        console.print(table)
-    for sentence in [*explanations(study, lines), *numbered(notes_of(lines))]:
-        console.print(f"  {sentence}", style="dim", highlight=False)
+    show(table, console, apart=True)
     if others:
         console.print(f"left out: {others} rows of rounds.csv that the study no longer asks for", style="yellow")
-    console.print(f"Written to {folder}/: table.md, table.csv, speed.png, from rounds.csv")
+    console.print(f"Written to {folder}/: {', '.join([*files, 'speed.png'])}, from rounds.csv", soft_wrap=True)
 
 
 def macs_of(one: SpeedBackbone) -> dict[str, float]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from suite import cli
@@ -22,9 +26,13 @@ from suite.measure.export import IMAGES, TRACED, Finding, Timing, Unfaithful, _r
 from suite.measure.watched import Watched, replay
 from suite.reduction.model import reduce
 from suite.reduction.registry import default_settings, modules
-from suite.report.export import line_of, read_csv
+from suite.report.export import Line, line_of, read_findings
+from suite.report.export_table import export_table
+from suite.report.render import FORMATS, as_csv, as_html, markdown
+from suite.study.digests import write_provenance
 
 torch.set_num_threads(1)
+COMMITTED = Path(__file__).parents[1] / "results/export"
 
 # ---------------------------------------------------------------- every method, through the real runtimes
 
@@ -351,7 +359,7 @@ def test_what_fails_is_shown_and_ends_with_1(
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, "--quick", "planted.py") == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert "fails – fails fails – –" in shown
+    assert "tiny ViT planted.py fails fails fails" in shown
     assert "planted.py on tiny ViT (classification), torch.compile fails: it cannot be made: UserError: Cons" in shown
     assert list(tmp_path.iterdir()) == [file]
 
@@ -385,7 +393,7 @@ def test_a_later_run_replaces_its_own_models_only(tmp_path: Path) -> None:
     keep(_lines("cropr", 1e-6), {"started": "first"}, tmp_path)
     keep(_lines("tome", 2e-6), {"started": "first"}, tmp_path)
     keep(_lines("cropr", 3e-6), {"started": "second"}, tmp_path)
-    lines = read_csv(tmp_path / "table.csv")
+    lines = read_findings(tmp_path)
     assert [(line["method"], line["difference"]) for line in lines] == [("cropr", "3e-06")] * 3 + [
         ("tome", "2e-06")
     ] * 3
@@ -400,8 +408,133 @@ def test_a_later_run_replaces_its_own_models_only(tmp_path: Path) -> None:
     ]
 
 
-def test_a_table_with_other_columns_is_refused(tmp_path: Path) -> None:
+def test_a_record_with_other_columns_is_refused(tmp_path: Path) -> None:
     """The message names the file and the columns."""
-    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match=r"table.csv has other columns than these: task, backbone"):
+    (tmp_path / "findings.csv").write_text("a,b\n1,2\n")
+    write_provenance(tmp_path, {"runs": []})
+    with pytest.raises(UserError, match=r"findings.csv has other columns than these: task, backbone"):
         keep(_lines("tome", 1e-6), {"started": "now"}, tmp_path)
+
+
+def test_an_edited_record_is_refused_with_the_cure(tmp_path: Path) -> None:
+    """By the next run and by --table; what the sentence says helps."""
+    folder = tmp_path / "export"
+    keep(_lines("cropr", 1e-6), {"started": "first"}, folder)
+    path = folder / "findings.csv"
+    path.write_text(path.read_text().replace("1e-06", "1e-09", 1))
+    cure = r"findings.csv was changed after it was written.*or delete both and export again with: suite export"
+    with pytest.raises(UserError, match=cure):
+        exporting.make_table(Console(quiet=True), folder)
+    with pytest.raises(UserError, match=cure):
+        keep(_lines("tome", 1e-6), {"started": "second"}, folder)
+    path.unlink()
+    (folder / "provenance.json").unlink()
+    keep(_lines("tome", 1e-6), {"started": "second"}, folder)
+    assert {line["method"] for line in read_findings(folder)} == {"tome"}
+
+
+def test_a_run_that_is_killed_between_record_and_provenance_says_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is newer than its digest, or has none yet; deleting both makes the folder usable again."""
+    folder = tmp_path / "export"
+    for earlier in (False, True):
+        if earlier:
+            keep(_lines("cropr", 1e-6), {"started": "first"}, folder)
+        with monkeypatch.context() as killed:
+            killed.setattr(exporting, "write_provenance", _killed)
+            with pytest.raises(KeyboardInterrupt):
+                keep(_lines("tome", 1e-6), {"started": "second"}, folder)
+        with pytest.raises(UserError, match="delete both and export again with: suite export"):
+            keep(_lines("tome", 1e-6), {"started": "third"}, folder)
+        for name in ("findings.csv", "provenance.json"):
+            (folder / name).unlink(missing_ok=True)
+    keep(_lines("tome", 1e-6), {"started": "third"}, folder)
+    (run_,) = json.loads((folder / "provenance.json").read_text())["runs"]
+    assert run_["started"] == "third"
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+# ---------------------------------------------------------------- its table
+
+
+def _matrix() -> list[Line]:
+    """Two tasks: one model with a doubtful speed, one that draws its patches, one that fails in two ways."""
+    lines = [line | {"speed_median": "1.25", "speed_tainted": ""} for line in _lines("cropr", 1e-6)]
+    lines[1] |= {"speed_tainted": "the clock jumped", "same_kept": "0.5", "same_class": "0.25"}
+    lines += [line | {"draws": "640"} for line in _lines("random", 1 / 3)]
+    failed = [line | {"task": "segmentation", "fusion": "logits"} for line in _lines("tome", 2e-6)]
+    for line in failed[1:]:
+        line |= {"status": "fails", "reason": "no kernel", "difference": "", "same_class": ""}
+    failed[2] |= {"status": "skipped"}
+    return lines + failed
+
+
+def _texts(lines: list[Line]) -> dict[str, dict[str, str]]:
+    """By method, then by heading."""
+    table = export_table("export", lines)
+    shown = [{column.heading: row.text(column) for column in table.shown("short")} for row in table.rows()]
+    return {row["method"]: row for row in shown}
+
+
+def test_the_matrix_has_a_row_for_each_model_and_columns_for_the_ways() -> None:
+    """A block for each task; the worst way for what is the same; a dash where something was not tried."""
+    table, rows = export_table("export", _matrix()), _texts(_matrix())
+    assert [(block.name, len(block.rows)) for block in table.blocks] == [("classification", 2), ("segmentation", 1)]
+    assert list(rows["cropr"].items()) == [
+        *(("backbone", "ViT-Ti"), ("method", "cropr"), ("compile", "1.0e-06"), ("recompiled", "0")),
+        *(("speed, compile", "1.25x"), ("export", "1.0e-06"), ("speed, export", "1.25x ‡"), ("ONNX", "1.0e-06")),
+        *(("speed, ONNX", "1.25x"), ("same patches", "50 %"), ("same class", "25 %")),
+    ]
+    assert (rows["random"]["same patches"], rows["random"]["speed, ONNX"]) == ("drawn", "–")
+    failed = rows["tome + logits"]
+    assert [failed[way] for way in ("compile", "export", "ONNX", "same class")] == ["2.0e-06", "fails", "–", "100 %"]
+    untimed = export_table("export", _lines("cropr", 1e-6))
+    assert not any("speed" in column.heading for column in untimed.shown("long"))
+    assert not any(note.text.startswith("Speed: ") for note in untimed.notes)
+
+
+def test_the_csv_of_the_matrix_has_all_of_the_record() -> None:
+    """Every field of every way, as it stands there."""
+    rows = list(csv.DictReader(io.StringIO(as_csv(export_table("export", _matrix())))))
+    assert len(rows) == 3
+    for index, line in enumerate(_matrix()):
+        row, way = rows[index // 3], line["path"].replace("torch.", "").replace(" Runtime", "").lower()
+        for field, value in line.items():
+            if field != "path":
+                assert row[field if field in ("task", "backbone", "method", "fusion") else f"{way}_{field}"] == value
+
+
+def test_notes_of_the_matrix_say_what_fails_and_what_is_doubtful() -> None:
+    """Why a speed is doubtful stands in HTML, by row; elsewhere one note says where."""
+    table = export_table("export", _matrix())
+    text, page = markdown(table), as_html(table)
+    for said in (text, page):
+        assert "tome + logits on ViT-Ti (segmentation), torch.export fails: no kernel" in said
+        assert "tome + logits on ViT-Ti (segmentation), ONNX Runtime skipped: no kernel" in said
+    (note,) = [line for line in text.splitlines() if line.startswith("- ‡")]
+    assert "as 1 of 3 are not; why stands in `table.html`, in `table.csv` (`export_speed_tainted`)" in note
+    assert "the clock jumped" not in text
+    assert "<li>‡ cropr on ViT-Ti (classification), torch.export: the clock jumped.</li>" in page
+    assert "‡" not in markdown(export_table("export", _lines("cropr", 1e-6)))
+
+
+def test_the_committed_matrix_is_made_by_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By `suite export --table` alone, byte by byte, in every format; it takes neither methods nor --quick."""
+    shutil.copytree(COMMITTED, tmp_path / "results/export")
+    monkeypatch.chdir(tmp_path)
+    for name in FORMATS:
+        (tmp_path / "results/export" / name).unlink()
+    assert run(monkeypatch, "--table") == 0
+    for name in FORMATS:
+        assert (tmp_path / "results/export" / name).read_bytes() == (COMMITTED / name).read_bytes(), name
+    assert run(monkeypatch, "--table", "cropr") == 2
+    assert "leave out --quick and the methods" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "results")
+    assert run(monkeypatch, "--table") == 2
+    assert "findings.csv does not exist; make it with: suite export" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,9 +27,11 @@ from suite import speeds
 from suite.cli import app
 from suite.errors import UserError
 from suite.measure import fit
+from suite.report.layout import Table
 from suite.report.ledger_speeds import speed_value
+from suite.report.render import FORMATS, as_html, markdown
 from suite.report.speeds import Line, summarise
-from suite.report.speeds_table import explanations, markdown
+from suite.report.speeds_table import speed_table
 from suite.report.trace import trace
 from suite.study.digests import write_provenance
 from suite.study.load import load_speed, load_study
@@ -162,13 +165,13 @@ def test_a_study_of_speed_from_the_command_line(folder: Path, monkeypatch: pytes
     (origin,) = json.loads((results / "provenance.json").read_text())["runs"]
     assert len(origin["cells"]) == 8
     assert origin.keys() >= {"commit", "versions", "processor", "device", "allocator"}
-    made = {name: (results / name).read_bytes() for name in ("table.md", "table.csv", "rounds.csv")}
+    made = {name: (results / name).read_bytes() for name in (*FORMATS, "rounds.csv")}
     assert (results / "speed.png").read_bytes()[1:4] == b"PNG"
 
     monkeypatch.setattr(speeds, "prepare", None)  # whoever measures now fails
     for path in (folder / ".suite/cells").iterdir():
         path.unlink()
-    for name in ("table.md", "table.csv", "speed.png"):
+    for name in (*FORMATS, "speed.png"):
         (results / name).unlink()
     again = suite("table", "trial.yaml")
     assert again.exit_code == 0, again.output + str(again.exception)
@@ -289,7 +292,7 @@ def test_a_batch_that_does_not_fit_is_refused_and_the_rest_is_measured(
     left = [tuple(cell.strip() for cell in line[1:6]) for line in table if "not measured" in "".join(line[5:6])]
     assert left == [
         ("second", UNPRUNED, "512", "–", "not measured"),
-        ("second", "learned", "512", "2.1x°", "not measured"),
+        ("second", "learned", "512", "2.1x °", "not measured"),
     ]
 
 
@@ -414,6 +417,11 @@ def lines(kind: str = "") -> list[Line]:
     return [line for line in found if kind in line.setup.device_type]
 
 
+def table() -> Table:
+    """The table of the record in the current folder."""
+    return speed_table("trial", load_speed("trial.yaml"), lines())
+
+
 def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
     """Published ratios of throughputs where printed, medians and quartiles of rounds, ratios of two rows by round."""
     keep("cuda", "GPU X", folder, lambda row: {"tainted": "not alone"} if row == "attended" else {})
@@ -432,10 +440,11 @@ def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
     assert learned.measured.beside.median == pytest.approx(0.8)
     assert learned.measured.beside.high == pytest.approx(0.8)  # of rounds, which rise and fall together
     assert learned.published_beside == pytest.approx(1.48 / 1.5)
-    text = markdown(load_speed("trial.yaml"), lines())
+    text = markdown(table())
     assert "1.60x ‡ | 1.52–1.68 |      3.20x |     2.50x |              0.64 |       1024 | [1]" in text
-    assert "‡ tiny attended (GPU X): not alone." in text
-    assert "|       2.1x° |" in text
+    assert "|      2.1x ° |" in text
+    assert "- ° read in a text about the source." in text
+    assert "- [1] In no paper." in text
     assert "learned over drawn, tiny, GPU X, batch of 64, round by round: 0.800x (0.800–0.800); published 0.987" in text
     assert "A processor: not measured." in text
     assert "A GPU: not measured." not in text
@@ -447,8 +456,35 @@ def test_rows_of_two_sessions_are_not_set_beside_each_other(folder: Path) -> Non
     learned = next(line for line in lines() if line.row == "learned")
     assert learned.measured is not None
     assert learned.measured.beside is None
-    said = explanations(load_speed("trial.yaml"), lines())
+    said = [note.text for note in table().notes]
     assert "learned over drawn, tiny, CPU Y, batch of 2: not timed side by side." in said
+
+
+def test_doubts_about_a_speed_are_one_note_in_short_forms(folder: Path) -> None:
+    """The mark is on the row; why stands in HTML, by row, and in the CSV; without a doubt there is neither."""
+    keep("cpu", "CPU Y", folder / "calm")
+    assert "‡" not in markdown(table())
+    assert [note for note in table().notes if note.mark == "‡"] == []
+    keep("cpu", "CPU Y", folder / "busy", lambda row: {"tainted": "the clock jumped"} if row == "attended" else {})
+    short = "‡ a speed that is not to be trusted; why stands in `table.html`, in `table.csv` (`tainted`)"
+    assert short in markdown(table())
+    assert "the clock jumped" not in markdown(table())
+    assert [note for note in re.findall("<li>(.*)</li>", as_html(table())) if "‡" in note] == [
+        "‡ tiny attended, batch of 2 (CPU Y): the clock jumped."
+    ]
+    assert suite("table", "trial.yaml").exit_code == 0
+    with Path("results/trial/table.csv").open() as file:
+        assert [row["row"] for row in csv.DictReader(file) if row["tainted"] == "the clock jumped"] == ["attended"]
+
+
+def test_images_per_second_are_a_column_of_gpus_only(folder: Path) -> None:
+    """A processor's table has none; beside a GPU's, its rows have a dash."""
+    keep("cpu", "CPU Y", folder / "here")
+    assert "images/s" not in [column.heading for column in table().shown("long")]
+    keep("cuda", "GPU X", folder / "there")
+    (rate,) = [column for column in table().shown("short") if column.heading == "images/s"]
+    measured = [row for row in table().rows() if row.values["status"] == "measured"]
+    assert {(row.values["device_type"], row.text(rate) == "–") for row in measured} == {("cpu", True), ("cuda", False)}
 
 
 def test_devices_share_a_record(folder: Path) -> None:
@@ -463,10 +499,15 @@ def test_devices_share_a_record(folder: Path) -> None:
     assert {run["device"]: len(run["cells"]) for run in runs}["GPU X"] == 5  # they share a cell
     assert len(runs) == 2
     text = Path("results/trial/table.md").read_text()
-    assert text.count("| backbone") == 2
+    names = [block.name for block in table().blocks]
+    assert names[1] == "GPU X (GPU), float16"
+    assert [text.count(f"| *{name}*") for name in names] == [1, 1]
     assert "not measured" not in text
-    assert "images/s" not in text.split("**GPU X")[0]
-    assert "**GPU X (GPU), float16**" in text
+    shown = suite("table", "trial.yaml").output
+    said = [line.strip() for line in shown.splitlines()]
+    assert [said.count(name) for name in names] == [1, 1], "each has a table of its own below its name"
+    processors, gpus = shown.split(names[1], 1)
+    assert ("images/s" in processors, "images/s" in gpus) == (False, True)
     keep("cuda", "GPU X", folder / "there", lambda row: {"kernels": "efficient"})  # measured again
     again = rounds_of(Path("results/trial"))
     assert again.keys() == both.keys()
@@ -503,6 +544,19 @@ def test_the_csv_has_every_line_at_full_precision(folder: Path) -> None:
 
 
 # ---------------------------------------------------------------- the committed study
+
+
+def test_the_committed_table_is_made_by_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte by byte, in every format."""
+    for name in ("studies", "results/published", "results/imagenet-vitl-speed"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    made = tmp_path / "results/imagenet-vitl-speed"
+    for name in FORMATS:
+        (made / name).unlink()
+    speeds.make_table("imagenet-vitl-speed", Console(quiet=True))
+    for name in FORMATS:
+        assert (made / name).read_bytes() == (ROOT / "results/imagenet-vitl-speed" / name).read_bytes(), name
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,18 @@ from typer.testing import CliRunner
 from suite.cli import app
 from suite.errors import UserError
 from suite.report.batches import Speed
+from suite.report.export import read_findings
+from suite.report.export_table import export_table
 from suite.report.scores import Score
+from suite.report.speeds import summarise
+from suite.report.speeds_table import speed_table
 from suite.report.study_table import columns
 from suite.report.summary import Line
 from suite.report.trace import trace
 from suite.report.trace.study import origins
 from suite.study import record
+from suite.study.load import load_speed
+from suite.study.speed_rounds import asked_for, read_rounds
 
 ROOT = Path(__file__).parents[1]
 
@@ -178,14 +184,43 @@ def test_a_published_speed_has_its_source_and_an_unmeasured_one_says_why() -> No
 
 
 def test_an_exported_model_has_its_line_and_run() -> None:
-    """Of the committed matrix."""
-    found = trace("export:segmentation ViT-Ti cropr + last-layer, ONNX Runtime:status", ROOT / "results")
-    assert found.shown == "works"
-    assert (found.facts["method"], found.facts["path"]) == ("cropr", "ONNX Runtime")
+    """Of the committed record, by headings of the table and names of its CSV; of every way where it is of all."""
+    row = "export:segmentation ViT-Ti cropr + last-layer"
+    with (ROOT / "results/export/findings.csv").open(newline="") as file:
+        own = [line for line in csv.DictReader(file) if line["task"] == "segmentation" and line["method"] == "cropr"]
+    lines = {line["path"]: line for line in own if line["fusion"] == "last-layer"}
+    found = trace(f"{row}:speed, ONNX", ROOT / "results")
+    assert found.shown == f"{float(lines['ONNX Runtime']['speed_median']):.2f}x"
+    assert found.facts.items() >= {key: value for key, value in lines["ONNX Runtime"].items() if value}.items()
     (run,) = found.runs
     assert run["versions"]["torch"]
-    with pytest.raises(UserError, match="the table export has no row"):
-        trace("export:segmentation ViT-Ti copr + last-layer, ONNX Runtime:status", ROOT / "results")
+    assert run["cells"] == [["segmentation", "ViT-Ti", "cropr", "last-layer"]]
+    status, reason = (trace(f"{row}:compile_{field}", ROOT / "results").shown for field in ("status", "reason"))
+    assert (status, reason) == (lines["torch.compile"]["status"], "–")
+    worst = trace(f"{row}:same class", ROOT / "results")
+    assert worst.facts.items() >= {path: line["same_class"] for path, line in lines.items()}.items()
+    with pytest.raises(UserError, match=r"the table export has no row .*did you mean segmentation ViT-Ti cropr"):
+        trace("export:segmentation ViT-Ti copr + last-layer:ONNX", ROOT / "results")
+    with pytest.raises(UserError, match="the table export has no column 'ONX'; did you mean ONNX"):
+        trace(f"{row}:ONX", ROOT / "results")
+
+
+def test_every_number_of_the_committed_tables_can_be_traced() -> None:
+    """Of speeds and of the matrix: what the table shows is what `suite trace` shows."""
+    for name, study in (("imagenet-vitl-speed", load_speed("imagenet-vitl-speed")), ("export", None)):
+        folder = ROOT / "results" / name
+        if study is None:
+            table = export_table(name, read_findings(folder))
+        else:
+            table = speed_table(name, study, summarise(study, asked_for(study, read_rounds(folder))[0]))
+        row = list(table.rows())[4]
+        words = ("task", "backbone", "label") if study is None else ("backbone", "row")
+        address = f"{name}:{' '.join(row.values[word] for word in words)}"
+        for column in table.shown("long"):
+            if column.align == "right" and column.heading != "batch":
+                assert trace(f"{address}:{column.heading}", ROOT / "results").shown.startswith(
+                    row.text(column).removesuffix(" ‡")
+                ), column.heading
 
 
 def test_the_command_prints_commit_versions_and_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from suite.report.layout import Column, Table
 
 LONG = 40  # rows; more do not fit a page
+FRAME = 12  # lines that caption, head, rules and the room around them take
 SEPARATION = 3  # points on each side of a column
 NARROWEST = 9.0  # em; columns of words wrap, but become no narrower than this
 SPECIAL = {
@@ -27,6 +29,7 @@ SPECIAL = {
     "×": r"$\times$",
     "±": r"$\pm$",
     "−": "$-$",
+    "°": r"\textdegree{}",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
     "†": r"$\dagger$",
@@ -47,19 +50,21 @@ class Page:
         size: of its type, as LaTeX calls it.
         em: what an em of that type is in points; widths of columns are counted in em.
         room: points between the margins, of A4 or US letter, whichever has less.
+        lines: that fit between the other margins.
         turned: whether it is landscape.
     """
 
     size: str
     em: float
     room: float
+    lines: int
     turned: bool
 
 
 PAGES = (
-    Page("footnotesize", 8.5, 452, turned=False),
-    Page("footnotesize", 8.5, 648, turned=True),
-    Page("scriptsize", 8.0, 648, turned=True),
+    Page("footnotesize", 8.5, 452, 56, turned=False),
+    Page("footnotesize", 8.5, 648, 39, turned=True),
+    Page("scriptsize", 8.0, 648, 39, turned=True),
 )
 
 
@@ -76,10 +81,10 @@ def latex(table: Table) -> str:
     """The short form, because pages are narrow, to be read with input.
 
     Columns of words wrap if they do not all fit side by side, and a table that is still too wide lies on a landscape
-    page. More than 40 rows break over pages.
+    page. More than 40 rows, or fewer that do not fit a page with their notes, break over pages.
     """
     fitted = fit(table)
-    many = sum(len(block.rows) for block in table.blocks) > LONG
+    many = sum(len(block.rows) for block in table.blocks) > LONG or _lines(table, fitted) > fitted.page.lines
     needed = {"booktabs": True, "longtable": many, "array": any(fitted.widths), "pdflscape": fitted.page.turned}
     body = _breaking(table, fitted) if many else _floating(table, fitted)
     if fitted.page.turned:
@@ -108,6 +113,17 @@ def fit(table: Table) -> Fitted:
             break
     wraps = [width if width < own else None for width, own in zip(widths, whole, strict=True)]
     return Fitted(page, columns, wraps)
+
+
+def _lines(table: Table, fitted: Fitted) -> int:
+    """About how many lines a table and its notes take."""
+    columns = list(zip(fitted.columns, fitted.widths, strict=True))
+    rows = sum(
+        max([1, *(ceil(_width(row.text(column)) / width) for column, width in columns if width)])
+        for row in table.rows()
+    )
+    notes = sum(ceil(_width(str(note)) * PAGES[0].em / fitted.page.room) for note in table.said("short"))
+    return FRAME + len(table.blocks) + rows + notes
 
 
 def _shared(whole: Sequence[float], least: Sequence[float], room: float) -> list[float]:

@@ -7,6 +7,7 @@ import html
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -69,12 +70,13 @@ def as_html(table: Table) -> str:
 
 
 def terminal(table: Table) -> rich_table.Table:
-    """The short form, without its notes."""
+    """The short form, without its notes; words fold where the terminal is narrow, numbers stay whole."""
     columns = table.shown("short")
     drawn = rich_table.Table(box=box.SIMPLE, padding=0)
     for column in columns:
-        heading, width = column.heading.replace(" ", "\n"), max(map(len, column.heading.split()), default=1)
-        numbers = column.align == "right"
+        heading, numbers = column.heading.replace(" ", "\n"), column.align == "right"
+        whole = [row.text(column) for row in table.rows()] if numbers else []
+        width = max(map(len, [*column.heading.split(), *whole]), default=1)
         drawn.add_column(heading, justify=column.align, no_wrap=numbers, min_width=width, overflow="fold")
     for block in table.blocks:
         for row in block.rows:
@@ -83,10 +85,13 @@ def terminal(table: Table) -> rich_table.Table:
     return drawn
 
 
-def show(table: Table, console: Console) -> None:
-    """Print the short form and the notes."""
-    if any(table.rows()):
-        console.print(terminal(table))
+def show(table: Table, console: Console, *, apart: bool = False) -> None:
+    """Print the short form and the notes; if `apart`, each block is a table of its own below its name."""
+    for part in [replace(table, blocks=(block,)) for block in table.blocks] if apart else [table]:
+        if any(part.rows()):
+            drawn = terminal(part)
+            drawn.title, drawn.title_justify = part.blocks[0].name if apart else None, "left"
+            console.print(drawn, crop=False)
     for note in table.said("short"):
         console.print(f"  {note}", style="dim", highlight=False)
 

@@ -1,22 +1,46 @@
-"""The table of published and measured speed-ups: as markdown, as CSV and for the terminal, from the same lines."""
+"""The table of published and measured speed-ups, described once; `suite.report.render` writes it."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from rich import box
-from rich.table import Table
-from tabulate import tabulate
-
+from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.speeds import Line, Setup, devices_not_measured
 from suite.report.statistics import Spread
 from suite.study.speed_study import SpeedStudy
 
-COLUMNS = ("backbone", "row", "batch", "published", "measured", "IQR", "vs eager", "by MACs", "realised / MACs")
-MISSING, TAINTED, SECOND_HAND = "–", "‡", "°"
+TAINTED, SECOND_HAND = "‡", "°"
 GPU = {"cpu": "processor", "cuda": "GPU"}
+
+
+def _shown(measured: float | str) -> str:
+    """A ratio, or why there is none."""
+    return measured if isinstance(measured, str) else f"{measured:.2f}x"
+
+
+COLUMNS = (
+    *(Column(name, form="record", fields=(name,)) for name in Setup.__annotations__),
+    Column("backbone", "backbone", align="left", fields=("backbone",)),
+    Column("row", "row", align="left", fields=("row",)),
+    Column("batch", "batch", fields=("batch_size",)),
+    Column("status", form="record", fields=("status",)),
+    Column("published_id", form="record", fields=("published_id",)),
+    Column("published", "published", "{}x".format, fields=("published_ratio",)),
+    *(Column(name, form="record", fields=(name,)) for name in ("throughput", "speedup", "evidence", "source")),
+    Column("rounds", form="record", fields=("rounds",)),
+    Column("measured", "measured", _shown),
+    Column("median", form="record", fields=("measured_median",)),
+    Column("quartiles", "IQR", "{0[0]:.2f}–{0[1]:.2f}".format, fields=("measured_low", "measured_high")),
+    Column("eager", "vs eager", "{0[0]:.2f}x".format, fields=("eager_median", "eager_low", "eager_high")),
+    Column("macs", "by MACs", "{:.2f}x".format, fields=("macs_ratio",)),
+    Column("realised", "realised / MACs", "{:.2f}".format, fields=("realised_of_macs",)),
+    Column("rate", "images/s", "{:.0f}".format, fields=("images_per_second",)),
+    *(Column(name, form="record", fields=(name,)) for name in ("kernels", "tainted", "beside")),
+    Column("beside ratio", form="record", fields=("beside_median", "beside_low", "beside_high")),
+    *(Column(name, form="record", fields=(name,)) for name in ("published_beside", "note")),
+    Column("note number", "note", align="left"),
+)
 
 
 def title(setup: Setup) -> str:
@@ -26,125 +50,102 @@ def title(setup: Setup) -> str:
     return ", ".join([f"{setup.device} ({GPU[setup.device_type]}){threads}", setup.precision, *ways])
 
 
-def columns(setup: Setup) -> tuple[str, ...]:
-    """Names of the columns; images per second are a GPU's only."""
-    return (*COLUMNS, *(["images/s"] if setup.device_type == "cuda" else []), "note")
+def speed_table(name: str, study: SpeedStudy, lines: Sequence[Line]) -> Table:
+    """A block for each device, under the name of the table's folder in `results/`."""
+    numbered = list(dict.fromkeys(line.note for line in lines if line.note))
+    setups = list(dict.fromkeys(line.setup for line in lines))
+    blocks = [
+        Block(title(setup), tuple(_row(line, numbered) for line in lines if line.setup == setup)) for setup in setups
+    ]
+    caption = f"Study `{name}`: published and measured speed-ups of each row. {'; '.join(map(title, setups))}."
+    notes = (*_notes(study, lines), *(Note(note, f"[{number}]") for number, note in enumerate(numbered, 1)))
+    return Table(name, caption, COLUMNS, tuple(blocks), notes)
 
 
-def cells_of(line: Line, notes: Sequence[str]) -> tuple[str, ...]:
-    """One line of the table as text."""
-    found, gpu = line.measured, line.setup.device_type == "cuda"
-    mark = SECOND_HAND if line.published and line.published.evidence != "primary" else ""
-    published = f"{line.ratio}x{mark}" if line.ratio else MISSING
-    note = f"[{notes.index(line.note) + 1}]" if line.note else ""
-    start = (line.backbone, line.row, line.batch_size or MISSING, published)
-    if found is None:
-        return (*start, line.status, *[MISSING] * (len(columns(line.setup)) - len(start) - 2), note)
-    return (
-        *start,
-        f"{found.unpruned.median:.2f}x{f' {TAINTED}' if found.tainted else ''}",
-        f"{found.unpruned.low:.2f}–{found.unpruned.high:.2f}",
-        f"{found.eager.median:.2f}x",
-        f"{found.macs:.2f}x",
-        f"{found.realised:.2f}",
-        *([f"{found.rate:.0f}" if found.rate else MISSING] if gpu else []),
-        note,
-    )
+def _row(line: Line, numbered: Sequence[str]) -> Row:
+    figure, found = line.published, line.measured
+    values: dict[str, Any] = {
+        **{name: getattr(line.setup, name) for name in Setup.__annotations__},
+        "backbone": line.backbone,
+        "row": line.row,
+        "batch": line.batch_size or None,
+        "status": line.status,
+        "published": line.ratio or None,
+        "measured": line.status,
+        "beside": line.beside,
+        "published_beside": line.published_beside,
+        "note": line.note,
+        "note number": f"[{numbered.index(line.note) + 1}]" if line.note else "",
+    }
+    marks: dict[str, str] = {}
+    if figure is not None:
+        printed = {name: figure.values.get(name) for name in ("throughput", "speedup")}
+        values |= printed | {"published_id": figure.id, "evidence": figure.evidence, "source": figure.source}
+        marks |= {"published": SECOND_HAND} if _second_hand(line) else {}
+    if found is not None:
+        values |= {
+            "rounds": found.unpruned.n,
+            "measured": found.unpruned.median,
+            "median": found.unpruned.median,
+            "quartiles": (found.unpruned.low, found.unpruned.high),
+            "eager": _numbers(found.eager),
+            "macs": found.macs,
+            "realised": found.realised,
+            "rate": found.rate,
+            "kernels": found.kernels,
+            "tainted": found.tainted,
+            "beside ratio": _numbers(found.beside),
+        }
+        marks |= {"measured": TAINTED} if found.tainted else {}
+    return Row(values, marks)
 
 
-def markdown(study: SpeedStudy, lines: Sequence[Line]) -> str:
-    """A table for each device, and what there is to say."""
-    notes, parts = notes_of(lines), []
-    for setup in dict.fromkeys(line.setup for line in lines):
-        body = [cells_of(line, notes) for line in lines if line.setup == setup]
-        names = columns(setup)
-        align = ["left", "left", *["right"] * (len(names) - 3), "left"]
-        table = tabulate(body, names, tablefmt="pipe", disable_numparse=True, colalign=align)
-        parts.append(f"**{title(setup)}**\n\n{table}\n")
-    said = [*explanations(study, lines), *numbered(notes)]
-    return "\n".join([*parts, "\n".join(f"- {sentence}" for sentence in said) + "\n"])
-
-
-def terminal(lines: Sequence[Line]) -> list[Table]:
-    """The same tables for a terminal."""
-    notes, tables = notes_of(lines), []
-    for setup in dict.fromkeys(line.setup for line in lines):
-        table = Table(box=box.SIMPLE, padding=0, title=title(setup), title_justify="left")
-        for index, name in enumerate(columns(setup)):
-            table.add_column(name.replace(" ", "\n", 1), justify="right" if index > 1 else "left", no_wrap=index > 1)
-        for line in lines:
-            if line.setup == setup:
-                table.add_row(*cells_of(line, notes))
-        tables.append(table)
-    return tables
-
-
-def notes_of(lines: Sequence[Line]) -> list[str]:
-    """The notes of all rows, once each; the tables refer to them by number."""
-    return list(dict.fromkeys(line.note for line in lines if line.note))
-
-
-def numbered(notes: Sequence[str]) -> list[str]:
-    """Notes as the tables refer to them."""
-    return [f"[{number}] {note}" for number, note in enumerate(notes, 1)]
-
-
-def explanations(study: SpeedStudy, lines: Sequence[Line]) -> list[str]:
+def _notes(study: SpeedStudy, lines: Sequence[Line]) -> Iterator[Note]:
     """What the columns mean, what was and was not measured, and every mark that was set."""
-    found = [
+    yield Note(
         "Measured: images per second over those of the unpruned timm model with the same fused attention, median of "
         "rounds, with its inter-quartile range; vs eager: over those with timm's eager attention. All rows of a "
-        "backbone and both unpruned models took turns in one process. Weights and images are random, methods deployed.",
+        "backbone and both unpruned models took turns in one process. Weights and images are random, methods deployed."
+    )
+    yield Note(
         "By MACs: how much faster it would be if only multiply-accumulates counted (convention `full`). Realised / "
-        "MACs: measured over that.",
+        "MACs: measured over that."
+    )
+    yield Note(
         "Published: throughput over that of the unpruned model in the same table where both are printed (so to within "
         "about a hundredth), else the speed-up as printed. GPU, precision and batch size of the source are not known. "
-        f"{SECOND_HAND}: read in a text about the source. {study.published} has every figure as printed.",
-        f"Measured on: {'; '.join(title(setup) for setup in dict.fromkeys(line.setup for line in lines))}.",
-    ]
-    found += [
-        f"{'A GPU' if name == 'cuda' else 'A processor'}: not measured." for name in devices_not_measured(study, lines)
-    ]
-    found += [sentence for line in lines if (sentence := _beside(line))]
-    tainted = [line for line in lines if line.measured and line.measured.tainted]
+        f"`{study.published}` has every figure as printed."
+    )
+    if any(_second_hand(line) for line in lines):
+        yield Note("read in a text about the source.", SECOND_HAND)
+    yield Note(f"Measured on: {'; '.join(title(setup) for setup in dict.fromkeys(line.setup for line in lines))}.")
+    for name in devices_not_measured(study, lines):
+        yield Note(f"{'A GPU' if name == 'cuda' else 'A processor'}: not measured.")
+    yield from (Note(sentence) for line in lines if (sentence := _beside(line)))
+    yield from _about_tainted(lines)
+
+
+def _about_tainted(lines: Sequence[Line]) -> Iterator[Note]:
+    """Why speeds are not to be trusted: each reason in the long form, where they stand in the short one."""
     reasons: dict[str, list[str]] = {}
-    for line in tainted:
-        assert line.measured is not None
-        reasons.setdefault(line.measured.tainted, []).append(f"{line.backbone} {line.row} ({line.setup.device})")
-    return [*found, *(f"{TAINTED} {', '.join(where)}: {reason}." for reason, where in reasons.items())]
+    for line in lines:
+        if line.measured and line.measured.tainted:
+            where = f"{line.backbone} {line.row}, batch of {line.batch_size} ({line.setup.device})"
+            reasons.setdefault(line.measured.tainted, []).append(where)
+    if reasons:
+        where = "`table.html`, in `table.csv` (`tainted`) and in `suite trace`"
+        yield Note(f"a speed that is not to be trusted; why stands in {where}.", TAINTED, only="short")
+    for reason, rows in reasons.items():
+        yield Note(f"{'; '.join(rows)}: {reason}.", TAINTED, only="long")
 
 
-def write_csv(path: Path, lines: Sequence[Line]) -> None:
-    """The table as CSV, at full precision."""
-    about = "backbone row batch_size status published_id published_ratio throughput speedup evidence source"
-    numbers = "rounds measured_median measured_low measured_high eager_median eager_low eager_high macs_ratio"
-    numbers += " realised_of_macs images_per_second kernels tainted beside beside_median beside_low beside_high"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*Setup.__annotations__, *about.split(), *numbers.split(), "published_beside", "note"])
-        for line in lines:
-            figure, setup = line.published, [getattr(line.setup, key) for key in Setup.__annotations__]
-            printed = [figure.values.get("throughput", ""), figure.values.get("speedup", "")] if figure else ["", ""]
-            source = [figure.evidence, figure.source] if figure else ["", ""]
-            where = [*setup, line.backbone, line.row, line.batch_size, line.status]
-            published = [figure.id if figure else "", line.ratio, *printed, *source]
-            beside = "" if line.published_beside is None else line.published_beside
-            writer.writerow([*where, *published, *_numbers(line), beside, line.note])
+def _second_hand(line: Line) -> bool:
+    """Whether a published figure was not read in the source itself."""
+    return bool(line.ratio) and line.published is not None and line.published.evidence != "primary"
 
 
-def _numbers(line: Line) -> list[object]:
-    found = line.measured
-    if found is None:
-        return [*[""] * 12, line.beside, *[""] * 3]
-    rate = "" if found.rate is None else found.rate
-    return [
-        *(found.unpruned.n, *_spread(found.unpruned), *_spread(found.eager), found.macs, found.realised, rate),
-        *(found.kernels, found.tainted, line.beside, *_spread(found.beside)),
-    ]
-
-
-def _spread(found: Spread | None) -> list[object]:
-    return [found.median, found.low, found.high] if found else [""] * 3
+def _numbers(found: Spread | None) -> tuple[float, float, float] | None:
+    return (found.median, found.low, found.high) if found else None
 
 
 def _beside(line: Line) -> str:

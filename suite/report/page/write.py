@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
@@ -27,7 +26,7 @@ from suite.report.recorded import Results
 from suite.report.render import ENCODING, as_html, coded
 from suite.report.scores import read_scores
 from suite.report.speeds import summarise
-from suite.report.speeds_table import markdown
+from suite.report.speeds_table import speed_table
 from suite.report.study_table import study_table
 from suite.study.cells import expand
 from suite.study.load import find_study, load_costs, load_speed, load_study
@@ -124,14 +123,13 @@ def speed_page(study: str, folder: Path) -> str:
     if not rounds:
         raise UserError(f"{folder}/rounds.csv has nothing that {study} asks for; make it with: suite run {folder.name}")
     lines = summarise(loaded, rounds)
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     return _render(
         study,
         folder,
         "speed",
         question=loaded.question,
         answer=answer_of_speed(loaded, lines),
-        table=_boxed(reader.render(markdown(loaded, lines))),
+        table=_boxed(as_html(speed_table(folder.name, loaded, lines))),
         figures=_figures(folder, ["speed"]),
         origin=read_origin(folder),
     )

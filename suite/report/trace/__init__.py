@@ -11,7 +11,11 @@ from suite.report.trace.found import Trace
 from suite.report.trace.speeds import trace_speed
 from suite.report.trace.study import trace_score
 
-KINDS = {"cells.csv": trace_score, "rounds.csv": trace_speed}  # by the record beside the table
+KINDS = {
+    "cells.csv": trace_score,
+    "rounds.csv": trace_speed,
+    "findings.csv": trace_export,
+}  # by the record beside the table
 
 
 def trace(address: str, results: Path = Path("results")) -> Trace:
@@ -30,7 +34,5 @@ def trace(address: str, results: Path = Path("results")) -> Trace:
     if table not in names:
         raise UserError(f"{results}/ has no table {table!r}; {suggest(table, names)}")
     folder = results / table
-    find = next((find for record, find in KINDS.items() if (folder / record).is_file()), None)
-    if find is None:
-        find = trace_export if table == "export" else trace_cost
+    find = next((find for record, find in KINDS.items() if (folder / record).is_file()), trace_cost)
     return find(folder, row.strip(), column.strip())

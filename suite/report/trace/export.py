@@ -1,36 +1,45 @@
-"""Behind a number of the matrix of `suite export`: its line of the CSV, and the run that made it."""
+"""Behind a number of the matrix of `suite export`: its lines of the record, and the run that made them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from suite.report.export import FIELDS, MODEL, Line, model_of, read_csv
+from suite.report.export import MODEL, RECORD, Line, model_of, read_findings
+from suite.report.export_table import COLUMNS, SHORT, export_table, label
 from suite.report.layout import MISSING
-from suite.report.trace.found import Trace, look_up, runs_of
+from suite.report.trace.found import Trace, by_name, look_up, runs_of
+
+HOW = "the least of the ways below, or drawn if patches are drawn, which are then given to eager torch"
 
 
 def trace_export(folder: Path, row: str, column: str) -> Trace:
-    """What is behind a number of the matrix; a row is called TASK BACKBONE METHOD [+ FUSION], PATH.
-
-    Columns are those of its CSV.
+    """What is behind a number of the matrix; a row is called TASK BACKBONE METHOD [+ FUSION].
 
     Raises:
-        UserError: for a row or a column that is not there, or a table that cannot be read.
+        UserError: for a row or a column that is not there, or a record that cannot be used.
     """
-    line = look_up("row", row, {_name(line): line for line in read_csv(folder / "table.csv")}, folder)
-    measured = {name: name for name in FIELDS if name not in (*MODEL, "path")}
-    field = look_up("column", column, measured, folder)
-    facts = {name: value for name, value in line.items() if value and name != field}
-    facts["record"] = str(folder / "table.csv")
+    lines: dict[str, list[Line]] = {}
+    for line in read_findings(folder):
+        lines.setdefault(f"{line['task']} {line['backbone']} {label(line)}", []).append(line)
+    own = look_up("row", row, lines, folder)
+    columns = by_name([one for one in COLUMNS if one.key not in (*MODEL, "label")])
+    chosen = look_up("column", column, columns, folder)
+    (shown,) = export_table(folder.name, own).rows()
+    ways = [line for line in own if line["path"] == _path(chosen.key)]
+    facts = {name: own[0][name] for name in MODEL} | {"record": str(folder / RECORD)}
+    if ways:
+        facts |= {name: value for name, value in ways[0].items() if value}
+    else:
+        facts |= {"made": HOW} | {line["path"]: line[chosen.key] for line in own if line[chosen.key]}
 
-    def own(run: dict[str, Any]) -> dict[str, Any] | None:
-        mine = [model for model in run["models"] if tuple(model) == model_of(line)]
-        return {name: fact for name, fact in run.items() if name != "models"} | {"cells": mine} if mine else None
+    def mine(run: dict[str, Any]) -> dict[str, Any] | None:
+        models = [model for model in run["models"] if tuple(model) == model_of(own[0])]
+        return {name: fact for name, fact in run.items() if name != "models"} | {"cells": models} if models else None
 
-    return Trace(line[field] or MISSING, facts, runs=runs_of(folder, own))
+    return Trace(shown.text(chosen) or MISSING, facts, runs=runs_of(folder, mine))
 
 
-def _name(line: Line) -> str:
-    fusion = "" if line["fusion"] == "none" else f" + {line['fusion']}"
-    return f"{line['task']} {line['backbone']} {line['method']}{fusion}, {line['path']}"
+def _path(key: str) -> str:
+    """The way that a column is of; empty if it is of all."""
+    return next((path for path, short in SHORT.items() if key.startswith((path, f"{short.lower()}_"))), "")
