@@ -25,6 +25,9 @@ KNOWN = {  # besides the IoU of each class
 }
 
 
+SIGNED = ("round_drift",)  # every other metric is at least 0
+
+
 def check_record(frame: pd.DataFrame, path: Path) -> None:
     """Refuse a record, all its columns text, of which no table can be made.
 
@@ -32,11 +35,19 @@ def check_record(frame: pd.DataFrame, path: Path) -> None:
         UserError: for a word, a number or a metric that is none, a value or a seed that stands twice, and cells that do
             not belong into one table.
     """
+    _check_study(frame, path)
     _check_words(frame, path)
     _check_numbers(frame, path)
     _check_once(frame, path)
     _check_together(frame, path)
     _check_metrics(frame, path)
+
+
+def _check_study(frame: pd.DataFrame, path: Path) -> None:
+    """A record lies in the folder of its study."""
+    name = path.resolve().parent.name
+    for line, study in _where(frame["study"], frame["study"] != name):
+        raise UserError(f"{path}:{line}: this cell is of the study {study!r}, which has a folder of its own, not {name}/")
 
 
 def _check_words(frame: pd.DataFrame, path: Path) -> None:
@@ -51,6 +62,8 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
     for column, needed in (("seed", frame["kind"] == "accuracy"), ("protocol", frame["kind"] != "")):
         for line, text in _where(frame[column], needed & ~frame[column].str.fullmatch(r"\d+")):
             raise UserError(f"{path}:{line}: the {column} {text!r} is not a whole number")
+    for line, text in _where(frame["repetition"], ~frame["repetition"].str.fullmatch(r"\d*")):
+        raise UserError(f"{path}:{line}: the repetition {text!r} is neither a whole number nor empty")
     named = frame[frame["metric"] != ""]
     numbers = pd.to_numeric(named["value"], errors="coerce")
     score = named["metric"].isin(list(SCORES.values()))
@@ -62,6 +75,8 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
         )
     for line, text in _where(named["value"], score & numbers.map(math.isfinite) & ~numbers.between(0, 100)):
         raise UserError(f"{path}:{line}: a {named['metric'][line - 2]} of {text} is not a percentage")
+    for line, text in _where(named["value"], ~score & ~named["metric"].isin(SIGNED) & (numbers < 0)):
+        raise UserError(f"{path}:{line}: the {named['metric'][line - 2]} is {text}; it cannot be below 0")
 
 
 def _check_once(frame: pd.DataFrame, path: Path) -> None:

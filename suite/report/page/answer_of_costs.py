@@ -34,7 +34,7 @@ def read_costs(folder: Path) -> list[Row]:
     """The rows of the table of costs in a folder of results.
 
     Raises:
-        UserError: if there is none, it was changed after it was written, or it has not the columns that such a table has.
+        UserError: if there is none, it was changed after it was written, or has not the columns of such a table.
     """
     path, again = folder / "table.csv", f"make it with: suite run {folder.name}"
     if not path.is_file():
