@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from suite.report.page.answer import Answer
 from suite.report.page.answer_of_costs import answer_of_costs, read_costs
 from suite.report.page.answer_of_speed import answer_of_speed
 from suite.report.speeds import summarise
+from suite.report.trace import trace
 from suite.study.digests import write_provenance
 from suite.study.load import load_speed
 from suite.study.speed_rounds import asked_for, read_rounds

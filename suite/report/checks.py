@@ -25,7 +25,7 @@ KNOWN = {  # besides the IoU of each class
 }
 
 
-SIGNED = ("round_drift",)  # every other metric is at least 0
+UNSIGNED = KNOWN - {"round_drift"}
 
 
 def check_record(frame: pd.DataFrame, path: Path) -> None:
@@ -47,7 +47,7 @@ def _check_study(frame: pd.DataFrame, path: Path) -> None:
     """A record lies in the folder of its study."""
     name = path.resolve().parent.name
     for line, study in _where(frame["study"], frame["study"] != name):
-        raise UserError(f"{path}:{line}: this cell is of the study {study!r}, which has a folder of its own, not {name}/")
+        raise UserError(f"{path}:{line}: this cell is of the study {study!r}, but the folder is {name}/; rename it")
 
 
 def _check_words(frame: pd.DataFrame, path: Path) -> None:
@@ -75,7 +75,7 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
         )
     for line, text in _where(named["value"], score & numbers.map(math.isfinite) & ~numbers.between(0, 100)):
         raise UserError(f"{path}:{line}: a {named['metric'][line - 2]} of {text} is not a percentage")
-    for line, text in _where(named["value"], ~score & ~named["metric"].isin(SIGNED) & (numbers < 0)):
+    for line, text in _where(named["value"], ~score & named["metric"].isin(list(UNSIGNED)) & (numbers < 0)):
         raise UserError(f"{path}:{line}: the {named['metric'][line - 2]} is {text}; it cannot be below 0")
 
 
