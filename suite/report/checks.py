@@ -35,19 +35,11 @@ def check_record(frame: pd.DataFrame, path: Path) -> None:
         UserError: for a word, a number or a metric that is none, a value or a seed that stands twice, and cells that do
             not belong into one table.
     """
-    _check_study(frame, path)
     _check_words(frame, path)
     _check_numbers(frame, path)
     _check_once(frame, path)
     _check_together(frame, path)
     _check_metrics(frame, path)
-
-
-def _check_study(frame: pd.DataFrame, path: Path) -> None:
-    """A record lies in the folder of its study."""
-    name = path.resolve().parent.name
-    for line, study in _where(frame["study"], frame["study"] != name):
-        raise UserError(f"{path}:{line}: this cell is of the study {study!r}, but the folder is {name}/; rename it")
 
 
 def _check_words(frame: pd.DataFrame, path: Path) -> None:
@@ -96,6 +88,7 @@ def _check_once(frame: pd.DataFrame, path: Path) -> None:
 def _check_together(frame: pd.DataFrame, path: Path) -> None:
     """Cells of one table were made and scored alike."""
     why = {
+        "study": "are of different studies; keep a folder for each",
         "protocol": "were measured under different rules; run the study again under one version of the suite",
         "task": "do not compare; make a study of each",
         "data": "were scored on different data; make a study of each",
