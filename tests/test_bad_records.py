@@ -213,7 +213,7 @@ def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:
         (
             {"cell_id": "good-2"},
             {"study": "trail"},
-            r":\d+: this cell is of the study 'trail', but the folder is trial/",
+            r"cells of study trail and trial are of different studies; keep a folder",
         ),
         ({"cell_id": "good-2"}, {"seed": "01"}, r"good has seed 1 in two cells; a seed counts once"),
     ],
