@@ -134,14 +134,12 @@ def table(
     """Make a study's table and figure again from results/STUDY/cells.csv."""
     from rich.console import Console
 
-    from suite.study.load import title_of
-
     console = Console(markup=False)
     if _made_of_costs(study, console, check=False) or _made_of_speed(study, console, measure=False):
         return
-    from suite.tables import make_table
+    from suite.tables import make_table, results_of
 
-    make_table(Path(title_of(study)).name, console, into)
+    make_table(results_of(study).name, console, into)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from suite.report.cost_table import cost_table, off
 from suite.report.costs import compute
 from suite.report.render import show, write
 from suite.study.configuration import Configuration, CostStudy, build
+from suite.study.digests import write_provenance
 
 SHOWN = 5  # sentences about disagreements
 LEGEND = (
@@ -85,6 +86,7 @@ def make_cost_table(study: CostStudy, title: str, console: Console, check: bool)
     folder = Path("results") / title
     table = cost_table(folder.name, lines)
     files = write(table, folder)
+    write_provenance(folder, {"runs": []}, ["table.csv"])  # computed, the same anywhere
     show(off(table), console)
     if check:
         console.print(f"Every computed model agrees with torch's counter within {100 * TOLERANCE:g} % in every part.")

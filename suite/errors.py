@@ -14,6 +14,8 @@ class UserError(ValueError):
 def suggest(found: str, valid: Iterable[str]) -> str:
     """Say which of the `valid` names are nearest to `found`, or list them when none is near."""
     names = sorted(valid)
+    if not names:
+        return "there is none"
     near = difflib.get_close_matches(found, names, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"

@@ -12,9 +12,10 @@ from suite.errors import UserError
 from suite.report.figures.pareto import draw_pareto
 from suite.report.layout import Table
 from suite.report.render import markdown, put_into, show, write
-from suite.report.scores import read_scores
+from suite.report.scores import check_rows, read_scores
 from suite.report.study_table import study_table
 from suite.report.summary import Line, read_record, summarise
+from suite.study.load import find_study, load_study, study_names, title_of
 
 if TYPE_CHECKING:
     from suite.study.tracking import Tracker
@@ -22,15 +23,30 @@ if TYPE_CHECKING:
 RESULTS = Path("results")
 
 
+def results_of(study: str) -> Path:
+    """The folder of the results of a study, which is named by its path or its name; its file may be gone.
+
+    Raises:
+        UserError: if there is neither a record nor such a study, with the nearest names.
+    """
+    folder = RESULTS / Path(title_of(study)).name
+    if not (folder / "cells.csv").is_file():
+        find_study(study)
+    return folder
+
+
 def make_table(title: str, console: Console, into: Path | None = None) -> tuple[list[Line], Table]:
     """Make and show a study's table and first figure from `results/TITLE/cells.csv`; also put it into a document.
 
     Raises:
-        UserError: for a record that cannot be used, or a document without the table's markers.
+        UserError: for a record or published scores that cannot be used, or a document without the table's markers.
     """
     folder = RESULTS / title
     lines = summarise(read_record(folder))
-    made = study_table(folder.name, lines, read_scores(RESULTS / "published/scores.csv"))
+    scores = RESULTS / "published/scores.csv"
+    if title in study_names():
+        check_rows(scores, title, {row.label for row in load_study(title).methods} | {line.row for line in lines})
+    made = study_table(folder.name, lines, read_scores(scores))
     files = write(made, folder)
     pareto = folder / "pareto.png"
     try:

@@ -207,6 +207,15 @@ def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:
         ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": "840"}, r"an? acc1_last of 840 is not a percentage"),
         ({"cell_id": "good-2", "metric": "macs_full"}, {"value": "inf"}, r"the macs_full is inf; only a score may be"),
         ({"cell_id": "good-2", "metric": "macs_full"}, {"value": "nan"}, r"the macs_full is nan; only a score may be"),
+        ({"metric": "macs_full"}, {"value": "-1.5e9"}, r":\d+: the macs_full is -1.5e9; it cannot be below 0"),
+        ({"metric": "tokens_fewest"}, {"value": "-17"}, r":\d+: the tokens_fewest is -17; it cannot be below 0"),
+        ({"kind": "speed"}, {"metric": "seconds", "value": "-1"}, r":\d+: the seconds is -1; it cannot be below 0"),
+        ({"kind": "speed"}, {"repetition": "x"}, r":\d+: the repetition 'x' is neither a whole number nor empty"),
+        (
+            {"cell_id": "good-2"},
+            {"study": "trail"},
+            r"cells of study trail and trial are of different studies; keep a folder",
+        ),
         ({"cell_id": "good-2"}, {"seed": "01"}, r"good has seed 1 in two cells; a seed counts once"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from suite.report.page.answer import Answer
 from suite.report.page.answer_of_costs import answer_of_costs, read_costs
 from suite.report.page.answer_of_speed import answer_of_speed
 from suite.report.speeds import summarise
+from suite.report.trace import trace
 from suite.study.digests import write_provenance
 from suite.study.load import load_speed
 from suite.study.speed_rounds import asked_for, read_rounds
@@ -90,8 +92,24 @@ def test_what_is_no_table_of_costs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"table\.csv does not exist; make it with: suite run "):
         read_costs(tmp_path)
     (tmp_path / "table.csv").write_text("id,where,value\na,b,1\n")
+    write_provenance(tmp_path, {"runs": []}, ["table.csv"])
     with pytest.raises(UserError, match=r"has no row with unit, evidence, .*, so it is no table of costs"):
         read_costs(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"id,where,value\n"])
+def test_an_edited_table_of_costs_is_refused(tmp_path: Path, content: bytes) -> None:
+    """By pages, `suite trace` and the ledger alike; one digit is enough."""
+    shutil.copytree(ROOT / "results/costs", tmp_path / "costs")
+    table = tmp_path / "costs/table.csv"
+    edited = re.sub(rb"\b204\.062426112\b", b"204.062426113", table.read_bytes(), count=1)
+    assert edited != table.read_bytes()
+    for broken in (edited, content):
+        table.write_bytes(broken)
+        with pytest.raises(UserError, match=r"table\.csv was changed after it was written: .*suite run costs"):
+            read_costs(tmp_path / "costs")
+        with pytest.raises(UserError, match=r"table\.csv was changed after it was written"):
+            trace("costs:cropr-eva02-r40:computed", tmp_path)
 
 
 def test_the_answer_about_committed_costs_is_that_of_the_table() -> None:

@@ -254,6 +254,7 @@ def test_a_row_without_a_finished_cell_is_not_measured_yet(with_study: Path) -> 
         ("digits-segmentation: cropr: sped_median", "has no column 'sped_median'; did you mean speed_median"),
         ("quickstrt: cropr: speed_median", "there is no study 'quickstrt'.*did you mean quickstart?"),
         ("quickstart: cropr", "does not name a study's number; write STUDY: ROW: COLUMN"),
+        ("quickstart: cropr: method", r"table.csv says 'cropr' for 'cropr', method; ask for a column of numbers"),
         ("quickstart: cropr [all at once]: speed_median", r"table.csv has 0 rows 'cropr \[all at once\]'"),
     ],
 )
@@ -276,6 +277,10 @@ def test_costs_of_other_figures_are_refused(tmp_path: Path, monkeypatch: pytest.
     path.write_text((ROOT / path).read_text())
     with pytest.raises(UserError, match="cropr-eva02-at-once: -75 % here is -76 % in the costs"):
         compute(entries)
+    table = Path("results/costs/table.csv")
+    table.write_text(table.read_text().replace(",204.062426112,", ",204.062426113,"))
+    with pytest.raises(UserError, match=r"costs/table\.csv was changed after it was written"):
+        cost_lines()
 
 
 # ---------------------------------------------------------------- what is stale

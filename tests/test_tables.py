@@ -13,7 +13,9 @@ from xml.etree import ElementTree as Xml
 import pytest
 from rich.console import Console
 from test_report import cell, speed
+from typer.testing import CliRunner
 
+from suite.cli import app
 from suite.errors import UserError
 from suite.report.latex import escaped, fit, latex
 from suite.report.layout import Block, Column, Note, Row, Table
@@ -22,6 +24,7 @@ from suite.report.scores import Score, read_scores, score_of
 from suite.report.study_table import study_table
 from suite.report.summary import Line, read_record, summarise
 from suite.study import record
+from suite.tables import make_table
 
 RESULTS = Path(__file__).parents[1] / "results"
 WRAPS = r">{\raggedright\arraybackslash}p"
@@ -231,6 +234,49 @@ def test_a_broken_table_of_scores_is_refused(tmp_path: Path, line: str, message:
     path.write_text("study,row\n")
     with pytest.raises(UserError, match="has the columns study, row"):
         read_scores(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"scores\.csv is damaged, it is not readable as CSV: .*; restore it"):
+        read_scores(path)
+
+
+def test_a_score_of_a_row_that_the_study_does_not_have_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the table is made, with its line; a row that has not run yet and a row of before are no mistakes."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(RESULTS.parent / "studies", "studies")
+    record.write_csv(Path("results/quickstart/cells.csv"), [*cell("random", 0, 70.0), *cell("gone", 0, 71.0)])
+    path = Path("results/published/scores.csv")
+    path.parent.mkdir()
+    head = ",".join(Score._fields) + "\n"
+    for row in ("tome", "gone"):
+        path.write_text(f"{head}quickstart,{row},,70,%,,,,,\nelsewhere,crpr,,70,%,,,,,\n")
+        make_table("quickstart", Console(quiet=True))
+    path.write_text(f"{head}quickstart,tome,,70,%,,,,,\nquickstart,crpr,,70,%,,,,,\n")
+    with pytest.raises(UserError, match=r"scores\.csv:3: the study quickstart has no row 'crpr'; did you mean cropr"):
+        make_table("quickstart", Console(quiet=True))
+
+
+@pytest.mark.parametrize("command", ["table", "figures", "report"])
+def test_a_study_that_is_not_there_is_not_to_be_run(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest are named; one that is there but has not run says how, and what has a record needs no file."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(RESULTS.parent / "studies", "studies")
+    record.write_csv(Path("results/trial/cells.csv"), [*cell("random", 0, 70.0)])
+
+    def said(study: str) -> str:
+        with pytest.raises(UserError) as error:
+            CliRunner().invoke(app, [command, study], catch_exceptions=False)
+        return str(error.value)
+
+    assert "there is no study 'quickstrt'" in said("quickstrt")
+    assert "did you mean quickstart?" in said("quickstrt")
+    assert said("quickstart").endswith("make it with: suite run quickstart; records there are of trial")
+    assert "there is no study 'nosuch'" in said("nosuch")
+    if command == "table":
+        assert CliRunner().invoke(app, [command, "trial"]).exit_code == 0
 
 
 def test_committed_scores_are_of_studies_and_rows_that_exist() -> None:

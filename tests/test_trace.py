@@ -7,7 +7,9 @@ import json
 import re
 from pathlib import Path
 from statistics import median
+from xml.etree import ElementTree as Xml
 
+import numpy as np
 import pytest
 from test_report import cell, speed
 from typer.testing import CliRunner
@@ -17,13 +19,14 @@ from suite.errors import UserError
 from suite.report.batches import Speed
 from suite.report.export import read_findings
 from suite.report.export_table import export_table
+from suite.report.render import ENCODING
 from suite.report.scores import Score
-from suite.report.speeds import summarise
+from suite.report.speeds import summarise as summarise_speeds
 from suite.report.speeds_table import speed_table
 from suite.report.study_table import columns
-from suite.report.summary import Line
+from suite.report.summary import Line, read_record, summarise
 from suite.report.trace import trace
-from suite.report.trace.study import origins
+from suite.report.trace.origins import origins
 from suite.study import record
 from suite.study.load import load_speed
 from suite.study.speed_rounds import asked_for, read_rounds
@@ -68,10 +71,26 @@ def test_a_comparison_has_the_cells_of_its_control_too(results: Path) -> None:
     """Seeds of both."""
     found = trace("trial:good:beats random", results)
     assert found.shown == "2 of 2"
-    assert trace("trial:good:p (Holm)", results).cells == found.cells
+    assert trace("trial:good:p", results).cells == found.cells
+    assert trace("trial:good:improvement_low", results).cells == found.cells
     group = {one.row for one in trace("trial:random:group", results).cells}
     assert group == {"good", "random"}
     assert [one.cell_id for one in found.cells] == ["good-0", "good-1", "good-2", "random-0", "random-1", "random-2"]
+
+
+@pytest.mark.parametrize("column", ["p (Holm)", "p_holm", "smallest p", "smallest_p_holm"])
+def test_a_corrected_p_has_the_cells_of_all_comparisons(column: str, results: Path) -> None:
+    """Of every schedule, and says how many comparisons; a row that could not be tested takes no part."""
+    rows = [row for name in ("random", "good", "other") for seed in range(3) for row in cell(name, seed, 70.0 + seed)]
+    rows += [row | {"schedule": "a", "cell_id": f"{row['cell_id']}-a"} for row in rows]
+    rows += cell("single", 0, 75.0)
+    record.write_csv(results / "trial" / "cells.csv", rows, {"runs": []})
+    found = trace(f"trial:good [a]:{column}", results)
+    labels = {f"{name} [{schedule}]" for name in ("random", "good", "other") for schedule in ("8 8 0", "a")}
+    assert {one.row for one in found.cells} == labels
+    assert len(found.cells) == 18
+    assert "for all 4 comparisons with a control" in found.facts["made"]
+    assert "for all 4 comparisons" not in trace("trial:good [a]:p", results).facts["made"]
 
 
 def test_speed_has_every_round(results: Path) -> None:
@@ -90,16 +109,85 @@ def test_a_speed_that_is_not_to_be_trusted_says_why(results: Path) -> None:
     assert doubt not in trace("trial:good:acc. %", results).facts
 
 
-def test_columns_are_found_by_heading_key_and_csv_name(results: Path) -> None:
-    """And rows by label."""
-    assert {trace(f"trial:good:{name}", results).shown for name in ("acc. %", "score", "accuracy_median")} == {"80.5"}
+def drawn(table: str) -> list[dict[str, str]]:
+    """Texts of each row of a committed `table.html`, by heading."""
+    text = (ROOT / "results" / table / "table.html").read_text(encoding="utf-8").removeprefix(ENCODING)
+    page = Xml.fromstring(text)  # noqa: S314  (our own)
+    head, *rows = [["".join(one.itertext()) for one in row] for row in page.iter("tr")]
+    return [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
+
+
+def exact(table: str) -> list[dict[str, str]]:
+    """Fields of each row of a committed `table.csv`."""
+    with (ROOT / "results" / table / "table.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("row", ["cropr", "none"])
+def test_every_heading_and_field_of_a_study_is_what_its_table_says(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last digit of the committed files; a heading comes before a field of the same name, which it says too."""
+    lines = summarise(read_record(ROOT / "results/quickstart"))
+    monkeypatch.setattr("suite.report.trace.study.summarise", lambda _: lines)  # a second, each time
+    texts = next(texts for texts in drawn("quickstart") if texts["method"].partition(" ")[0] == row)
+    fields = next(fields for fields in exact("quickstart") if fields["row"] == row)
+    hidden = {column.heading for column in columns(lines) if column.heading} - texts.keys()
+    assert hidden == {"published", "difference", "verdict"}
+    for name, text in (texts | dict.fromkeys(hidden, "–")).items():
+        found = trace(f"quickstart:{row}:{name}", ROOT / "results")
+        assert found.shown == text, name
+        assert found.facts["made"], name
+        said = found.facts.get("in table.csv", "").split(", ")
+        assert name not in fields or f"{name} {fields[name] or '–'}" in said, name
+    for name in fields.keys() - texts.keys() - hidden:
+        found = trace(f"quickstart:{row}:{name}", ROOT / "results")
+        assert found.shown == (fields[name] or "–"), name
+        assert found.facts["made"], name
+
+
+@pytest.mark.parametrize(
+    ("name", "quantile", "made"),
+    [
+        ("accuracy_low", 0.25, "first quartile over the seeds"),
+        ("accuracy_median", 0.5, "median over the seeds"),
+        ("speed_low", 0.25, "first quartile over the rounds"),
+        ("speed_high", 0.75, "third quartile over the rounds"),
+        ("eager_high", 0.75, "third quartile over the rounds"),
+        ("speed_batch_1_median", 0.5, "median over the rounds"),
+    ],
+)
+def test_how_a_field_is_made_makes_it_from_its_cells(name: str, quantile: float, made: str) -> None:
+    """Recomputed from the values that are listed."""
+    found = trace(f"quickstart:cropr:{name}", ROOT / "results")
+    values = [value for one in found.cells for value in one.values]
+    assert float(found.shown) == pytest.approx(np.quantile(values, quantile))
+    assert found.facts["made"].startswith(made)
+
+
+def test_each_end_of_an_interval_and_each_p_says_what_it_is(results: Path) -> None:
+    """Not what is said of the whole."""
+    made = {
+        name: trace(f"trial:good:{name}", results).facts["made"]
+        for name in ("interval_low", "gap_high", "improvement_low", "beats_random", "compared", "p", "n", "seeds")
+    }
+    assert made["interval_low"] == "lower end of the interval by the bootstrap of the median over the seeds"
+    assert made["gap_high"].startswith("upper end of the interval by the bootstrap")
+    assert made["improvement_low"].startswith("lower end of the interval of that share")
+    assert made["p"].endswith("before Holm's correction")
+    assert len(set(made.values())) == len(made)
+
+
+def test_keys_of_our_own_are_no_names(results: Path) -> None:
+    """`score` and `uncorrected` stand in no table."""
+    for name in ("score", "uncorrected", "tried", "macs"):
+        with pytest.raises(UserError, match=f"no column '{name}'"):
+            trace(f"trial:good:{name}", results)
 
 
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("trail:good:score", "has no table 'trail'; did you mean trial?"),
-        ("trial:goo:score", "the table trial has no row 'goo'; did you mean good?"),
+        ("trail:good:seeds", "has no table 'trail'; did you mean trial?"),
+        ("trial:goo:seeds", "the table trial has no row 'goo'; did you mean good?"),
         ("trial:good:spede", "the table trial has no column 'spede'; did you mean speed"),
         ("trial:good", "'trial:good' is no address; write TABLE:ROW:COLUMN"),
     ],
@@ -118,7 +206,7 @@ def test_a_published_score_has_its_source(results: Path) -> None:
     found = trace("trial:good:verdict", results)
     assert found.shown == "agrees, n = 2"
     assert (found.facts["value"], found.facts["source"], found.facts["where"]) == ("80.4", "a source", "Paper, Table 1")
-    assert "source" not in trace("trial:good:score", results).facts
+    assert "source" not in trace("trial:good:acc. %", results).facts
     printed = trace("trial:good:published", results)
     assert (printed.shown, printed.facts["source"]) == ("80.4", "a source")
     assert (printed.cells, printed.runs, printed.unknown) == ((), (), ()), "no cell made a published number"
@@ -126,22 +214,65 @@ def test_a_published_score_has_its_source(results: Path) -> None:
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])
 def test_every_number_that_is_shown_can_be_traced(task: str) -> None:
-    """A new column must say what it is made of."""
+    """A new column must say what it is made of, and each of its fields."""
     line = Line("a", "a", "", "a", task, None, 0, None, None, None, None, "", "", further=(Speed(1),))
-    shown = {column.key for column in columns([line]) if column.heading and column.key != "label"}
-    assert shown == set(origins(line))
+    made = origins(line, [line])
+    assert made.keys() == {column.key for column in columns([line])}
+    for column in columns([line]):
+        parts = made[column.key].parts
+        assert len(parts) == (len(column.fields) if len(column.fields) > 1 else 0), column.key
 
 
 def test_a_cost_has_source_model_and_formula() -> None:
     """From the committed table."""
-    found = trace("costs:tome-t3-vit-l-r-8:full", ROOT / "results")
-    assert found.shown.startswith("gmacs_full 30.96")
+    found = trace("costs:tome-t3-vit-l-r-8:gmacs_full", ROOT / "results")
+    assert found.shown.startswith("30.96")
     assert found.facts["value"] == "31.0"
     assert found.facts["source"].startswith("paper table")
     assert '"method":"tome"' in found.facts["computed_as"]
     assert "2 T T Q" in found.facts["formula"]
     with pytest.raises(UserError, match="did you mean tome-t3-vit-l-r-8"):
         trace("costs:tome-t3-vit-l-r8:full", ROOT / "results")
+
+
+def test_every_heading_and_field_of_costs_is_what_the_table_says() -> None:
+    """Of a change, a count, one with a note, and one that is not computed; a heading comes before a field."""
+    figures = list(zip(drawn("costs"), exact("costs"), strict=True))
+    wanted = (
+        lambda fields: fields["unit"] == "%" and fields["read_as"],
+        lambda fields: fields["unit"] == "G" and fields["read_as"],
+        lambda fields: fields["read_as"] and fields["note"],
+        lambda fields: "with norms" in fields["read_as"],
+        lambda fields: fields["verdict"] == "not computed",
+    )
+    for want in wanted:
+        texts, fields = next((texts, fields) for texts, fields in figures if want(fields))
+        for name, text in texts.items():
+            found = trace(f"costs:{fields['id']}:{name}", ROOT / "results")
+            assert found.shown == (text or "–"), name
+            assert name not in fields or f"{name} {fields[name] or '–'}" in found.facts["in table.csv"], name
+        for name in fields.keys() - texts.keys():
+            assert trace(f"costs:{fields['id']}:{name}", ROOT / "results").shown == (fields[name] or "–"), name
+
+
+@pytest.mark.parametrize(
+    "content", [b"[]", b"\xff\xfe\x00", b'{"runs": 5}', b'{"runs": [5]}', b'{"runs": [{"cells": 5}]}']
+)
+def test_a_damaged_provenance_is_named(content: bytes, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the cure; where the digest is gone too that is said first."""
+    path = results / "trial" / "provenance.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"provenance\.json does not say the digest .*suite run trial"):
+        trace("trial:good:acc. %", results)
+    monkeypatch.setattr("suite.report.summary.check_unedited", lambda _: None)
+    with pytest.raises(UserError, match=r"provenance\.json is damaged .*; write it again with: suite run trial"):
+        trace("trial:good:acc. %", results)
+
+
+def test_without_tables_it_says_so(tmp_path: Path) -> None:
+    """And how to make one."""
+    with pytest.raises(UserError, match=r"has no tables here, in .*; make one with: suite run STUDY"):
+        trace("trial:good:seeds", tmp_path)
 
 
 def test_a_measured_speed_has_every_round_and_its_machine() -> None:
@@ -212,7 +343,7 @@ def test_every_number_of_the_committed_tables_can_be_traced() -> None:
         if study is None:
             table = export_table(name, read_findings(folder))
         else:
-            table = speed_table(name, study, summarise(study, asked_for(study, read_rounds(folder))[0]))
+            table = speed_table(name, study, summarise_speeds(study, asked_for(study, read_rounds(folder))[0]))
         row = list(table.rows())[4]
         words = ("task", "backbone", "label") if study is None else ("backbone", "row")
         address = f"{name}:{' '.join(row.values[word] for word in words)}"
@@ -232,7 +363,7 @@ def test_the_command_prints_commit_versions_and_device(monkeypatch: pytest.Monke
     for run in origin["runs"]:
         if f"commit: {run['commit']}" in done.output:
             assert f"torch {run['versions']['torch']}" in done.output
-            assert f"device: {run['device']}" in done.output
+            assert f"device: {run.get('device', 'not recorded')}" in done.output
             break
     else:
         pytest.fail("no commit is named")

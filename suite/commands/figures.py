@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,10 +19,10 @@ def figures(
 
     from suite.report.figures.study import draw_study, figures_of
     from suite.report.recorded import read_results
-    from suite.study.load import title_of
+    from suite.tables import results_of
 
     console = Console(markup=False)
-    results = read_results(Path("results") / Path(title_of(study)).name)
+    results = read_results(results_of(study))
     written = 0
     columns = (TextColumn("figures"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -18,10 +18,11 @@ def report(study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, o
     from rich.console import Console
 
     from suite.report.page.write import costs_page, speed_page
-    from suite.study.load import is_of_costs, is_of_speed, title_of
+    from suite.study.load import is_of_costs, is_of_speed
+    from suite.tables import results_of
 
     console = Console(markup=False)
-    folder = Path("results") / Path(title_of(study)).name
+    folder = results_of(study)
     if is_of_costs(study):
         page, scored = costs_page(study, folder), False
     elif is_of_speed(study):

@@ -25,6 +25,9 @@ KNOWN = {  # besides the IoU of each class
 }
 
 
+UNSIGNED = KNOWN - {"round_drift"}
+
+
 def check_record(frame: pd.DataFrame, path: Path) -> None:
     """Refuse a record, all its columns text, of which no table can be made.
 
@@ -51,6 +54,8 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
     for column, needed in (("seed", frame["kind"] == "accuracy"), ("protocol", frame["kind"] != "")):
         for line, text in _where(frame[column], needed & ~frame[column].str.fullmatch(r"\d+")):
             raise UserError(f"{path}:{line}: the {column} {text!r} is not a whole number")
+    for line, text in _where(frame["repetition"], ~frame["repetition"].str.fullmatch(r"\d*")):
+        raise UserError(f"{path}:{line}: the repetition {text!r} is neither a whole number nor empty")
     named = frame[frame["metric"] != ""]
     numbers = pd.to_numeric(named["value"], errors="coerce")
     score = named["metric"].isin(list(SCORES.values()))
@@ -62,6 +67,8 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
         )
     for line, text in _where(named["value"], score & numbers.map(math.isfinite) & ~numbers.between(0, 100)):
         raise UserError(f"{path}:{line}: a {named['metric'][line - 2]} of {text} is not a percentage")
+    for line, text in _where(named["value"], ~score & named["metric"].isin(list(UNSIGNED)) & (numbers < 0)):
+        raise UserError(f"{path}:{line}: the {named['metric'][line - 2]} is {text}; it cannot be below 0")
 
 
 def _check_once(frame: pd.DataFrame, path: Path) -> None:
@@ -81,6 +88,7 @@ def _check_once(frame: pd.DataFrame, path: Path) -> None:
 def _check_together(frame: pd.DataFrame, path: Path) -> None:
     """Cells of one table were made and scored alike."""
     why = {
+        "study": "are of different studies; keep a folder for each",
         "protocol": "were measured under different rules; run the study again under one version of the suite",
         "task": "do not compare; make a study of each",
         "data": "were scored on different data; make a study of each",

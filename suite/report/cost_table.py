@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from suite.measure.macs import Macs
@@ -38,7 +38,7 @@ COLUMNS = (
 
 def cost_table(name: str, lines: Sequence[Line]) -> Table:
     """A row for each published figure, under the name of the table's folder in `results/`."""
-    notes = list(dict.fromkeys(line.row.note for line in lines if line.row.note))
+    notes = numbered_notes(line.row.note for line in lines)
     block = Block("", tuple(Row(_values(line, notes)) for line in lines))
     caption = "Published costs of token reduction beside computed ones."
     return Table(name, caption, COLUMNS, (block,), (*_explanations(lines), *_numbered(notes)))
@@ -80,44 +80,86 @@ def _numbered(notes: Sequence[str]) -> list[Note]:
     return [Note(note, f"[{number}]") for number, note in enumerate(notes, 1)]
 
 
+def texts(record: Mapping[str, Any], notes: Sequence[str]) -> dict[str, str | None]:
+    """What readers see of a figure, by key of the column, None where there is nothing.
+
+    Args:
+        record: the figure's fields as the CSV has them; numbers may be their texts.
+        notes: all notes of the table, in order.
+    """
+    unit, name, value = record["unit"], record["name"], record["value"]
+    whole = record["method"] in ("No merging", "No pruning")
+    printed = " %" if unit == "%" else f" {name}" if name.startswith("G") else f" G{name}"
+    setting, resolution = record["setting"], record["resolution"]
+    found = {
+        "source table": record["where"],
+        "model": record["backbone"] if whole else f"{record['backbone']}, {record['method']}",
+        "what": f"{setting} @ {resolution}" if resolution else setting,
+        "published": value + printed,
+        "read_as": record["read_as"] or None,
+        "verdict": record["verdict"],
+        "note number": f"[{notes.index(record['note']) + 1}]" if record["note"] else "",
+    }
+    return found | (_computed_texts(record) if record["read_as"] else {})
+
+
+def numbered_notes(notes: Iterable[str]) -> list[str]:
+    """The notes of figures as the table numbers them: each once, in order."""
+    return [note for note in dict.fromkeys(notes) if note]
+
+
+def column_read(record: Mapping[str, Any]) -> str:
+    """The field that holds the reading that was taken."""
+    convention, _, unit = record["read_as"].replace(" with norms", "_with_norms").partition(", ")
+    return f"change_{convention}" if record["unit"] == "%" else f"{unit.lower()}_{convention}"
+
+
+def _computed_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """What was computed, in the figure's own unit."""
+    is_change, sign = record["unit"] == "%", "+" if record["unit"] == "%" else ""
+    digits = len(record["value"].partition(".")[2]) + 2  # two more than are printed
+    norms = float(record["gmacs_full_with_norms"]) - float(record["gmacs_full"])
+    shown = {
+        field: f"{float(record[f'change_{field}']):+.1f} %" if is_change else f"{float(record[f'gmacs_{field}']):.4g}"
+        for field in Macs._fields
+    }
+    return {
+        **shown,
+        "norms": None if is_change else f"{norms:.3g}",
+        "computed": f"{float(record[column_read(record)]):{sign}.{digits}f}{' %' if is_change else ''}",
+        "off by": f"{float(record['deviation']):+.2f} {'pp' if is_change else '%'}",
+    }
+
+
 def _values(line: Line, notes: Sequence[str]) -> dict[str, Any]:
-    figure = line.figure
-    whole = figure.method in ("No merging", "No pruning")
-    unit = " %" if figure.unit == "%" else f" {figure.name}" if figure.name.startswith("G") else f" G{figure.name}"
-    values: dict[str, Any] = {
-        **figure._asdict(),
-        "source table": figure.where,
-        "model": figure.backbone if whole else f"{figure.backbone}, {figure.method}",
-        "what": f"{figure.setting} @ {figure.resolution}" if figure.resolution else figure.setting,
-        "published": figure.value + unit,
+    record = _record(line)
+    return record | texts(record, notes)
+
+
+def _record(line: Line) -> dict[str, Any]:
+    """A figure's fields as the CSV has them."""
+    return {
+        **line.figure._asdict(),
         "verdict": line.verdict,
         "computed_as": line.row.model if isinstance(line.row, CostRow) else None,
         "note": line.row.note,
-        "note number": f"[{notes.index(line.row.note) + 1}]" if line.row.note else "",
+        "read_as": "",
+        **_computed(line),
     }
-    return values | _computed(line)
 
 
 def _computed(line: Line) -> dict[str, Any]:
-    """What was computed, as numbers in the figure's own unit and as text; nothing if the figure is left out."""
+    """What was computed, as numbers; nothing if the figure is left out."""
     taken = line.taken()
     if line.counts is None or line.unpruned is None or taken is None:
         return {}
     changes = [100 * (count / whole - 1) for count, whole in zip(line.counts, line.unpruned, strict=True)]
     gigas = [count / 1e9 for count in line.counts]
     flops = [2 * giga for giga, _ in zip(gigas, Macs._fields, strict=False)]
-    is_change = line.figure.unit == "%"
-    shown = [f"{change:+.1f} %" for change in changes] if is_change else [f"{giga:.4g}" for giga in gigas]
-    deviation = line.deviation(taken)
     also = [reading.name for reading in line.readings() if line.fits(reading) and reading != taken]
-    digits = len(line.figure.value.partition(".")[2]) + 2  # two more than are printed
     return {
         **dict(zip(COUNTS, [*gigas, *flops, *changes], strict=True)),
-        **dict(zip(Macs._fields, shown, strict=False)),
-        "norms": None if is_change else f"{line.counts.norms / 1e9:.3g}",
-        "computed": f"{taken.value:{'+' if is_change else ''}.{digits}f}{' %' if is_change else ''}",
         "read_as": taken.name,
-        "deviation": deviation,
-        "off by": f"{deviation:+.2f} {'pp' if is_change else '%'}",
+        "deviation": line.deviation(taken),
         "also_fits": "; ".join(also),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -15,6 +14,7 @@ from suite.measure.crosscheck import compare, disagreements
 from suite.measure.macs import Macs
 from suite.measure.norms import Counts, counts
 from suite.reduction.blocks import TimmModule
+from suite.report.ledger_lines import read_rows
 from suite.study.configuration import CONVENTIONS, CostRow, CostStudy, LeftOut, build, build_backbone
 
 Row = CostRow | LeftOut
@@ -151,14 +151,8 @@ def read_published(path: Path) -> list[Figure]:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; a study of costs needs the table of published figures there")
-    with path.open(newline="", encoding="utf-8") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
-    if tuple(head) != Figure._fields:
-        raise UserError(f"{path} has the columns {', '.join(head)}; expected {', '.join(Figure._fields)}")
     figures: dict[str, Figure] = {}
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(Figure._fields):
-            raise UserError(f"{path}:{number}: {len(row)} columns instead of {len(Figure._fields)}")
+    for number, row in read_rows(path, Figure._fields):
         figure = Figure(*row)
         if figure.unit not in UNITS or not _is_count(figure.value):
             raise UserError(f"{path}:{number}: {figure.value!r} {figure.unit!r} is not a number other than 0 in G or %")

@@ -70,7 +70,7 @@ def read_rows(path: Path, fields: Iterable[str]) -> Iterator[tuple[int, list[str
             reader = csv.reader(file, strict=True)
             rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is damaged, it is not readable as CSV: {error}") from error
+        raise UserError(f"{path} is damaged, it is not readable as CSV: {error}; restore it") from error
     if not rows or rows[0][1] != wanted:
         found = ", ".join(rows[0][1]) if rows else "none"
         raise UserError(f"{path} has the columns {found}; expected {', '.join(wanted)}")

@@ -6,11 +6,14 @@ import csv
 import functools
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from suite.errors import UserError, suggest
+from suite.report.cost_table import column_read
 from suite.report.costs import Figure, half_a_unit, read_published
 from suite.report.ledger_lines import NOT_TAKEN, OUTSIDE, REPRODUCED, Line, digest
+from suite.report.page.answer_of_costs import read_costs
 from suite.report.render import as_csv
 from suite.report.scores import read_scores
 from suite.report.study_table import study_table
@@ -33,7 +36,7 @@ def cost_lines() -> list[Line]:
     """A line for each published figure of the studies of costs, out of their committed tables.
 
     Raises:
-        UserError: if a table is missing, or was made from other figures.
+        UserError: if a table is missing, was changed after it was written, or was made from other figures.
     """
     return [line for name, study in cost_studies().items() for line in _lines_of(name, study)]
 
@@ -108,15 +111,15 @@ def _cell(path: Path, text: str, row: str, column: str) -> float | None:
     unknown = schedule and all(line.get("schedule") != schedule for line in lines)
     if len(found) > 1 or unknown:
         raise UserError(f"{path} has {len(found)} rows {row!r}; name one, with its schedule where there are several")
-    return float(found[0][column]) if found and found[0].get(column) else None
+    said = found[0].get(column) if found else None
+    try:
+        return float(said) if said else None
+    except ValueError as error:
+        raise UserError(f"{path} says {said!r} for {row!r}, {column}; ask for a column of numbers") from error
 
 
 def _lines_of(name: str, study: CostStudy) -> list[Line]:
-    path = RESULTS / name / "table.csv"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with: suite run {name}")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    path, rows = RESULTS / name / "table.csv", read_costs(RESULTS / name)
     made_of = [tuple(row.get(field) for field in Figure._fields) for row in rows]
     if made_of != [tuple(figure) for figure in read_published(study.published)]:
         raise UserError(f"{path} was not made from {study.published} as it is now; make it with: suite run {name}")
@@ -124,9 +127,9 @@ def _lines_of(name: str, study: CostStudy) -> list[Line]:
     return [_cost_line(name, row, record) for row in rows]
 
 
-def _cost_line(name: str, row: dict[str, str], record: str) -> Line:
+def _cost_line(name: str, row: Mapping[str, str], record: str) -> Line:
     computed = row["verdict"] != "not computed"
-    measured = float(row[_column(row)]) if computed else 0.0
+    measured = float(row[column_read(row)]) if computed else 0.0
     read_as = f"read as {row['read_as']}" if computed else ""
     return Line(
         id=row["id"],
@@ -152,9 +155,3 @@ def _cost_line(name: str, row: dict[str, str], record: str) -> Line:
         published_digest=digest(*(row[field].encode() for field in Figure._fields)),
         record_digest=record,
     )
-
-
-def _column(row: dict[str, str]) -> str:
-    """The column that holds the reading that was taken."""
-    convention, _, unit = row["read_as"].replace(" with norms", "_with_norms").partition(", ")
-    return f"change_{convention}" if row["unit"] == "%" else f"{unit.lower()}_{convention}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NamedTuple
 
-from suite.errors import UserError
+from suite.errors import UserError, suggest
+from suite.report.ledger_lines import read_rows
 
 TOLERANCE = 0.5  # percentage points, for a single seed, which has no interval
 
@@ -55,20 +55,26 @@ def read_scores(path: Path) -> list[Score]:
     """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
-    if tuple(head) != Score._fields:
-        raise UserError(f"{path} has the columns {', '.join(head)}; expected {', '.join(Score._fields)}")
     found: dict[tuple[str, str, str], Score] = {}
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(Score._fields):
-            raise UserError(f"{path}:{number}: {len(row)} columns instead of {len(Score._fields)}")
+    for number, row in read_rows(path, Score._fields):
         score = Score(*row)
         if score.unit != "%" or not _is_number(score.value):
             raise UserError(f"{path}:{number}: {score.value!r} {score.unit!r} is not a number in %")
         if found.setdefault((score.study, score.row, score.schedule), score) is not score:
             raise UserError(f"{path}:{number}: {score.study} has the row {score.row!r} twice; keep one of them")
     return list(found.values())
+
+
+def check_rows(path: Path, study: str, known: Collection[str]) -> None:
+    """Refuse a published score of a row that the study does not have, whose rows are `known`: nothing would show it.
+
+    Raises:
+        UserError: with the line, and the nearest rows.
+    """
+    for number, row in read_rows(path, Score._fields) if path.is_file() else ():
+        score = Score(*row)
+        if score.study == study and score.row not in known:
+            raise UserError(f"{path}:{number}: the study {study} has no row {score.row!r}; {suggest(score.row, known)}")
 
 
 def score_of(scores: Sequence[Score], study: str, row: str, schedule: str) -> Score | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from suite.errors import UserError, suggest
+from suite.errors import UserError
 from suite.report.batches import Speed, speeds_of
 from suite.report.checks import SCORES, check_record
 from suite.report.statistics import (
@@ -121,7 +121,7 @@ def read_record(folder: Path) -> pd.DataFrame:
     path = folder / "cells.csv"
     if not path.is_file():
         there = [record.parent.name for record in folder.parent.glob("*/cells.csv")]
-        hint = f"; records there are: {suggest(folder.name, there)}" if there else ""
+        hint = f"; records there are of {', '.join(sorted(there))}" if there else ""
         raise UserError(f"{path} does not exist; make it with: suite run {folder.name}{hint}")
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)

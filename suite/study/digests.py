@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from suite.errors import UserError
@@ -19,9 +19,9 @@ def digest_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_provenance(folder: Path, origins: Mapping[str, object]) -> None:
+def write_provenance(folder: Path, origins: Mapping[str, object], records: Sequence[str] = RECORDS) -> None:
     """Write `provenance.json` of a results folder, whole: where its records come from, and their digests."""
-    digests = {name: digest_of(folder / name) for name in RECORDS if (folder / name).is_file()}
+    digests = {name: digest_of(folder / name) for name in records if (folder / name).is_file()}
     path = folder / "provenance.json"
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps({**origins, DIGESTS: digests}, indent=1) + "\n", encoding="utf-8")

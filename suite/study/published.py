@@ -57,8 +57,11 @@ def read_published(path: Path) -> dict[str, Published]:
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; a study of speed needs the table of published speeds there")
-    with path.open(newline="", encoding="utf-8") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *rows = list(csv.reader(file)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is damaged, it is not readable as CSV: {error}; restore it") from error
     if tuple(head) != COLUMNS:
         raise UserError(f"{path} has the columns {', '.join(head)}; expected {', '.join(COLUMNS)}")
     found: dict[str, Published] = {}

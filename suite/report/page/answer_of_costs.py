@@ -10,6 +10,7 @@ from pathlib import Path
 
 from suite.errors import UserError
 from suite.report.page.answer import Answer
+from suite.study.digests import check_unedited
 
 NEEDED = (
     "id",
@@ -33,11 +34,12 @@ def read_costs(folder: Path) -> list[Row]:
     """The rows of the table of costs in a folder of results.
 
     Raises:
-        UserError: if there is none, or it has not the columns that such a table has.
+        UserError: if there is none, it was changed after it was written, or has not the columns of such a table.
     """
     path, again = folder / "table.csv", f"make it with: suite run {folder.name}"
     if not path.is_file():
         raise UserError(f"{path} does not exist; {again}")
+    check_unedited(path)
     with path.open(newline="", encoding="utf-8") as file:
         rows: list[Row] = list(csv.DictReader(file))
     missing = [name for name in NEEDED if not rows or name not in rows[0]]

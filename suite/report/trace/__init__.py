@@ -21,7 +21,8 @@ KINDS = {
 def trace(address: str, results: Path = Path("results")) -> Trace:
     """What is behind the number at TABLE:ROW:COLUMN.
 
-    A table is a folder in `results`; rows and columns are called as the table calls them, or as its CSV does.
+    A table is a folder in `results`; rows and columns are called as the table calls them, or as its CSV does, which has
+    more digits. Where both have a name it is the table's.
 
     Raises:
         UserError: for an address that does not exist, naming the nearest that do.
@@ -31,6 +32,8 @@ def trace(address: str, results: Path = Path("results")) -> Trace:
     if not colon:
         raise UserError(f"{address!r} is no address; write TABLE:ROW:COLUMN, such as 'quickstart:cropr:seeds'")
     names = [file.parent.name for file in results.glob("*/table.csv")]
+    if not names:
+        raise UserError(f"{results}/ has no tables here, in {Path.cwd()}; make one with: suite run STUDY")
     if table not in names:
         raise UserError(f"{results}/ has no table {table!r}; {suggest(table, names)}")
     folder = results / table

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-from suite.errors import UserError
-from suite.report.cost_table import COLUMNS, COUNTS
+from suite.report.cost_table import COLUMNS, numbered_notes, texts
+from suite.report.page.answer_of_costs import read_costs
 from suite.report.trace.found import Trace, by_name, look_up
 
-COMPUTED = {"full": COUNTS[::2], "linear": COUNTS[1::2], "off by": ("deviation",), "published": ("value", "unit")}
 FORMULA = (
     "a block in which T tokens attend and M enter the MLP, of widths D, Q (queries), K (keys, values), G (gate) and F "
     "(hidden): T D (Q + 2K + G) + T Q D + 2 M D F, or 3 M D F if gated, and in full, not in linear, 2 T T Q; besides, "
@@ -18,17 +16,19 @@ FORMULA = (
 
 
 def trace_cost(folder: Path, row: str, column: str) -> Trace:
-    """What is behind a number of a table of costs, whose rows are called by the id of the published figure."""
-    with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
-        rows = {found["id"]: found for found in csv.DictReader(file) if "id" in found and "computed_as" in found}
-    if not rows:
-        raise UserError(f"{folder}/ is neither a study's table nor one of costs; only those can be traced")
+    """What is behind a number of a table of costs, whose rows are called by the id of the published figure.
+
+    Raises:
+        UserError: for a row or a column that is not there, or a table that is none of costs, or was edited.
+    """
+    rows = {found["id"]: found for found in read_costs(folder)}
     values = look_up("row", row, rows, folder)
-    chosen = look_up("column", column, by_name([one for one in COLUMNS if one.heading or one.fields]), folder)
-    fields = COMPUTED.get(chosen.heading, chosen.fields)
-    shown = ", ".join(f"{field} {values[field] or 'none'}" for field in fields)
+    named = look_up("column", column, by_name(COLUMNS), folder)
+    text = texts(values, numbered_notes(one["note"] for one in rows.values())).get(named.column.key)
     told = ("where", "method", "backbone", "setting", "name", "value", "unit", "source", "evidence")
     facts = {name: values[name] for name in (*told, "computed_as", "read_as", "note") if values[name]}
+    facts |= named.exact(values)
     if values["computed_as"]:
         facts |= {"formula": FORMULA, "again": f"suite run {folder.name}, which also lets torch count every model"}
-    return Trace(shown, facts)
+    facts["record"] = str(folder / "table.csv")
+    return Trace(named.shown(text or "", values), facts)

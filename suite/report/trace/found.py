@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from suite.errors import UserError, suggest
-from suite.report.layout import Column
+from suite.report.layout import MISSING, Column
 
 Found = TypeVar("Found")
 
@@ -55,10 +55,33 @@ def look_up(what: str, name: str, known: Mapping[str, Found], folder: Path) -> F
     return known[name]
 
 
-def by_name(shown: Sequence[Column]) -> dict[str, Column]:
-    """Columns by what a reader may call them: names in the CSV, keys, and first of all headings."""
-    fields = {field: column for column in shown for field in column.fields}
-    return fields | {column.key: column for column in shown} | {one.heading: one for one in shown if one.heading}
+class Named(NamedTuple):
+    """What a reader may ask of a row: the text below a heading, or one of the fields of the CSV, which has more digits.
+
+    `fields` are those that stand behind it: of a heading all of its column, and the one of the same name.
+    """
+
+    column: Column
+    field: str  # empty for a heading
+    fields: tuple[str, ...]
+
+    def shown(self, text: str, values: Mapping[str, str]) -> str:
+        """The text that the table shows, or the value of the field; `values` is the row of the CSV."""
+        return (values[self.field] or MISSING) if self.field else text or MISSING
+
+    def exact(self, values: Mapping[str, str]) -> dict[str, str]:
+        """For a heading, the fact what the CSV says, if it does."""
+        said = "" if self.field else ", ".join(f"{field} {values[field] or MISSING}" for field in self.fields)
+        return {"in table.csv": said} if said else {}
+
+
+def by_name(columns: Sequence[Column]) -> dict[str, Named]:
+    """What a row can be asked for, by name: headings, then fields of the CSV that no heading is called like."""
+    fields = {field: Named(column, field, (field,)) for column in columns for field in column.fields}
+    headed = [column for column in columns if column.heading]
+    same = {one.heading: (one.heading,) if one.heading in fields else () for one in headed}
+    headings = {one.heading: tuple(dict.fromkeys((*one.fields, *same[one.heading]))) for one in headed}
+    return fields | {one.heading: Named(one, "", headings[one.heading]) for one in headed}
 
 
 def runs_of(folder: Path, wanted: Callable[[dict[str, Any]], dict[str, Any] | None]) -> tuple[dict[str, Any], ...]:
@@ -71,8 +94,9 @@ def runs_of(folder: Path, wanted: Callable[[dict[str, Any]], dict[str, Any] | No
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
         return tuple(kept for run in found if (kept := wanted(run)) is not None)
-    except (json.JSONDecodeError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}); write it again with: suite run {folder.name}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is damaged ({found}); write it again with: suite run {folder.name}") from error
 
 
 def with_runs(folder: Path, shown: str, facts: dict[str, str], cells: Sequence[Used]) -> Trace:
