@@ -11,10 +11,11 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.report.figures.pareto import draw_pareto
 from suite.report.layout import Table
+from suite.report.recorded import read_results
 from suite.report.render import markdown, put_into, show, write
 from suite.report.scores import read_scores
 from suite.report.study_table import study_table
-from suite.report.summary import Line, read_record, summarise
+from suite.report.summary import Line
 
 if TYPE_CHECKING:
     from suite.study.tracking import Tracker
@@ -29,12 +30,13 @@ def make_table(title: str, console: Console, into: Path | None = None) -> tuple[
         UserError: for a record that cannot be used, or a document without the table's markers.
     """
     folder = RESULTS / title
-    lines = summarise(read_record(folder))
+    results = read_results(folder)
+    lines = list(results.lines)
     made = study_table(folder.name, lines, read_scores(RESULTS / "published/scores.csv"))
     files = write(made, folder)
     pareto = folder / "pareto.png"
     try:
-        draw_pareto(lines, pareto)
+        draw_pareto(results, pareto)
         files.append(pareto.name)
     except UserError as error:
         pareto.unlink(missing_ok=True)  # it would show another record

@@ -268,7 +268,7 @@ def test_a_page_of_speed_is_made_of_the_record(trial: Path) -> None:
     assert "<i>" not in text
     assert "stale" not in text
     assert "On CPU X (processor)" in text
-    assert "suite trace" not in text
+    assert "suite trace 'trial:BACKBONE ROW:COLUMN'" in text
 
 
 def test_the_answer_about_committed_speeds_is_that_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
