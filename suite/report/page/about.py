@@ -84,6 +84,6 @@ def _decided(own: Sequence[Line], fusion: Mapping[str, str]) -> str:
     if not any(below.values()):
         return "of all pairs, no two of them are told apart, so which serves best is not decided"
     apart = "; ".join(f"{fusion[row]} from {', '.join(others)}" for row, others in below.items() if others)
-    undecided = len(below[own[0].row]) < len(own) - 1
-    best = "the first not from all others, so which serves best is not decided" if undecided else "the first from all others"
-    return f"of all pairs, told apart are {apart}: {best}"
+    if len(below[own[0].row]) == len(own) - 1:
+        return f"of all pairs, told apart are {apart}: the first from all others"
+    return f"of all pairs, told apart are {apart}: the first not from all others, so which serves best is not decided"
