@@ -11,10 +11,11 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.report.figures.pareto import draw_pareto
 from suite.report.layout import Table
+from suite.report.recorded import read_results
 from suite.report.render import markdown, put_into, show, write
 from suite.report.scores import check_rows, read_scores
 from suite.report.study_table import study_table
-from suite.report.summary import Line, read_record, summarise
+from suite.report.summary import Line
 from suite.study.load import find_study, load_study, study_names, title_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def make_table(title: str, console: Console, into: Path | None = None) -> tuple[
         UserError: for a record or published scores that cannot be used, or a document without the table's markers.
     """
     folder = RESULTS / title
-    lines = summarise(read_record(folder))
+    results = read_results(folder)
+    lines = list(results.lines)
     scores = RESULTS / "published/scores.csv"
     if title in study_names():
         check_rows(scores, title, {row.label for row in load_study(title).methods} | {line.row for line in lines})
@@ -50,7 +52,7 @@ def make_table(title: str, console: Console, into: Path | None = None) -> tuple[
     files = write(made, folder)
     pareto = folder / "pareto.png"
     try:
-        draw_pareto(lines, pareto)
+        draw_pareto(results, pareto)
         files.append(pareto.name)
     except UserError as error:
         pareto.unlink(missing_ok=True)  # it would show another record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -23,6 +24,7 @@ from suite.errors import UserError
 from suite.report import overlap
 from suite.report.figures import classes, ranks, style
 from suite.report.figures.study import FIGURES, draw_study
+from suite.report.page.write import outdated
 from suite.report.recorded import read_curves, read_pictures, read_results
 from suite.study import record
 from suite.study.cells import Cell
@@ -33,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
 ROWS = {"none": (0, 0), "random": (1, 0), "cropr": (2, 1), "evit": (3, 2)}  # row: how its cells differ, and its patches
 DEPTH = 3
+PICTURES = "pictures.json"
 
 
 def cell(row: str, seed: int) -> list[dict[str, object]]:
@@ -331,7 +334,7 @@ def test_numbers_on_figures_are_those_of_the_record(results: Path, kept: list[An
 def test_a_changed_record_changes_its_figures_only(
     results: Path, tmp_path: Path, name: str, old: str, new: str, changed: set[str]
 ) -> None:
-    """Figures are pure functions of the record, to the byte; each reads its own part."""
+    """Figures show nothing but the record; each reads its own part."""
     text, other = (results / name).read_text(), tmp_path / "other"
     assert old in text
     shutil.copytree(results, other)
@@ -342,9 +345,113 @@ def test_a_changed_record_changes_its_figures_only(
         for figure, draw in FIGURES.items():
             if figure in changed or figure in ("ranks", "tokens"):
                 draw(read_results(folder), folder / f"{figure}.png")
-                drawn[folder, figure] = (folder / f"{figure}.png").read_bytes()
+                drawn[folder, figure] = mpl.image.imread(folder / f"{figure}.png").tobytes()
     for figure in {figure for _, figure in drawn}:
         assert (drawn[results, figure] != drawn[other, figure]) == (figure in changed), figure
+
+
+@pytest.mark.parametrize(
+    ("name", "records"),
+    [("ranks", {"cells.csv"}), ("curves-loss", {"cells.csv", "curves.csv"}), ("agreement", {"cells.csv", PICTURES})],
+)
+def test_a_figure_knows_its_records_and_nothing_of_its_time(results: Path, name: str, records: set[str]) -> None:
+    """Digests of what it is drawn from, and the same bytes a second time; it is outdated by another record alone."""
+    path = results / f"{name}.png"
+    assert outdated(results, name)
+    made = []
+    for _ in range(2):
+        FIGURES[name](read_results(results), path)
+        made.append(path.read_bytes())
+    assert made[0] == made[1]
+    said = json.loads((results / "provenance.json").read_text())["records_sha256"]
+    assert style.drawn_from(path) == {record: said[record] for record in records}
+    os.utime(path, (0, 0))
+    assert not outdated(results, name)
+    for own in said:
+        content = (results / own).read_bytes()
+        (results / own).write_bytes(content + b"\n")
+        os.utime(results / own, (0, 0))
+        assert outdated(results, name) == (own in records), own
+        (results / own).write_bytes(content)
+    (results / "cells.csv").unlink()
+    assert outdated(results, name)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", (ROOT / "tests/test_figures.py").read_bytes()])
+def test_what_is_no_figure_of_ours_is_outdated(results: Path, content: bytes) -> None:
+    """Also a picture without digests."""
+    path = results / "ranks.png"
+    path.write_bytes(content)
+    assert outdated(results, "ranks")
+    mpl.image.imsave(path, np.zeros((2, 2)))
+    assert outdated(results, "ranks")
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_a_score_that_is_not_finite_is_no_rank(results: Path, value: str) -> None:
+    """As in the table, the seed has none, and the row is left out of the ranks rather than first."""
+    path = results / "cells.csv"
+    assert path.read_text().count("miou_last,,20.0,") == 1
+    path.write_text(path.read_text().replace("miou_last,,20.0,", f"miou_last,,{value},"))
+    renew_digest(results)
+    scores = read_results(results).scores()
+    assert np.isfinite(scores.to_numpy()).sum() == 4 * 3 - 1
+    assert np.isnan(scores.loc["evit", 0])
+    assert ranks.rank(scores).left_out == ["evit"]
+
+
+def marks(axes: Any) -> dict[str, tuple[float, float, bool]]:
+    """By label: where a mark is, and whether it is filled."""
+    drawn = {bar.get_label(): bar.lines[0] for bar in axes.containers}
+    return {
+        label: (*line.get_xydata()[0].tolist(), line.get_markerfacecolor() != "white") for label, line in drawn.items()
+    }
+
+
+def front(axes: Any) -> list[list[float]]:
+    """Points of the Pareto front; empty where it is not drawn."""
+    return next((line.get_xydata().tolist() for line in axes.lines if line.get_label() == "Pareto front"), [])
+
+
+def test_an_untrusted_speed_is_hollow_and_not_on_the_front(results: Path, kept: list[Any]) -> None:
+    """Evit is fastest and not to be trusted, so the front ends at cropr; its multiply-accumulates are sure."""
+    doubt(results, "evit")
+    FIGURES["pareto"](read_results(results), results / "pareto.png")
+    speeds, macs = kept[-1].axes
+    assert {label: filled for label, (_, _, filled) in marks(speeds).items()} == {
+        "none": True,
+        "random": True,
+        "cropr": True,
+        "evit": False,
+    }
+    assert all(filled for _, _, filled in marks(macs).values())
+    assert front(speeds) == [list(marks(speeds)[row][:2]) for row in ("cropr", "random", "none")]
+    assert [score for _, score in front(macs)] == [marks(macs)[row][1] for row in ("evit", "cropr", "random", "none")]
+    (legend,) = kept[-1].legends
+    assert legend.texts[-1].get_text() == "hollow: a speed that is not to be trusted"
+
+
+def test_without_a_trusted_speed_there_is_no_front(results: Path, kept: list[Any]) -> None:
+    """Said above the panel; where all are to be trusted neither that nor a key is there."""
+    FIGURES["pareto"](read_results(results), results / "pareto.png")
+    assert kept[-1].axes[0].get_title() == ""
+    assert not [text for text in kept[-1].legends[0].texts if "hollow" in text.get_text()]
+    doubt(results, *ROWS)
+    FIGURES["pareto"](read_results(results), results / "pareto.png")
+    speeds, macs = kept[-1].axes
+    assert front(speeds) == []
+    assert speeds.get_title() == "no Pareto front: no speed here is to be trusted"
+    assert len(front(macs)) == 4
+    assert macs.get_title() == ""
+
+
+def doubt(folder: Path, *rows: str) -> None:
+    """The speeds of these rows are not to be trusted."""
+    path = folder / "cells.csv"
+    cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+    cells.loc[(cells["kind"] == "speed") & cells["row"].isin(rows), "reason"] = "drift: it throttled"
+    cells.to_csv(path, index=False, lineterminator="\n")
+    renew_digest(folder)
 
 
 def said_by(results: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
@@ -16,6 +17,9 @@ from typer.testing import CliRunner
 
 from suite.cli import app
 from suite.errors import UserError
+from suite.report.figures import style
+from suite.report.figures.speeds import draw_speeds
+from suite.report.figures.style import drawn_from
 from suite.report.page.answer import Answer
 from suite.report.page.answer_of_costs import answer_of_costs, read_costs
 from suite.report.page.answer_of_speed import answer_of_speed
@@ -286,7 +290,45 @@ def test_a_page_of_speed_is_made_of_the_record(trial: Path) -> None:
     assert "<i>" not in text
     assert "stale" not in text
     assert "On CPU X (processor)" in text
-    assert "suite trace" not in text
+    assert drawn_from(trial / "results/trial/speed.png").keys() == {"rounds.csv"}
+    assert "suite trace 'trial:BACKBONE ROW:COLUMN'" in text
+
+
+def test_a_picture_of_other_rounds_is_drawn_again(trial: Path) -> None:
+    """Before the page shows it; where nothing can be drawn the page says why."""
+    path = trial / "results/trial/speed.png"
+    committed = json.loads((ROOT / "results/imagenet-vitl-speed/provenance.json").read_text())["runs"][0]
+    pictures = []
+    for ratio in (1.7, 1.2):
+        own = {"times_unpruned": [ratio] * 5, "provenance": committed | {"cells": []}}
+        keep("cpu", "CPU X", trial, lambda row, own=own: own if row == "drawn" else {"provenance": own["provenance"]})
+        for _ in range(2):
+            assert CliRunner().invoke(app, ["report", "trial.yaml"], catch_exceptions=False).exit_code == 0
+            pictures.append(path.read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2] == pictures[3]
+    assert base64.b64encode(pictures[3]).decode() in (trial / "results/trial/report.html").read_text()
+    with pytest.raises(UserError, match="no reduced row is measured or has a published speed-up"):
+        draw_speeds([], path)
+
+
+def test_an_untrusted_speed_up_is_hollow(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a key for it, which a picture without one lacks."""
+    kept: list[Any] = []
+    monkeypatch.setattr(style.plt, "close", kept.append)
+    for doubts in ((), ("learned",), ("learned", "drawn", "attended")):
+        keep("cpu", "CPU X", trial, doubtful(*doubts))
+        study = load_speed("trial.yaml")
+        rounds, _ = asked_for(study, read_rounds(Path("results/trial")))
+        draw_speeds(summarise(study, rounds), Path("results/trial/speed.png"))
+        filled = {
+            bar.get_label(): (len(bar.lines[0].get_xydata()), bar.lines[0].get_markerfacecolor() != "white")
+            for bar in kept[-1].axes[0].containers
+        }
+        hollow = {0: 0, 1: 3, 3: 5}[len(doubts)]  # learned stands on three lines of five
+        wanted = {"measured (median and IQR)": (5 - hollow, True), "measured, not to be trusted": (hollow, False)}
+        wanted = {label: found for label, found in wanted.items() if found[0]}
+        assert filled == wanted
+        assert wanted.keys() <= {text.get_text() for text in kept[-1].legends[0].texts}
 
 
 def test_the_answer_about_committed_speeds_is_that_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,13 @@ BAD = [
     ("seeds: [0, 1]", "sedes: [0, 1]", "trial.yaml:16: sedes: unknown key; did you mean seeds"),
     ("seeds: [0, 1]", "seeds: []", "trial.yaml:16: seeds: Tuple should have at least 1 item"),
     ("seeds: [0, 1]", "seeds: [0, 0]", "trial.yaml:16: seeds.1: 0 is there twice"),
+    (
+        "seeds: [0, 1]",
+        "seeds: [0, 1]\nabout:\n  - cropr + last-layer\n  - randon",
+        "trial.yaml:19: about.1: no reduced row is called 'randon'; did you mean random?",
+    ),
+    ("seeds: [0, 1]", "seeds: [0, 1]\nabout: [none]", "trial.yaml:17: about.0: no reduced row is called 'none'"),
+    ("seeds: [0, 1]", "seeds: [0, 1]\nabout: [random, random]", "about.1: 'random' is there twice"),
     ("seeds: [0, 1]", "", "trial.yaml:1: seeds: this key is required"),
     ("  - random", "  - randum", "trial.yaml:14: methods.1.method: unknown method 'randum'; did you mean random?"),
     ("  - random", "  - none", "trial.yaml:14: methods.1: 'none' is there twice"),
@@ -298,10 +305,16 @@ def test_what_decides_a_result_decides_the_id(old: str, new: str) -> None:
 
 
 def test_what_does_not_decide_a_result_does_not_decide_the_id() -> None:
-    """The question, the label of a row, defaults written out, other rows and more seeds leave the ids alone."""
+    """The question, the label of a row, defaults written out, other rows and more seeds leave the ids alone.
+
+    So does what the question is about.
+    """
     changed = STUDY.replace("Does it work?", "Really?").replace("  - random\n", "").replace("[0, 1]", "[0, 1, 2]")
     changed = changed.replace("fusion: last-layer", "fusion: last-layer, name: cropr!, settings: {queries: 1}")
     assert cropr_cells(STUDY) < cropr_cells(changed)
+    about = STUDY + "about: [cropr + last-layer, random]\n"
+    assert study(about).about == ("cropr + last-layer", "random")
+    assert [cell.cell_id for cell in expand(study(about))] == [cell.cell_id for cell in expand(study())]
 
 
 def test_the_unpruned_model_is_one_cell_under_every_schedule() -> None:

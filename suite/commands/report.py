@@ -41,7 +41,7 @@ def report(study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, o
 
 
 def _scored(study: str, folder: Path, console: Console) -> str:
-    """The page of a study with cells; figures that are missing or older than the record are drawn first."""
+    """The page of a study with cells; figures that are missing or of another record are drawn first."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from suite.report.figures.study import figures_of

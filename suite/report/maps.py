@@ -65,7 +65,7 @@ def draw_study_maps(name: str, folder: Path, path: Path) -> int:
     study = load_study(name)
     rows = pictured(study, folder)
     check_here(study)
-    draw_maps(rows, shown(study), path)
+    draw_maps(rows, shown(study), path, [folder / "pictures.json"])
     return len(rows)
 
 
@@ -101,10 +101,11 @@ def shown(study: Study) -> Shown:
     return Shown(list(make_scenes(study.data, "validation").images[:PICTURED]))
 
 
-def draw_maps(rows: Sequence[Pictured], images: Shown, path: Path) -> None:
+def draw_maps(rows: Sequence[Pictured], images: Shown, path: Path, records: Sequence[Path] = ()) -> None:
     """Draw a line for each of `rows`, under a line with the images and, where there are any, their labels.
 
-    For every image a line has the prediction, where there are labels, and a map of when patches left.
+    For every image a line has the prediction, where there are labels, and a map of when patches left. `records` are
+    what the rows were read from.
     """
     count = len(rows[0].picture["left_after"])
     each = 1 if images.labels is None else 2
@@ -112,7 +113,7 @@ def draw_maps(rows: Sequence[Pictured], images: Shown, path: Path) -> None:
     colours = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 1, depth + 1)))
     shape = (1 + len(rows), count * each)
     size = (SIDE * shape[1] + 1.6, (SIDE + (0.14 if each == 1 else 0)) * shape[0] + 0.7)
-    with canvas(path, *shape, size=size) as (figure, axes):
+    with canvas(path, *shape, size=size, records=records) as (figure, axes):
         for index in range(count):
             here = slice(index * each, (index + 1) * each)
             _draw_image(list(axes[0, here]), images, index)

@@ -39,6 +39,10 @@ class Results:
     frame: pd.DataFrame
     lines: Sequence[Line]
 
+    def records(self, *names: str) -> list[Path]:
+        """The paths of records of the folder, `cells.csv` first, which labels whatever is drawn."""
+        return [self.folder / name for name in ("cells.csv", *names)]
+
     @property
     def task(self) -> str:
         return self.lines[0].task
@@ -65,8 +69,12 @@ class Results:
         return self.labelled(cells[cells["metric"].isin(metrics)])[["label", "seed", "metric", "value"]]
 
     def scores(self) -> pd.DataFrame:
-        """The last epoch's score, percent: a line for each label in the table's order, a column for each seed."""
-        table = self.values(list(SCORES.values())).pivot_table(index="label", columns="seed", values="value")
+        """The last epoch's score, percent: a line for each label in the table's order, a column for each seed.
+
+        As in the table, a score that is not finite is none.
+        """
+        values = self.values(list(SCORES.values()))
+        table = values[values["value"].map(math.isfinite)].pivot_table(index="label", columns="seed", values="value")
         table.columns = table.columns.astype(int)
         return table.reindex([label for label in self.labels if label in table.index]).sort_index(axis=1)
 

@@ -11,13 +11,15 @@ from suite.report.summary import Line
 
 CURVES = {"classification": "epoch/acc1", "segmentation": "epoch/miou"}
 GAP = "gap_to_random"  # in percentage points
+TRUSTED = "speed_trusted"  # 1, or 0 if it is not
 ALL = 1000  # runs that a chart shows
 
 
 def row_metrics(lines: Sequence[Line]) -> dict[tuple[str, str], dict[str, float]]:
     """By row and schedule: medians over seeds with their spread, the gap to random pruning, seeds, cost.
 
-    What there is not is left out: the gap and its p of rows that are not compared, intervals of one seed.
+    `speed_trusted` is 0 where the table marks the speed as not to be trusted, else 1. What there is not is left out:
+    the gap and its p of rows that are not compared, intervals of one seed.
 
     Five digits, because MLflow's page shows all there are; `table.csv` has all.
     """
@@ -37,7 +39,7 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     known = {name for metrics in row_metrics(lines).values() for name in metrics}
     gap, speed = f"{GAP}/median", "speed_ratio/median"
     interval = [f"{score}/ci95_low", f"{score}/ci95_high"]
-    columns = [median, *interval, gap, f"{GAP}/p_holm", "seeds", "tokens_fewest", "gmacs", speed]
+    columns = [median, *interval, gap, f"{GAP}/p_holm", "seeds", "tokens_fewest", "gmacs", speed, TRUSTED]
     rows = ["row", "schedule"] if _several(lines) else ["row"]
     methods = [
         *(_scatter(cost, median) for cost in (speed, "gmacs") if cost in known),
@@ -76,6 +78,8 @@ def _metrics(line: Line) -> dict[str, float]:
     """The score first: a comparison in MLflow's page begins with it."""
     found = _spread(SCORES[line.task], line.accuracy) | _spread("speed_ratio", line.speed)
     found |= _interval(SCORES[line.task], line.interval)
+    if line.speed:
+        found[TRUSTED] = float(not line.tainted)
     found |= {"seeds": line.accuracy.n if line.accuracy else 0, "seeds_tried": line.seeds}
     if line.won:
         found |= {"seeds_above_random": line.won[0], "seeds_compared": line.won[1]}

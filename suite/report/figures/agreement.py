@@ -33,7 +33,8 @@ def draw_agreement(results: Results, path: Path) -> None:
     across = min(ACROSS, len(kept))
     down = -(-len(kept) // across)
     size = (TWO_COLUMNS, 1.0 + 1.35 * down)
-    with canvas(path, down, across, size=size, sharex=True, sharey=True) as (figure, axes):
+    records = results.records("pictures.json")
+    with canvas(path, down, across, size=size, sharex=True, sharey=True, records=records) as (figure, axes):
         for axis, (label, sets) in zip(axes.flat, kept.items(), strict=False):
             _panel(axis, sets, style[label])
             axis.set_title(folded(label), fontsize=7)
@@ -65,7 +66,7 @@ def draw_agreement_of_rows(results: Results, path: Path) -> None:
     table = pd.DataFrame(values, index=list(kept), columns=[folded(label) for label in kept])
     mask = np.triu(np.ones(table.shape, bool), 1)
     side = min(TWO_COLUMNS, 2.6 + 0.42 * len(kept))
-    with canvas(path, size=(side, 0.78 * side + 0.3)) as (figure, axes):
+    with canvas(path, size=(side, 0.78 * side + 0.3), records=results.records("pictures.json")) as (figure, axes):
         sns.heatmap(
             table,
             ax=axes[0, 0],

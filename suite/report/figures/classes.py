@@ -41,7 +41,8 @@ def draw_classes(results: Results, path: Path) -> None:
     chosen = _most_different(panels)
     of = "" if len(chosen) == iou["class"].nunique() else f"; the {len(chosen)} classes of {iou['class'].nunique()}"
     of += " on which the rows differ most" if of else ""
-    with canvas(path, len(panels), 1, size=(TWO_COLUMNS, len(panels) * (0.75 + 0.19 * count))) as (figure, axes):
+    size = (TWO_COLUMNS, len(panels) * (0.75 + 0.19 * count))
+    with canvas(path, len(panels), 1, size=size, records=results.records()) as (figure, axes):
         for axis, (title, differences) in zip(axes[:, 0], panels.items(), strict=True):
             _heatmap(axis, differences, chosen)
             axis.set_title(f"IoU minus that of {title} with the same seed, percentage points{of}")

@@ -51,7 +51,8 @@ def _draw(results: Results, path: Path, metrics: Sequence[str], name: str, compa
     across = min(ACROSS, len(panels))
     down = -(-len(panels) // across)
     size = (TWO_COLUMNS if across > 2 else ONE_COLUMN, 0.7 + 1.2 * down + (0.9 if down == 1 else 0))
-    with canvas(path, down, across, size=size, sharey=comparable) as (figure, axes):
+    records = results.records("curves.csv")
+    with canvas(path, down, across, size=size, sharey=comparable, records=records) as (figure, axes):
         for axis, (label, table) in zip(axes.flat, panels.items(), strict=False):
             behind = tables if comparable and label in tables else {}
             _panel(axis, table, style.get(label, Look((0, 0, 0), "o")), behind)

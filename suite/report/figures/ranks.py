@@ -118,7 +118,8 @@ def draw_ranks(results: Results, path: Path) -> None:
     if reasons and not found:
         raise next(iter(reasons.values()))
     heights = [1.35 + 0.095 * len(ranks.mean) + 0.07 * len(ranks.cliques) for ranks in found.values()]
-    with canvas(path, len(found), 1, size=(TWO_COLUMNS, sum(heights)), height_ratios=heights) as (figure, axes):
+    size, records = (TWO_COLUMNS, sum(heights)), results.records()
+    with canvas(path, len(found), 1, size=size, height_ratios=heights, records=records) as (figure, axes):
         colours = {label: look.colour for label, look in looks(results.lines).items()}
         for axis, (schedule, ranks) in zip(axes[:, 0], found.items(), strict=True):
             _diagram(axis, ranks, colours)

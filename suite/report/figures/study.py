@@ -17,13 +17,8 @@ from suite.report.figures.tokens import draw_tokens
 from suite.report.maps import draw_study_maps
 from suite.report.recorded import Results
 
-
-def _pareto(results: Results, path: Path) -> None:
-    draw_pareto(results.lines, path)
-
-
 FIGURES: dict[str, Callable[[Results, Path], None]] = {
-    "pareto": _pareto,
+    "pareto": draw_pareto,
     "ranks": draw_ranks,
     "classes": draw_classes,
     "curves-score": draw_scores,

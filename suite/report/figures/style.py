@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
+from PIL import Image
 
 from suite.report.summary import CONTROL, Line
+from suite.study.digests import DIGESTS, digest_of
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches
 DPI = 200
@@ -61,20 +64,40 @@ def looks(lines: Sequence[Line]) -> dict[str, Look]:
 
 @contextmanager
 def canvas(
-    path: Path, rows: int = 1, columns: int = 1, *, size: tuple[float, float], **options: Any
+    path: Path,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    size: tuple[float, float],
+    records: Sequence[Path],
+    **options: Any,
 ) -> Iterator[tuple[Figure, Any]]:
     """A figure of `size` inches with its (rows, columns) axes, written to `path` in the end; no date is in the file.
 
-    `path` ends in .png or .pdf; `options` are those of `plt.subplots`.
+    `path` ends in .png or .pdf; a PNG keeps the digests of the `records` that it is drawn from. `options` are those of
+    `plt.subplots`.
     """
+    about: dict[str, Any] = dict(NOTHING_OF_TODAY[path.suffix])
+    if path.suffix == ".png":
+        about[DIGESTS] = json.dumps({record.name: digest_of(record) for record in records})
     settings: Any = {**sns.axes_style("whitegrid"), **SETTINGS}  # Any: matplotlib lists every name it knows
     with mpl.rc_context(settings):
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
         try:
             yield figure, axes
-            figure.savefig(path, dpi=DPI, metadata=NOTHING_OF_TODAY[path.suffix])
+            figure.savefig(path, dpi=DPI, metadata=about)
         finally:
             plt.close(figure)
+
+
+def drawn_from(path: Path) -> dict[str, str]:
+    """By name, the digests of the records that a PNG is drawn from; empty where it does not say."""
+    try:
+        with Image.open(path) as image:
+            found = json.loads(image.info.get(DIGESTS, "{}"))
+    except (OSError, ValueError):  # no picture, or not one of ours
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def folded(label: str) -> str:

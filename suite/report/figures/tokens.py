@@ -27,7 +27,8 @@ def draw_tokens(results: Results, path: Path) -> None:
     shape = (1, 2) if beside else (2, 1)
     height = 0.9 + 0.2 * count
     most = max(table.max().max() for table in tables.values())
-    with canvas(path, *shape, size=(TWO_COLUMNS, height * shape[0]), sharey=beside) as (figure, axes):
+    records = results.records()
+    with canvas(path, *shape, size=(TWO_COLUMNS, height * shape[0]), sharey=beside, records=records) as (figure, axes):
         for axis, (title, table) in zip(axes.flat, tables.items(), strict=True):
             sns.heatmap(
                 table,

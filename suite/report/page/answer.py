@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from suite.report.layout import Table
+from suite.report.page.about import about_rows
+from suite.report.page.shown import CONTROL, Shown, letters_of, plural
 from suite.report.statistics import ALPHA, fewest_seeds
+from suite.report.study_table import TAINTED
 from suite.report.summary import Line
-
-CONTROL = "random pruning"
-NAMES = {"classification": "top-1 accuracy", "segmentation": "mIoU"}
-LETTER = re.compile("[a-z]'*")
+from suite.study.schema import Row
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Answer:
 
     Attributes:
         verdict: what can be told apart from random pruning, and what it would take where nothing can.
-        sentences: the best median, its cost and speed, and what must be said about them.
+        sentences: the rows that the study is about, the best median, its cost and speed, and what must be said of them.
         facts: names and values of the few numbers to see at a glance.
     """
 
@@ -30,43 +29,26 @@ class Answer:
     facts: tuple[tuple[str, str], ...]
 
 
-class _Shown:
-    """Values of lines as the table shows them, without their marks."""
+def answer(lines: Sequence[Line], table: Table, about: Sequence[Row] = ()) -> Answer:
+    """The answer of a study with these lines; `table` is what `study_table` makes of them.
 
-    def __init__(self, lines: Sequence[Line], table: Table) -> None:
-        self.lines = lines
-        self.columns = {column.key: column for column in table.columns}
-        self.rows = {line.label: row for line, row in zip(lines, table.rows(), strict=True)}
-        self.name = NAMES[lines[0].task]
-
-    def text(self, line: Line, key: str) -> str:
-        """A value; empty where there is none."""
-        value = self.rows[line.label].values.get(key)
-        return "" if value is None else self.columns[key].show(value)
-
-    def score(self, line: Line) -> str:
-        """Median and interval."""
-        assert line.accuracy is not None
-        level = f", {100 * line.interval.level:g} % interval {self.text(line, 'interval')}" if line.interval else ""
-        return f"{self.text(line, 'score')} % ({self.name}, {_plural(line.accuracy.n, 'seed')}{level})"
-
-
-def answer(lines: Sequence[Line], table: Table) -> Answer:
-    """The answer of a study with these lines; `table` is what `study_table` makes of them."""
-    shown = _Shown(lines, table)
+    `about` are the study's rows that its question is about.
+    """
+    shown = Shown(lines, table)
     winners = _best(lines)
-    sentences = [*_groups(lines), *(said for best in winners for said in _about_best(best, shown, len(winners) > 1))]
-    return Answer(_verdict(shown), (*sentences, *_unpruned(shown), *_lost(lines)), tuple(_facts(shown, winners)))
+    highest = (said for best in winners for said in _about_best(best, shown, len(winners) > 1))
+    sentences = [*about_rows(about, shown), *_groups(lines), *highest, *_unpruned(shown), *_lost(lines)]
+    return Answer(_verdict(shown), tuple(sentences), tuple(_facts(shown, winners)))
 
 
-def _verdict(shown: _Shown) -> str:
+def _verdict(shown: Shown) -> str:
     """Which rows can be told apart from random pruning; if none can, what would be needed."""
     compared = [line for line in shown.lines if line.comparison and line.p is not None]
     if not compared:
         return _nothing_compared(shown.lines)
     apart = [line for line in compared if line.p is not None and line.p < ALPHA]
     seeds = _span(line.comparison.n for line in compared if line.comparison)
-    corrected = f"after Holm's correction for {_plural(len(compared), 'comparison')}"
+    corrected = f"after Holm's correction for {plural(len(compared), 'comparison')}"
     how = f"with {seeds} paired seeds, by Wilcoxon's signed-rank test {corrected}"
     if apart:
         return _told_apart(apart, compared, shown, how)
@@ -96,7 +78,7 @@ def _nothing_compared(lines: Sequence[Line]) -> str:
     return f"No row is compared with {CONTROL}: {'; '.join(reasons) or 'the study has nothing to compare with it'}."
 
 
-def _told_apart(apart: Sequence[Line], compared: Sequence[Line], shown: _Shown, how: str) -> str:
+def _told_apart(apart: Sequence[Line], compared: Sequence[Line], shown: Shown, how: str) -> str:
     sides: dict[str, list[str]] = {"above": [], "below": []}
     for line in apart:
         assert line.comparison is not None
@@ -120,13 +102,13 @@ def _best(lines: Sequence[Line]) -> list[Line]:
     return found
 
 
-def _about_best(best: Line, shown: _Shown, several: bool) -> Iterator[str]:
+def _about_best(best: Line, shown: Shown, several: bool) -> Iterator[str]:
     where = f" with the schedule {best.schedule}" if several else ""
     said = f"The highest median of a reduced row{where} is that of {best.label}, {shown.score(best)}"
     others = [line for line in shown.lines if line.schedule == best.schedule and line is not best]
     rivals = [line for line in others if line.group and line.method != "random"]
-    counted = _plural(len(rivals), "other method")
-    alike = [line for line in rivals if set(_letters(line)) & set(_letters(best))]
+    counted = plural(len(rivals), "other row")
+    alike = [line for line in rivals if letters_of(line) & letters_of(best)]
     if rivals and len(alike) < len(rivals):
         said += f"; it is told apart from {len(rivals) - len(alike)} of {counted}, of all pairs"
     elif rivals:
@@ -138,7 +120,7 @@ def _about_best(best: Line, shown: _Shown, several: bool) -> Iterator[str]:
     yield f"{best.label} {_cost(best, shown)}."
 
 
-def _cost(best: Line, shown: _Shown) -> str:
+def _cost(best: Line, shown: Shown) -> str:
     """GMACs and speed of a row, beside the unpruned model."""
     unpruned = next((line for line in shown.lines if line.method == "none" and line.macs), None)
     whole = unpruned.macs if unpruned else None
@@ -153,8 +135,8 @@ def _cost(best: Line, shown: _Shown) -> str:
 
 def _groups(lines: Sequence[Line]) -> Iterator[str]:
     """Whether reduced rows of one schedule are told apart from each other."""
-    groups = [_letters(line) for line in lines if line.group]
-    if len(groups) > 1 and all(group == ["a"] for group in groups):
+    groups = [letters_of(line) for line in lines if line.group]
+    if len(groups) > 1 and all(group == {"a"} for group in groups):
         yield (
             "No two reduced rows of one schedule are told apart from each other by the same test, corrected for all "
             "pairs, which asks more than the comparisons with random pruning."
@@ -163,12 +145,7 @@ def _groups(lines: Sequence[Line]) -> Iterator[str]:
         yield "Which reduced rows are told apart from each other is in the table's column `group`."
 
 
-def _letters(line: Line) -> list[str]:
-    """The groups of a line; after z comes a'."""
-    return LETTER.findall(line.group)
-
-
-def _unpruned(shown: _Shown) -> Iterator[str]:
+def _unpruned(shown: Shown) -> Iterator[str]:
     for line in shown.lines:
         if line.method == "none" and line.accuracy:
             yield f"The unpruned model has {shown.score(line)}; no test compares rows with it."
@@ -183,7 +160,7 @@ def _lost(lines: Sequence[Line]) -> Iterator[str]:
         yield f"Seeds without a score, left out of every number: {', '.join(counted)}; see the notes below the table."
 
 
-def _facts(shown: _Shown, winners: Sequence[Line]) -> Iterator[tuple[str, str]]:
+def _facts(shown: Shown, winners: Sequence[Line]) -> Iterator[tuple[str, str]]:
     compared = [line for line in shown.lines if line.comparison and line.p is not None]
     yield "seeds per row", _span(line.seeds for line in shown.lines)
     if compared:
@@ -197,13 +174,10 @@ def _facts(shown: _Shown, winners: Sequence[Line]) -> Iterator[tuple[str, str]]:
     if len(winners) == 1:
         yield f"highest median: {winners[0].label}", f"{shown.text(winners[0], 'score')} %"
         if winners[0].speed:
-            yield f"speed of {winners[0].label}", shown.text(winners[0], "speed")
+            meaning = f" ({TAINTED}: not to be trusted)" if winners[0].tainted else ""
+            yield f"speed of {winners[0].label}{meaning}", shown.marked(winners[0], "speed")
 
 
 def _span(counts: Iterable[int]) -> str:
     found = sorted(set(counts))
     return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -20,7 +20,8 @@ CAPTIONS = {
         "Each mark is a row of the table. Up is better; against speed, right is faster; against "
         "multiply-accumulates, left is cheaper. Bars are inter-quartile ranges, of the score over seeds and of the "
         "speed over rounds. On the dashed line, the Pareto front, lie the rows that no other row beats in both; how "
-        "sure that is, it does not say.",
+        "sure that is, it does not say. A hollow mark has a speed that is not to be trusted, ‡ in the table: against "
+        "speed, the front leads through the filled marks only, and where there is none it is not drawn.",
     ),
     "ranks": Caption(
         "Ranks over seeds",
@@ -97,7 +98,7 @@ CAPTIONS = {
     "speed": Caption(
         "Measured and published speed",
         "Chart of the measured speed-up of every row beside the published one.",
-        "Speed-ups are over the unpruned model of the same backbone. What was measured on, and which numbers are "
-        "not to be trusted, is said below the table.",
+        "Speed-ups are over the unpruned model of the same backbone. A hollow circle is a measured one that is not to "
+        "be trusted, ‡ in the table; why, and what was measured on, is said below the table.",
     ),
 }

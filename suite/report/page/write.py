@@ -14,7 +14,9 @@ from markupsafe import Markup
 from PIL import Image
 
 from suite.errors import UserError
+from suite.report.figures.speeds import draw_speeds
 from suite.report.figures.study import Drawn, draw_study, figures_of
+from suite.report.figures.style import drawn_from
 from suite.report.ledger_lines import Line as LedgerLine
 from suite.report.ledger_lines import read_lines
 from suite.report.page.answer import answer
@@ -29,10 +31,10 @@ from suite.report.speeds import summarise
 from suite.report.speeds_table import speed_table
 from suite.report.study_table import study_table
 from suite.study.cells import expand
+from suite.study.digests import digest_of
 from suite.study.load import find_study, load_costs, load_speed, load_study
 from suite.study.speed_rounds import asked_for, read_rounds
 
-SOURCES = ("cells.csv", "curves.csv", "pictures.json")  # what figures are drawn from
 ENLARGED = 0.7  # CSS pixels of a figure's pixel: letters are then as large as those of the text
 
 
@@ -48,14 +50,14 @@ class Figure:
 
 
 def outdated(folder: Path, name: str) -> bool:
-    """Whether a figure is missing, or older than what it is drawn from."""
-    drawn = folder / f"{name}.png"
-    sources = [folder / source for source in SOURCES if (folder / source).is_file()]
-    return not drawn.is_file() or any(drawn.stat().st_mtime_ns < source.stat().st_mtime_ns for source in sources)
+    """Whether a figure is missing, or drawn from records that are not those beside it: its digests tell."""
+    said = drawn_from(folder / f"{name}.png")
+    now = {record: digest_of(folder / record) for record in said if (folder / record).is_file()}
+    return not said or said != now
 
 
 def draw_outdated(study: str, results: Results) -> Iterator[Drawn]:
-    """Draw the figures that are missing or older than the record; what cannot be drawn says why."""
+    """Draw the figures that are missing or of another record; what cannot be drawn says why."""
     names = [name for name in figures_of(study) if outdated(results.folder, name)]
     yield from draw_study(study, results, ".png", names)
 
@@ -81,7 +83,7 @@ def study_page(study: str, results: Results, undrawn: dict[str, str]) -> str:
         results.folder,
         "cells",
         question=loaded.question,
-        answer=answer(results.lines, table),
+        answer=answer(results.lines, table, [row for row in loaded.methods if row.label in loaded.about]),
         table=_boxed(as_html(table)),
         figures=_figures(results.folder, [figure for figure in figures_of(study) if figure not in undrawn]),
         undrawn={CAPTIONS[figure].title: reason for figure, reason in undrawn.items()},
@@ -115,6 +117,8 @@ def costs_page(study: str, folder: Path) -> str:
 def speed_page(study: str, folder: Path) -> str:
     """The page of a study of speed, out of its file and the rounds in its results folder.
 
+    Its picture is drawn first where it is missing or of other rounds.
+
     Raises:
         UserError: if nothing is measured yet, or the record or the published figures cannot be read.
     """
@@ -122,7 +126,12 @@ def speed_page(study: str, folder: Path) -> str:
     rounds, _ = asked_for(loaded, read_rounds(folder))
     if not rounds:
         raise UserError(f"{folder}/rounds.csv has nothing that {study} asks for; make it with: suite run {folder.name}")
-    lines = summarise(loaded, rounds)
+    lines, undrawn = summarise(loaded, rounds), {}
+    if outdated(folder, "speed"):
+        try:
+            draw_speeds(lines, folder / "speed.png")
+        except UserError as error:
+            undrawn[CAPTIONS["speed"].title] = str(error)
     return _render(
         study,
         folder,
@@ -130,7 +139,9 @@ def speed_page(study: str, folder: Path) -> str:
         question=loaded.question,
         answer=answer_of_speed(loaded, lines),
         table=_boxed(as_html(speed_table(folder.name, loaded, lines))),
-        figures=_figures(folder, ["speed"]),
+        figures=_figures(folder, [] if undrawn else ["speed"]),
+        undrawn=undrawn,
+        ledger=_ledger(folder.parent, folder.name),
         origin=read_origin(folder),
     )
 

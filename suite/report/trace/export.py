@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
 from suite.report.export import MODEL, RECORD, Line, model_of, read_findings
 from suite.report.export_table import COLUMNS, SHORT, export_table, label
-from suite.report.layout import MISSING
+from suite.report.render import as_csv
 from suite.report.trace.found import Trace, by_name, look_up, runs_of
 
 HOW = "the least of the ways below, or drawn if patches are drawn, which are then given to eager torch"
@@ -24,10 +26,11 @@ def trace_export(folder: Path, row: str, column: str) -> Trace:
         lines.setdefault(f"{line['task']} {line['backbone']} {label(line)}", []).append(line)
     own = look_up("row", row, lines, folder)
     columns = by_name([one for one in COLUMNS if one.key not in (*MODEL, "label")])
-    chosen = look_up("column", column, columns, folder)
-    (shown,) = export_table(folder.name, own).rows()
+    named = look_up("column", column, columns, folder)
+    chosen, table = named.column, export_table(folder.name, own)
+    (values,), (shown,) = csv.DictReader(io.StringIO(as_csv(table))), table.rows()
     ways = [line for line in own if line["path"] == _path(chosen.key)]
-    facts = {name: own[0][name] for name in MODEL} | {"record": str(folder / RECORD)}
+    facts = {name: own[0][name] for name in MODEL} | {"record": str(folder / RECORD)} | named.exact(values)
     if ways:
         facts |= {name: value for name, value in ways[0].items() if value}
     else:
@@ -37,7 +40,7 @@ def trace_export(folder: Path, row: str, column: str) -> Trace:
         models = [model for model in run["models"] if tuple(model) == model_of(own[0])]
         return {name: fact for name, fact in run.items() if name != "models"} | {"cells": models} if models else None
 
-    return Trace(shown.text(chosen) or MISSING, facts, runs=runs_of(folder, mine))
+    return Trace(named.shown(shown.text(chosen), values), facts, runs=runs_of(folder, mine, "suite export"))
 
 
 def _path(key: str) -> str:

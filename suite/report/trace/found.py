@@ -84,8 +84,10 @@ def by_name(columns: Sequence[Column]) -> dict[str, Named]:
     return fields | {one.heading: Named(one, "", headings[one.heading]) for one in headed}
 
 
-def runs_of(folder: Path, wanted: Callable[[dict[str, Any]], dict[str, Any] | None]) -> tuple[dict[str, Any], ...]:
-    """The runs of `provenance.json` that are wanted, as `wanted` returns them.
+def runs_of(
+    folder: Path, wanted: Callable[[dict[str, Any]], dict[str, Any] | None], again: str = ""
+) -> tuple[dict[str, Any], ...]:
+    """The runs of `provenance.json` that are wanted, as `wanted` returns them; the command `again` writes the file.
 
     Raises:
         UserError: if the file is damaged.
@@ -96,7 +98,9 @@ def runs_of(folder: Path, wanted: Callable[[dict[str, Any]], dict[str, Any] | No
         return tuple(kept for run in found if (kept := wanted(run)) is not None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is damaged ({found}); write it again with: suite run {folder.name}") from error
+        raise UserError(
+            f"{path} is damaged ({found}); write it again with: {again or f'suite run {folder.name}'}"
+        ) from error
 
 
 def with_runs(folder: Path, shown: str, facts: dict[str, str], cells: Sequence[Used]) -> Trace:

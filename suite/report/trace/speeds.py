@@ -2,74 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import csv
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import UserError
 from suite.report.layout import MISSING
-from suite.report.speeds import Line, Measured, summarise
-from suite.report.speeds_table import title
-from suite.report.statistics import Spread
-from suite.report.trace.found import Trace, Used, look_up, with_runs
+from suite.report.render import as_csv
+from suite.report.speeds import Line, summarise
+from suite.report.speeds_table import COLUMNS, speed_table, title
+from suite.report.trace.found import Trace, Used, by_name, look_up, with_runs
 from suite.study.load import load_speed
 from suite.study.speed_rounds import Round, asked_for, read_rounds
 
-ROUNDS = "median of the rounds; each is the unpruned model's time over the row's, timed in turns in one process"
+ROUND = "each is the unpruned model's time over the row's, timed in turns in one process"
+PARTS = f"median, first and third quartile of the rounds; {ROUND}"
 
 
 class Origin(NamedTuple):
-    """What a column is made of: its names, how, the field of a round, and how a measured row shows it."""
+    """What a column is made of: how, and the field of a round; of the row beside it too, if so."""
 
-    names: tuple[str, ...]
     how: str
     metric: str
-    show: Callable[[Measured], str]
-    beside: bool = False  # made of the row beside it too
+    beside: bool = False
 
 
-ORIGINS = (
-    Origin(("measured", "measured_median"), ROUNDS, "times_unpruned", lambda found: _times(found.unpruned)),
-    Origin(
-        ("IQR", "measured_low", "measured_high"),
-        "first and third quartile of the rounds",
+MEASURED = {
+    "measured": Origin(f"median of the rounds; {ROUND}", "times_unpruned"),
+    "median": Origin(f"median of the rounds; {ROUND}", "times_unpruned"),
+    "quartiles": Origin(f"first and third quartile of the rounds; {ROUND}", "times_unpruned"),
+    "eager": Origin(f"{PARTS}; the unpruned model has timm's eager attention", "times_eager"),
+    "macs": Origin(
+        "multiply-accumulates of the unpruned model over the row's, by closed formula (convention `full`)", "macs_ratio"
+    ),
+    "realised": Origin("the measured median over the ratio by MACs", "times_unpruned"),
+    "rate": Origin("batch size over the median of the rounds' seconds, of a GPU only", "seconds"),
+    "rounds": Origin("how many there are", "times_unpruned"),
+    "tainted": Origin("by the rounds, and by what the machine did meanwhile", "times_unpruned"),
+    "beside ratio": Origin(
+        "median, first and third quartile of the rounds; each is the row's speed over that of the row beside it in the "
+        "same round",
         "times_unpruned",
-        lambda found: _range(found.unpruned),
-    ),
-    Origin(
-        ("vs eager", "eager_median", "eager_low", "eager_high"),
-        f"{ROUNDS}; the unpruned model has timm's eager attention",
-        "times_eager",
-        lambda found: f"{_times(found.eager)} ({_range(found.eager)})",
-    ),
-    Origin(
-        ("by MACs", "macs_ratio"),
-        "multiply-accumulates of the unpruned model over the row's, by closed formula (convention `full`)",
-        "macs_ratio",
-        lambda found: f"{found.macs:.2f}x",
-    ),
-    Origin(
-        ("realised / MACs", "realised_of_macs"),
-        "the measured median over the ratio by MACs",
-        "times_unpruned",
-        lambda found: f"{found.realised:.2f}",
-    ),
-    Origin(
-        ("images/s", "images_per_second"),
-        "batch size over the median of the rounds' seconds, of a GPU only",
-        "seconds",
-        lambda found: f"{found.rate:.0f}" if found.rate else MISSING,
-    ),
-    Origin(
-        ("beside", "beside_median", "beside_low", "beside_high"),
-        "median of the rounds; each is the row's speed over that of the row beside it, in the same round",
-        "times_unpruned",
-        lambda found: f"{_times(found.beside)} ({_range(found.beside)})" if found.beside else MISSING,
         beside=True,
     ),
-)
-PUBLISHED = ("published", "published_ratio")
+}
 
 
 def trace_speed(folder: Path, row: str, column: str) -> Trace:
@@ -81,21 +60,23 @@ def trace_speed(folder: Path, row: str, column: str) -> Trace:
     study = load_speed(folder.name)
     rounds, _ = asked_for(study, read_rounds(folder))
     line = look_up("row", row, _by_name(summarise(study, rounds)), folder)
-    by_column = {name: origin for origin in ORIGINS for name in origin.names} | dict.fromkeys(PUBLISHED)
-    origin = look_up("column", column, by_column, folder)
-    facts = {"row": f"{line.backbone} {line.row}", "column": column}
+    named = look_up("column", column, by_name(COLUMNS), folder)
+    table = speed_table(folder.name, study, [line])
+    (values,), (shown,) = csv.DictReader(io.StringIO(as_csv(table))), table.rows()
+    text, origin = named.shown(shown.text(named.column), values), MEASURED.get(named.column.key)
+    facts = {"row": f"{line.backbone} {line.row}", "column": column, **named.exact(values)}
     if origin is None:
-        return Trace(f"{line.ratio}x" if line.ratio else MISSING, facts | _published(line, study.published))
+        return Trace(text, facts | _published(line, study.published))
     if line.measured is None:
         raise UserError(
-            f"{line.backbone} {line.row} has no {column}: {line.status}{f', {line.note}' * bool(line.note)}"
+            f"{line.backbone} {line.row} has no {column}: {', '.join(filter(None, (line.status, line.note)))}"
         )
     facts |= {"made": origin.how, "metric": origin.metric, "measured on": title(line.setup)}
     facts |= {"kernels": line.measured.kernels, "record": str(folder / "rounds.csv")}
     facts |= {"not to be trusted": line.measured.tainted} if line.measured.tainted else {}
     names = [line.row, *([line.beside] if origin.beside and line.beside else [])]
     cells = [cell for name in names for cell in _cells(line, name, rounds, origin.metric)]
-    return with_runs(folder, origin.show(line.measured), facts, cells)
+    return with_runs(folder, text, facts, cells)
 
 
 def _by_name(lines: Sequence[Line]) -> dict[str, Line]:
@@ -123,11 +104,3 @@ def _cells(line: Line, row: str, rounds: Sequence[Round], metric: str) -> Iterat
     for cell_id in dict.fromkeys(one["cell_id"] for one in own):
         values = tuple(float(one[metric]) for one in own if one["cell_id"] == cell_id and one[metric])
         yield Used(cell_id, row, MISSING, "done", values, "s" if metric == "seconds" else "x")
-
-
-def _times(found: Spread) -> str:
-    return f"{found.median:.2f}x"
-
-
-def _range(found: Spread) -> str:
-    return f"{found.low:.2f}–{found.high:.2f}"
