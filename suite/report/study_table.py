@@ -7,9 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.lost import ONE_SEED
 from suite.report.scores import TOLERANCE, Score, score_of
 from suite.report.statistics import ALPHA, Interval, Spread
-from suite.report.summary import ONE_SEED, Line
+from suite.report.summary import Line
 
 SCORE = {"classification": "acc. %", "segmentation": "mIoU %"}
 MEANING = {

@@ -13,6 +13,7 @@ import pandas as pd
 from suite.errors import UserError
 from suite.report.batches import Speed, speeds_of
 from suite.report.checks import SCORES, check_record
+from suite.report.lost import lost_seeds, marks, named_seeds
 from suite.report.statistics import (
     ALPHA,
     Comparison,
@@ -34,8 +35,6 @@ from suite.study.digests import check_unedited
 from suite.study.record import COLUMNS
 
 CONTROL = "random"
-ONE_SEED = "one seed: no spread, no test"
-DIVERGED = "TrainingFailed"  # the exception that stops training when numbers are not finite
 Seeds = dict[int, float]
 
 
@@ -186,12 +185,12 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
             speed=largest.fused,
             tainted=largest.tainted,
             problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
-            marks=tuple(_marks(own, scores)),
+            marks=tuple(marks(own, len(scores))),
             block="" if first["method"] == "none" else _control(cells, str(schedule), first["fusion"])[0],
             eager=largest.eager,
             batch=largest.batch,
             further=tuple(further),
-            lost=_lost(own),
+            lost=lost_seeds(own),
         )
         generator = np.random.default_rng(seed_for("statistics", line.row, line.schedule))
         if scores:
@@ -202,32 +201,6 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
             tried = {*map(int, own["seed"])}
             line = _compared(line, scores, tried, *_control(cells, line.schedule, first["fusion"]), generator)
         yield line
-
-
-def _lost(own: pd.DataFrame) -> tuple[tuple[str, int], ...]:
-    """What became of a row's seeds that have no score, and of how many."""
-    broken = own["metric"].isin(SCORES.values()) & ~own["value"].map(math.isfinite)
-    stopped = (own["status"] == "failed") & own["reason"].str.contains(DIVERGED)
-    fate = own["status"].mask(broken | stopped, "diverged")
-    counts = own["seed"].groupby(fate).nunique()
-    return tuple((str(what), int(counts[what])) for what in ("diverged", "failed", "skipped") if what in counts)
-
-
-def _marks(own: pd.DataFrame, scores: Seeds) -> Iterator[str]:
-    """What must be said about seeds of a row that are missing in its numbers, or too few."""
-    for reason, cells in own[own["status"] != "done"].groupby("reason"):
-        yield f"{_named(map(int, cells['seed']))} did not finish, left out of every number: {reason}"
-    broken = own[own["metric"].isin(SCORES.values()) & ~own["value"].map(math.isfinite)]
-    for value, cells in broken.groupby(broken["value"].map(str)):
-        metric = cells["metric"].iloc[0]
-        yield f"{_named(map(int, cells['seed']))} diverged, left out of every number: {metric} is {value}"
-    if len(scores) == 1:
-        yield ONE_SEED
-
-
-def _named(seeds: Iterator[int]) -> str:
-    found = sorted(set(seeds))
-    return f"seed {found[0]}" if len(found) == 1 else f"seeds {', '.join(map(str, found))}"
 
 
 def _compared(
@@ -248,7 +221,7 @@ def _compared(
     compared = replace(line, control=row, comparison=compare(scores, control, generator), won=won)
     if not lacking:
         return compared
-    mark = f"compared in {len(scores) - len(lacking)} of {len(scores)} seeds: {row} lacks {_named(iter(lacking))}"
+    mark = f"compared in {len(scores) - len(lacking)} of {len(scores)} seeds: {row} lacks {named_seeds(lacking)}"
     return replace(compared, marks=(*line.marks, mark))
 
 

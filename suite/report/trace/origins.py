@@ -85,7 +85,13 @@ def _comparisons(score: str, family: int) -> dict[str, Origin]:
     corrected = f"corrected after Holm for all {family} comparisons with a control"
     least = f"what p is at least with these seeds, {corrected}"
     return {
-        "won": Origin("accuracy", score, f"{won[0]}, of those that both have", "control", won),
+        "won": Origin(
+            "accuracy",
+            score,
+            f"{won[0]}, of those that were tried and in which the control has a score",
+            "control",
+            won,
+        ),
         "gap": Origin("accuracy", score, gap, "control"),
         "gap interval": Origin("accuracy", score, gaps, "control", _ends(gaps)),
         "improvement": Origin("accuracy", score, "share of all pairs of runs in which the row's is above", "control"),
