@@ -81,7 +81,7 @@ def _comparisons(score: str, family: int) -> dict[str, Origin]:
     gap = "median over the seeds that both have of the row less its control"
     gaps = "interval by the bootstrap of that median of the row less its control"
     improved = "interval of that share over the seeds; see the note below the table"
-    won = ("seeds in which the row is above its control", "seeds that both the row and its control have")
+    won = ("seeds in which the row is above its control", "seeds tried in which its control has a score")
     corrected = f"corrected after Holm for all {family} comparisons with a control"
     least = f"what p is at least with these seeds, {corrected}"
     return {
