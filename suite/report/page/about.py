@@ -11,12 +11,7 @@ from suite.study.schema import Row
 
 
 def about_rows(rows: Sequence[Row], shown: Shown) -> Iterator[str]:
-    """A sentence for each line of these rows, then one for each method of which they name several fusions."""
-    for row in rows:
-        lines = [line for line in shown.lines if line.row == row.label]
-        yield from (_sentence(line, shown) for line in lines)
-        if not lines:
-            yield f"The study is about {row.label}, of which its record has nothing yet."
+    """A sentence for each method of which these rows name several fusions, then one for each of their lines."""
     ways: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         settings = settings_class(row.method)(**row.settings)
@@ -24,6 +19,11 @@ def about_rows(rows: Sequence[Row], shown: Shown) -> Iterator[str]:
     for own in ways.values():
         if len({row.fusion for row in own}) > 1:
             yield from _ways_back(own, shown)
+    for row in rows:
+        lines = [line for line in shown.lines if line.row == row.label]
+        yield from (_sentence(line, shown) for line in lines)
+        if not lines:
+            yield f"The study is about {row.label}, of which its record has nothing yet."
 
 
 def _sentence(line: Line, shown: Shown) -> str:
@@ -38,12 +38,12 @@ def _against_control(line: Line, shown: Shown) -> str:
     if found is None:
         return f"; it is not compared with {CONTROL}: {line.no_control}" if line.no_control else ""
     gap = f"; its gap to {line.control} is {shown.text(line, 'gap')} pp"
-    if found.interval is None or line.p is None:
+    if found.interval is None or line.p is None or line.won is None:
         return f"{gap}, and one seed is no test"
+    won, tried = line.won
     return (
         f"{gap} ({100 * found.interval.level:g} % interval {shown.text(line, 'gap interval')}, "
-        f"p = {shown.text(line, 'p')} after Holm's correction), and it is above it in {found.won} of "
-        f"{plural(found.n, 'seed')}"
+        f"p = {shown.text(line, 'p')} after Holm's correction), and it is above it in {won} of {plural(tried, 'seed')}"
     )
 
 
