@@ -86,7 +86,7 @@ def make_cost_table(study: CostStudy, title: str, console: Console, check: bool)
     folder = Path("results") / title
     table = cost_table(folder.name, lines)
     files = write(table, folder)
-    write_provenance(folder, {"runs": []}, ["table.csv"])  # computed, the same anywhere
+    write_provenance(folder, {"runs": []}, ["table.csv", "table.html"])  # computed, the same anywhere
     show(off(table), console)
     if check:
         console.print(f"Every computed model agrees with torch's counter within {100 * TOLERANCE:g} % in every part.")

@@ -308,8 +308,12 @@ def test_a_published_speed_has_its_source_and_an_unmeasured_one_says_why() -> No
     assert (printed.cells, printed.runs) == ((), ())
     assert printed.facts["file"] == "results/published/speed.csv"
     assert {"source", "evidence", "id", "throughput"} <= printed.facts.keys()
-    with pytest.raises(UserError, match="ATS R=8 pool=cls has no measured: not available"):
-        trace("imagenet-vitl-speed:ViT-L/16 ATS R=8 pool=cls:measured", ROOT / "results")
+    never = trace("imagenet-vitl-speed:ViT-L/16 ATS R=8 pool=cls:measured", ROOT / "results")
+    assert (never.shown, never.cells) == ("not available", ())
+    assert never.facts["made"].startswith("not available, ")
+    batch = trace("imagenet-vitl-speed:ViT-L/16 cropr R=8 LLF:batch", ROOT / "results")
+    assert (batch.shown, len(batch.cells), len(batch.runs)) == ("4", 1, 1)
+    assert "published" not in batch.facts["made"]
     with pytest.raises(UserError, match="no column 'mesured'; did you mean measured"):
         trace("imagenet-vitl-speed:ViT-L/16 cropr R=8 LLF:mesured", ROOT / "results")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from suite.errors import UserError, suggest
 from suite.report.speeds import Line, Measured, summarise
+from suite.report.speeds_table import GPU
 from suite.study.load import load_speed
 from suite.study.speed_rounds import asked_for, read_rounds
 
@@ -17,8 +18,8 @@ def speed_value(asked: str, unit: str) -> tuple[float | None, bytes, str]:
     """What a study of speed measured on the first GPU of its record, as `STUDY: BACKBONE: ROW: NUMBER`.
 
     Returns:
-        The value, None while no GPU was measured; the record that it rests on; and what a processor measured, which is
-        said beside the number and decides nothing.
+        The value, None while no GPU was measured that is to be trusted; the record that it rests on; and what was
+        measured besides, which is said beside the number while there is none, and decides nothing.
 
     Raises:
         UserError: for a study, backbone, row or number that is not there, another unit, or an edited record.
@@ -37,12 +38,11 @@ def speed_value(asked: str, unit: str) -> tuple[float | None, bytes, str]:
         raise UserError(f"{number} are in {NUMBERS[number]}, and the published number in {unit!r}")
     rounds, _ = asked_for(study, read_rounds(path.parent))
     lines = [line for line in summarise(study, rounds) if (line.backbone, line.row) == (backbone, row)]
-    gpu, processor = (
-        next((line for line in lines if line.measured and line.setup.device_type == kind), None)
-        for kind in ("cuda", "cpu")
-    )
-    value = _number(gpu.measured, number) if gpu and gpu.measured else None
-    return value, path.read_bytes() if path.is_file() else b"", _remark(processor, number, row)
+    found = [(line, line.measured) for line in lines if line.measured]
+    trusted = [own for line, own in found if line.setup.device_type == "cuda" and not own.tainted]
+    value = _number(trusted[0], number) if trusted else None
+    remarks = [] if row == "unpruned" or number != "times unpruned" else [_remark(*one) for one in found]
+    return value, path.read_bytes() if path.is_file() else b"", "; ".join(remarks)
 
 
 def _number(found: Measured, number: str) -> float | None:
@@ -51,10 +51,9 @@ def _number(found: Measured, number: str) -> float | None:
     return found.rate / 1000 if found.rate else None
 
 
-def _remark(line: Line | None, number: str, row: str) -> str:
-    """What a processor measured; its images per second say nothing about a GPU's, and are not kept."""
-    if line is None or line.measured is None or number != "times unpruned" or row == "unpruned":
-        return ""
-    doubt = ", not to be trusted there" if line.measured.tainted else ""
-    times = f"{line.measured.unpruned.median:.2f}x{doubt}"
-    return f"on a processor ({line.setup.device}) {times}, which neither reproduces nor contradicts it"
+def _remark(line: Line, own: Measured) -> str:
+    """What was measured on a device; images per second of a processor say nothing about a GPU's, and are not kept."""
+    kind, times = GPU[line.setup.device_type], f"{own.unpruned.median:.2f}x"
+    if own.tainted:
+        return f"on a {kind} ({line.setup.device}) {times}, not to be trusted there, which decides nothing"
+    return f"on a {kind} ({line.setup.device}) {times}, which neither reproduces nor contradicts it"

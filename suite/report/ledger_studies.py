@@ -77,14 +77,20 @@ def _difference(value: float | None, other: float | None) -> float:
     return value - other
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text ({error}); restore it, or delete it and make it again") from error
+
+
 def _head(path: Path) -> list[str]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])
+    return next(csv.reader(io.StringIO(_text(path))), [])
 
 
 def _checked(path: Path, row: str, column: str) -> float | None:
     """One number of a study's table; a record beside it is unedited (`read_record` sees to it) and makes the same."""
-    value = _cell(path, path.read_text(encoding="utf-8"), row, column)
+    value = _cell(path, _text(path), row, column)
     record = path.with_name("cells.csv")
     if not record.is_file():
         return value

@@ -40,6 +40,7 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
         Column("gap", "gap to random", "{:+.1f}".format, fields=("gap",)),
         Column("gap interval", f"{level}interval of the gap", _gap_range, form="long", fields=("gap_low", "gap_high")),
         Column("won", "beats random", "{0[0]} of {0[1]}".format, form="long", fields=("beats_random", "compared")),
+        Column("pairs", form="record", fields=("pairs",)),
         Column("improvement", "improvement", "{:.2f}".format, form="long", fields=("improvement",)),
         Column(
             "improvement interval",
@@ -108,6 +109,7 @@ def _row(line: Line, published: Score | None) -> Row:
         "gap": compared and compared.gap,
         "gap interval": _ends(compared.interval if compared else None),
         "won": line.won,
+        "pairs": compared and compared.n,
         "improvement": compared and compared.improvement,
         "improvement interval": _ends(compared.improvement_interval if compared else None),
         "uncorrected": compared and compared.p,
@@ -148,9 +150,7 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         "second number."
     )
     if spread:
-        yield Note(
-            "Intervals are of one row each, not corrected for the number of rows: none of them is a claim.", only="long"
-        )
+        yield Note("Intervals are of one row each, not corrected for the number of rows: none of them is a claim.")
     yield Note("IQM: the inter-quartile mean, of the middle half of the seeds; below four seeds the mean.", only="long")
     yield from _about_comparisons(lines)
     if any(row.values.get("published") is not None for row in rows):
@@ -217,8 +217,8 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
         "Gap: the median over seeds of the score less that of random pruning with the same seed, schedule and, where "
         "the study has it, fusion, which leads each block; in percentage points."
     )
-    if any(line.won and line.comparison and line.won[1] > line.comparison.n for line in lines):
-        yield Note("Beats random: a seed that was tried and has no score did not.", only="long")
+    if any(line.won and line.won[1] > (line.comparison.n if line.comparison else 0) for line in lines):
+        yield Note("A seed that was tried and has no score did not beat random pruning.")
     if any(line.p is not None for line in lines):
         yield Note(
             "p: Wilcoxon's signed-rank test of these gaps, two-sided, exact, after Holm's correction for all rows."

@@ -198,7 +198,7 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
             between = interval(column, median, generator)
             line = replace(line, interval=between, middle=inter_quartile_mean(column))
         if first["method"] not in ("none", CONTROL):
-            tried = {*map(int, own["seed"])}
+            tried = {*map(int, own[own["status"] != "skipped"]["seed"])}
             line = _compared(line, scores, tried, *_control(cells, line.schedule, first["fusion"]), generator)
         yield line
 
@@ -214,10 +214,11 @@ def _compared(
     if not row:
         lacks = f"the study has no {CONTROL} pruning with the schedule {line.schedule} and this row's fusion, or none"
         return replace(line, no_control=lacks)
-    if not scores.keys() & control.keys():
-        whose = f"{row} has no seed that finished" if not control else f"no seed of both it and {row} finished"
-        return replace(line, no_control=whose if scores else "none of its seeds finished")
     won = seeds_won(scores, control)[0], len(tried & control.keys())
+    if not scores.keys() & control.keys():
+        whose = f"{row} has no seed with a score" if not control else f"no seed of both it and {row} has a score"
+        none = replace(line, no_control=whose if scores else "none of its seeds has a score")
+        return replace(none, control=row, won=won) if won[1] else none
     compared = replace(line, control=row, comparison=compare(scores, control, generator), won=won)
     if not lacking:
         return compared

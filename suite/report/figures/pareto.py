@@ -100,6 +100,8 @@ def _panel(axes: Axes, lines: Sequence[Line], style: dict[str, Look], cost: _Cos
         )
     else:
         axes.set_title(NO_FRONT, fontsize=7)
+    if len(front) == 1:
+        axes.set_title("Pareto front: one row alone beats all others", fontsize=7)
     if hollow:
         axes.plot([], [], "o", markersize=5.5, markerfacecolor="white", markeredgecolor="0.2", label=HOLLOW)
     axes.set(xlabel=cost.name)

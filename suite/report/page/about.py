@@ -17,7 +17,7 @@ def about_rows(rows: Sequence[Row], shown: Shown) -> Iterator[str]:
         settings = settings_class(row.method)(**row.settings)
         ways.setdefault((row.method, repr(settings)), []).append(row)
     for own in ways.values():
-        if len({row.fusion for row in own}) > 1:
+        if len({row.fusion for row in own} - {"none"}) > 1:
             yield from _ways_back(own, shown)
     for row in rows:
         lines = [line for line in shown.lines if line.row == row.label]

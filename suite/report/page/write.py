@@ -31,7 +31,7 @@ from suite.report.speeds import summarise
 from suite.report.speeds_table import speed_table
 from suite.report.study_table import study_table
 from suite.study.cells import expand
-from suite.study.digests import digest_of
+from suite.study.digests import check_unedited, digest_of
 from suite.study.load import find_study, load_costs, load_speed, load_study
 from suite.study.speed_rounds import asked_for, read_rounds
 
@@ -103,6 +103,7 @@ def costs_page(study: str, folder: Path) -> str:
     path = folder / "table.html"
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
+    check_unedited(path)
     return _render(
         study,
         folder,

@@ -84,8 +84,9 @@ def t_power(seeds: int, gap: float, sd: float, alpha: float = ALPHA, comparisons
     """Power of the paired t-test, two-sided, by the noncentral t distribution; the most that can be reached."""
     freedom, shift = seeds - 1, abs(gap) / sd * seeds**0.5
     limit = stats.t.isf(alpha / comparisons / 2, freedom)
-    wrong_side = stats.nct.cdf(-limit, freedom, shift)  # scipy gives NaN where it is too small to be computed
-    return float(stats.nct.sf(limit, freedom, shift) + (0.0 if np.isnan(wrong_side) else wrong_side))
+    right_side, wrong_side = stats.nct.sf(limit, freedom, shift), stats.nct.cdf(-limit, freedom, shift)
+    # scipy gives NaN where a tail is too near 1, or 0, to be computed
+    return float(np.nan_to_num(right_side, nan=1.0) + np.nan_to_num(wrong_side))
 
 
 def check_question(gap: float, sd: float, alpha: float, power: float, comparisons: int) -> None:

@@ -92,6 +92,7 @@ def _comparisons(score: str, family: int) -> dict[str, Origin]:
             "control",
             won,
         ),
+        "pairs": Origin("accuracy", score, "seeds in which both the row and its control have a score", "control"),
         "gap": Origin("accuracy", score, gap, "control"),
         "gap interval": Origin("accuracy", score, gaps, "control", _ends(gaps)),
         "improvement": Origin("accuracy", score, "share of all pairs of runs in which the row's is above", "control"),

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from suite.errors import UserError
 from suite.report.layout import MISSING
 from suite.report.render import as_csv
 from suite.report.speeds import Line, summarise
@@ -30,6 +29,8 @@ class Origin(NamedTuple):
     beside: bool = False
 
 
+SAID = Origin("as the study and its record say", "")
+PRINTED = ("published", "published_id", "throughput", "speedup", "evidence", "source", "published_beside")
 MEASURED = {
     "measured": Origin(f"median of the rounds; {ROUND}", "times_unpruned"),
     "median": Origin(f"median of the rounds; {ROUND}", "times_unpruned"),
@@ -63,16 +64,16 @@ def trace_speed(folder: Path, row: str, column: str) -> Trace:
     named = look_up("column", column, by_name(COLUMNS), folder)
     table = speed_table(folder.name, study, [line])
     (values,), (shown,) = csv.DictReader(io.StringIO(as_csv(table))), table.rows()
-    text, origin = named.shown(shown.text(named.column), values), MEASURED.get(named.column.key)
+    text = named.shown(shown.text(named.column), values)
     facts = {"row": f"{line.backbone} {line.row}", "column": column, **named.exact(values)}
-    if origin is None:
+    if named.column.key in PRINTED:
         return Trace(text, facts | _published(line, study.published))
     if line.measured is None:
-        raise UserError(
-            f"{line.backbone} {line.row} has no {column}: {', '.join(filter(None, (line.status, line.note)))}"
-        )
-    facts |= {"made": origin.how, "metric": origin.metric, "measured on": title(line.setup)}
+        return Trace(text, facts | {"made": ", ".join(filter(None, (line.status, line.note)))})
+    origin = MEASURED.get(named.column.key, SAID)
+    facts |= {"made": origin.how, "measured on": title(line.setup)}
     facts |= {"kernels": line.measured.kernels, "record": str(folder / "rounds.csv")}
+    facts |= {"metric": origin.metric} if origin.metric else {}
     facts |= {"not to be trusted": line.measured.tainted} if line.measured.tainted else {}
     names = [line.row, *([line.beside] if origin.beside and line.beside else [])]
     cells = [cell for name in names for cell in _cells(line, name, rounds, origin.metric)]
@@ -102,5 +103,5 @@ def _cells(line: Line, row: str, rounds: Sequence[Round], metric: str) -> Iterat
     about = asdict(line.setup) | {"backbone": line.backbone, "batch_size": line.batch_size, "row": row}
     own = [one for one in rounds if all(one[name] == value for name, value in about.items())]
     for cell_id in dict.fromkeys(one["cell_id"] for one in own):
-        values = tuple(float(one[metric]) for one in own if one["cell_id"] == cell_id and one[metric])
+        values = tuple(float(one[metric]) for one in own if metric and one["cell_id"] == cell_id and one[metric])
         yield Used(cell_id, row, MISSING, "done", values, "s" if metric == "seconds" else "x")

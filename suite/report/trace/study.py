@@ -57,7 +57,7 @@ def _cells(frame: pd.DataFrame, line: Line, lines: Sequence[Line], origin: Origi
     for (row, schedule, _, cell_id), own in kind.groupby(["row", "schedule", "seed", "cell_id"]):
         if (str(row), str(schedule)) not in wanted:
             continue
-        values = own[own["metric"] == origin.metric].sort_values("repetition")
+        values = own[(own["metric"] == origin.metric) & (own["metric"] != "")].sort_values("repetition")
         if origin.kind == "speed":
             values = values[values["repetition"] != ""]
         first, unit = own.iloc[0], "".join(values["unit"].unique())
