@@ -121,14 +121,14 @@ def test_a_missing_control_says_why(tmp_path: Path) -> None:
             cell("random", 0, 70, schedule="4 4 0"),
             "the study has no random pruning with the schedule 8 8 0 and this row's fusion, or none",
         ),
-        (cell("random", 0, None), "random has no seed that finished"),
-        (cell("random", 5, 70), "no seed of both it and random finished"),
+        (cell("random", 0, None), "random has no seed with a score"),
+        (cell("random", 5, 70), "no seed of both it and random has a score"),
     ]
     for rows, why in cases:
         found = line(tmp_path, own + rows)
         assert (found.no_control, found.comparison, found.won) == (why, None, None)
     found = line(tmp_path, [*cell("good", 0, None), *cell("random", 0, 70)])
-    assert found.no_control == "none of its seeds finished"
+    assert found.no_control == "none of its seeds has a score"
     assert line(tmp_path, [*own, *cell("none", 0, 90, schedule="none")], "none").no_control == "", "it needs none"
 
 
