@@ -21,7 +21,7 @@ from suite.measure.passes import prepare
 from suite.measure.speed import EAGER, FUSED, compare, references
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
-from suite.report.render import markdown
+from suite.report.render import as_html, markdown
 from suite.report.study_table import columns, study_table
 from suite.report.summary import Line, read_record, summarise
 from suite.report.trace import trace
@@ -309,7 +309,8 @@ def lines_of(results: Path) -> dict[str, Line]:
 def test_the_table_has_a_column_for_each_further_batch_size(results: Path) -> None:
     """The largest is the speed, also where a row lacks it; marks stand at the batch size they are of."""
     lines = lines_of(results)
-    text = markdown(study_table("trial", list(lines.values())))
+    table = study_table("trial", list(lines.values()))
+    text, long = markdown(table), as_html(table)
     shown = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     headings, *rows = shown
     assert headings[-3:] == ["speed", "speed, batch 8", "speed, batch 1"]
@@ -317,8 +318,8 @@ def test_the_table_has_a_column_for_each_further_batch_size(results: Path) -> No
     assert cells["random"] == ["64.20x", "8.20x", "1.20x"]
     assert cells["good"] == ["–", "1.20x", "0.80x ‡"]
     assert "64 images at a time where the heading says no other batch." in text
-    assert "‡ good: a batch of 64 does not fit." in text
-    assert "‡ good, batch 1: spread: wide." in text
+    assert "‡ good: a batch of 64 does not fit." in long
+    assert "‡ good, batch 1: spread: wide." in long
     assert lines["random"].eager is not None
     assert lines["random"].eager.median == pytest.approx(1.5 * 64.2)
 

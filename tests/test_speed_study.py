@@ -194,6 +194,11 @@ def test_a_row_of_several_batches_is_traced_by_its_batch(folder: Path) -> None:
     assert trace("trial:tiny learned [2, CPU X]:measured").cells == trace("trial:tiny learned:measured").cells
 
 
+def doubtful(row: str) -> dict[str, str]:
+    """An invented record that is not to be trusted."""
+    return {"tainted": f"{row} drifted"}
+
+
 def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path) -> None:
     """A processor decides nothing; a GPU's ratio and its thousand images per second do."""
     Path("studies").mkdir()
@@ -216,6 +221,10 @@ def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path)
     ]
     middle = median(float(line["seconds"]) for line in rounds)
     assert speed_value("trial: tiny: learned: images/s", "1000 im/s")[0] == pytest.approx(0.064 / middle)
+    keep("cuda", "GPU Y", folder / "again", doubtful)
+    value, _, remark = speed_value(asked, "x")
+    assert value is None
+    assert "on a GPU (GPU Y) 1.60x, not to be trusted there, which decides nothing" in remark
     for wrong, unit, sentence in (
         ("trial: tiny: learned", "x", "does not name a measured speed"),
         ("trial: tiny: lerned: times unpruned", "x", "no row 'tiny: lerned'; did you mean tiny: learned"),

@@ -91,7 +91,7 @@ def test_a_row_that_lost_every_seed_stays(tmp_path: Path) -> None:
     """It has no score, and says of how many."""
     lines = summary(tmp_path, [*cell("random", 0, 70.0), *diverged("bad", 0), *cell("bad", 1, None)])
     row = next(row for row in shown(study_table("trial", lines)) if row["method"] == "bad †")
-    assert (row["acc. %"], row["seeds"], row["method"]) == ("–", "0/2, 1 diverged, 1 failed", "bad")
+    assert (row["acc. %"], row["seeds"], row["method"]) == ("–", "0/2, 1 diverged, 1 failed", "bad †")
 
 
 def test_blocks_are_those_of_a_control(tmp_path: Path) -> None:
