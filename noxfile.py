@@ -5,7 +5,7 @@ tests        install, run all tests
 parity       install, check every method against the contract on every backbone, show the matrix
 table        make one table: nox -s table -- NAME runs studies/NAME.yaml
 export       install, run every deployed method in torch.compile, torch.export and ONNX Runtime, show the matrix
-tables       rebuild every committed table (but official-speed), figure and page from its record
+tables       rebuild every committed table, figure and page from its record
 lint, types  what `.ci/run` checks besides the tests
 """
 
@@ -73,10 +73,7 @@ def export(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def tables(session: nox.Session) -> None:
-    """Rebuild tables, figures, ledger and pages of all committed results, and the table of the README, from records.
-
-    Every table but that of official-speed, which tests/official/race.py writes.
-    """
+    """Rebuild tables, figures, ledger and pages of all committed results, and the table of the README, from records."""
     suite = str(BIN / "suite")
     made = sorted(path.parent for path in Path("results").glob("*/table.csv"))
     studies = [folder for folder in made if Path("studies", f"{folder.name}.yaml").is_file()]  # others have a command
@@ -86,6 +83,7 @@ def tables(session: nox.Session) -> None:
             session.run(suite, "figures", folder.name)
     if Path("results/export/findings.csv").is_file():
         session.run(suite, "export", "--table")
+    session.run(str(BIN / "python"), "tests/official/race.py", "--table")
     session.run(suite, "ledger", "--update")
     for folder in studies:
         session.run(suite, "report", folder.name)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from statistics import median
 from xml.etree import ElementTree as Xml
@@ -356,6 +359,33 @@ def test_every_number_of_the_committed_tables_can_be_traced() -> None:
                 assert trace(f"{address}:{column.heading}", ROOT / "results").shown.startswith(
                     row.text(column).removesuffix(" ‡")
                 ), column.heading
+
+
+def test_a_race_has_its_rounds_and_its_run() -> None:
+    """Of the committed race against official code."""
+    found = trace("official-speed:cropr-s 16:ours / official", ROOT / "results")
+    (only,) = found.cells
+    assert float(found.shown) == pytest.approx(median(only.values))
+    (run,) = found.runs
+    assert (run["device"], run["cells"]) == (run["processor"], ["cropr-s 16 cpu float32 1"])
+    assert len(trace("official-speed:cropr-s 1:rounds", ROOT / "results").cells[0].values) > len(only.values)
+    with pytest.raises(UserError, match="has no row 'copr-s 16'; did you mean cropr-s 16"):
+        trace("official-speed:copr-s 16:IQR", ROOT / "results")
+
+
+def test_the_table_of_the_race_is_made_from_its_record_alone(tmp_path: Path) -> None:
+    """To the byte; an edited record is refused."""
+    folder = ROOT / "results/official-speed"
+    for name in ("rounds.csv", "operators.csv", "provenance.json"):
+        shutil.copy(folder / name, tmp_path)
+    again = [sys.executable, str(ROOT / "tests/official/race.py"), "--table", "--out", str(tmp_path)]
+    subprocess.run(again, check=True)
+    for name in ("table.md", "table.csv", "table.tex", "table.html"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+    edited = tmp_path / "rounds.csv"
+    edited.write_text(edited.read_text().replace("1.0", "1.1", 1))
+    refused = subprocess.run(again, capture_output=True, text=True, check=False)
+    assert "rounds.csv was changed after it was written" in refused.stderr
 
 
 def test_the_command_prints_commit_versions_and_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ COMPARED = 20_000  # logits that are compared, evenly spread
 WARM_UP = 3
 SETTING = ("case", "batch", "device", "precision", "threads")
 FIELDS = (*SETTING, "launch", "others_cores", "round", "ratio")
+SIDES = ("official", "own")
 SECONDS = ("official_seconds", "own_seconds")
 PROFILED = 5  # passes
 SHARES = (*SETTING, "side", "operator", "share")
@@ -316,35 +317,73 @@ def _setting(row: dict[str, Any]) -> tuple[str, ...]:
 
 def keep(rows: Rows, spent: Rows, out: Path) -> None:
     """Put rounds and profiles into the folder's record, in place of earlier ones of the same setting."""
+    from suite.study.digests import write_provenance
     from suite.study.provenance import provenance
 
     out.mkdir(parents=True, exist_ok=True)
     origins = out / "provenance.json"
     rows = [row | (dict.fromkeys(SECONDS, "") if row["device"] == "cpu" else {}) for row in rows]
-    rounds = _merge(out / "rounds.csv", FIELDS + SECONDS, rows)
-    shares = _merge(out / "operators.csv", SHARES, spent)
-    known = json.loads(origins.read_text()) if origins.is_file() else {}
-    here = {" ".join(setting): provenance() for setting in map(_setting, rows)}
-    origins.write_text(json.dumps(known | here, indent=1, sort_keys=True) + "\n")
-    (out / "table.md").write_text(table(rounds, shares))
+    _merge(out / "rounds.csv", FIELDS + SECONDS, rows)
+    _merge(out / "operators.csv", SHARES, spent)
+    here = sorted({" ".join(_setting(row)) for row in rows})
+    runs = json.loads(origins.read_text())["runs"] if origins.is_file() else []
+    runs = [run | {"settings": [one for one in run["settings"] if one not in here]} for run in runs]
+    runs = [*(run for run in runs if run["settings"]), {**provenance(), "settings": here}]
+    write_provenance(out, {"runs": runs})
+    rebuild(out)
 
 
-def _merge(path: Path, fields: tuple[str, ...], new: Rows) -> Rows:
-    """Rewrite a CSV with new rows in place of those of the same settings; returns all of them."""
+def rebuild(out: Path) -> None:
+    """Make the table of a folder's record, in every format."""
+    from suite.report.render import write
+
+    write(table(_read(out / "rounds.csv"), _read(out / "operators.csv")), out)
+
+
+def _read(path: Path) -> Rows:
+    from suite.study.digests import check_unedited
+
+    check_unedited(path, "delete {}/ and race again")
+    return list(csv.DictReader(path.open()))
+
+
+def _merge(path: Path, fields: tuple[str, ...], new: Rows) -> None:
+    """Rewrite a CSV with new rows in place of those of the same settings."""
     settings = {_setting(row) for row in new}
-    earlier = list(csv.DictReader(path.open())) if path.is_file() else []
+    earlier = _read(path) if path.is_file() else []
     rows = sorted([row for row in earlier if _setting(row) not in settings] + new, key=_setting)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fields, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    return rows
 
 
-def table(rows: Rows, spent: Rows) -> str:
-    """Medians and quartiles of the rounds, as markdown."""
-    from tabulate import tabulate
+def table(rows: Rows, spent: Rows) -> Any:
+    """Medians and quartiles of the rounds, a row for each setting."""
+    from suite.report.layout import Block, Column, Note, Row, Table
 
+    def ends(low: str, high: str) -> str:
+        return f"{low}–{high}"
+
+    columns = (
+        *(Column(name, name, align="left" if name == "case" else "right", fields=(name,)) for name in SETTING),
+        Column("ratio", "ours / official", "{:.2f}x".format, fields=("ratio_median",)),
+        Column("quartiles", "IQR", lambda own: ends(*map("{:.2f}".format, own)), fields=("ratio_low", "ratio_high")),
+        Column(
+            "launches",
+            "of launches",
+            lambda own: ends(*map("{:.2f}".format, own)),
+            fields=("lowest_launch", "highest_launch"),
+        ),
+        Column("rounds", "rounds", fields=("rounds",)),
+        Column("others", "others' cores", "{:.2f}".format, fields=("others_cores",)),
+        Column(
+            "needed",
+            "needed, official / ours",
+            "{0[0]:.0f} / {0[1]:.0f} %".format,
+            fields=("needed_official", "needed_own"),
+        ),
+    )
     lines = []
     for setting in dict.fromkeys(map(_setting, rows)):
         own = [row for row in rows if _setting(row) == setting]
@@ -353,26 +392,28 @@ def table(rows: Rows, spent: Rows) -> str:
             [float(row["ratio"]) for row in own if row["launch"] == one] for one in {row["launch"] for row in own}
         ]
         medians = sorted(statistics.median(ratios) for ratios in launches)
-        others = max(float(row["others_cores"]) for row in own)
-        spread = f"{medians[0]:.2f}-{medians[-1]:.2f}"
-        needed = [
-            100 * _needed([row for row in spent if _setting(row) == setting], side) for side in ("official", "own")
-        ]
-        shares = "{:.0f} / {:.0f} %".format(*needed)
-        lines.append((*setting, f"{middle:.2f}x", f"{low:.2f}-{high:.2f}", spread, len(own), f"{others:.2f}", shares))
-    names = (*SETTING, "ours / official", "IQR", "of launches", "rounds", "others' cores", "needed, official / ours")
-    head = (
+        shares = [[row for row in spent if _setting(row) == setting and row["side"] == side] for side in SIDES]
+        values = dict(zip(SETTING, setting, strict=True)) | {
+            "ratio": middle,
+            "quartiles": (low, high),
+            "launches": (medians[0], medians[-1]),
+            "rounds": len(own),
+            "others": max(float(row["others_cores"]) for row in own),
+            "needed": tuple(100 * _needed(each) for each in shares),
+        }
+        lines.append(Row(values))
+    notes = [
         "Images per second of this suite over those of the official code, with equal weights and images, in turns: "
-        "median and quartiles of rounds, range of the medians of launches, and processor cores that others used. "
+        "median and quartiles of rounds, lowest and highest median of a launch, and processor cores that others used.",
         "Needed: the share of a pass that goes into matrix products, attention, convolution, activation and norms, "
-        "which both must compute; more in operators.csv.\n\n"
-    )
-    missing = "" if any(row["device"] != "cpu" for row in rows) else "\nA GPU: not measured.\n"
-    return head + tabulate(lines, names, tablefmt="pipe", disable_numparse=True) + "\n" + missing
+        "which both must compute; more in operators.csv.",
+        *([] if any(row["device"] != "cpu" for row in rows) else ["A GPU: not measured."]),
+    ]
+    caption = "This suite beside the official code of each method."
+    return Table("official-speed", caption, columns, (Block("", tuple(lines)),), tuple(map(Note, notes)))
 
 
-def _needed(spent: Rows, side: str) -> float:
-    own = [row for row in spent if row["side"] == side]
+def _needed(own: Rows) -> float:
     return sum(float(row["share"]) for row in own if any(name in row["operator"] for name in NEEDED))
 
 
@@ -393,13 +434,17 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--out", type=Path, default=ROOT / "results/official-speed")
-    parser.add_argument("--serve", choices=("official", "own"), help=argparse.SUPPRESS)
+    parser.add_argument("--table", action="store_true", help="only make the table again, from the record")
+    parser.add_argument("--serve", choices=SIDES, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.serve:
         chosen.case, chosen.batch = chosen.case[0], chosen.batch[0]
         serve(chosen)
         return
     sys.path.insert(0, str(ROOT))
+    if chosen.table:
+        rebuild(chosen.out)
+        return
     chosen.device_name = chosen.device
     if chosen.device != "cpu":
         import torch

@@ -8,11 +8,13 @@ from suite.errors import UserError, suggest
 from suite.report.trace.costs import trace_cost
 from suite.report.trace.export import trace_export
 from suite.report.trace.found import Trace
+from suite.report.trace.race import trace_race
 from suite.report.trace.speeds import trace_speed
 from suite.report.trace.study import trace_score
 
 KINDS = {
     "cells.csv": trace_score,
+    "operators.csv": trace_race,
     "rounds.csv": trace_speed,
     "findings.csv": trace_export,
 }  # by the record beside the table
