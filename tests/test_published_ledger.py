@@ -367,7 +367,7 @@ def test_a_published_number_that_says_too_little(
         ("tokens: {", "paper-one: '{' is no configuration in JSON"),
         ('tokens: {"backbone": "vit_tiny_patch16_224", "methd": 1}', "paper-one: methd: unknown key; did you mean"),
         (f"tokens: {PRUNED.replace('[4, 4, 0]', '[9, 9, 0]')}", "paper-one: method random on .* leaves none"),
-        (f"tokens: {PRUNED.replace('random', 'randm')}", "one: method: unknown method 'randm'; did you mean random"),
+        (f"tokens: {PRUNED.replace('random', 'randm')}", "paper-one: unknown method 'randm'; did you mean random"),
     ],
 )
 def test_a_probe_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks: str, sentence: str) -> None:

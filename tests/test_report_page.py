@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from suite.cli import app
 from suite.errors import UserError
 from suite.report.figures.study import figures_of
+from suite.report.ledger_lines import read_lines
 from suite.report.page.answer import Answer, answer
 from suite.report.page.captions import CAPTIONS
 from suite.report.page.origin import duration, read_origin
@@ -517,7 +518,8 @@ def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
     with (made / "results/imagenet-vitl-speed/table.csv").open(newline="") as file:
         lines = sum(1 for _ in file) - 1
     runs = len(json.loads((made / "results/imagenet-vitl-speed/provenance.json").read_text())["runs"])
-    assert len(page.all("tr")) == lines + 1 + runs + 1
+    asked = sum(line.command == "suite run imagenet-vitl-speed" for line in read_lines(made / "results/ledger.csv"))
+    assert len(page.all("tr")) == lines + 1 + runs + 1 + asked + 1
     assert [image["alt"] for image in page.all("img")] == [CAPTIONS["speed"].alternative]
 
 

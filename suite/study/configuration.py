@@ -25,7 +25,7 @@ class Configuration(Strict):
     """A backbone under a method, for a task. A bare name of a backbone stands for it without options."""
 
     backbone: Backbone
-    method: MethodName = "none"
+    method: str = "none"
     settings: dict[str, Any] = {}
     schedule: ScheduleRule | None = None
     fusion: Fusion = "none"
@@ -56,6 +56,7 @@ class CostRow(Configuration):
     a miss.
     """
 
+    method: MethodName = "none"
     published: tuple[str, ...] = Field(min_length=1)
     convention: Literal["full", "linear", "full with norms", "linear with norms"] | None = None
     note: str = ""
