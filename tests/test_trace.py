@@ -382,6 +382,12 @@ def test_the_table_of_the_race_is_made_from_its_record_alone(tmp_path: Path) -> 
     subprocess.run(again, check=True)
     for name in ("table.md", "table.csv", "table.tex", "table.html"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+    results = tmp_path / "results"
+    shutil.copytree(folder, results / "race")
+    table = results / "race/table.csv"
+    table.write_text(table.read_text().replace("1.0", "1.1", 1))
+    with pytest.raises(UserError, match=r"table.csv was changed after it was written.*race.py --table"):
+        trace("race:cropr-s 16:ratio_median", results)
     edited = tmp_path / "rounds.csv"
     edited.write_text(edited.read_text().replace("1.0", "1.1", 1))
     refused = subprocess.run(again, capture_output=True, text=True, check=False)

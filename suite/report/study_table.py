@@ -84,7 +84,7 @@ def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) 
     pairs = list(zip(lines, rows, strict=True))
     blocks = [
         Block(", ".join(key), tuple(row for _, row in members))
-        for key, members in groupby(pairs, key=lambda pair: _block(pair[0], several=len(_schedules(lines)) > 1))
+        for key, members in groupby(pairs, key=lambda pair: _block(pair[0], several=len(schedules(lines)) > 1))
     ]
     return Table(name, _caption(name, lines), columns(lines), tuple(blocks), tuple(_notes(lines, rows)))
 
@@ -249,12 +249,13 @@ def _block(line: Line, several: bool) -> tuple[str, ...]:
 
 
 def _caption(name: str, lines: Sequence[Line]) -> str:
-    schedules = _schedules(lines)
-    schedule = f", schedule {schedules[0]}" if len(schedules) == 1 else ""
+    known = schedules(lines)
+    schedule = f", schedule {known[0]}" if len(known) == 1 else ""
     return f"Study `{name}`{schedule}: score, tokens, cost and speed of each row."
 
 
-def _schedules(lines: Sequence[Line]) -> list[str]:
+def schedules(lines: Sequence[Line]) -> list[str]:
+    """Those of the reduced rows; where there are several, labels and blocks name them."""
     return sorted({line.schedule for line in lines if line.method != "none"})
 
 

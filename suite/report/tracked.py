@@ -7,6 +7,7 @@ from typing import Any
 
 from suite.report.checks import SCORES
 from suite.report.statistics import Interval, Spread
+from suite.report.study_table import schedules
 from suite.report.summary import Line
 
 CURVES = {"classification": "epoch/acc1", "segmentation": "epoch/miou"}
@@ -40,7 +41,7 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     gap, speed = f"{GAP}/median", "speed_ratio/median"
     interval = [f"{score}/ci95_low", f"{score}/ci95_high"]
     columns = [median, *interval, gap, f"{GAP}/p_holm", "seeds", "tokens_fewest", "gmacs", speed, TRUSTED]
-    rows = ["row", "schedule"] if _several(lines) else ["row"]
+    rows = ["row", "schedule"] if len(schedules(lines)) > 1 else ["row"]
     methods = [
         *(_scatter(cost, median) for cost in (speed, "gmacs") if cost in known),
         *(_chart("BAR", metric, metricKey=metric) for metric in (median, gap, speed) if metric in known),
@@ -63,15 +64,11 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
 
 def box_plots(lines: Sequence[Line]) -> str:
     """How to see seeds as box plots: MLflow has them only on its page that compares runs, which no view can open."""
-    which = "the runs of one schedule" if _several(lines) else "all runs"
+    which = "the runs of one schedule" if len(schedules(lines)) > 1 else "all runs"
     return (
         f"Seeds as box plots: in the view *seeds* tick {which}, then Compare, Box Plot, "
         f"X-axis `row`, Y-axis `{SCORES[lines[0].task]}`."
     )
-
-
-def _several(lines: Sequence[Line]) -> bool:
-    return len({line.schedule for line in lines if line.method != "none"}) > 1
 
 
 def _metrics(line: Line) -> dict[str, float]:

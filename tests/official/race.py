@@ -336,8 +336,11 @@ def keep(rows: Rows, spent: Rows, out: Path) -> None:
 def rebuild(out: Path) -> None:
     """Make the table of a folder's record, in every format."""
     from suite.report.render import write
+    from suite.study.digests import RECORDS, write_provenance
 
     write(table(_read(out / "rounds.csv"), _read(out / "operators.csv")), out)
+    runs = json.loads((out / "provenance.json").read_text())["runs"]
+    write_provenance(out, {"runs": runs}, (*RECORDS, "table.csv"))  # `suite trace` believes the table
 
 
 def _read(path: Path) -> Rows:

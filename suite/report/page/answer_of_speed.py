@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from suite.report.costs import half_a_unit
 from suite.report.page.answer import Answer
+from suite.report.page.shown import plural
 from suite.report.speeds import Line, Measured, Setup, devices_not_measured
 from suite.report.speeds_table import title
 from suite.study.speed_study import UNPRUNED, SpeedStudy
@@ -71,14 +72,14 @@ def _verdict(setup: Setup, found: Sequence[Found]) -> str:
         return f"{where}, no measured row has a published speed-up, so there is nothing to compare."
     if not trusted:
         return (
-            f"{where}, nothing can be said: of {_rows(len(beside))} with a published speed-up, all are marked as not "
-            "to be trusted."
+            f"{where}, nothing can be said: of {plural(len(beside), 'row')} with a published speed-up, all are marked "
+            "as not to be trusted."
         )
     farthest = max(trusted, key=lambda one: abs(one.deviation))
     times = farthest.measured.unpruned
     measured = f"{times.median:.2f}x ({times.low:.2f}–{times.high:.2f})"
     return (
-        f"{where}, {len(trusted)} of {_rows(len(beside))} with a published speed-up can be trusted, and "
+        f"{where}, {len(trusted)} of {plural(len(beside), 'row')} with a published speed-up can be trusted, and "
         f"{sum(one.agrees for one in trusted)} of these have it, up to its rounding, between the quartiles of their "
         f"rounds; farthest from it is {farthest.name}, {measured} where {farthest.line.ratio}x is published "
         f"({farthest.deviation:+.1f} %). {PUBLISHED[setup.device_type]}"
@@ -88,7 +89,7 @@ def _verdict(setup: Setup, found: Sequence[Found]) -> str:
 def _doubted(found: Sequence[Found]) -> Iterator[str]:
     if doubted := sum(not one.trusted for one in found):
         yield (
-            f"{doubted} of {_rows(len(found), 'reduced row')} {'is' if doubted == 1 else 'are'} marked as not to be "
+            f"{doubted} of {plural(len(found), 'reduced row')} {'is' if doubted == 1 else 'are'} marked as not to be "
             "trusted, for drift or spread of their rounds, and left out of every comparison; the reasons stand below "
             "the table."
         )
@@ -101,9 +102,9 @@ def _ranges(found: Sequence[Found]) -> Iterator[str]:
         trusted = [one for one in own if one.trusted]
         place = f"{where[0]}, batch of {where[1]}"
         if not trusted:
-            yield f"{place}: no range, for none of {_rows(len(own), 'reduced row')} is to be trusted."
+            yield f"{place}: no range, for none of {plural(len(own), 'reduced row')} is to be trusted."
             continue
-        counted = f"{len(trusted)} of {_rows(len(own), 'reduced row')}"
+        counted = f"{len(trusted)} of {plural(len(own), 'reduced row')}"
         yield (
             f"{place}: {counted} to be trusted, {_span(trusted, lambda one: one.measured.unpruned.median)} as fast as "
             f"the unpruned timm model, where MACs alone promise {_span(trusted, lambda one: one.measured.macs)}."
@@ -131,7 +132,9 @@ def _beside(found: Sequence[Found], lines: Sequence[Line]) -> Iterator[str]:
         if ratio is None:
             yield f"{start}: not timed side by side, so nothing is said."
             continue
-        said = f"{start}: {ratio.median:.3f}x (quartiles of {_rows(ratio.n, 'round')} {ratio.low:.3f}–{ratio.high:.3f})"
+        said = (
+            f"{start}: {ratio.median:.3f}x (quartiles of {plural(ratio.n, 'round')} {ratio.low:.3f}–{ratio.high:.3f})"
+        )
         doubted = [row for row in (line.row, line.beside) if (line.backbone, line.batch_size, row) in tainted]
         if doubted:
             yield f"{said}; no claim, for {' and '.join(doubted)} {'is' if len(doubted) == 1 else 'are'} marked."
@@ -145,9 +148,9 @@ def _beside(found: Sequence[Found], lines: Sequence[Line]) -> Iterator[str]:
 def _missing(lines: Sequence[Line]) -> Iterator[str]:
     """Rows that were not measured, and published ones that nothing here can run."""
     if left := sum(line.status == "not measured" for line in lines):
-        yield f"{_rows(left)} of the study {'is' if left == 1 else 'are'} not measured."
+        yield f"{plural(left, 'row')} of the study {'is' if left == 1 else 'are'} not measured."
     if never := sum(line.status == "not available" for line in lines):
-        yield f"{_rows(never, 'published row')} cannot be run here; the notes below the table say why."
+        yield f"{plural(never, 'published row')} cannot be run here; the notes below the table say why."
 
 
 def _facts(found: Sequence[Found]) -> Iterator[tuple[str, str]]:
@@ -174,7 +177,3 @@ def _realised(found: Sequence[Found]) -> str:
 
 def _range(shown: Sequence[str]) -> str:
     return shown[0] if shown[0] == shown[-1] else f"{shown[0]} to {shown[-1]}"
-
-
-def _rows(count: int, what: str = "row") -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from suite.report.layout import Table
+from suite.report.study_table import schedules
 from suite.report.summary import Line
 
 CONTROL = "random pruning"
@@ -21,7 +22,7 @@ class Shown:
         self.columns = {column.key: column for column in table.columns}
         self.rows = {line.label: row for line, row in zip(lines, table.rows(), strict=True)}
         self.name = NAMES[lines[0].task]
-        self.several = len({line.schedule for line in lines if line.method != "none"}) > 1
+        self.several = len(schedules(lines)) > 1
 
     def text(self, line: Line, key: str) -> str:
         """A value without its mark; empty where there is none."""

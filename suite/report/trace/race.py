@@ -35,7 +35,8 @@ def trace_race(folder: Path, row: str, column: str) -> Trace:
     Raises:
         UserError: for a row or a column that is not there, or an edited record.
     """
-    check_unedited(folder / RECORD, AGAIN)
+    for name, again in ((RECORD, AGAIN), ("table.csv", "make it again with: tests/official/race.py --table")):
+        check_unedited(folder / name, again)
     with (folder / "table.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     short = [f"{line['case']} {line['batch']}" for line in lines]
