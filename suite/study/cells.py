@@ -43,7 +43,7 @@ class Cell:
     start: str | None = None
     places: dict[str, str] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def cell_id(self) -> str:
         canonical = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

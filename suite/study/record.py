@@ -155,7 +155,8 @@ def tidy(study: str, cells: Iterable[Cell], record: Record) -> list[dict[str, ob
     for cell in cells:
         entry = record.finished(cell) or record.failed(cell)
         if entry is not None:
-            rows += [_about(study, cell, entry) | values for values in _values(entry)]
+            about = _about(study, cell, entry)
+            rows += [about | values for values in _values(entry)]
     return sorted(rows, key=lambda row: (row["cell_id"], row["row"], row["metric"], row["repetition"]))
 
 
