@@ -145,16 +145,15 @@ def table(
 @app.command()
 def maps(study: StudyName) -> None:
     """Draw, for a few images, when each patch left and what each method says, from results/STUDY/pictures.json."""
-    from suite.report.maps import draw_study_maps
-    from suite.study.cells import expand
-    from suite.study.load import load_study, title_of
-    from suite.study.tracking import Tracker
+    from rich.console import Console
 
-    title = Path(title_of(study)).name
-    path = Path("results") / title / "maps.png"
+    from suite.report.maps import draw_study_maps
+    from suite.tables import attach, results_of
+
+    path = results_of(study) / "maps.png"
     rows = draw_study_maps(study, path.parent, path)
-    Tracker(title, expand(load_study(study))).attach(path.parent)
-    typer.echo(f"Written to {path} and MLflow: {rows} rows, from the cells with the lowest seed")
+    also = " and MLflow" if attach(study, path.parent, Console(markup=False)) else ""
+    typer.echo(f"Written to {path}{also}: {rows} rows, from the cells with the lowest seed")
 
 
 @app.command(name="check-method")

@@ -72,3 +72,27 @@ def conclude(tracker: Tracker, lines: Sequence[Line], made: Table, question: str
 
     summary = Summary(row_metrics(lines), f"{question.strip()}\n\n{markdown(made)}", box_plots(lines), views(lines))
     track("medians", lambda: tracker.conclude(summary, RESULTS / tracker.study), console)
+
+
+def attach(study: str, folder: Path, console: Console) -> bool:
+    """Have what the folder holds in MLflow too, if the study's runs are there; returns whether it is.
+
+    Pages and figures need no store and make none.
+    """
+    from suite.study.store import experiment_id, store_uri
+
+    uri = store_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        return False
+    from mlflow.exceptions import MlflowException
+
+    from suite.study.cells import expand
+    from suite.study.tracking import Tracker
+
+    try:
+        experiment_id(uri, folder.name)
+        Tracker(folder.name, expand(load_study(study))).attach(folder)
+    except (UserError, MlflowException, OSError) as error:  # what it is about is written already
+        console.print(f"not put into MLflow: {error}", style="yellow", soft_wrap=True)
+        return False
+    return True

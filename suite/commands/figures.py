@@ -19,10 +19,15 @@ def figures(
 
     from suite.report.figures.study import draw_study, figures_of
     from suite.report.recorded import read_results
+    from suite.study.load import is_of_costs, is_of_speed
     from suite.tables import results_of
 
-    console = Console(markup=False)
-    results = read_results(results_of(study))
+    console, folder = Console(markup=False), results_of(study)
+    if is_of_costs(study):
+        raise UserError(f"{study} is a study of costs and has no figures; its table: suite table {study}")
+    if is_of_speed(study):
+        raise UserError(f"{study} is a study of speed; its one figure comes with its table: suite table {study}")
+    results = read_results(folder)
     written = 0
     columns = (TextColumn("figures"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -35,7 +35,7 @@ def power(
             found = reached if seeds == needed else simulated_power(seeds, gap, sd, generator, alpha, comparisons)
             table.add_row(
                 f"{seeds}{' *' if seeds == needed else ''}",
-                f"{smallest_p(seeds, comparisons):.2g}",
+                f"{smallest_p(seeds, comparisons):.3g}",
                 f"{found:.2f}" if can else "none",
                 f"{t_power(seeds, gap, sd, alpha, comparisons):.2f}",
             )

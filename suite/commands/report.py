@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from suite.errors import UserError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -19,7 +17,7 @@ def report(study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, o
 
     from suite.report.page.write import costs_page, speed_page
     from suite.study.load import is_of_costs, is_of_speed
-    from suite.tables import results_of
+    from suite.tables import attach, results_of
 
     console = Console(markup=False)
     folder = results_of(study)
@@ -37,7 +35,7 @@ def report(study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, o
         soft_wrap=True,
     )
     if scored:
-        _attach(study, folder, console)
+        attach(study, folder, console)
 
 
 def _scored(study: str, folder: Path, console: Console) -> str:
@@ -58,23 +56,3 @@ def _scored(study: str, folder: Path, console: Console) -> str:
             if drawn.path is None:
                 undrawn[drawn.name] = drawn.reason
     return study_page(study, results, undrawn)
-
-
-def _attach(study: str, folder: Path, console: Console) -> None:
-    """Have the page in MLflow too, if the study's runs are there; a page needs no store and makes none."""
-    from suite.study.store import experiment_id, store_uri
-
-    uri = store_uri()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        return
-    from mlflow.exceptions import MlflowException
-
-    from suite.study.cells import expand
-    from suite.study.load import load_study
-    from suite.study.tracking import Tracker
-
-    try:
-        experiment_id(uri, folder.name)
-        Tracker(folder.name, expand(load_study(study))).attach(folder)
-    except (UserError, MlflowException, OSError) as error:  # the page is written already
-        console.print(f"not put into MLflow: {error}", style="yellow", soft_wrap=True)

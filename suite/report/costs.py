@@ -16,6 +16,7 @@ from suite.measure.norms import Counts, counts
 from suite.reduction.blocks import TimmModule
 from suite.report.ledger_lines import read_rows
 from suite.study.configuration import CONVENTIONS, CostRow, CostStudy, LeftOut, build, build_backbone
+from suite.study.published import half_a_unit
 
 Row = CostRow | LeftOut
 Progress = Callable[[int, int], None]
@@ -106,11 +107,6 @@ class Line:
         published = float(self.figure.value)
         near = abs(taken.value - published) <= self.tolerance / 100 * abs(published)
         return "fits" if self.fits(taken) else "near" if near else "off"
-
-
-def half_a_unit(printed: str) -> float:
-    """Half a unit of the last digit of a number as it is printed: 0.05 of `4.0`."""
-    return 0.5 * 10.0 ** int(Decimal(printed).as_tuple().exponent)
 
 
 def choose(lines: Sequence[Line]) -> list[Line]:

@@ -22,6 +22,7 @@ class Column:
             the CSV alone.
         fields: its names in the CSV, which has values at full precision: several if a value is a tuple of as many,
             none if other columns say the same.
+        spare: whether a terminal that is too narrow for all leaves it out; of several the last one first.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Column:
     align: Literal["left", "right"] = "right"
     form: Literal["short", "long", "record"] = "short"
     fields: tuple[str, ...] = ()
+    spare: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from suite.errors import UserError, suggest
 from suite.report.cost_table import column_read
-from suite.report.costs import Figure, half_a_unit, read_published
+from suite.report.costs import Figure, read_published
 from suite.report.ledger_lines import NOT_TAKEN, OUTSIDE, REPRODUCED, Line, digest
 from suite.report.page.answer_of_costs import read_costs
 from suite.report.render import as_csv
@@ -20,6 +20,7 @@ from suite.report.study_table import study_table
 from suite.report.summary import read_record, summarise
 from suite.study.configuration import CostStudy
 from suite.study.load import is_of_costs, load_costs, load_study, study_names
+from suite.study.published import half_a_unit
 
 RESULTS = Path("results")
 SCORES = "published/scores.csv"

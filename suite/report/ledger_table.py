@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich import box
 from rich.table import Table
@@ -163,7 +164,9 @@ def _counted(name: str, lines: Sequence[Line]) -> tuple[str, ...]:
 
 
 def _table(head: Sequence[str], left: Sequence[int]) -> Table:
-    table = Table(box=box.SIMPLE, padding=(0, 1))
+    table = Table(box=box.SIMPLE, padding=0)
     for index, name in enumerate(head):
-        table.add_column(name, justify="left" if index in left else "right", overflow="fold")
+        longest = max(map(len, name.split()), default=1)
+        justify: Literal["left", "right"] = "left" if index in left else "right"
+        table.add_column(name, justify=justify, min_width=longest, overflow="fold")
     return table

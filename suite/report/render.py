@@ -69,15 +69,14 @@ def as_html(table: Table) -> str:
     )
 
 
-def terminal(table: Table) -> rich_table.Table:
-    """The short form, without its notes; words fold where the terminal is narrow, numbers stay whole."""
-    columns = table.shown("short")
+def terminal(table: Table, width: int | None = None) -> rich_table.Table:
+    """The short form, without its notes; in so many characters as far as they go, but numbers and words stay whole."""
+    columns = fitting(table, width)
     drawn = rich_table.Table(box=box.SIMPLE, padding=0)
     for column in columns:
         heading, numbers = column.heading.replace(" ", "\n"), column.align == "right"
-        whole = [row.text(column) for row in table.rows()] if numbers else []
-        width = max(map(len, [*column.heading.split(), *whole]), default=1)
-        drawn.add_column(heading, justify=column.align, no_wrap=numbers, min_width=width, overflow="fold")
+        narrowest = _narrowest(table, column)
+        drawn.add_column(heading, justify=column.align, no_wrap=numbers, min_width=narrowest, overflow="fold")
     for block in table.blocks:
         for row in block.rows:
             drawn.add_row(*(row.text(column) for column in columns))
@@ -85,13 +84,34 @@ def terminal(table: Table) -> rich_table.Table:
     return drawn
 
 
+def fitting(table: Table, width: int | None) -> list[Column]:
+    """Columns of the short form, without as many of those that may be spared as it takes for this width."""
+    columns = table.shown("short")
+    spare = [column for column in columns if column.spare]
+    while spare and width is not None and sum(_narrowest(table, one) + 1 for one in columns) >= width:
+        columns.remove(spare.pop())
+    return columns
+
+
+def _narrowest(table: Table, column: Column) -> int:
+    """How many characters a column needs: for its numbers, or for the longest of its words up to `LONG`."""
+    texts = [row.text(column) for row in table.rows()]
+    words = texts if column.align == "right" else [word[:LONG] for text in texts for word in text.split()]
+    return max(map(len, [*column.heading.split(), *words]), default=1)
+
+
 def show(table: Table, console: Console, *, apart: bool = False) -> None:
     """Print the short form and the notes; if `apart`, each block is a table of its own below its name."""
     for part in [replace(table, blocks=(block,)) for block in table.blocks] if apart else [table]:
         if any(part.rows()):
-            drawn = terminal(part)
+            drawn = terminal(part, console.width)
             drawn.title, drawn.title_justify = part.blocks[0].name if apart else None, "left"
             console.print(drawn, crop=False)
+            fits = fitting(part, console.width)
+            if left_out := [column.heading for column in part.shown("short") if column not in fits]:
+                console.print(
+                    f"  Left out on this narrow terminal: {'; '.join(left_out)}.", style="dim", highlight=False
+                )
     for note in table.said("short"):
         console.print(f"  {note}", style="dim", highlight=False)
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Literal
 
 from suite.report.statistics import Spread, spread
-from suite.study.published import Published, read_published
+from suite.study.published import Published, Ratio, read_published
 from suite.study.speed_options import DeviceType
 from suite.study.speed_rounds import Round
 from suite.study.speed_study import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
@@ -62,7 +62,7 @@ class Line:
 
     Attributes:
         status: `not available` if nothing here can run it; its `row` and `setting` are then the source's.
-        ratio: the published one as text, from throughputs where those are printed; empty if there is none.
+        ratio: the published one; None if there is none.
         beside: the row that `measured.beside` is the ratio to, and `published_beside` the ratio of both throughputs.
     """
 
@@ -72,11 +72,16 @@ class Line:
     batch_size: str
     status: Status
     published: Published | None
-    ratio: str
+    ratio: Ratio | None
     measured: Measured | None = None
     beside: str = ""
     published_beside: float | None = None
     note: str = ""
+
+    @property
+    def second_hand(self) -> bool:
+        """Whether its published ratio was not read in the source itself."""
+        return self.ratio is not None and self.published is not None and self.published.evidence != "primary"
 
 
 def summarise(study: SpeedStudy, rounds: Sequence[Round]) -> list[Line]:
@@ -114,7 +119,7 @@ def _of_backbone(
         by_row.setdefault(line["row"], []).append(line)
     first = _measured(by_row[UNPRUNED], [], size) if UNPRUNED in by_row else None
     status: Status = "measured" if first else "not measured"
-    yield Line(setup, one.name, UNPRUNED, size, status, unpruned, unpruned.ratio(unpruned) if unpruned else "", first)
+    yield Line(setup, one.name, UNPRUNED, size, status, unpruned, unpruned.ratio(unpruned) if unpruned else None, first)
     rows = {row.name: row for row in one.rows}
     for row in one.rows:
         figure, other = published.get(row.published), _figure(rows, row.beside, published)
@@ -126,7 +131,7 @@ def _of_backbone(
             batch_size=size,
             status="measured" if found else "not measured",
             published=figure,
-            ratio=figure.ratio(unpruned) if figure else "",
+            ratio=figure.ratio(unpruned) if figure else None,
             measured=found,
             beside=row.beside,
             published_beside=figure.over(other) if figure else None,

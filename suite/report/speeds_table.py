@@ -70,7 +70,7 @@ def _row(line: Line, numbered: Sequence[str]) -> Row:
         "row": line.row,
         "batch": line.batch_size or None,
         "status": line.status,
-        "published": line.ratio or None,
+        "published": line.ratio.text if line.ratio else None,
         "measured": line.status,
         "beside": line.beside,
         "published_beside": line.published_beside,
@@ -81,7 +81,7 @@ def _row(line: Line, numbered: Sequence[str]) -> Row:
     if figure is not None:
         printed = {name: figure.values.get(name) for name in ("throughput", "speedup")}
         values |= printed | {"published_id": figure.id, "evidence": figure.evidence, "source": figure.source}
-        marks |= {"published": SECOND_HAND} if _second_hand(line) else {}
+        marks |= {"published": SECOND_HAND} if line.second_hand else {}
     if found is not None:
         values |= {
             "rounds": found.unpruned.n,
@@ -113,10 +113,11 @@ def _notes(study: SpeedStudy, lines: Sequence[Line]) -> Iterator[Note]:
     )
     yield Note(
         "Published: throughput over that of the unpruned model in the same table where both are printed (so to within "
-        "about a hundredth), else the speed-up as printed. GPU, precision and batch size of the source are not known. "
+        "about two hundredths), else the speed-up as printed. GPU, precision and batch size of the source are not "
+        "known. "
         f"`{study.published}` has every figure as printed."
     )
-    if any(_second_hand(line) for line in lines):
+    if any(line.second_hand for line in lines):
         yield Note("read in a text about the source.", SECOND_HAND)
     yield Note(f"Measured on: {'; '.join(title(setup) for setup in dict.fromkeys(line.setup for line in lines))}.")
     for name in devices_not_measured(study, lines):
@@ -137,11 +138,6 @@ def _about_tainted(lines: Sequence[Line]) -> Iterator[Note]:
         yield Note(f"a speed that is not to be trusted; why stands in {where}.", TAINTED, only="short")
     for reason, rows in reasons.items():
         yield Note(f"{'; '.join(rows)}: {reason}.", TAINTED, only="long")
-
-
-def _second_hand(line: Line) -> bool:
-    """Whether a published figure was not read in the source itself."""
-    return bool(line.ratio) and line.published is not None and line.published.evidence != "primary"
 
 
 def _numbers(found: Spread | None) -> tuple[float, float, float] | None:

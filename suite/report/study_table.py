@@ -56,7 +56,7 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
         Column("published", "published", fields=("published",)),
         Column("difference", "difference", "{:+.1f}".format, fields=("difference",)),
         Column("verdict", "verdict", align="left", fields=("verdict",)),
-        Column("tokens", "tokens left", "{:.0f}".format, fields=("tokens_left",)),
+        Column("tokens", "tokens left", "{:.0f}".format, fields=("tokens_left",), spare=True),
         Column("macs", "GMACs", _giga, fields=("macs_full",)),
         Column("speed", "speed", _times, fields=("speed_median", "speed_low", "speed_high")),
         Column("eager", "speed, eager", _times, form="long", fields=("eager_median", "eager_low", "eager_high")),
@@ -74,7 +74,7 @@ def further_key(size: int | None) -> str:
 def _further_columns(lines: Sequence[Line]) -> Iterator[Column]:
     for size in dict.fromkeys(one.batch for line in lines for one in line.further):
         names = [f"speed_batch_{size}_{what}" for what in ("median", "low", "high", "tainted")]
-        yield Column(further_key(size), f"speed, batch {size}", _times, fields=tuple(names[:3]))
+        yield Column(further_key(size), f"speed, batch {size}", _times, fields=tuple(names[:3]), spare=True)
         yield Column(f"tainted {size}", form="record", fields=(names[3],))
 
 
@@ -276,7 +276,7 @@ def _gap_range(bounds: tuple[float, float]) -> str:
 
 
 def _giga(macs: float) -> str:
-    return f"{macs / 1e9:.3g}"
+    return f"{macs / 1e9:#.3g}".rstrip(".")
 
 
 def _times(numbers: tuple[float, float, float]) -> str:

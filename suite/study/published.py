@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 
 from suite.errors import UserError
@@ -15,6 +16,23 @@ COLUMNS = (
 )
 ABOUT = ("id", "where", "method", "backbone", "setting", "source", "evidence")
 UNITS = {"throughput": "1000 im/s", "speedup": "x"}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A published speed over the unpruned model's.
+
+    Attributes:
+        value, low, high: the ratio, and the least and the most that it can be by the digits that are printed.
+        text: to as many digits as are shown.
+        quotient: whether it was formed here, of two printed throughputs, and is not printed itself.
+    """
+
+    value: float
+    low: float
+    high: float
+    text: str
+    quotient: bool
 
 
 @dataclass(frozen=True)
@@ -43,10 +61,28 @@ class Published:
             return None
         return float(self.values["throughput"]) / float(other.values["throughput"])
 
-    def ratio(self, unpruned: Published | None) -> str:
-        """Speed over the unpruned model: of throughputs, to two decimals, else as printed; empty if neither is."""
-        ratio = self.over(unpruned)
-        return self.values.get("speedup", "") if ratio is None else f"{ratio:.2f}"
+    def ratio(self, unpruned: Published | None) -> Ratio | None:
+        """Speed over the unpruned model: of throughputs where both are printed, else as printed; None if neither is.
+
+        A source prints all its throughputs to as many decimals, but its table here has lost zeros at the end: the
+        number with more decimals says how many.
+        """
+        value = self.over(unpruned)
+        if value is None or unpruned is None:
+            printed = self.values.get("speedup")
+            if printed is None:
+                return None
+            half = half_a_unit(printed)
+            return Ratio(float(printed), float(printed) - half, float(printed) + half, printed, quotient=False)
+        own, whole = self.values["throughput"], unpruned.values["throughput"]
+        half = min(half_a_unit(own), half_a_unit(whole))
+        low, high = (float(own) - half) / (float(whole) + half), (float(own) + half) / (float(whole) - half)
+        return Ratio(value, low, high, f"{value:.2f}", quotient=True)
+
+
+def half_a_unit(printed: str) -> float:
+    """Half a unit of the last digit of a number as it is printed: 0.05 of `4.0`."""
+    return 0.5 * 10.0 ** int(Decimal(printed).as_tuple().exponent)
 
 
 def read_published(path: Path) -> dict[str, Published]:

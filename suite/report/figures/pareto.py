@@ -16,7 +16,10 @@ from suite.report.statistics import Spread, pareto_front
 from suite.report.summary import Line
 
 HOLLOW = "hollow: a speed that is not to be trusted"
+FRONT = "Pareto front (of filled marks)"
 NO_FRONT = "no Pareto front: no speed here is to be trusted"
+ONE_ON_FRONT = "Pareto front: one row alone beats all others"
+ONE_TRUSTED = "Pareto front: one row beats all others whose speed is to be trusted"
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,10 @@ def _panel(axes: Axes, lines: Sequence[Line], style: dict[str, Look], cost: _Cos
             linestyle="--",
             linewidth=0.9,
             zorder=0,
-            label="Pareto front",
+            label=FRONT,
         )
-    else:
-        axes.set_title(NO_FRONT, fontsize=7)
-    if len(front) == 1:
-        axes.set_title("Pareto front: one row alone beats all others", fontsize=7)
+    if len(front) < 2:
+        axes.set_title((ONE_ON_FRONT if not hollow else ONE_TRUSTED) if front else NO_FRONT, fontsize=7)
     if hollow:
         axes.plot([], [], "o", markersize=5.5, markerfacecolor="white", markeredgecolor="0.2", label=HOLLOW)
     axes.set(xlabel=cost.name)

@@ -17,6 +17,8 @@ from suite.study.speed_study import UNPRUNED
 
 MEASURED = "measured (median and IQR)"
 DOUBTFUL = "measured, not to be trusted"
+PUBLISHED = "published"
+SECOND_HAND = "published, read in a text about the source"
 
 
 def draw_speeds(lines: Sequence[Line], path: Path) -> None:
@@ -47,10 +49,17 @@ def draw_speeds(lines: Sequence[Line], path: Path) -> None:
 def _panel(axes: Axes, lines: Sequence[Line]) -> None:
     blue, orange, green = sns.color_palette("colorblind", 3)
     heights = range(len(lines))
-    published = [float(line.ratio) if line.ratio else float("nan") for line in lines]
     macs = [line.measured.macs if line.measured else float("nan") for line in lines]
     axes.scatter(macs, heights, marker="|", s=90, color=green, label="by multiply-accumulates")
-    axes.scatter(published, heights, marker="D", s=32, facecolors="none", edgecolors=orange, label="published")
+    for second_hand, marker, label in ((False, "D", PUBLISHED), (True, "s", SECOND_HAND)):
+        beside = [
+            (line.ratio.value, height)
+            for line, height in zip(lines, heights, strict=True)
+            if line.ratio and line.second_hand == second_hand
+        ]
+        if beside:
+            ratios, places = zip(*beside, strict=True)
+            axes.scatter(ratios, places, marker=marker, s=32, facecolors="none", edgecolors=orange, label=label)
     rows = [(height, line.measured) for height, line in zip(heights, lines, strict=True) if line.measured]
     for tainted, label in ((False, MEASURED), (True, DOUBTFUL)):
         own = [(height, found.unpruned) for height, found in rows if bool(found.tainted) == tainted]

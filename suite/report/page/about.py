@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from suite.reduction.registry import settings_class
-from suite.report.page.shown import CONTROL, Shown, letters_of, plural
+from suite.report.page.shown import CONTROL, Shown, plural, told_apart
 from suite.report.summary import Line
 from suite.study.schema import Row
 
@@ -55,8 +55,8 @@ def _place(line: Line, shown: Shown) -> str:
     higher = sum(one.accuracy.median > line.accuracy.median for one in block if one.accuracy)
     rank = f"; by median it is number {1 + higher} of the {len(block)} reduced rows in the block of {line.block}"
     others = [one for one in block if one.row not in (line.row, line.block)]
-    apart = sum(not letters_of(one) & letters_of(line) for one in others)
-    if not others:
+    apart = sum(told_apart(one, line) for one in others)
+    if not others or not line.group:
         return rank
     told = f"from {apart} of the" if apart else "from none of the"
     return f"{rank}, and of all pairs it is told apart {told} {plural(len(others), 'other row')} besides {line.block}"
@@ -77,9 +77,11 @@ def _ways_back(rows: Sequence[Row], shown: Shown) -> Iterator[str]:
 
 def _decided(own: Sequence[Line], fusion: Mapping[str, str]) -> str:
     """Which of these lines, by falling median, are told apart, and whether that decides who is first."""
+    if not all(line.group for line in own):
+        return "one seed is no test, so which serves best is not decided"
     below = {
-        one.row: [fusion[other.row] for other in own[place:] if not letters_of(one) & letters_of(other)]
-        for place, one in enumerate(own)
+        one.row: [fusion[other.row] for other in own[place:] if told_apart(one, other)]
+        for place, one in enumerate(own, 1)
     }
     if not any(below.values()):
         return "of all pairs, no two of them are told apart, so which serves best is not decided"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from suite.report.layout import Table
 from suite.report.page.about import about_rows
-from suite.report.page.shown import CONTROL, Shown, letters_of, plural
+from suite.report.page.shown import CONTROL, Shown, letters_of, plural, told_apart
 from suite.report.statistics import ALPHA, fewest_seeds
 from suite.report.study_table import TAINTED
 from suite.report.summary import Line
@@ -29,16 +29,31 @@ class Answer:
     facts: tuple[tuple[str, str], ...]
 
 
-def answer(lines: Sequence[Line], table: Table, about: Sequence[Row] = ()) -> Answer:
+def answer(lines: Sequence[Line], table: Table, about: Sequence[Row] = (), missing: int = 0) -> Answer:
     """The answer of a study with these lines; `table` is what `study_table` makes of them.
 
-    `about` are the study's rows that its question is about.
+    `about` are the study's rows that its question is about; of `missing` cells the record has nothing yet.
     """
     shown = Shown(lines, table)
     winners = _best(lines)
     highest = (said for best in winners for said in _about_best(best, shown, len(winners) > 1))
-    sentences = [*about_rows(about, shown), *_groups(lines), *highest, *_unpruned(shown), *_lost(lines)]
+    sentences = [
+        *_unfinished(missing),
+        *about_rows(about, shown),
+        *_groups(lines),
+        *highest,
+        *_unpruned(shown),
+        *_lost(lines),
+    ]
     return Answer(_verdict(shown), tuple(sentences), tuple(_facts(shown, winners)))
+
+
+def _unfinished(missing: int) -> Iterator[str]:
+    if missing:
+        yield (
+            f"The study is not finished, {plural(missing, 'cell')} of it {'is' if missing == 1 else 'are'} not in its "
+            "record: rows and seeds that are not there are in no median, and not among those that p is corrected for."
+        )
 
 
 def _verdict(shown: Shown) -> str:
@@ -75,7 +90,9 @@ def _nothing_compared(lines: Sequence[Line]) -> str:
             f"{fewest_seeds(ALPHA, len(single))} seeds at the least."
         )
     reasons = dict.fromkeys(line.no_control for line in lines if line.no_control)
-    return f"No row is compared with {CONTROL}: {'; '.join(reasons) or 'the study has nothing to compare with it'}."
+    return (
+        f"No row is compared with {CONTROL}: {'; '.join(reasons) or 'its record has nothing to compare with it yet'}."
+    )
 
 
 def _told_apart(apart: Sequence[Line], compared: Sequence[Line], shown: Shown, how: str) -> str:
@@ -107,10 +124,10 @@ def _about_best(best: Line, shown: Shown, several: bool) -> Iterator[str]:
     said = f"The highest median of a reduced row{where} is that of {best.label}, {shown.score(best)}"
     others = [line for line in shown.lines if line.schedule == best.schedule and line is not best]
     rivals = [line for line in others if line.group and line.method != "random"]
-    counted = plural(len(rivals), "other row")
-    alike = [line for line in rivals if letters_of(line) & letters_of(best)]
-    if rivals and len(alike) < len(rivals):
-        said += f"; it is told apart from {len(rivals) - len(alike)} of {counted}, of all pairs"
+    counted = f"{plural(len(rivals), 'other row')} besides {CONTROL}"
+    apart = sum(told_apart(line, best) for line in rivals)
+    if apart:
+        said += f"; it is told apart from {apart} of {counted}, of all pairs"
     elif rivals:
         said += f"; of all pairs, it is not told apart from any of {counted}"
     yield f"{said}."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from suite.report.costs import half_a_unit
 from suite.report.page.answer import Answer
 from suite.report.page.shown import plural
 from suite.report.speeds import Line, Measured, Setup, devices_not_measured
@@ -39,13 +38,14 @@ class Found:
     @property
     def deviation(self) -> float:
         """Measured over published speed-up, less 1, in percent."""
-        return 100 * (self.measured.unpruned.median / float(self.line.ratio) - 1)
+        assert self.line.ratio is not None
+        return 100 * (self.measured.unpruned.median / self.line.ratio.value - 1)
 
     @property
     def agrees(self) -> bool:
         """Whether the published speed-up, up to its rounding, lies between the quartiles of the rounds."""
-        rounding, times = half_a_unit(self.line.ratio), self.measured.unpruned
-        return times.low - rounding <= float(self.line.ratio) <= times.high + rounding
+        ratio, times = self.line.ratio, self.measured.unpruned
+        return ratio is not None and ratio.low <= times.high and times.low <= ratio.high
 
 
 def answer_of_speed(study: SpeedStudy, lines: Sequence[Line]) -> Answer:
@@ -78,10 +78,12 @@ def _verdict(setup: Setup, found: Sequence[Found]) -> str:
     farthest = max(trusted, key=lambda one: abs(one.deviation))
     times = farthest.measured.unpruned
     measured = f"{times.median:.2f}x ({times.low:.2f}–{times.high:.2f})"
+    assert farthest.line.ratio is not None
+    published = "follows from published throughputs" if farthest.line.ratio.quotient else "is published"
     return (
         f"{where}, {len(trusted)} of {plural(len(beside), 'row')} with a published speed-up can be trusted, and "
         f"{sum(one.agrees for one in trusted)} of these have it, up to its rounding, between the quartiles of their "
-        f"rounds; farthest from it is {farthest.name}, {measured} where {farthest.line.ratio}x is published "
+        f"rounds; farthest from it is {farthest.name}, {measured} where {farthest.line.ratio.text}x {published} "
         f"({farthest.deviation:+.1f} %). {PUBLISHED[setup.device_type]}"
     )
 

@@ -40,6 +40,11 @@ class Shown:
         return f"{self.text(line, 'score')} % ({self.name}, {plural(line.accuracy.n, 'seed')}{level})"
 
 
+def told_apart(one: Line, other: Line) -> bool:
+    """Whether two rows share no group; without a group, as of a single seed, no test was made."""
+    return bool(one.group and other.group) and not letters_of(one) & letters_of(other)
+
+
 def letters_of(line: Line) -> set[str]:
     """The groups of a line; after z comes a'."""
     return set(LETTER.findall(line.group))

@@ -83,7 +83,9 @@ def study_page(study: str, results: Results, undrawn: dict[str, str]) -> str:
         results.folder,
         "cells",
         question=loaded.question,
-        answer=answer(results.lines, table, [row for row in loaded.methods if row.label in loaded.about]),
+        answer=answer(
+            results.lines, table, [row for row in loaded.methods if row.label in loaded.about], len(asked - cells)
+        ),
         table=_boxed(as_html(table)),
         figures=_figures(results.folder, [figure for figure in figures_of(study) if figure not in undrawn]),
         undrawn={CAPTIONS[figure].title: reason for figure, reason in undrawn.items()},

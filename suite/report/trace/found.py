@@ -12,6 +12,7 @@ from suite.errors import UserError, suggest
 from suite.report.layout import MISSING, Column
 
 Found = TypeVar("Found")
+MARKS = " †‡§°"  # of `layout.Note`, behind a name
 
 
 class Used(NamedTuple):
@@ -45,14 +46,15 @@ class Trace:
 
 
 def look_up(what: str, name: str, known: Mapping[str, Found], folder: Path) -> Found:
-    """What is called `name`.
+    """What is called `name`, with or without the marks that the table has at it.
 
     Raises:
         UserError: if nothing is, with the nearest names.
     """
-    if name not in known:
+    bare = name if name in known else name.rstrip(MARKS)
+    if bare not in known:
         raise UserError(f"the table {folder.name} has no {what} {name!r}; {suggest(name, known)}")
-    return known[name]
+    return known[bare]
 
 
 class Named(NamedTuple):

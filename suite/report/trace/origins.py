@@ -83,6 +83,7 @@ def _comparisons(score: str, family: int) -> dict[str, Origin]:
     improved = "interval of that share over the seeds; see the note below the table"
     won = ("seeds in which the row is above its control", "seeds tried in which its control has a score")
     corrected = f"corrected after Holm for all {family} comparisons with a control"
+    every_pair = f"{TEST} of every two rows of the schedule, corrected after Holm for all these pairs"
     least = f"what p is at least with these seeds, {corrected}"
     return {
         "won": Origin(
@@ -100,7 +101,7 @@ def _comparisons(score: str, family: int) -> dict[str, Origin]:
         "uncorrected": Origin("accuracy", score, f"{TEST}, before Holm's correction", "control"),
         "p": Origin("accuracy", score, f"{TEST}, {corrected}", "compared"),
         "smallest p": Origin("accuracy", score, least, "compared"),
-        "group": Origin("accuracy", score, f"{TEST} of every two rows of the schedule", "schedule"),
+        "group": Origin("accuracy", score, every_pair, "schedule"),
     }
 
 
