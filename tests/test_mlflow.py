@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from test_end_to_end import listening
 
 from suite.report.statistics import Comparison, Interval, Spread
 from suite.report.summary import Line
@@ -361,16 +361,9 @@ def said(output: Path, word: str, running: subprocess.Popen[bytes]) -> str:
     return output.read_text()
 
 
-def free_port() -> int:
-    """One that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_path: Path) -> None:
     """On loopback only; the address answers, a second server is refused the port, and no process is left."""
-    port, first, second = free_port(), tmp_path / "first", tmp_path / "second"
+    port, first, second = browser.free_port(), tmp_path / "first", tmp_path / "second"
     with suite_ui(written, first, "trial", "--port", str(port)) as running:
         text = said(first, "Ctrl-C", running)
         assert text.startswith(f"MLflow: http://127.0.0.1:{port}/#/experiments/1/runs?")
@@ -378,9 +371,7 @@ def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_pat
             assert b"<title>MLflow</title>" in page.read()
         family = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
         assert len(family) > 1
-        found = [connection for process in family for connection in process.net_connections("inet")]
-        listening = {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}
-        assert listening == {("127.0.0.1", port)}
+        assert listening(running.pid) == {("127.0.0.1", port)}
         with suite_ui(written, second, "--port", str(port)) as refused:
             assert refused.wait(60) == 2
         assert f"error: cannot listen on port {port} of 127.0.0.1: Address already in use; choose" in second.read_text()
@@ -396,7 +387,7 @@ def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     lines = [line_of(cell) for cell in CELLS[::2]]
     shown = Summary(row_metrics(lines), "", box_plots(lines), views(lines))
     Tracker("trial", CELLS, copy).conclude(shown, copy / "results")
-    output, port = tmp_path / "said", free_port()
+    output, port = tmp_path / "said", browser.free_port()
     with suite_ui(copy, output, "trial", "--port", str(port)) as running, browser.browser() as chromium:
         address = said(output, "Ctrl-C", running).split()[1]
         chromium.devtools(
