@@ -25,6 +25,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from pace import slowness
 from test_end_to_end import listening
 
 from suite.report.statistics import Comparison, Interval, Spread
@@ -223,13 +224,13 @@ def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
     assert len(cells) == 2000
     with sqlite3.connect(tmp_path / "mlflow.db") as store:
         before = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
-        looks = [large_store.look_through(tmp_path, cells) for _ in range(2)]  # beside other work one may take longer
+        looks = [(large_store.look_through(tmp_path, cells), slowness()) for _ in range(2)]
         after = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
     assert after == before, "every run was found, none written again"
     assert len(after) == 2000 + len(large_store.ROWS)
-    for seconds in looks:
+    for seconds, _ in looks:
         del seconds["export the record"]  # neither reads the store nor builds the tables
-    assert min(sum(seconds.values()) for seconds in looks) < 2e-3 * 2000, looks
+    assert min(sum(seconds.values()) / slower for seconds, slower in looks) < 2e-3 * 2000, looks
 
 
 def test_mlflow_tells_nobody() -> None:
@@ -404,14 +405,14 @@ def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
         for axis, name in (("x", "row"), ("y", "acc1_last")):
             chromium.click(f"#{axis}-axis-selector")
             chromium.click("[role=option]", name)
-        boxes = chromium.wait(
-            "document.querySelector('.js-plotly-plot')?.data?.map(box => [box.type, box.name, box.y])"
-        )
+        plot = "document.querySelector('.js-plotly-plot')?.data?.map(box => [box.name, box.type, box.y])"
+        scores = {row: ("box", [50 + len(row), 50 + len(row) + 1e-3]) for row in ("none", "random", "tome")}
+        end, boxes = time.monotonic() + 60, {}
+        while boxes != scores and time.monotonic() < end:  # each choice of an axis draws it anew
+            boxes = {name: (kind, sorted(values or [])) for name, kind, values in chromium.wait(plot)}
         os.killpg(running.pid, signal.SIGINT)
         assert running.wait(60) == 0
-    scores = {row: [50 + len(row), 50 + len(row) + 1e-3] for row in ("none", "random", "tome")}
-    assert {name: sorted(values) for _, name, values in boxes} == scores
-    assert {kind for kind, _, _ in boxes} == {"box"}
+    assert boxes == scores
 
 
 @pytest.mark.parametrize(
