@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,18 @@ class Browser:
         """Click what fits a selector of CSS, once it is there; of several, that with this text."""
         found, text = f"[...document.querySelectorAll({json.dumps(selector)})]", json.dumps(text)
         chosen = f"{found}.find(one => [one.textContent.trim(), ''].includes({text}))"
-        (element,) = self.wait(chosen).values()
-        self.call("POST", f"/element/{element}/click", {})
+        end = time.monotonic() + 60
+        while True:
+            (element,) = self.wait(chosen).values()
+            try:
+                self.call("POST", f"/element/{element}/click", {})
+            except urllib.error.HTTPError as error:  # it was drawn anew meanwhile, or something moves over it
+                error.close()
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
     def ask(self, expression: str) -> Any:
         """The value of an expression of JavaScript in the page."""
@@ -85,12 +96,19 @@ class Browser:
         return [event["request"]["url"] for event in sent]
 
 
+def free_port() -> int:
+    """One that nobody listens on, nor gets from the system in the next seconds, which gives out from 32768 upwards."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("100 ports are taken")
+
+
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start driver and browser, and end both."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     driver = subprocess.Popen([str(PROGRAMS[0]), f"--port={port}", "--silent"], stdout=subprocess.DEVNULL)
     try:
         opened = Browser(_ready(f"http://127.0.0.1:{port}"))

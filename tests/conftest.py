@@ -6,7 +6,7 @@ RAY = {"test_ade20k", "test_end_to_end", "test_runner", "test_segmentation_study
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ray's processes are counted on the whole machine, so two tests at a time would see each other's."""
+    """Ray takes every core of the machine, so no two tests start it at a time."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             name = item.path.stem

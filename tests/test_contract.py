@@ -404,6 +404,7 @@ def test_every_check_is_failed_by_something() -> None:
     assert failing - {""} == set(CHECKS) - {"inductor"}
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # else it skips where it is the first
 def test_inductor_fails_as_compile_does(tmp_path: Path) -> None:
     """A graph break is found there too, before anything is compiled."""
     if compiled.inductor_trouble():

@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ STUDY: dict[str, Any] = {
     "speed": {"batch_size": 8, "rounds": 5},
 }
 CELLS = 1 + 5 * 2 + 5
+OURS = {"CROPR_SUITE_TESTS": uuid.uuid4().hex}  # tells our Ray from anybody else's on this machine
 
 
 def write(folder: Path, **changes: Any) -> None:
@@ -47,11 +50,11 @@ def suite(folder: Path, *arguments: str, **environment: str) -> subprocess.Compl
     return subprocess.run(
         [*SUITE, *arguments],
         cwd=folder,
-        env=os.environ | environment,
+        env=os.environ | OURS | environment,
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
 
 
@@ -60,7 +63,12 @@ def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
     command = [*SUITE, "run", "trial.yaml"]
     with (folder / "output.txt").open("wb") as output:
         return subprocess.Popen(
-            command, cwd=folder, env=os.environ | environment, stdout=output, stderr=output, start_new_session=True
+            command,
+            cwd=folder,
+            env=os.environ | OURS | environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
 
 
@@ -71,7 +79,7 @@ def finished(folder: Path) -> dict[str, float]:
 
 def wait_for_cells(folder: Path, count: int, running: subprocess.Popen[bytes]) -> None:
     """Wait until so many cells are finished."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while len(finished(folder)) < count:
         assert running.poll() is None, (folder / "output.txt").read_text()
         assert time.monotonic() < deadline
@@ -88,18 +96,30 @@ def runs(folder: Path, kinds: str = "'base', 'accuracy', 'speed'") -> list[Any]:
 
 
 def rays() -> set[int]:
-    """Process ids of Ray's own processes on this machine."""
-    names = ("raylet", "gcs_server")
-    return {process.pid for process in psutil.process_iter(["name"]) if process.info["name"] in names}
+    """Ids of those of Ray's own processes that the command line started here; of one that has ended none is left."""
+    alive = psutil.process_iter(["pid", "name", "environ"])
+    ours = [process.info for process in alive if OURS.items() <= (process.info["environ"] or {}).items()]
+    return {info["pid"] for info in ours if info["name"] in ("raylet", "gcs_server")}
 
 
 def ray_is_gone(before: set[int]) -> bool:
-    """Whether every Ray process that was not there before has ended, within some seconds."""
-    for _ in range(200):
-        if not rays() - before:
-            return True
+    """Whether every Ray process that was not there before has ended, within a minute."""
+    end = time.monotonic() + 60
+    while rays() - before:
+        if time.monotonic() > end:
+            return False
         time.sleep(0.1)
-    return False
+    return True
+
+
+def listening(pid: int) -> set[tuple[str, int]]:
+    """Addresses at which a process and all that it started accept connections."""
+    found = set()
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        with suppress(psutil.Error):  # some end before they are asked
+            connections = process.net_connections("inet")
+            found |= {tuple(one.laddr) for one in connections if one.status == psutil.CONN_LISTEN}
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +274,7 @@ def test_kill_9_loses_and_doubles_nothing(tmp_path: Path) -> None:
     before = rays()
     driver = start(tmp_path)
     wait_for_cells(tmp_path, 4, driver)
+    assert rays() - before, "they are found while they run"
     driver.kill()
     driver.wait()
     assert ray_is_gone(before), "Ray ends with its driver"
@@ -277,7 +298,7 @@ def test_ctrl_c_leaves_finished_cells_finished(tmp_path: Path) -> None:
     driver = start(tmp_path)
     wait_for_cells(tmp_path, 3, driver)
     os.killpg(driver.pid, signal.SIGINT)
-    assert driver.wait(60) == 130, (tmp_path / "output.txt").read_text()
+    assert driver.wait(180) == 130, (tmp_path / "output.txt").read_text()
     output = (tmp_path / "output.txt").read_text()
     assert "go on with: suite run trial.yaml" in output
     assert "Traceback" not in output
@@ -292,7 +313,7 @@ def test_ctrl_c_between_two_rounds_stops_too(tmp_path: Path) -> None:
     driver = start(tmp_path)
     wait_for_cells(tmp_path, 1, driver)
     os.killpg(driver.pid, signal.SIGINT)
-    assert driver.wait(60) == 130, (tmp_path / "output.txt").read_text()
+    assert driver.wait(180) == 130, (tmp_path / "output.txt").read_text()
     assert len(finished(tmp_path)) < CELLS
     assert "Traceback" not in (tmp_path / "output.txt").read_text()
 
@@ -308,18 +329,12 @@ def test_ray_listens_on_loopback_only(tmp_path: Path) -> None:
     driver = start(tmp_path)
     try:
         wait_for_cells(tmp_path, 1, driver)
-        family = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
-        listening = [
-            connection.laddr
-            for process in family
-            for connection in process.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        ]
+        found = listening(driver.pid)
     finally:
         driver.kill()
         driver.wait()
-    assert len(listening) > 3
-    assert {address.ip for address in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert len(found) > 3
+    assert {address for address, _ in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 @pytest.fixture

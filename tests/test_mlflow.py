@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +25,8 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from pace import slowness
+from test_end_to_end import listening
 
 from suite.report.statistics import Comparison, Interval, Spread
 from suite.report.summary import Line
@@ -223,13 +224,13 @@ def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
     assert len(cells) == 2000
     with sqlite3.connect(tmp_path / "mlflow.db") as store:
         before = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
-        looks = [large_store.look_through(tmp_path, cells) for _ in range(2)]  # beside other work one may take longer
+        looks = [(large_store.look_through(tmp_path, cells), slowness()) for _ in range(2)]
         after = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
     assert after == before, "every run was found, none written again"
     assert len(after) == 2000 + len(large_store.ROWS)
-    for seconds in looks:
+    for seconds, _ in looks:
         del seconds["export the record"]  # neither reads the store nor builds the tables
-    assert min(sum(seconds.values()) for seconds in looks) < 2e-3 * 2000, looks
+    assert min(sum(seconds.values()) / slower for seconds, slower in looks) < 2e-3 * 2000, looks
 
 
 def test_mlflow_tells_nobody() -> None:
@@ -361,16 +362,9 @@ def said(output: Path, word: str, running: subprocess.Popen[bytes]) -> str:
     return output.read_text()
 
 
-def free_port() -> int:
-    """One that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_path: Path) -> None:
     """On loopback only; the address answers, a second server is refused the port, and no process is left."""
-    port, first, second = free_port(), tmp_path / "first", tmp_path / "second"
+    port, first, second = browser.free_port(), tmp_path / "first", tmp_path / "second"
     with suite_ui(written, first, "trial", "--port", str(port)) as running:
         text = said(first, "Ctrl-C", running)
         assert text.startswith(f"MLflow: http://127.0.0.1:{port}/#/experiments/1/runs?")
@@ -378,9 +372,7 @@ def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_pat
             assert b"<title>MLflow</title>" in page.read()
         family = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
         assert len(family) > 1
-        found = [connection for process in family for connection in process.net_connections("inet")]
-        listening = {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}
-        assert listening == {("127.0.0.1", port)}
+        assert listening(running.pid) == {("127.0.0.1", port)}
         with suite_ui(written, second, "--port", str(port)) as refused:
             assert refused.wait(60) == 2
         assert f"error: cannot listen on port {port} of 127.0.0.1: Address already in use; choose" in second.read_text()
@@ -396,7 +388,7 @@ def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     lines = [line_of(cell) for cell in CELLS[::2]]
     shown = Summary(row_metrics(lines), "", box_plots(lines), views(lines))
     Tracker("trial", CELLS, copy).conclude(shown, copy / "results")
-    output, port = tmp_path / "said", free_port()
+    output, port = tmp_path / "said", browser.free_port()
     with suite_ui(copy, output, "trial", "--port", str(port)) as running, browser.browser() as chromium:
         address = said(output, "Ctrl-C", running).split()[1]
         chromium.devtools(
@@ -413,14 +405,14 @@ def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
         for axis, name in (("x", "row"), ("y", "acc1_last")):
             chromium.click(f"#{axis}-axis-selector")
             chromium.click("[role=option]", name)
-        boxes = chromium.wait(
-            "document.querySelector('.js-plotly-plot')?.data?.map(box => [box.type, box.name, box.y])"
-        )
+        plot = "document.querySelector('.js-plotly-plot')?.data?.map(box => [box.name, box.type, box.y])"
+        scores = {row: ("box", [50 + len(row), 50 + len(row) + 1e-3]) for row in ("none", "random", "tome")}
+        end, boxes = time.monotonic() + 60, {}
+        while boxes != scores and time.monotonic() < end:  # each choice of an axis draws it anew
+            boxes = {name: (kind, sorted(values or [])) for name, kind, values in chromium.wait(plot)}
         os.killpg(running.pid, signal.SIGINT)
         assert running.wait(60) == 0
-    scores = {row: [50 + len(row), 50 + len(row) + 1e-3] for row in ("none", "random", "tome")}
-    assert {name: sorted(values) for _, name, values in boxes} == scores
-    assert {kind for kind, _, _ in boxes} == {"box"}
+    assert boxes == scores
 
 
 @pytest.mark.parametrize(

@@ -53,21 +53,25 @@ class Mark:
 
 
 class KnownDevice(Clock):
-    """A device whose launches return at once and are worked off, one after another, by a thread."""
+    """A device whose launches return at once and are worked off, one after another, by a thread.
+
+    Only who launches moves `now`, only the thread moves `done`, the second at which its last work ended.
+    """
 
     def __init__(self, pace: Callable[[float], float] = lambda _now: 1.0) -> None:
         """With `pace`, work that starts at the device's second `now` takes so many times longer."""
-        self.now, self.pace = 0.0, pace
-        self.queue: queue.Queue[float | Mark | None] = queue.Queue()
+        self.now, self.done, self.pace = 0.0, 0.0, pace
+        self.queue: queue.Queue[tuple[float, float] | Mark | None] = queue.Queue()
         threading.Thread(target=self._work, daemon=True).start()
 
     def launch(self, cost: float) -> None:
         """Put work of `cost` seconds into the queue."""
         self.now += LAUNCH_SECONDS
-        self.queue.put(cost)
+        self.queue.put((self.now, cost))
 
     def synchronise(self) -> None:
         self.queue.join()
+        self.now = max(self.now, self.done)
 
     def mark(self) -> Mark:
         mark = Mark(self.now)
@@ -88,10 +92,12 @@ class KnownDevice(Clock):
     def _work(self) -> None:
         while (item := self.queue.get()) is not None:
             if isinstance(item, Mark):
-                item.second = self.now
+                item.second = max(item.second, self.done)
             else:
                 time.sleep(WORK_SECONDS)
-                self.now += item * self.pace(self.now)
+                launched, cost = item
+                start = max(launched, self.done)
+                self.done = start + cost * self.pace(start)
             self.queue.task_done()
 
 
