@@ -428,7 +428,7 @@ def test_an_untrusted_speed_is_hollow_and_not_on_the_front(results: Path, kept: 
     assert front(speeds) == [list(marks(speeds)[row][:2]) for row in ("cropr", "random", "none")]
     assert [score for _, score in front(macs)] == [marks(macs)[row][1] for row in ("evit", "cropr", "random", "none")]
     (legend,) = kept[-1].legends
-    assert legend.texts[-1].get_text() == "hollow: a speed that is not to be trusted"
+    assert legend.texts[-1].get_text() == "hollow: doubtful speed, not on the front"
 
 
 def test_without_a_trusted_speed_there_is_no_front(results: Path, kept: list[Any]) -> None:
@@ -442,6 +442,16 @@ def test_without_a_trusted_speed_there_is_no_front(results: Path, kept: list[Any
     assert front(speeds) == []
     assert speeds.get_title() == "no Pareto front: no speed here is to be trusted"
     assert len(front(macs)) == 4
+    assert macs.get_title() == ""
+
+
+def test_one_row_on_the_front_beats_no_more_than_those_that_are_trusted(results: Path, kept: list[Any]) -> None:
+    """Evit is fastest; alone on the front it is because no other speed counts, and the picture says so."""
+    doubt(results, *set(ROWS) - {"evit"})
+    FIGURES["pareto"](read_results(results), results / "pareto.png")
+    speeds, macs = kept[-1].axes
+    assert front(speeds) == [list(marks(speeds)["evit"][:2])]
+    assert speeds.get_title() == "Pareto front: one row beats all others whose speed is to be trusted"
     assert macs.get_title() == ""
 
 
@@ -462,6 +472,37 @@ def said_by(results: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     assert result.exit_code == 0, lines
     assert list(lines) == [*FIGURES, "maps"]
     return lines
+
+
+def test_of_the_unpruned_model_alone_the_rest_is_drawn(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after Ctrl-C early in a study."""
+    cells = pd.read_csv(results / "cells.csv", dtype=str, keep_default_na=False)
+    cells[cells["row"] == "none"].to_csv(results / "cells.csv", index=False, lineterminator="\n")
+    renew_digest(results)
+    said = said_by(results, monkeypatch)
+    assert said["ranks"] == "not drawn: no reduced row has a score yet; go on with suite run"
+    assert said["pareto"].startswith("written to ")
+
+
+@pytest.mark.parametrize(
+    ("study", "kind"), [("costs", "costs and has no figures; its table: "), ("imagenet-vitl-speed", "speed; its one")]
+)
+def test_studies_without_cells_have_no_such_figures(study: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their tables are named instead of a run that would make no cells."""
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match=f"{study} is a study of {kind}.*suite table {study}$"):
+        CliRunner().invoke(app, ["figures", study], catch_exceptions=False)
+
+
+def test_maps_make_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do they say that they are in one."""
+    shutil.copytree(ROOT / "results/quickstart", tmp_path / "results/quickstart")
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    done = CliRunner().invoke(app, ["maps", "quickstart"], catch_exceptions=False)
+    assert done.output.startswith("Written to results/quickstart/maps.png: ")
+    assert not Path("mlflow.db").exists()
 
 
 def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(

@@ -187,7 +187,7 @@ def test_the_best_median_has_its_rivals_cost_speed_and_doubts(tmp_path: Path) ->
     rows += speed("cropr", [1.5, 1.6, 1.7], "the clock jumped")
     said = " ".join(answered(tmp_path, rows).sentences)
     assert "The highest median of a reduced row is that of cropr, 58.3 % (top-1 accuracy, 3 seeds, 95 %" in said
-    assert "of all pairs, it is not told apart from any of 1 other row" in said
+    assert "of all pairs, it is not told apart from any of 1 other row besides random pruning." in said
     assert "at most 75 of 100 studies" in said
     assert "computes 1.5 GMACs per image, 100 % of the unpruned model's, and runs 1.60x as fast" in said
     assert "(quartiles of the rounds 1.55–1.65); that speed is not to be trusted: the clock jumped." in said
@@ -203,7 +203,7 @@ def test_rows_told_apart_from_the_best_are_counted(tmp_path: Path) -> None:
     """With twelve seeds, of which cropr leads in all, it is told apart from evit."""
     rows = trial(12, cropr=[9 + seed / 10 for seed in range(12)], evit=[1 + seed / 20 for seed in range(12)])
     said = answered(tmp_path, rows).sentences
-    assert "it is told apart from 1 of 1 other row, of all pairs" in " ".join(said)
+    assert "it is told apart from 1 of 1 other row besides random pruning, of all pairs" in " ".join(said)
     assert said[0].startswith("Which reduced rows are told apart from each other")
 
 
@@ -229,10 +229,25 @@ def test_rows_that_the_study_is_about_are_answered_for(tmp_path: Path) -> None:
     assert "has a median" not in " ".join(answered(tmp_path, rows).sentences)
 
 
+def test_an_unfinished_study_says_so_first(tmp_path: Path) -> None:
+    """How many cells are not there; a finished one says nothing of it."""
+    record.write_csv(tmp_path / "trial" / "cells.csv", trial(3, cropr=[9.0, 9.5, 9.7]))
+    lines = summarise(read_record(tmp_path / "trial"))
+    table = study_table("trial", lines)
+    assert answer(lines, table, missing=41).sentences[0].startswith("The study is not finished, 41 cells of it are not")
+    assert answer(lines, table, missing=1).sentences[0].startswith("The study is not finished, 1 cell of it is not")
+    assert "not finished" not in " ".join(answer(lines, table).sentences)
+
+
 def test_a_row_without_a_test_or_a_score_makes_no_claim(tmp_path: Path) -> None:
     """One seed; no random pruning; no seed finished."""
     (said, *_) = answered(tmp_path, trial(1, cropr=[9.0]), Row(method="cropr")).sentences
-    assert "; its gap to random is +9.0 pp, and one seed is no test; by median it is number 1 of the 2 reduced" in said
+    assert said.endswith(
+        "; its gap to random is +9.0 pp, and one seed is no test; by median it is number 1 of the 2 reduced rows in "
+        "the block of random."
+    )
+    (said, *_) = answered(tmp_path, trial(1, cropr=[9.0], evit=[1.0]), Row(method="cropr")).sentences
+    assert said.endswith("by median it is number 1 of the 3 reduced rows in the block of random.")
     (said, *_) = answered(tmp_path, cell("cropr", 0, 9.0), Row(method="cropr")).sentences
     assert "seed); it is not compared with random pruning: the study has no random pruning with the schedule" in said
     assert "number" not in said
@@ -246,6 +261,7 @@ WAYS = [Row(method="cropr"), Row(method="cropr", fusion="last-layer"), Row(metho
 @pytest.mark.parametrize(
     ("seeds", "gaps", "words"),
     [
+        (1, (1, 5, 3), "55.0 %, `logits` 53.0 %, `none` 51.0 %; one seed is no test, so which serves best is not"),
         (3, (1, 5, 3), "55.3 %, `logits` 53.3 %, `none` 51.3 %; of all pairs, no two of them are told apart, so "),
         (12, (1, 5, 3), "told apart are `last-layer` from `logits`, `none`; `logits` from `none`: the first from all"),
         (12, (1, 5, 4.999), "told apart are `last-layer` from `none`; `logits` from `none`: the first not from all"),

@@ -35,7 +35,7 @@ from suite.report.speeds_table import speed_table
 from suite.report.trace import trace
 from suite.study.digests import write_provenance
 from suite.study.load import load_speed, load_study
-from suite.study.published import read_published
+from suite.study.published import Published, read_published
 from suite.study.record import Record
 from suite.study.speed_cells import Device, Measurement, measurements
 from suite.study.speed_rounds import asked_for, export, read_rounds
@@ -374,6 +374,26 @@ def test_what_a_study_of_speed_refuses(folder: Path, old: str, new: str, sentenc
 
 
 @pytest.mark.parametrize(
+    ("own", "text", "low", "high", "quotient"),
+    [
+        ({"throughput": "1.48", "speedup": "1.7"}, "1.72", 1.475 / 0.865, 1.485 / 0.855, True),
+        ({"throughput": "1.5"}, "1.74", 1.495 / 0.865, 1.505 / 0.855, True),
+        ({"speedup": "2.1"}, "2.1", 2.05, 2.15, False),
+    ],
+)
+def test_a_published_ratio_is_as_sure_as_its_digits(
+    own: dict[str, str], text: str, low: float, high: float, quotient: bool
+) -> None:
+    """Of two throughputs, of which 1.5 was printed as 1.50, as the 0.86 beside it says; else of what is printed."""
+    whole, figure = (Published("", "", "", "", "", "", "", values) for values in ({"throughput": "0.86"}, own))
+    found = figure.ratio(whole)
+    assert found is not None
+    assert (found.text, found.quotient) == (text, quotient)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
+    assert Published("", "", "", "", "", "", "").ratio(whole) is None
+
+
+@pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
         ("0.86,1000", "none,1000", "published.csv:2: throughput 'none' '1000 im/s' is neither a throughput"),
@@ -435,9 +455,11 @@ def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
     """Published ratios of throughputs where printed, medians and quartiles of rounds, ratios of two rows by round."""
     keep("cuda", "GPU X", folder, lambda row: {"tainted": "not alone"} if row == "attended" else {})
     unpruned, drawn, learned, attended, _, second, ats = lines()
-    assert [line.ratio for line in (unpruned, drawn, learned, attended, second)] == ["1.00", "1.74", "1.72", "", "2.1"]
+    assert [line.ratio and line.ratio.text for line in (unpruned, drawn, learned, attended, second)] == [
+        *("1.00", "1.74", "1.72", None, "2.1")
+    ]
     assert ats.status == "not available"
-    assert ats.ratio == f"{0.49 / 0.86:.2f}"
+    assert ats.ratio and ats.ratio.text == f"{0.49 / 0.86:.2f}"
     assert learned.measured is not None
     assert drawn.measured is not None
     assert learned.measured.unpruned.median == pytest.approx(1.6)

@@ -496,6 +496,24 @@ def test_a_terminal_shows_rules_between_blocks(nasty: Table) -> None:
     assert not any("IQR" in line for line in lines)
 
 
+def test_a_narrow_terminal_leaves_out_what_can_be_spared() -> None:
+    """The last one first, and only as many as it takes; it says which, and words stay whole."""
+    columns = (Column("a", "name", align="left"), *(Column(key, key * 8, spare=True) for key in "bc"), Column("d", "d"))
+    table = Table("t", "", columns, (Block("", (Row({"a": "attention top-k", "b": 1, "c": 2, "d": 3}),)),))
+
+    def seen(width: int) -> str:
+        console = Console(markup=False, width=width, file=io.StringIO())
+        show(table, console)
+        return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+    assert "Left out" not in seen(80)
+    assert "Left out on this narrow terminal: cccccccc." in seen(28)
+    assert "bbbbbbbb" in seen(28).splitlines()[1]
+    assert "cccccccc" not in seen(28).splitlines()[1]
+    assert "Left out on this narrow terminal: bbbbbbbb; cccccccc." in " ".join(seen(15).split())
+    assert "attention" in seen(15)
+
+
 def test_a_narrow_terminal_cuts_no_number(nasty: Table) -> None:
     """Half a number would be another one: words fold, and lines become longer than the terminal."""
     rows = tuple(Row({"name": "words", **{f"n{index}": 1.25 for index in range(8)}}, {"n7": "‡"}) for _ in range(2))

@@ -75,9 +75,11 @@ def test_a_comparison_has_the_cells_of_its_control_too(results: Path) -> None:
     found = trace("trial:good:beats random", results)
     assert found.shown == "2 of 3", "the seed that failed did not beat random"
     assert trace("trial:good:p", results).cells == found.cells
+    assert trace("trial:good †:p", results).cells == found.cells, "named with the mark that the table has at it"
     assert trace("trial:good:improvement_low", results).cells == found.cells
-    group = {one.row for one in trace("trial:random:group", results).cells}
-    assert group == {"good", "random"}
+    group = trace("trial:random:group", results)
+    assert {one.row for one in group.cells} == {"good", "random"}
+    assert "corrected after Holm for all these pairs" in group.facts["made"]
     assert [one.cell_id for one in found.cells] == ["good-0", "good-1", "good-2", "random-0", "random-1", "random-2"]
 
 

@@ -163,11 +163,24 @@ def curriculum(removed: tuple[int, ...], epoch: int, epochs: int, rule: Curricul
         return removed
     if rule == "linear":
         return tuple(round(count * epoch / rising) for count in removed)
-    import torch  # the official rule is this function's, down to its rounding errors
-
-    now = int(torch.linspace(0, common_rate(removed), steps=rising).long()[epoch])
+    now = _rising(common_rate(removed), epoch, rising)
     first = next(layer for layer, count in enumerate(removed) if count)
     return tuple(now + (layer == first) if count else 0 for layer, count in enumerate(removed))
+
+
+def _rising(rate: int, epoch: int, steps: int) -> int:
+    """`torch.linspace(0, rate, steps).long()[epoch]`, of which the official rule has its rounding errors.
+
+    Written out, because torch rounds otherwise on processors without fused multiply-add: it works in single precision
+    from the nearer end, and here every processor does as those with it.
+    """
+    import numpy as np
+
+    if steps == 1:
+        return 0
+    step = float(np.float32(rate) / np.float32(steps - 1))  # a product with it is exact in double precision
+    near_end = epoch >= steps // 2
+    return int(np.float32(rate - step * (steps - 1 - epoch) if near_end else step * epoch))
 
 
 def common_rate(removed: tuple[int, ...]) -> int:

@@ -23,15 +23,14 @@ class Ratio:
     """A published speed over the unpruned model's.
 
     Attributes:
-        value, low, high: the ratio, and the least and the most that it can be by the digits that are printed.
-        text: to as many digits as are shown.
+        text: the ratio, with the digits that are shown.
+        low, high: the least and the most that it can be by the digits that are printed.
         quotient: whether it was formed here, of two printed throughputs, and is not printed itself.
     """
 
-    value: float
+    text: str
     low: float
     high: float
-    text: str
     quotient: bool
 
 
@@ -73,11 +72,11 @@ class Published:
             if printed is None:
                 return None
             half = half_a_unit(printed)
-            return Ratio(float(printed), float(printed) - half, float(printed) + half, printed, quotient=False)
+            return Ratio(printed, float(printed) - half, float(printed) + half, quotient=False)
         own, whole = self.values["throughput"], unpruned.values["throughput"]
         half = min(half_a_unit(own), half_a_unit(whole))
         low, high = (float(own) - half) / (float(whole) + half), (float(own) + half) / (float(whole) - half)
-        return Ratio(value, low, high, f"{value:.2f}", quotient=True)
+        return Ratio(f"{value:.2f}", low, high, quotient=True)
 
 
 def half_a_unit(printed: str) -> float:

@@ -15,8 +15,8 @@ from suite.report.recorded import Results
 from suite.report.statistics import Spread, pareto_front
 from suite.report.summary import Line
 
-HOLLOW = "hollow: a speed that is not to be trusted"
-FRONT = "Pareto front (of filled marks)"
+HOLLOW = "hollow: doubtful speed, not on the front"
+FRONT = "Pareto front"
 NO_FRONT = "no Pareto front: no speed here is to be trusted"
 ONE_ON_FRONT = "Pareto front: one row alone beats all others"
 ONE_TRUSTED = "Pareto front: one row beats all others whose speed is to be trusted"

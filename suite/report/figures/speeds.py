@@ -53,7 +53,7 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
     axes.scatter(macs, heights, marker="|", s=90, color=green, label="by multiply-accumulates")
     for second_hand, marker, label in ((False, "D", PUBLISHED), (True, "s", SECOND_HAND)):
         beside = [
-            (line.ratio.value, height)
+            (float(line.ratio.text), height)
             for line, height in zip(lines, heights, strict=True)
             if line.ratio and line.second_hand == second_hand
         ]

@@ -39,7 +39,7 @@ class Found:
     def deviation(self) -> float:
         """Measured over published speed-up, less 1, in percent."""
         assert self.line.ratio is not None
-        return 100 * (self.measured.unpruned.median / self.line.ratio.value - 1)
+        return 100 * (self.measured.unpruned.median / float(self.line.ratio.text) - 1)
 
     @property
     def agrees(self) -> bool:
