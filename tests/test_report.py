@@ -117,10 +117,10 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
         for line in text.splitlines()
         if "|" in line
     }
-    assert rows["good"] == ["81.0", "80.0–82.0", "3/3", "+10.0", "0.75 §", "a", "17", "1.5", "2.00x"]
+    assert rows["good"] == ["81.0", "80.0–82.0", "3/3", "+10.0", "0.75 §", "a", "17", "1.50", "2.00x"]
     assert rows["poor †"][:4] == ["71.0", "71.0–71.0", "3/3", "+0.0"]
     assert rows["poor †"][-1] == "1.50x ‡"
-    assert rows["broken †"] == ["90.0", "–", "1/2, 1 failed", "+20.0", "–", "a", "17", "1.5", "–"]
+    assert rows["broken †"] == ["90.0", "–", "1/2, 1 failed", "+20.0", "–", "a", "17", "1.50", "–"]
     assert rows["random"][3:5] == ["–", "–"]
     assert rows["good + fused †"][3] == "-1.0", "the control has the same fusion"
     assert "‡ a speed that is not to be trusted; why stands in `table.html`" in text

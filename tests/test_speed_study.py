@@ -459,7 +459,8 @@ def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
         *("1.00", "1.74", "1.72", None, "2.1")
     ]
     assert ats.status == "not available"
-    assert ats.ratio and ats.ratio.text == f"{0.49 / 0.86:.2f}"
+    assert ats.ratio
+    assert ats.ratio.text == f"{0.49 / 0.86:.2f}"
     assert learned.measured is not None
     assert drawn.measured is not None
     assert learned.measured.unpruned.median == pytest.approx(1.6)

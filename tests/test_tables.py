@@ -507,7 +507,7 @@ def test_a_narrow_terminal_leaves_out_what_can_be_spared() -> None:
         return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
     assert "Left out" not in seen(80)
-    assert "Left out on this narrow terminal: cccccccc." in seen(28)
+    assert "Left out on this narrow terminal: cccccccc." in " ".join(seen(28).split())
     assert "bbbbbbbb" in seen(28).splitlines()[1]
     assert "cccccccc" not in seen(28).splitlines()[1]
     assert "Left out on this narrow terminal: bbbbbbbb; cccccccc." in " ".join(seen(15).split())
