@@ -88,6 +88,13 @@ def test_help_is_fast_and_light() -> None:
     assert min(seconds) < 0.5
 
 
+def test_the_package_is_the_command() -> None:
+    """`python -m suite`, with its exit code."""
+    done = subprocess.run([sys.executable, "-m", "suite", "report", "nonsense"], capture_output=True, text=True)  # noqa: PLW1510
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: there is no study 'nonsense'")
+
+
 def test_methods_are_found_in_files_and_entry_points(tmp_path: Path) -> None:
     """The README's own method, as a package beside ours, is found and keeps its schedule."""
     code = re.search(r"`baselines/brightest.py`:\n\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -492,7 +492,7 @@ def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeyp
 
 
 def test_what_a_study_says_is_text_and_no_markup(made: Path) -> None:
-    """Question and file of a study are somebody's input; and cells that it no longer asks for are counted."""
+    """Question and file of a study are somebody's input; cells that it no longer or newly asks for are counted."""
     path = made / "studies/nasty.yaml"
     text = (made / "studies/quickstart.yaml").read_text()
     path.write_text(text.replace("With 12 of", "<script>alert(1)</script> & 12 of").replace("  - variance\n", ""))
@@ -502,6 +502,11 @@ def test_what_a_study_says_is_text_and_no_markup(made: Path) -> None:
     assert "<script" not in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; 12 of") == 2
     assert "of the record are not among them" in page
+    assert "not finished" not in page
+    path.write_text(text.replace("seeds: [0, 1, 2]", "seeds: [0, 1, 2, 3]"))
+    run("nasty")
+    rows = {row["row"] for row in rows_of(made, "quickstart")}
+    assert f"The study is not finished, {len(rows)} cells of it are not in its record" in text_of(made, "nasty")
 
 
 def test_the_ledgers_lines_that_a_study_answers_are_shown(made: Path) -> None:

@@ -326,8 +326,8 @@ def test_the_command_power() -> None:
     assert "* 9 seeds find a gap of 1" in first
     assert "With fewer than 9 seeds p < 0.05 is impossible" in first
     rows = {line.split()[0]: line.split() for line in first.splitlines() if line.strip()[:1].isdigit()}
-    assert rows["5"] == ["5", "0.62", "none", f"{t_power(5, 1, 0.5, comparisons=10):.2f}"]
-    assert rows["9"][2] == "0.039"
+    assert rows["5"] == ["5", "0.625", "none", f"{t_power(5, 1, 0.5, comparisons=10):.2f}"]
+    assert rows["9"][2] == "0.0391"
     assert "nan" not in first
     deciding = CliRunner().invoke(app, ["power", "--gap", "0.25", "--sd", "0.4", "--seed", "12"]).output
     (starred,) = re.findall(r"\d+ \*\s+\S+\s+(\S+)", deciding)

@@ -41,7 +41,7 @@ class Shown:
 
 
 def told_apart(one: Line, other: Line) -> bool:
-    """Whether two rows share no group; ask it only of rows that have one, for without, as of one seed, no test is made."""
+    """Whether two rows, both of which have groups, share none; without, as of one seed, no test is made."""
     return not letters_of(one) & letters_of(other)
 
 
