@@ -82,10 +82,10 @@ def test_help_is_fast_and_light() -> None:
         shown = subprocess.check_output([sys.executable, "-c", program], text=True)
         after = os.times()
         used = (after.children_user - before.children_user) + (after.children_system - before.children_system)
-        seconds.append(used / slowness())
+        seconds.append(used)
     assert "validate" in shown
     assert not HEAVY & set(ast.literal_eval(shown.splitlines()[-1]))
-    assert min(seconds) < 0.5
+    assert min(seconds) / min(slowness() for _ in range(3)) < 0.5
 
 
 def test_the_package_is_the_command() -> None:

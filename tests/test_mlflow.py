@@ -224,13 +224,14 @@ def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
     assert len(cells) == 2000
     with sqlite3.connect(tmp_path / "mlflow.db") as store:
         before = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
-        looks = [(large_store.look_through(tmp_path, cells), slowness()) for _ in range(2)]
+        looks = [large_store.look_through(tmp_path, cells) for _ in range(2)]
         after = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
     assert after == before, "every run was found, none written again"
     assert len(after) == 2000 + len(large_store.ROWS)
-    for seconds, _ in looks:
+    for seconds in looks:
         del seconds["export the record"]  # neither reads the store nor builds the tables
-    assert min(sum(seconds.values()) / slower for seconds, slower in looks) < 2e-3 * 2000, looks
+    best = min(sum(seconds.values()) for seconds in looks)
+    assert best / min(slowness() for _ in range(3)) < 2e-3 * 2000, looks
 
 
 def test_mlflow_tells_nobody() -> None:
@@ -409,7 +410,9 @@ def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
         scores = {row: ("box", [50 + len(row), 50 + len(row) + 1e-3]) for row in ("none", "random", "tome")}
         end, boxes = time.monotonic() + 60, {}
         while boxes != scores and time.monotonic() < end:  # each choice of an axis draws it anew
-            boxes = {name: (kind, sorted(values or [])) for name, kind, values in chromium.wait(plot)}
+            time.sleep(0.2)
+            drawn = [box for box in chromium.wait(plot) if None not in (box[2] or [])]
+            boxes = {name: (kind, sorted(values or [])) for name, kind, values in drawn}
         os.killpg(running.pid, signal.SIGINT)
         assert running.wait(60) == 0
     assert boxes == scores

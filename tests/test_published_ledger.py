@@ -437,6 +437,11 @@ def test_filters_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         "dynamicvit-t1-deit-s-rho-0.8",
         "dynamicvit-readme-deit-b-rho-0.7",
     ]
+    narrow = CliRunner().invoke(app, ["ledger", "--method", "dynamicvit", "--state", "outside"], env={"COLUMNS": "40"})
+    numbers = [line.split()[-4:] for line in narrow.output.splitlines() if "±" in line]
+    assert numbers == [line.split()[-4:] for line in chosen.output.splitlines() if "±" in line], (
+        "names fold, numbers not"
+    )
     assert CliRunner().invoke(app, ["ledger", "--state", "contradicted"]).exit_code == 0
     one = CliRunner().invoke(app, ["ledger", "tome-readme-timm-vit-s-16-r-13-top1"], env=wide)
     assert "command: suite evaluate --checkpoint vit_small_patch16_224.augreg_in21k_ft_in1k" in one.output

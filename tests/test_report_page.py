@@ -187,7 +187,7 @@ def test_the_best_median_has_its_rivals_cost_speed_and_doubts(tmp_path: Path) ->
     rows += speed("cropr", [1.5, 1.6, 1.7], "the clock jumped")
     said = " ".join(answered(tmp_path, rows).sentences)
     assert "The highest median of a reduced row is that of cropr, 58.3 % (top-1 accuracy, 3 seeds, 95 %" in said
-    assert "of all pairs, it is not told apart from any of 1 other row besides random pruning." in said
+    assert "of all pairs it is told apart from none of the 1 other row, random pruning not counted." in said
     assert "at most 75 of 100 studies" in said
     assert "computes 1.50 GMACs per image, 100 % of the unpruned model's, and runs 1.60x as fast" in said
     assert "(quartiles of the rounds 1.55–1.65); that speed is not to be trusted: the clock jumped." in said
@@ -203,7 +203,7 @@ def test_rows_told_apart_from_the_best_are_counted(tmp_path: Path) -> None:
     """With twelve seeds, of which cropr leads in all, it is told apart from evit."""
     rows = trial(12, cropr=[9 + seed / 10 for seed in range(12)], evit=[1 + seed / 20 for seed in range(12)])
     said = answered(tmp_path, rows).sentences
-    assert "it is told apart from 1 of 1 other row besides random pruning, of all pairs" in " ".join(said)
+    assert "of all pairs it is told apart from 1 of the 1 other row, random pruning not counted." in " ".join(said)
     assert said[0].startswith("Which reduced rows are told apart from each other")
 
 
@@ -219,7 +219,7 @@ def test_rows_that_the_study_is_about_are_answered_for(tmp_path: Path) -> None:
     assert re.search(
         r"\); its gap to random is \+2\.0 pp \(95 % interval \+2\.0 to \+2\.1, p = 0\.0015 after Holm's correction\), "
         r"and it is above it in 11 of 12 seeds; by median it is number 2 of the 4 reduced rows in the block of random, "
-        r"and of all pairs it is told apart from 2 of the 2 other rows besides random\.$",
+        r"and of all pairs it is told apart from 2 of the 2 other rows, random not counted\.$",
         found.sentences[0],
     ), found.sentences[0]
     assert "evit has a median of 55.5 %" in found.sentences[1]
@@ -230,12 +230,13 @@ def test_rows_that_the_study_is_about_are_answered_for(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_study_says_so_first(tmp_path: Path) -> None:
-    """How many cells are not there; a finished one says nothing of it."""
+    """How many seeds are not there; a finished one says nothing of it."""
     record.write_csv(tmp_path / "trial" / "cells.csv", trial(3, cropr=[9.0, 9.5, 9.7]))
     lines = summarise(read_record(tmp_path / "trial"))
     table = study_table("trial", lines)
-    assert answer(lines, table, missing=41).sentences[0].startswith("The study is not finished, 41 cells of it are not")
-    assert answer(lines, table, missing=1).sentences[0].startswith("The study is not finished, 1 cell of it is not")
+    for missing, words in ((41, "41 seeds of its rows are not in"), (1, "1 seed of its rows is not in")):
+        first = answer(lines, table, missing=missing).sentences[0]
+        assert first.startswith(f"The study is not finished, {words} its record")
     assert "not finished" not in " ".join(answer(lines, table).sentences)
 
 
@@ -506,7 +507,11 @@ def test_what_a_study_says_is_text_and_no_markup(made: Path) -> None:
     path.write_text(text.replace("seeds: [0, 1, 2]", "seeds: [0, 1, 2, 3]"))
     run("nasty")
     rows = {row["row"] for row in rows_of(made, "quickstart")}
-    assert f"The study is not finished, {len(rows)} cells of it are not in its record" in text_of(made, "nasty")
+    assert f"The study is not finished, {len(rows)} seeds of its rows are not in its record" in text_of(made, "nasty")
+    path.write_text(text.replace("{epochs: 1, images", "{epochs: 2, images"))
+    run("nasty")
+    assert "of the record are not among them" in text_of(made, "nasty")
+    assert "not finished" not in text_of(made, "nasty"), "other cells, but of the same rows and seeds"
 
 
 def test_the_ledgers_lines_that_a_study_answers_are_shown(made: Path) -> None:

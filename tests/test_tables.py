@@ -501,8 +501,8 @@ def test_a_narrow_terminal_leaves_out_what_can_be_spared() -> None:
     columns = (Column("a", "name", align="left"), *(Column(key, key * 8, spare=True) for key in "bc"), Column("d", "d"))
     table = Table("t", "", columns, (Block("", (Row({"a": "attention top-k", "b": 1, "c": 2, "d": 3}),)),))
 
-    def seen(width: int) -> str:
-        console = Console(markup=False, width=width, file=io.StringIO())
+    def seen(width: int, *, is_terminal: bool = True) -> str:
+        console = Console(markup=False, width=width, file=io.StringIO(), force_terminal=is_terminal, no_color=True)
         show(table, console)
         return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
@@ -512,6 +512,7 @@ def test_a_narrow_terminal_leaves_out_what_can_be_spared() -> None:
     assert "cccccccc" not in seen(28).splitlines()[1]
     assert "Left out on this narrow terminal: bbbbbbbb; cccccccc." in " ".join(seen(15).split())
     assert "attention" in seen(15)
+    assert "cccccccc" in seen(15, is_terminal=False).splitlines()[1], "a pipe or a file is as wide as need be"
 
 
 def test_a_narrow_terminal_cuts_no_number(nasty: Table) -> None:

@@ -57,8 +57,8 @@ def _show(console: Console, entry: str, wanted: dict[str, str]) -> None:
     chosen = _filtered(lines, wanted)
     detailed = chosen if any(wanted.values()) else noteworthy(chosen)
     if detailed:
-        console.print(terminal(detailed))
-    console.print(terminal_counts(chosen))
+        console.print(terminal(detailed), crop=False)
+    console.print(terminal_counts(chosen), crop=False)
     console.print(f"All about one: suite ledger ID. All of them: {PAGE}", highlight=False)
 
 
@@ -86,7 +86,7 @@ def _update(console: Console, root: Any) -> None:
     lines = _computed(console, root)
     write_lines(TABLE, lines)
     PAGE.write_text(markdown(lines), encoding="utf-8")
-    console.print(terminal_counts(lines))
+    console.print(terminal_counts(lines), crop=False)
     console.print(f"Written to {TABLE} and {PAGE}")
 
 

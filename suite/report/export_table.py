@@ -8,10 +8,10 @@ from typing import Any
 from suite.measure.artefacts import PATHS
 from suite.measure.export import SIGMAS, TOLERANCE, TRACED
 from suite.report.export import FIELDS, MODEL, Line, model_of
-from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.layout import TAINTED, Block, Column, Note, Row, Table
 
 SHORT = {"torch.compile": "compile", "torch.export": "export", "ONNX Runtime": "ONNX"}
-DRAWN, FAILS, TAINTED = "drawn", "fails", "‡"
+DRAWN, FAILS = "drawn", "fails"
 FOUND = tuple(name for name in FIELDS if name not in (*MODEL, "path"))  # of a model by one way
 
 
@@ -35,7 +35,7 @@ def _ways() -> Iterator[Column]:
         yield from (Column(field_of(path, name), form="record", fields=(field_of(path, name),)) for name in FOUND)
         yield Column(path, short, _logit)
         if path == "torch.compile":
-            yield Column(f"{path} recompiled", "recompiled")
+            yield Column(f"{path} recompiled", "recompiled", spare=True)
         yield Column(f"{path} speed", f"speed, {short}", "{:.2f}x".format)
 
 
@@ -46,7 +46,7 @@ COLUMNS = (
     *(Column(name, form="record", fields=(name,)) for name in ("method", "fusion")),
     *_ways(),
     Column("same_kept", "same patches", _share),
-    Column("same_class", "same class", _share),
+    Column("same_class", "same class", _share, spare=True),
 )
 
 

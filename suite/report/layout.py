@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MISSING = "–"
+BELOW, TAINTED, UNTESTABLE, SECOND_HAND = "†", "‡", "§", "°"  # marks; what each means, notes of the tables say
 
 
 @dataclass(frozen=True)

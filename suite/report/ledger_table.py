@@ -16,6 +16,7 @@ MEASURED = ("where", "model", "metric", "published", "measured", "off by", "tole
 WANTED = ("where", "model", "metric", "published", "tolerance", "command", "notes")
 MISSING = ("where", "model", "metric", "published", "what is missing", "notes")
 COUNTED = ("count", "tokens")  # units that need not be said
+NAME = 12  # characters
 UNPRUNED = ("No pruning", "No merging")
 INTRODUCTION = (
     "Published numbers of Cropr, and of the baselines and backbones that are here, wherever they are printed. Numbers "
@@ -50,21 +51,17 @@ def markdown(lines: Sequence[Line]) -> str:
 
 def terminal(lines: Sequence[Line]) -> Table:
     """Lines for a terminal, without notes."""
-    table = _table(("id", "published", "measured", "tolerance", "state"), left=(0, 4))
-    table.columns[0].no_wrap = True
+    rows = []
     for line in lines:
         unit = "" if line.unit in COUNTED else f" {line.unit}"
-        table.add_row(line.id, _short(line.published) + unit, _short(line.measured), f"±{line.tolerance}", line.state)
-    return table
+        rows.append((line.id, _short(line.published) + unit, _short(line.measured), f"±{line.tolerance}", line.state))
+    return _table(("id", "published", "measured", "tolerance", "state"), rows, left=(0, 4))
 
 
 def terminal_counts(lines: Sequence[Line]) -> Table:
     """The table of counts for a terminal."""
     head, body = counts(lines)
-    table = _table(head, left=(0,))
-    for row in body:
-        table.add_row(*row)
-    return table
+    return _table(head, body, left=(0,))
 
 
 def explanation(line: Line) -> list[str]:
@@ -163,10 +160,14 @@ def _counted(name: str, lines: Sequence[Line]) -> tuple[str, ...]:
     return (name, *(str(found[state]) for state in STATES), str(len(lines)))
 
 
-def _table(head: Sequence[str], left: Sequence[int]) -> Table:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> Table:
+    """Words stay whole where the terminal is narrow, but for names of rows that are longer than `NAME`."""
     table = Table(box=box.SIMPLE, padding=0)
     for index, name in enumerate(head):
-        longest = max(map(len, name.split()), default=1)
+        words = [word for text in (name, *(row[index] for row in rows)) for word in text.split()]
+        narrowest = max(len(word if index else word[:NAME]) for word in words)
         justify: Literal["left", "right"] = "left" if index in left else "right"
-        table.add_column(name, justify=justify, min_width=longest, overflow="fold")
+        table.add_column(name, justify=justify, min_width=narrowest, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     return table

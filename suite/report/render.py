@@ -104,10 +104,11 @@ def show(table: Table, console: Console, *, apart: bool = False) -> None:
     """Print the short form and the notes; if `apart`, each block is a table of its own below its name."""
     for part in [replace(table, blocks=(block,)) for block in table.blocks] if apart else [table]:
         if any(part.rows()):
-            drawn = terminal(part, console.width)
+            width = console.width if console.is_terminal else None  # a pipe or a file is as wide as need be
+            drawn = terminal(part, width)
             drawn.title, drawn.title_justify = part.blocks[0].name if apart else None, "left"
             console.print(drawn, crop=False)
-            fits = fitting(part, console.width)
+            fits = fitting(part, width)
             if left_out := [column.heading for column in part.shown("short") if column not in fits]:
                 console.print(
                     f"  Left out on this narrow terminal: {'; '.join(left_out)}.", style="dim", highlight=False

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.layout import SECOND_HAND, TAINTED, Block, Column, Note, Row, Table
 from suite.report.speeds import Line, Setup, devices_not_measured
 from suite.report.statistics import Spread
 from suite.study.speed_study import SpeedStudy
 
-TAINTED, SECOND_HAND = "‡", "°"
 GPU = {"cpu": "processor", "cuda": "GPU"}
 
 
@@ -31,8 +30,8 @@ COLUMNS = (
     Column("rounds", form="record", fields=("rounds",)),
     Column("measured", "measured", _shown),
     Column("median", form="record", fields=("measured_median",)),
-    Column("quartiles", "IQR", "{0[0]:.2f}–{0[1]:.2f}".format, fields=("measured_low", "measured_high")),
-    Column("eager", "vs eager", "{0[0]:.2f}x".format, fields=("eager_median", "eager_low", "eager_high")),
+    Column("quartiles", "IQR", "{0[0]:.2f}–{0[1]:.2f}".format, fields=("measured_low", "measured_high"), spare=True),
+    Column("eager", "vs eager", "{0[0]:.2f}x".format, fields=("eager_median", "eager_low", "eager_high"), spare=True),
     Column("macs", "by MACs", "{:.2f}x".format, fields=("macs_ratio",)),
     Column("realised", "realised / MACs", "{:.2f}".format, fields=("realised_of_macs",)),
     Column("rate", "images/s", "{:.0f}".format, fields=("images_per_second",)),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.layout import BELOW, TAINTED, UNTESTABLE, Block, Column, Note, Row, Table
 from suite.report.lost import ONE_SEED
 from suite.report.scores import TOLERANCE, Score, score_of
 from suite.report.statistics import ALPHA, Interval, Spread
@@ -17,7 +17,6 @@ MEANING = {
     "classification": "Accuracy: top-1 of the last epoch",
     "segmentation": "mIoU: mean over the classes of the last epoch's intersection over union",
 }
-BELOW, TAINTED, UNTESTABLE = "†", "‡", "§"
 
 
 def columns(lines: Sequence[Line]) -> tuple[Column, ...]:

@@ -25,7 +25,7 @@ class Ratio:
     Attributes:
         text: the ratio, with the digits that are shown.
         low, high: the least and the most that it can be by the digits that are printed.
-        quotient: whether it was formed here, of two printed throughputs, and is not printed itself.
+        quotient: whether it was formed here, of two printed throughputs, instead of being taken as printed.
     """
 
     text: str

@@ -18,8 +18,6 @@ from suite.report.summary import Line
 HOLLOW = "hollow: doubtful speed, not on the front"
 FRONT = "Pareto front"
 NO_FRONT = "no Pareto front: no speed here is to be trusted"
-ONE_ON_FRONT = "Pareto front: one row alone beats all others"
-ONE_TRUSTED = "Pareto front: one row beats all others whose speed is to be trusted"
 
 
 @dataclass(frozen=True)
@@ -101,12 +99,22 @@ def _panel(axes: Axes, lines: Sequence[Line], style: dict[str, Look], cost: _Cos
             zorder=0,
             label=FRONT,
         )
-    if len(front) < 2:
-        axes.set_title((ONE_ON_FRONT if not hollow else ONE_TRUSTED) if front else NO_FRONT, fontsize=7)
+    axes.set_title(_about_front(len(front), len(points), hollow), fontsize=7)
     if hollow:
         axes.plot([], [], "o", markersize=5.5, markerfacecolor="white", markeredgecolor="0.2", label=HOLLOW)
     axes.set(xlabel=cost.name)
     axes.margins(0.07)
+
+
+def _about_front(rows: int, of: int, hollow: bool) -> str:
+    """What is said of a front of so many rows of those with a cost to be trusted, where no line can show it."""
+    if not of:
+        return NO_FRONT
+    if of == 1:
+        return "no Pareto front: one speed alone is to be trusted" if hollow else ""
+    if rows == 1:
+        return "Pareto front: one row beats all others" + (" whose speed is to be trusted" if hollow else "")
+    return ""
 
 
 def _mark(axes: Axes, label: str, where: Spread, score: Spread, look: Look, trusted: bool) -> None:

@@ -101,7 +101,7 @@ def draw_ranks(results: Results, path: Path) -> None:
     """A diagram for each schedule, the unpruned model in all of them; a schedule without one says why below them.
 
     Raises:
-        UserError: as `rank`, if no schedule has one.
+        UserError: as `rank`, if no schedule has one; if no reduced row has a score.
     """
     scores = results.scores()
     unpruned = [line.label for line in results.lines if line.method == "none"]

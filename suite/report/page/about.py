@@ -55,11 +55,11 @@ def _place(line: Line, shown: Shown) -> str:
     higher = sum(one.accuracy.median > line.accuracy.median for one in block if one.accuracy)
     rank = f"; by median it is number {1 + higher} of the {len(block)} reduced rows in the block of {line.block}"
     others = [one for one in block if one.row not in (line.row, line.block)]
-    apart = sum(told_apart(one, line) for one in others)
     if not others or not line.group:
         return rank
-    told = f"from {apart} of the" if apart else "from none of the"
-    return f"{rank}, and of all pairs it is told apart {told} {plural(len(others), 'other row')} besides {line.block}"
+    apart = sum(told_apart(one, line) for one in others) or "none"
+    counted = f"{plural(len(others), 'other row')}, {line.block} not counted"
+    return f"{rank}, and of all pairs it is told apart from {apart} of the {counted}"
 
 
 def _ways_back(rows: Sequence[Row], shown: Shown) -> Iterator[str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from suite.report.layout import Table
+from suite.report.layout import TAINTED, Table
 from suite.report.page.about import about_rows
 from suite.report.page.shown import CONTROL, Shown, letters_of, plural, told_apart
 from suite.report.statistics import ALPHA, fewest_seeds
-from suite.report.study_table import TAINTED
 from suite.report.summary import Line
 from suite.study.schema import Row
 
@@ -20,7 +19,8 @@ class Answer:
 
     Attributes:
         verdict: what can be told apart from random pruning, and what it would take where nothing can.
-        sentences: the rows that the study is about, the best median, its cost and speed, and what must be said of them.
+        sentences: what is not there yet, the rows that the study is about, the best median, its cost and speed, and
+            what must be said of them.
         facts: names and values of the few numbers to see at a glance.
     """
 
@@ -32,7 +32,7 @@ class Answer:
 def answer(lines: Sequence[Line], table: Table, about: Sequence[Row] = (), missing: int = 0) -> Answer:
     """The answer of a study with these lines; `table` is what `study_table` makes of them.
 
-    `about` are the study's rows that its question is about; of `missing` cells the record has nothing yet.
+    `about` are the study's rows that its question is about; of so many `missing` seeds of rows there is no cell yet.
     """
     shown = Shown(lines, table)
     winners = _best(lines)
@@ -51,8 +51,8 @@ def answer(lines: Sequence[Line], table: Table, about: Sequence[Row] = (), missi
 def _unfinished(missing: int) -> Iterator[str]:
     if missing:
         yield (
-            f"The study is not finished, {plural(missing, 'cell')} of it {'is' if missing == 1 else 'are'} not in its "
-            "record: rows and seeds that are not there are in no median, and not among those that p is corrected for."
+            f"The study is not finished, {plural(missing, 'seed')} of its rows {'is' if missing == 1 else 'are'} not "
+            "in its record: they are in no median, and rows without any are not among those that p is corrected for."
         )
 
 
@@ -90,9 +90,7 @@ def _nothing_compared(lines: Sequence[Line]) -> str:
             f"{fewest_seeds(ALPHA, len(single))} seeds at the least."
         )
     reasons = dict.fromkeys(line.no_control for line in lines if line.no_control)
-    return (
-        f"No row is compared with {CONTROL}: {'; '.join(reasons) or 'its record has nothing to compare with it yet'}."
-    )
+    return f"No row is compared with {CONTROL}: {'; '.join(reasons) or 'the record has nothing to compare with it'}."
 
 
 def _told_apart(apart: Sequence[Line], compared: Sequence[Line], shown: Shown, how: str) -> str:
@@ -124,12 +122,10 @@ def _about_best(best: Line, shown: Shown, several: bool) -> Iterator[str]:
     said = f"The highest median of a reduced row{where} is that of {best.label}, {shown.score(best)}"
     others = [line for line in shown.lines if line.schedule == best.schedule and line is not best]
     rivals = [line for line in others if line.group and line.method != "random"]
-    counted = f"{plural(len(rivals), 'other row')} besides {CONTROL}"
-    apart = sum(told_apart(line, best) for line in rivals)
-    if apart:
-        said += f"; it is told apart from {apart} of {counted}, of all pairs"
-    elif rivals:
-        said += f"; of all pairs, it is not told apart from any of {counted}"
+    if rivals:
+        apart = sum(told_apart(line, best) for line in rivals) or "none"
+        counted = f"{plural(len(rivals), 'other row')}, {CONTROL} not counted"
+        said += f"; of all pairs it is told apart from {apart} of the {counted}"
     yield f"{said}."
     if best.interval and best.interval.reachable < best.interval.level:
         covers = f"{100 * best.interval.reachable:.3g} of 100 studies"

@@ -99,6 +99,7 @@ CAPTIONS = {
         "Measured and published speed",
         "Chart of the measured speed-up of every row beside the published one.",
         "Speed-ups are over the unpruned model of the same backbone. A hollow circle is a measured one that is not to "
-        "be trusted, ‡ in the table; why, and what was measured on, is said below the table.",
+        "be trusted, ‡ in the table; why, and what was measured on, is said below the table. Diamonds are published, "
+        "squares too, but were read in a text about the source.",
     ),
 }

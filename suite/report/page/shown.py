@@ -41,8 +41,8 @@ class Shown:
 
 
 def told_apart(one: Line, other: Line) -> bool:
-    """Whether two rows, both of which have groups, share none; without, as of one seed, no test is made."""
-    return not letters_of(one) & letters_of(other)
+    """Whether two rows share no group; a row without one, as of a single seed, takes part in no test."""
+    return bool(one.group and other.group) and not letters_of(one) & letters_of(other)
 
 
 def letters_of(line: Line) -> set[str]:

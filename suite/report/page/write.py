@@ -30,7 +30,7 @@ from suite.report.scores import read_scores
 from suite.report.speeds import summarise
 from suite.report.speeds_table import speed_table
 from suite.report.study_table import study_table
-from suite.study.cells import expand
+from suite.study.cells import Cell, expand
 from suite.study.digests import check_unedited, digest_of
 from suite.study.load import find_study, load_costs, load_speed, load_study
 from suite.study.speed_rounds import asked_for, read_rounds
@@ -76,23 +76,30 @@ def study_page(study: str, results: Results, undrawn: dict[str, str]) -> str:
     name, loaded = results.folder.name, load_study(study)
     scores = read_scores(results.folder.parent / "published/scores.csv")
     table = study_table(name, results.lines, scores)
-    cells = set(results.frame["cell_id"])
-    asked = {cell.cell_id for cell in expand(loaded)}
+    cells, asked = set(results.frame["cell_id"]), expand(loaded)
+    ids = {cell.cell_id for cell in asked}
+    about = [row for row in loaded.methods if row.label in loaded.about]
     return _render(
         study,
         results.folder,
         "cells",
         question=loaded.question,
-        answer=answer(
-            results.lines, table, [row for row in loaded.methods if row.label in loaded.about], len(asked - cells)
-        ),
+        answer=answer(results.lines, table, about, _missing(asked, results)),
         table=_boxed(as_html(table)),
         figures=_figures(results.folder, [figure for figure in figures_of(study) if figure not in undrawn]),
         undrawn={CAPTIONS[figure].title: reason for figure, reason in undrawn.items()},
         ledger=_ledger(results.folder.parent, name),
         origin=read_origin(results.folder, cells),
-        drifted=(len(asked - cells), len(cells - asked), len(asked)),
+        drifted=(len(ids - cells), len(cells - ids), len(ids)),
     )
+
+
+def _missing(asked: Sequence[Cell], results: Results) -> int:
+    """How many seeds of rows were never tried, also where data, recipe or code have changed since the record."""
+    trained = results.frame[results.frame["kind"] == "accuracy"]
+    tried = set(zip(trained["row"], trained["schedule"], trained["seed"], strict=True))
+    wanted = {(cell.row, cell.schedule, str(cell.identity["seed"])) for cell in asked if cell.kind == "accuracy"}
+    return len(wanted - tried)
 
 
 def costs_page(study: str, folder: Path) -> str:

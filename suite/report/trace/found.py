@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from suite.errors import UserError, suggest
-from suite.report.layout import MISSING, Column
+from suite.report.layout import BELOW, MISSING, Column
 
 Found = TypeVar("Found")
-MARKS = " †‡§°"  # of `layout.Note`, behind a name
 
 
 class Used(NamedTuple):
@@ -46,12 +45,12 @@ class Trace:
 
 
 def look_up(what: str, name: str, known: Mapping[str, Found], folder: Path) -> Found:
-    """What is called `name`, with or without the marks that the table has at it.
+    """What is called `name`, with or without the mark that tables have at names of rows.
 
     Raises:
         UserError: if nothing is, with the nearest names.
     """
-    bare = name if name in known else name.rstrip(MARKS)
+    bare = name if name in known else name.removesuffix(f" {BELOW}")
     if bare not in known:
         raise UserError(f"the table {folder.name} has no {what} {name!r}; {suggest(name, known)}")
     return known[bare]
