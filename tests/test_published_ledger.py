@@ -437,11 +437,14 @@ def test_filters_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         "dynamicvit-t1-deit-s-rho-0.8",
         "dynamicvit-readme-deit-b-rho-0.7",
     ]
-    narrow = CliRunner().invoke(app, ["ledger", "--method", "dynamicvit", "--state", "outside"], env={"COLUMNS": "40"})
-    numbers = [line.split()[-4:] for line in narrow.output.splitlines() if "±" in line]
-    assert numbers == [line.split()[-4:] for line in chosen.output.splitlines() if "±" in line], (
-        "names fold, numbers not"
-    )
+    words, narrow = ["ledger", "--method", "dynamicvit", "--state", "outside"], {"COLUMNS": "40"}
+    lines = [line.split() for line in chosen.output.splitlines() if "±" in line]
+    piped = CliRunner().invoke(app, words, env=narrow).output
+    assert [line.split() for line in piped.splitlines() if "±" in line] == lines
+    folded = CliRunner().invoke(app, words, env=narrow | {"TTY_COMPATIBLE": "1"}).output
+    found = [line.split() for line in folded.splitlines() if "±" in line]
+    assert [line[1:] for line in found] == [line[1:] for line in lines]
+    assert all(whole[0].startswith(line[0]) and line[0] != whole[0] for line, whole in zip(found, lines, strict=True))
     assert CliRunner().invoke(app, ["ledger", "--state", "contradicted"]).exit_code == 0
     one = CliRunner().invoke(app, ["ledger", "tome-readme-timm-vit-s-16-r-13-top1"], env=wide)
     assert "command: suite evaluate --checkpoint vit_small_patch16_224.augreg_in21k_ft_in1k" in one.output

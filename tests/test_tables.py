@@ -502,7 +502,7 @@ def test_a_narrow_terminal_leaves_out_what_can_be_spared() -> None:
     table = Table("t", "", columns, (Block("", (Row({"a": "attention top-k", "b": 1, "c": 2, "d": 3}),)),))
 
     def seen(width: int, *, is_terminal: bool = True) -> str:
-        console = Console(markup=False, width=width, file=io.StringIO(), force_terminal=is_terminal, no_color=True)
+        console = Console(markup=False, width=width, file=io.StringIO(), force_terminal=is_terminal, color_system=None)
         show(table, console)
         return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 

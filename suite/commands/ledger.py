@@ -57,7 +57,7 @@ def _show(console: Console, entry: str, wanted: dict[str, str]) -> None:
     chosen = _filtered(lines, wanted)
     detailed = chosen if any(wanted.values()) else noteworthy(chosen)
     if detailed:
-        console.print(terminal(detailed), crop=False)
+        console.print(terminal(detailed, narrow=console.is_terminal), crop=False)
     console.print(terminal_counts(chosen), crop=False)
     console.print(f"All about one: suite ledger ID. All of them: {PAGE}", highlight=False)
 

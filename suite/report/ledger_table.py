@@ -16,7 +16,7 @@ MEASURED = ("where", "model", "metric", "published", "measured", "off by", "tole
 WANTED = ("where", "model", "metric", "published", "tolerance", "command", "notes")
 MISSING = ("where", "model", "metric", "published", "what is missing", "notes")
 COUNTED = ("count", "tokens")  # units that need not be said
-NAME = 12  # characters
+NAME = 12  # characters of an id that stay together
 UNPRUNED = ("No pruning", "No merging")
 INTRODUCTION = (
     "Published numbers of Cropr, and of the baselines and backbones that are here, wherever they are printed. Numbers "
@@ -49,19 +49,19 @@ def markdown(lines: Sequence[Line]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def terminal(lines: Sequence[Line]) -> Table:
-    """Lines for a terminal, without notes."""
+def terminal(lines: Sequence[Line], *, narrow: bool) -> Table:
+    """Lines for a terminal, without notes; if that may be narrow, long ids fold."""
     rows = []
     for line in lines:
         unit = "" if line.unit in COUNTED else f" {line.unit}"
         rows.append((line.id, _short(line.published) + unit, _short(line.measured), f"±{line.tolerance}", line.state))
-    return _table(("id", "published", "measured", "tolerance", "state"), rows, left=(0, 4))
+    return _table(("id", "published", "measured", "tolerance", "state"), rows, (0, 4), NAME if narrow else None)
 
 
 def terminal_counts(lines: Sequence[Line]) -> Table:
     """The table of counts for a terminal."""
     head, body = counts(lines)
-    return _table(head, body, left=(0,))
+    return _table(head, body, (0,))
 
 
 def explanation(line: Line) -> list[str]:
@@ -160,12 +160,14 @@ def _counted(name: str, lines: Sequence[Line]) -> tuple[str, ...]:
     return (name, *(str(found[state]) for state in STATES), str(len(lines)))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> Table:
-    """Words stay whole where the terminal is narrow, but for names of rows that are longer than `NAME`."""
+def _table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int], longest: int | None = None
+) -> Table:
+    """Words stay whole where the terminal is narrow, but for names of rows with more than `longest` characters."""
     table = Table(box=box.SIMPLE, padding=0)
     for index, name in enumerate(head):
         words = [word for text in (name, *(row[index] for row in rows)) for word in text.split()]
-        narrowest = max(len(word if index else word[:NAME]) for word in words)
+        narrowest = max(len(word if index else word[:longest]) for word in words)
         justify: Literal["left", "right"] = "left" if index in left else "right"
         table.add_column(name, justify=justify, min_width=narrowest, overflow="fold")
     for row in rows:
