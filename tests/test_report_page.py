@@ -27,6 +27,7 @@ from suite.report.ledger_lines import read_lines
 from suite.report.page.answer import Answer, answer
 from suite.report.page.captions import CAPTIONS
 from suite.report.page.origin import duration, read_origin
+from suite.report.page.shown import told_apart
 from suite.report.page.write import study_page
 from suite.report.recorded import read_results
 from suite.report.render import as_html
@@ -238,6 +239,18 @@ def test_an_unfinished_study_says_so_first(tmp_path: Path) -> None:
         first = answer(lines, table, missing=missing).sentences[0]
         assert first.startswith(f"The study is not finished, {words} its record")
     assert "not finished" not in " ".join(answer(lines, table).sentences)
+
+
+def test_what_was_not_tested_is_not_told_apart(tmp_path: Path) -> None:
+    """One seed has no groups; twelve that differ in all have other letters."""
+    apart = {}
+    for seeds in (1, 12):
+        record.write_csv(
+            tmp_path / "trial" / "cells.csv", trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)])
+        )
+        by_row = {line.row: line for line in summarise(read_record(tmp_path / "trial"))}
+        apart[seeds] = told_apart(by_row["cropr"], by_row["random"])
+    assert apart == {1: False, 12: True}
 
 
 def test_a_row_without_a_test_or_a_score_makes_no_claim(tmp_path: Path) -> None:
