@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from suite.kinds.training.cells import Cell
+from suite.kinds.training.mlflow_views import box_plots, row_metrics, views
+from suite.kinds.training.runner import _catch_up, export
+from suite.kinds.training.summary import read_record, summarise
+from suite.kinds.training.table import study_table
 from suite.report.render import markdown
-from suite.report.study_table import study_table
-from suite.report.summary import read_record, summarise
-from suite.report.tracked import box_plots, row_metrics, views
-from suite.study.cells import Cell
-from suite.study.record import Entry, Record
-from suite.study.runner import _catch_up, export
-from suite.study.tracking import Summary, Tracker, digest_of
+from suite.run.mlflow_writer import Summary, Tracker, digest_of
+from suite.study.store import Entry, Record
 
 TITLE = "large"
 ROWS = ("none", "random", "tome", "evit", *(f"cropr {index}" for index in range(16)))

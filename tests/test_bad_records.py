@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from suite.errors import UserError
-from suite.report.summary import Line, read_record, summarise
-from suite.study.cells import Cell
+from suite.kinds.training.cells import Cell
+from suite.kinds.training.summary import Line, read_record, summarise
 from suite.study.digests import DIGESTS
-from suite.study.record import COLUMNS, Record, tidy, write_csv
+from suite.study.store import COLUMNS, Record, tidy, write_csv
 
 Rows = list[dict[str, Any]]
 SCHEDULE = "8 8 0"

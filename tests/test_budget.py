@@ -10,17 +10,17 @@ import pytest
 from test_end_to_end import STUDY, suite
 
 from suite.errors import UserError
+from suite.kinds.training.cells import expand
+from suite.kinds.training.schema import Budget
 from suite.measure.macs import count_macs
 from suite.reduction.backbone import create_backbone
-from suite.reduction.budget import choices, solve
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules, settings_class
 from suite.reduction.schedule import Schedule
 from suite.study.budget import meet
-from suite.study.cells import expand
 from suite.study.configuration import Configuration
+from suite.study.knobs import choices, solve
 from suite.study.load import load_study
-from suite.study.schema import Budget
 
 METHODS = sorted(set(modules()) - {"none"})
 OPTIONS = {"img_size": 64, "patch_size": 8, "embed_dim": 48, "depth": 8, "num_heads": 4}

@@ -14,7 +14,7 @@ import torch._inductor.config
 from backbones import PATCHES
 from rich.console import Console
 
-from suite import cli
+from suite.cli import app as cli
 from suite.contract import compiled
 from suite.contract.backbones import MATRIX
 from suite.contract.run import CHECKS, EVERY, ONE_BACKBONE, SLOW, Result, examine, judge
@@ -533,7 +533,7 @@ def test_bad_names_are_refused_in_one_sentence(
 
 def test_a_bad_method_is_reported_by_the_command() -> None:
     """A planted bug, from a shell, by its relative path: a matrix, sentences with backbones, exit code 1."""
-    program = [sys.executable, "-c", "from suite.cli import main; main()", "check-method", "--quick"]
+    program = [sys.executable, "-c", "from suite.cli.app import main; main()", "check-method", "--quick"]
     shown = subprocess.run(
         [*program, "planted/removes_one_too_few.py"],
         cwd=PLANTED.parent,

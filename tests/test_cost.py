@@ -12,7 +12,7 @@ from timm.layers import RmsNorm
 from torch import nn
 from typer.testing import CliRunner
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
 from suite.measure import cost
 from suite.measure.cost import Part, account, total

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-SUITE = [sys.executable, "-c", "from suite.cli import main; main()"]
+SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 STUDY: dict[str, Any] = {
     "question": "Does the machinery work?",
     "task": "classification",

@@ -14,20 +14,20 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from suite import cli
-from suite import export as exporting
+from suite.cli import app as cli
 from suite.contract.backbones import MATRIX, scramble
 from suite.contract.compiled import inductor_trouble
 from suite.errors import UserError
-from suite.export import BACKBONES, MEASURED, TINY, Case, cases, judge, keep
+from suite.kinds.export import run as exporting
+from suite.kinds.export.record import Line, line_of, read_findings
+from suite.kinds.export.run import BACKBONES, MEASURED, TINY, Case, cases, judge, keep
+from suite.kinds.export.table import export_table
 from suite.measure import artefacts
 from suite.measure.artefacts import PATHS, Compiled, InOnnxRuntime, exported
 from suite.measure.export import IMAGES, TRACED, Finding, Timing, Unfaithful, _require_same_draws, examine
 from suite.measure.watched import Watched, replay
 from suite.reduction.model import reduce
 from suite.reduction.registry import default_settings, modules
-from suite.report.export import Line, line_of, read_findings
-from suite.report.export_table import export_table
 from suite.report.render import FORMATS, as_csv, as_html, markdown
 from suite.study.digests import write_provenance
 

@@ -19,17 +19,18 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
-from suite.report import overlap
-from suite.report.figures import classes, ranks, style
-from suite.report.figures.study import FIGURES, draw_study
+from suite.kinds.training import overlap
+from suite.kinds.training.cells import Cell
+from suite.kinds.training.figures import classes, ranks
+from suite.kinds.training.figures.draw import FIGURES, draw_study
+from suite.kinds.training.results import read_curves, read_pictures, read_results
+from suite.report import style
 from suite.report.page.write import outdated
-from suite.report.recorded import read_curves, read_pictures, read_results
 from suite.study import record
-from suite.study.cells import Cell
 from suite.study.digests import write_provenance
-from suite.study.record import Record
+from suite.study.store import Record
 
 ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)

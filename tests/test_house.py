@@ -74,7 +74,7 @@ def test_every_method_numbers_its_departures() -> None:
 def test_help_is_fast_and_light() -> None:
     """`suite --help` takes under half a second of processor time, best of three, and imports nothing heavy."""
     program = (
-        "import sys; from suite.cli import app; app(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+        "import sys; from suite.cli.app import app; app(['--help'], standalone_mode=False); print(sorted(sys.modules))"
     )
     seconds = []
     for _ in range(3):

@@ -17,17 +17,17 @@ from test_budget import OPTIONS
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
 from suite.measure.clock import Run, WallClock
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
 from suite.measure.macs import count_macs
 from suite.measure.speed import FUSED, Timing, race
 from suite.reduction.backbone import create_backbone
-from suite.reduction.budget import Choice, choices
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules, settings_class
 from suite.reduction.schedule import Schedule
+from suite.study.knobs import Choice, choices
 
 PATCHES, DEPTH = 196, 12
 Time = Callable[[Schedule], float]
@@ -196,7 +196,7 @@ class Counting(WallClock):
 
 def test_real_models_on_a_clock_that_counts_macs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then time is MACs: the two columns agree, and a model with the counts of the last has that share of them."""
-    monkeypatch.setattr("suite.latency.clock_of", lambda device: Counting())
+    monkeypatch.setattr("suite.kinds.speed.latency.clock_of", lambda device: Counting())
     done = suite("--latency=0.7", "--methods=random,evit,tome", "--rounds=5", "--batch-size=2", "--multiple-of=8")
     assert done.exit_code == 0, done.output + str(done.exception)
     found = rows(done.output)

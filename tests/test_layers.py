@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from test_figures import drawn_picture, renew_digest, write
 
 from suite.errors import UserError
-from suite.report import maps, overlap
-from suite.report.figures import style
-from suite.report.figures.layers import across_layers
-from suite.report.figures.study import FIGURES
-from suite.report.overlap import Kept, between_blocks, within_runs
-from suite.report.recorded import kept_after, read_pictures, read_results
+from suite.kinds.training import overlap
+from suite.kinds.training.figures import maps
+from suite.kinds.training.figures.draw import FIGURES
+from suite.kinds.training.figures.layers import across_layers
+from suite.kinds.training.overlap import Kept, between_blocks, within_runs
+from suite.kinds.training.results import kept_after, read_pictures, read_results
+from suite.report import style
 
 EIGHT = frozenset(range(8))
 

@@ -12,15 +12,15 @@ from backbones import PATCHES, build
 from PIL import Image
 
 from suite.errors import UserError
+from suite.kinds.training.cells import expand
+from suite.kinds.training.figures.maps import Pictured, Shown, draw_maps, pictured, shown
+from suite.kinds.training.runner import export
+from suite.kinds.training.schema import STUDIES, Study
 from suite.measure.pictures import decode, encode, picture
 from suite.measure.presence import left_after, presence
 from suite.reduction.model import reduce
-from suite.report.figures.style import DPI
-from suite.report.maps import Pictured, Shown, draw_maps, pictured, shown
-from suite.study.cells import expand
-from suite.study.record import Record
-from suite.study.runner import export
-from suite.study.schema import STUDIES, Study
+from suite.report.style import DPI
+from suite.study.store import Record
 from suite.tasks.segmentation.pixels import PixelModel
 
 

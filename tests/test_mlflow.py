@@ -28,15 +28,15 @@ from mlflow.entities import Run
 from pace import slowness
 from test_end_to_end import listening
 
+from suite.kinds.training.cells import Cell
+from suite.kinds.training.mlflow_views import box_plots, row_metrics, views
+from suite.kinds.training.summary import Line
 from suite.report.statistics import Comparison, Interval, Spread
-from suite.report.summary import Line
-from suite.report.tracked import box_plots, row_metrics, views
-from suite.study.cells import Cell
-from suite.study.record import Entry
-from suite.study.tracking import Summary, Tracker
+from suite.run.mlflow_writer import Summary, Tracker
+from suite.study.store import Entry
 
 CELLS = [large_store.cell_of(row, seed) for row in ("none", "random", "tome") for seed in (0, 1)]
-SUITE = [sys.executable, "-c", "from suite.cli import main; main()"]
+SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 
 
 def entry_of(cell: Cell) -> Entry:
@@ -236,7 +236,9 @@ def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
 
 def test_mlflow_tells_nobody() -> None:
     """Its telemetry is off, whichever module of ours is the first."""
-    program = "import suite.study.runner, mlflow.telemetry.client as client; print(client.get_telemetry_client())"
+    program = (
+        "import suite.kinds.training.runner, mlflow.telemetry.client as client; print(client.get_telemetry_client())"
+    )
     hushed = {"MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "CI", "PYTEST_CURRENT_TEST"}
     environment = {name: value for name, value in os.environ.items() if name not in hushed}
     assert subprocess.check_output([sys.executable, "-c", program], text=True, env=environment) == "None\n"

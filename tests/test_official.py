@@ -19,13 +19,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from suite import official
-from suite.cli import main
+from suite.cli.app import main
 from suite.errors import UserError
 from suite.measure.tokens import expected_leaving, token_ledger
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.reduction.schedule import constant, curriculum
-from suite.tasks.classification import training_loss
+from suite.tasks.classification.train import training_loss
 
 # isort: split
 from timm.data import create_transform

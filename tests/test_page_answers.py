@@ -15,19 +15,19 @@ import pytest
 from test_speed_study import FIGURES, STUDY, keep
 from typer.testing import CliRunner
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
-from suite.report.figures import style
-from suite.report.figures.speeds import draw_speeds
-from suite.report.figures.style import drawn_from
-from suite.report.page.answer import Answer
-from suite.report.page.answer_of_costs import answer_of_costs, read_costs
-from suite.report.page.answer_of_speed import answer_of_speed
-from suite.report.speeds import summarise
+from suite.kinds.costs.answer import answer_of_costs, read_costs
+from suite.kinds.speed.answer import answer_of_speed
+from suite.kinds.speed.figure import draw_speeds
+from suite.kinds.speed.lines import summarise
+from suite.kinds.speed.rounds import asked_for, read_rounds
+from suite.kinds.training.answer import Answer
+from suite.report import style
+from suite.report.style import drawn_from
 from suite.report.trace import trace
 from suite.study.digests import write_provenance
 from suite.study.load import load_speed
-from suite.study.speed_rounds import asked_for, read_rounds
 
 ROOT = Path(__file__).parents[1]
 Change = Callable[[str], dict[str, Any]]

@@ -14,15 +14,15 @@ import typer
 from test_house import HEAVY, ROOT
 from typer.testing import CliRunner
 
-from suite.cli import app
-from suite.command_lines import check_command
+from suite.cli.app import app
 from suite.errors import UserError
-from suite.report import ledger as room
-from suite.report.ledger import Entry, compute, read_entries, state_of
-from suite.report.ledger_lines import Line, digest, read_lines, stale, write_lines
-from suite.report.ledger_studies import cost_lines, study_value
-from suite.report.ledger_table import markdown
-from suite.report.probes import probe
+from suite.ledger import build as room
+from suite.ledger.build import Entry, compute, read_entries, state_of
+from suite.ledger.command_lines import check_command
+from suite.ledger.lines import Line, digest, read_lines, stale, write_lines
+from suite.ledger.probes import probe
+from suite.ledger.studies import cost_lines, study_value
+from suite.ledger.table import markdown
 from suite.study.digests import write_provenance
 
 TINY = {"name": "vit_tiny_patch16_224", "options": {"img_size": 32, "patch_size": 8, "embed_dim": 12, "depth": 3}}
@@ -495,7 +495,7 @@ def test_the_check_names_the_entry_of_a_command_that_does_not_exist(
 def test_showing_the_ledger_imports_nothing_heavy() -> None:
     """Not even torch: it reads one file."""
     program = (
-        "import sys; from suite.cli import app; app(['ledger', '--paper', 'cropr'], standalone_mode=False); "
+        "import sys; from suite.cli.app import app; app(['ledger', '--paper', 'cropr'], standalone_mode=False); "
         f"print(sorted({HEAVY!r} & set(sys.modules)))"
     )
     shown = subprocess.check_output([sys.executable, "-c", program], text=True, cwd=ROOT)

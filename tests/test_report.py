@@ -12,17 +12,17 @@ from rich.console import Console
 from scipy import stats
 
 from suite.errors import UserError
-from suite.report.figures.pareto import draw_pareto
+from suite.kinds.training.figures.pareto import draw_pareto
+from suite.kinds.training.make import make_table
+from suite.kinds.training.published import read_scores
+from suite.kinds.training.results import read_results
+from suite.kinds.training.summary import read_record, summarise
+from suite.kinds.training.table import study_table
 from suite.report.layout import Table
-from suite.report.recorded import read_results
 from suite.report.render import as_html, markdown, put_into, terminal, write
-from suite.report.scores import read_scores
 from suite.report.statistics import pareto_front, seeds_won, spread
-from suite.report.study_table import study_table
-from suite.report.summary import read_record, summarise
 from suite.study import record
 from suite.study.digests import write_provenance
-from suite.tables import make_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -138,7 +138,7 @@ def test_a_picture_that_cannot_be_drawn_stops_no_table(
     """No row with a score: the reason is said, and the picture of an earlier record is gone."""
     record.write_csv(results / "cells.csv", [*cell("good", 0, None), *speed("good", [1.9, 2.0])])
     (results / "pareto.png").write_bytes(b"of an earlier record")
-    monkeypatch.setattr("suite.tables.RESULTS", tmp_path)
+    monkeypatch.setattr("suite.kinds.training.make.RESULTS", tmp_path)
     with (console := Console(width=200)).capture() as said:
         make_table("trial", console)
     assert "pareto.png is not drawn: no row has both a score and a speed or MACs" in said.get()

@@ -20,26 +20,26 @@ from mlflow.exceptions import MlflowException
 from test_report import cell, speed
 from typer.testing import CliRunner
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
-from suite.report.figures.study import figures_of
-from suite.report.ledger_lines import read_lines
-from suite.report.page.answer import Answer, answer
+from suite.kinds.training.answer import Answer, answer
+from suite.kinds.training.cells import expand
+from suite.kinds.training.figures.draw import figures_of
+from suite.kinds.training.published import read_scores
+from suite.kinds.training.results import read_results
+from suite.kinds.training.schema import Row
+from suite.kinds.training.shown import told_apart
+from suite.kinds.training.summary import read_record, summarise
+from suite.kinds.training.table import study_table
+from suite.ledger.lines import read_lines
 from suite.report.page.captions import CAPTIONS
 from suite.report.page.origin import duration, read_origin
-from suite.report.page.shown import told_apart
 from suite.report.page.write import study_page
-from suite.report.recorded import read_results
 from suite.report.render import as_html
-from suite.report.scores import read_scores
-from suite.report.study_table import study_table
-from suite.report.summary import read_record, summarise
+from suite.run.mlflow_store import experiment_id
+from suite.run.mlflow_writer import Tracker
 from suite.study import record
-from suite.study.cells import expand
 from suite.study.load import load_study
-from suite.study.schema import Row
-from suite.study.store import experiment_id
-from suite.study.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "link", "img", "br", "hr"}

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from suite.study.cells import Cell
-from suite.study.cluster import _resources
-from suite.study.progress import Progress
-from suite.study.record import Record
-from suite.study.runner import Keeper
-from suite.study.tracking import Tracker
+from suite.kinds.training.cells import Cell
+from suite.kinds.training.runner import Keeper
+from suite.run.mlflow_writer import Tracker
+from suite.run.on_ray import _resources
+from suite.run.progress import Progress
+from suite.study.store import Record
 
 CELL = Cell(
     {

@@ -22,12 +22,12 @@ from suite.data.scenes import Scenes
 from suite.errors import UserError
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
-from suite.tasks.guard import TrainingFailed
 from suite.tasks.segmentation.data import SegmentationData, open_scenes
 from suite.tasks.segmentation.metric import ExactIoU
 from suite.tasks.segmentation.model import build_segmentor, patch_labels, patch_loss
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.segmentation.train import GuardedOptimizer, SegmentationEpoch, evaluate, train
+from suite.tasks.stability import TrainingFailed
 
 METHODS = sorted(modules())
 CLASSES = 11

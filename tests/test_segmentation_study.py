@@ -15,10 +15,10 @@ from test_end_to_end import STUDY, suite
 from torch import nn
 
 from suite.errors import UserError
+from suite.kinds.training.cells import expand
 from suite.measure.pictures import decode
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
-from suite.study.cells import expand
 from suite.study.load import load_study
 from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
 

@@ -14,24 +14,25 @@ import torch
 from test_report import ABOUT, cell
 from typer.testing import CliRunner
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
+from suite.kinds.speed import cell as side_by_side
+from suite.kinds.training.cells import Cell, expand
+from suite.kinds.training.execute import Job, run_cell
+from suite.kinds.training.preflight import check_devices, lacking
+from suite.kinds.training.schema import Study
+from suite.kinds.training.summary import Line, read_record, summarise
+from suite.kinds.training.table import columns, study_table
 from suite.measure import device, fit
 from suite.measure.passes import prepare
 from suite.measure.speed import EAGER, FUSED, compare, references
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.render import as_html, markdown
-from suite.report.study_table import columns, study_table
-from suite.report.summary import Line, read_record, summarise
 from suite.report.trace import trace
-from suite.study import record, side_by_side
-from suite.study.cells import Cell, expand
-from suite.study.execute import Job, run_cell
-from suite.study.inputs import check_devices, lacking
+from suite.study import store as record
 from suite.study.load import load_study
-from suite.study.record import Record, tidy
-from suite.study.schema import Study
+from suite.study.store import Record, tidy
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}

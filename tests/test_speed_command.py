@@ -19,19 +19,21 @@ from test_speed import hasty
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
-from suite import options, speed, speed_table
-from suite.candidates import Words, build
-from suite.cli import app
+from suite.cli import options
+from suite.cli.app import app
 from suite.errors import UserError
+from suite.kinds.speed import command as speed
+from suite.kinds.speed import printed as speed_table
+from suite.kinds.speed.candidates import Words, build
+from suite.kinds.speed.command import Bar, How
+from suite.kinds.training.cells import expand
+from suite.kinds.training.execute import Job, run_cell
+from suite.kinds.training.schema import Backbone, ScheduleRule, Study
 from suite.measure import fit, selftest
 from suite.measure.clock import Clock
 from suite.measure.speed import EAGER, FUSED
-from suite.speed import Bar, How
 from suite.study import provenance
-from suite.study.cells import expand
-from suite.study.execute import Job, run_cell
 from suite.study.load import load_study
-from suite.study.schema import Backbone, ScheduleRule, Study
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}

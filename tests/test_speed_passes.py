@@ -21,7 +21,7 @@ from suite.measure.profile import Observed, observe, summary
 from suite.measure.speed import EAGER, FUSED, compare, references
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules
-from suite.study.cluster import allocator
+from suite.run.on_ray import allocator
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

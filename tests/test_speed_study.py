@@ -23,23 +23,23 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from suite import speeds
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
+from suite.kinds.speed import run as speeds
+from suite.kinds.speed.cells import Device, Measurement, measurements
+from suite.kinds.speed.lines import Line, summarise
+from suite.kinds.speed.rounds import asked_for, export, read_rounds
+from suite.kinds.speed.schema import UNPRUNED
+from suite.kinds.speed.table import speed_table
+from suite.ledger.speeds import speed_value
 from suite.measure import fit
 from suite.report.layout import Table
-from suite.report.ledger_speeds import speed_value
 from suite.report.render import FORMATS, as_html, markdown
-from suite.report.speeds import Line, summarise
-from suite.report.speeds_table import speed_table
 from suite.report.trace import trace
 from suite.study.digests import write_provenance
 from suite.study.load import load_speed, load_study
 from suite.study.published import Published, read_published
-from suite.study.record import Record
-from suite.study.speed_cells import Device, Measurement, measurements
-from suite.study.speed_rounds import asked_for, export, read_rounds
-from suite.study.speed_study import UNPRUNED
+from suite.study.store import Record
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": 4, "num_heads": 4, "global_pool": "avg"}
@@ -258,7 +258,7 @@ def test_a_second_run_measures_only_what_is_missing(folder: Path) -> None:
 def test_a_run_that_is_stopped_loses_only_what_it_was_measuring(folder: Path, how: signal.Signals) -> None:
     """Whole files or none; the next run does the rest. Ctrl-C makes the table of what there is, and exits with 130."""
     changed("rounds: 5, warmup_rounds: 1}", "rounds: 30, warmup_rounds: 1}")
-    program = [sys.executable, "-c", "from suite.cli import main; main()", "run", "trial.yaml"]
+    program = [sys.executable, "-c", "from suite.cli.app import main; main()", "run", "trial.yaml"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with (folder / "output.txt").open("wb") as output:
         running = subprocess.Popen(program, stdout=output, stderr=output, env=environment)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
 from suite.report import statistics
 from suite.report.statistics import (

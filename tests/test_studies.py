@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from suite.errors import UserError
+from suite.kinds.training import cells as cells_module
+from suite.kinds.training.cells import Cell, expand
+from suite.kinds.training.schema import Study
 from suite.reduction.registry import settings_class
-from suite.study import cells as cells_module
-from suite.study.cells import Cell, expand
 from suite.study.load import check_backbone, is_of_costs, is_of_speed, load_costs, load_speed, load_study
-from suite.study.schema import Study
 
-SUITE = [sys.executable, "-c", "from suite.cli import main; main()"]
+SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 STUDY = """\
 question: Does it work?
 task: classification
@@ -207,7 +207,8 @@ def test_checking_a_study_imports_nothing_heavy() -> None:
     """Neither torch nor timm, Ray, MLflow or pandas is imported to check and expand a study."""
     Path("trial.yaml").write_text(STUDY)
     program = (
-        "import sys; from suite.study.cells import expand; from suite.study.load import check_backbone, load_study;"
+        "import sys; from suite.kinds.training.cells import expand\n"
+        "from suite.study.load import check_backbone, load_study\n"
         "expand(load_study('trial.yaml'));"
         "print(sorted({'torch', 'timm', 'ray', 'mlflow', 'mmseg', 'pandas', 'numpy'} & set(sys.modules)))"
     )

@@ -15,16 +15,16 @@ from rich.console import Console
 from test_report import cell, speed
 from typer.testing import CliRunner
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
+from suite.kinds.training.make import make_table
+from suite.kinds.training.published import Score, read_scores, score_of
+from suite.kinds.training.summary import Line, read_record, summarise
+from suite.kinds.training.table import study_table
 from suite.report.latex import escaped, fit, latex
 from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.render import as_csv, as_html, markdown, show, terminal, write
-from suite.report.scores import Score, read_scores, score_of
-from suite.report.study_table import study_table
-from suite.report.summary import Line, read_record, summarise
 from suite.study import record
-from suite.tables import make_table
 
 RESULTS = Path(__file__).parents[1] / "results"
 WRAPS = r">{\raggedright\arraybackslash}p"
@@ -75,7 +75,7 @@ def nasty() -> Table:
 
 def test_seeds_without_a_score_stay_in_the_denominator(tmp_path: Path) -> None:
     """One diverged with an exception, one with a score that is not a number, one broke, one was skipped."""
-    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.guard.TrainingFailed: the training loss became nan"}
+    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.stability.TrainingFailed: the loss became nan"}
     skipped = cell("good", 4, None)[0] | {"status": "skipped", "reason": "it needs a class token"}
     rows = [*cell("good", 0, 80.0), *cell("good", 1, 82.0), stopped, *cell("good", 3, None), skipped]
     (line,) = summary(tmp_path, [*rows, *diverged("good", 5)])

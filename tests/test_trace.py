@@ -17,22 +17,22 @@ import pytest
 from test_report import cell, speed
 from typer.testing import CliRunner
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.errors import UserError
-from suite.report.batches import Speed
-from suite.report.export import read_findings
-from suite.report.export_table import export_table
+from suite.kinds.export.record import read_findings
+from suite.kinds.export.table import export_table
+from suite.kinds.speed.lines import summarise as summarise_speeds
+from suite.kinds.speed.rounds import asked_for, read_rounds
+from suite.kinds.speed.table import speed_table
+from suite.kinds.training.origins import origins
+from suite.kinds.training.published import Score
+from suite.kinds.training.speed_by_batch import Speed
+from suite.kinds.training.summary import Line, read_record, summarise
+from suite.kinds.training.table import columns
 from suite.report.render import ENCODING
-from suite.report.scores import Score
-from suite.report.speeds import summarise as summarise_speeds
-from suite.report.speeds_table import speed_table
-from suite.report.study_table import columns
-from suite.report.summary import Line, read_record, summarise
 from suite.report.trace import trace
-from suite.report.trace.origins import origins
 from suite.study import record
 from suite.study.load import load_speed
-from suite.study.speed_rounds import asked_for, read_rounds
 
 ROOT = Path(__file__).parents[1]
 
@@ -132,7 +132,7 @@ def exact(table: str) -> list[dict[str, str]]:
 def test_every_heading_and_field_of_a_study_is_what_its_table_says(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the last digit of the committed files; a heading comes before a field of the same name, which it says too."""
     lines = summarise(read_record(ROOT / "results/quickstart"))
-    monkeypatch.setattr("suite.report.trace.study.summarise", lambda _: lines)  # a second, each time
+    monkeypatch.setattr("suite.kinds.training.trace.summarise", lambda _: lines)  # a second, each time
     texts = next(texts for texts in drawn("quickstart") if texts["method"].partition(" ")[0] == row)
     fields = next(fields for fields in exact("quickstart") if fields["row"] == row)
     hidden = {column.heading for column in columns(lines) if column.heading} - texts.keys()
@@ -269,7 +269,7 @@ def test_a_damaged_provenance_is_named(content: bytes, results: Path, monkeypatc
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"provenance\.json does not say the digest .*suite run trial"):
         trace("trial:good:acc. %", results)
-    monkeypatch.setattr("suite.report.summary.check_unedited", lambda _: None)
+    monkeypatch.setattr("suite.kinds.training.summary.check_unedited", lambda _: None)
     with pytest.raises(UserError, match=r"provenance\.json is damaged .*; write it again with: suite run trial"):
         trace("trial:good:acc. %", results)
 

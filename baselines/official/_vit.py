@@ -13,9 +13,9 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
-from suite.checkpoints import Checkpoint
 from suite.errors import UserError
 from suite.official import Options
+from suite.reduction.checkpoints import Checkpoint
 
 PLAIN = re.compile(
     r"cls_token|dist_token|pos_embed|patch_embed\.proj\.(weight|bias)|(norm|fc_norm|head|head_dist)\.(weight|bias)|"

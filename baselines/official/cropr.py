@@ -15,9 +15,9 @@ from pydantic import Field
 from torch import Tensor
 
 from baselines.official._vit import heads_of, lacking, not_plain, plain_vit, sizes_of, without_class_token
-from suite.checkpoints import Checkpoint
 from suite.official import Layout, Options
 from suite.reduction.blocks import TimmModule
+from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import Output
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.settings import Fusion

@@ -15,8 +15,8 @@ import torch
 from torch.nn import functional as F
 
 from baselines.official._vit import not_plain, plain_vit, sizes_of, without_class_token
-from suite.checkpoints import Checkpoint
 from suite.official import Layout, Options
+from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.model import ReducedModel, reduce
 
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from baselines.official._vit import not_plain, plain_vit, shrunk, without_class_token
-from suite.checkpoints import Checkpoint
 from suite.official import Layout, Options
+from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.model import ReducedModel, reduce
 
 

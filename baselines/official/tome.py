@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from baselines.official._vit import not_plain, plain_vit, without_class_token
-from suite.checkpoints import Checkpoint
 from suite.official import Layout, Options
+from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.schedule import linear
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from suite.measure.speed import FUSED, Timing, quartiles
-from suite.reduction.budget import TOLERANCE, Choice
 from suite.reduction.schedule import Schedule
+from suite.study.knobs import TOLERANCE, Choice
 
 SHORT, FULL = 6, 3  # measurements at most, of settings on the way and of settings found
 SLOPES = 0.3, 3.0  # of time over MACs, both as shares: a steeper or flatter one is noise

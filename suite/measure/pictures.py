@@ -13,7 +13,7 @@ from PIL import Image
 
 from suite.measure.presence import left_after, presence
 from suite.reduction.model import ReducedModel
-from suite.tasks.classification import to_input
+from suite.tasks.classification.train import to_input
 from suite.tasks.segmentation.pixels import PixelModel, pad_to
 
 PICTURED = 3  # images of the validation set, the first ones

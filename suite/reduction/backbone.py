@@ -13,9 +13,9 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 # isort: split
 import timm
 
-from suite.checkpoints import Checkpoint
 from suite.errors import UserError, suggest
 from suite.reduction.blocks import TimmModule, check_supported
+from suite.reduction.checkpoints import Checkpoint
 
 
 def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path: float = 0.0) -> TimmModule:

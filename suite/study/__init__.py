@@ -1,8 +1,1 @@
-"""Studies: from a YAML file to finished cells."""
-
-import os
-
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when mlflow is imported
-os.environ["DO_NOT_TRACK"] = "true"
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a wrong address is tried for minutes
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+"""Studies: what every kind of study shares, from a YAML file to records."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 
+from suite.kinds.training.schema import Budget, ScheduleRule
 from suite.measure.cost import account, total
 from suite.measure.tokens import expected_ledger
 from suite.reduction.blocks import TimmModule
-from suite.reduction.budget import Cost, Rounded, Solution, as_it_is, solve
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, in_multiples
 from suite.study.configuration import Configuration, build, build_backbone
-from suite.study.schema import Budget, ScheduleRule
+from suite.study.knobs import Cost, Rounded, Solution, as_it_is, solve
 
 
 def used(budget: Budget, model: ReducedModel, dense: bool) -> float:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from suite.errors import UserError
+from suite.kinds.training.schema import Backbone, MethodName, ScheduleRule
 from suite.reduction.registry import settings_class
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
-from suite.study.schema import Backbone, MethodName, ScheduleRule
 
 if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule

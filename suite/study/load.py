@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from suite.data.recipe import DigitScenes
 from suite.errors import UserError, suggest
+from suite.kinds.speed.schema import SpeedStudy
+from suite.kinds.training.schema import STUDIES, Backbone, ScheduleRule, Study
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
 from suite.study.configuration import CostStudy
-from suite.study.places import Place, dotted, doubled_keys, line_of
-from suite.study.rows import resolved, schedule_of
-from suite.study.schema import STUDIES, Backbone, ScheduleRule, Study
-from suite.study.speed_study import SpeedStudy
+from suite.study.row_schedule import resolved, schedule_of
+from suite.study.yaml_lines import Place, dotted, doubled_keys, line_of
 from suite.tasks.recipe import TrainingRecipe
 
 FOLDER = Path("studies")
@@ -130,7 +130,7 @@ def _load(name: str) -> Study | CostStudy | SpeedStudy:
     if isinstance(study, Study):
         problems += _contradictions(study)
     if isinstance(study, SpeedStudy):
-        from suite.study import speed_checks  # which needs `size_of` from here
+        from suite.kinds.speed import checks as speed_checks  # which needs `size_of` from here
 
         problems += speed_checks.contradictions(study)
     if problems or study is None:

@@ -14,26 +14,26 @@ from markupsafe import Markup
 from PIL import Image
 
 from suite.errors import UserError
-from suite.report.figures.speeds import draw_speeds
-from suite.report.figures.study import Drawn, draw_study, figures_of
-from suite.report.figures.style import drawn_from
-from suite.report.ledger_lines import Line as LedgerLine
-from suite.report.ledger_lines import read_lines
-from suite.report.page.answer import answer
-from suite.report.page.answer_of_costs import answer_of_costs, read_costs
-from suite.report.page.answer_of_speed import answer_of_speed
+from suite.kinds.costs.answer import answer_of_costs, read_costs
+from suite.kinds.speed.answer import answer_of_speed
+from suite.kinds.speed.figure import draw_speeds
+from suite.kinds.speed.lines import summarise
+from suite.kinds.speed.rounds import asked_for, read_rounds
+from suite.kinds.speed.table import speed_table
+from suite.kinds.training.answer import answer
+from suite.kinds.training.cells import Cell, expand
+from suite.kinds.training.figures.draw import Drawn, draw_study, figures_of
+from suite.kinds.training.published import read_scores
+from suite.kinds.training.results import Results
+from suite.kinds.training.table import study_table
+from suite.ledger.lines import Line as LedgerLine
+from suite.ledger.lines import read_lines
 from suite.report.page.captions import CAPTIONS, Caption
 from suite.report.page.origin import read_origin
-from suite.report.recorded import Results
 from suite.report.render import ENCODING, as_html, coded
-from suite.report.scores import read_scores
-from suite.report.speeds import summarise
-from suite.report.speeds_table import speed_table
-from suite.report.study_table import study_table
-from suite.study.cells import Cell, expand
+from suite.report.style import drawn_from
 from suite.study.digests import check_unedited, digest_of
 from suite.study.load import find_study, load_costs, load_speed, load_study
-from suite.study.speed_rounds import asked_for, read_rounds
 
 ENLARGED = 0.7  # CSS pixels of a figure's pixel: letters are then as large as those of the text
 

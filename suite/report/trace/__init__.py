@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from suite.errors import UserError, suggest
-from suite.report.trace.costs import trace_cost
-from suite.report.trace.export import trace_export
+from suite.kinds.costs.trace import trace_cost
+from suite.kinds.export.trace import trace_export
+from suite.kinds.official.trace import trace_race
+from suite.kinds.speed.trace import trace_speed
+from suite.kinds.training.trace import trace_score
 from suite.report.trace.found import Trace
-from suite.report.trace.race import trace_race
-from suite.report.trace.speeds import trace_speed
-from suite.report.trace.study import trace_score
 
 KINDS = {
     "cells.csv": trace_score,

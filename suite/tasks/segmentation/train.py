@@ -32,11 +32,11 @@ from timm.scheduler.scheduler import Scheduler
 from suite.reduction.model import ReducedModel
 from suite.reduction.schedule import curriculum
 from suite.seeds import seed_for
-from suite.tasks.guard import TrainingFailed, check_finite, check_weights, clip
 from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.metric import ExactIoU, Scores
 from suite.tasks.segmentation.model import build_segmentor, precise
 from suite.tasks.segmentation.recipe import SegmentationRecipe
+from suite.tasks.stability import TrainingFailed, check_finite, check_weights, clip
 
 UNUSED_HOOKS = ("runtime_info", "timer", "logger", "param_scheduler", "checkpoint")
 LOGGER = "cropr-suite"

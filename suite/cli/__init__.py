@@ -1,0 +1,1 @@
+"""The command `suite`: one file per command, no logic."""

@@ -1,0 +1,142 @@
+"""The command `suite budget`: which schedule every method needs to cost as much as the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from suite.cli import options
+from suite.errors import UserError, suggest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from suite.study.configuration import Configuration
+
+PANEL = "How --latency is measured"
+Share = float | None
+Convention = Annotated[
+    str | None, typer.Option(help="Of --macs: full or linear, see suite flops.", show_default="full")
+]
+MethodSettings = Annotated[
+    list[str] | None, typer.Option(metavar="METHOD.NAME=VALUE", help="Of one of the methods; repeatable.")
+]
+MultipleOf = Annotated[int | None, typer.Option(min=2, help=options.RULE["multiple_of"][1])]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Images at a time.", show_default="64", rich_help_panel=PANEL)
+]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="cpu", rich_help_panel=PANEL)]
+Precision = Annotated[
+    str | None, typer.Option(help="float32, bfloat16 or float16.", show_default="float32", rich_help_panel=PANEL)
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads.", show_default="1", rich_help_panel=PANEL)]
+Rounds = Annotated[
+    int | None,
+    typer.Option(min=5, help="How often a setting found is timed.", show_default="20", rich_help_panel=PANEL),
+]
+
+
+def budget(
+    backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="A timm model.")],
+    macs: Annotated[Share, typer.Option(help="Multiply-accumulates, as a share of the unpruned model's.")] = None,
+    tokens: Annotated[Share, typer.Option(help="Mean tokens per block, as a share.")] = None,
+    latency: Annotated[Share, typer.Option(help="Measured time per batch, as a share.")] = None,
+    methods: Annotated[str, typer.Option(help="all, or names or files separated by commas.")] = "all",
+    convention: Convention = None,
+    setting: MethodSettings = None,
+    option: options.BackboneOptions = None,
+    fusion: Annotated[str, typer.Option(help="How removed patches come back, where a method can.")] = "none",
+    task: options.TaskName = "classification",
+    classes: Annotated[int, typer.Option(min=1, help="Outputs of the head.")] = 1000,
+    multiple_of: MultipleOf = None,
+    batch_size: BatchSize = None,
+    device: Device = None,
+    precision: Precision = None,
+    threads: Threads = None,
+    rounds: Rounds = None,
+) -> None:
+    """Find the setting of every method's own knob that meets one budget; needs no weights."""
+    from pydantic import ValidationError
+    from rich.console import Console
+
+    from suite.kinds.training.schema import Budget
+    from suite.reduction.settings import Fusion
+    from suite.study.configuration import Configuration, explain
+
+    if fusion not in get_args(Fusion):
+        raise UserError(f"unknown fusion {fusion!r}; {suggest(fusion, get_args(Fusion))}")
+    how = {"batch_size": batch_size, "device": device, "precision": precision, "threads": threads, "rounds": rounds}
+    wanted = _one_budget({"macs": macs, "tokens": tokens, "latency": latency}, how, convention)
+    names = _names(methods)
+    settings = _settings(options.pairs(setting or [], "--setting", "cropr.queries=196"), names)
+    timm = {"name": backbone, "options": options.pairs(option or [], "--option", "img_size=384")}
+    shared = {"backbone": timm, "fusion": fusion, "task": task, "classes": classes}
+    try:
+        computed = None if latency else Budget.model_validate(wanted)
+        models = [Configuration.model_validate(shared | {"method": name, "settings": settings[name]}) for name in names]
+    except ValidationError as error:
+        raise UserError(explain(error)) from error
+    console = Console(markup=False)
+    if computed:
+        from suite.study.budgets import show_budget
+
+        show_budget(models, computed, multiple_of, console)
+    else:
+        _measure(models, wanted["latency"], how, multiple_of, console)
+
+
+def _measure(
+    models: list[Configuration], wanted: float, how: dict[str, Any], multiple_of: int | None, console: Console
+) -> None:
+    from suite.kinds.speed import latency
+    from suite.kinds.speed import latency_printed as latency_table
+    from suite.kinds.speed.command import How
+
+    said = {name: value for name, value in how.items() if value is not None}
+    sizes = (said.pop("batch_size", 64),)
+    latency_table.show(latency.find(models, wanted, How(sizes, **said), multiple_of, console), console)
+
+
+def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention: str | None) -> dict[str, Any]:
+    """The one budget that was said, with its convention.
+
+    Raises:
+        UserError: if there are none or several, or options that it does not read.
+    """
+    said = {kind: share for kind, share in kinds.items() if share is not None}
+    if len(said) != 1:
+        found = " and ".join(f"--{kind}" for kind in said) or "none"
+        raise UserError(f"give exactly one budget: --macs, --tokens or --latency, such as --macs 0.63; found {found}")
+    ((kind, share),) = said.items()
+    if not 0 < share <= 1:
+        raise UserError(f"--{kind} is a share of the unpruned model, above 0 and at most 1; found {share:g}")
+    idle = [] if kind == "latency" else [name for name, value in how.items() if value is not None]
+    idle += ["convention"] if convention is not None and kind != "macs" else []
+    if idle:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise UserError(f"a budget of {kind} does not read {flags}; leave it out")
+    return said | ({"convention": convention} if convention else {})
+
+
+def _names(methods: str) -> list[str]:
+    """The methods that are meant."""
+    from suite.reduction.registry import modules
+
+    if methods == "all":
+        return [name for name in sorted(modules()) if name != "none"]
+    names = [name.strip() for name in methods.split(",")]
+    if not all(names):
+        raise UserError(f"--methods {methods!r}: write all, or names separated by commas, such as random,tome")
+    return names
+
+
+def _settings(given: dict[str, Any], names: list[str]) -> dict[str, dict[str, Any]]:
+    """Settings by method, out of METHOD.NAME=VALUE."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for key, value in given.items():
+        method, dot, name = key.rpartition(".")
+        if not dot or method not in found:
+            raise UserError(f"--setting {key}: write METHOD.NAME=VALUE, with one of the methods {', '.join(names)}")
+        found[method][name] = value
+    return found

@@ -1,0 +1,1 @@
+"""Kinds of study, a folder each."""

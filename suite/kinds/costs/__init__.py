@@ -1,0 +1,1 @@
+"""Tokens and multiply-accumulates beside published figures."""

@@ -1,0 +1,1 @@
+"""Deployed models in torch.compile, torch.export and ONNX Runtime."""

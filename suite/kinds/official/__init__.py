@@ -1,0 +1,1 @@
+"""The official code of each method, timed beside ours."""

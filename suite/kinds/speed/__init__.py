@@ -1,0 +1,1 @@
+"""Timing: studies of speed, speed cells of other studies, `suite speed`, latency budgets."""

@@ -1,0 +1,103 @@
+"""What is wrong between the parts of a study of speed that are right on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from pydantic import ValidationError
+
+from suite.errors import UserError, suggest
+from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
+from suite.reduction.registry import settings_class
+from suite.study.configuration import explain
+from suite.study.load import size_of
+from suite.study.published import read_published
+from suite.study.yaml_lines import Place
+
+Problem = tuple[Place, str]
+
+
+def contradictions(study: SpeedStudy) -> Iterator[Problem]:
+    """Place and sentence of everything that contradicts something else: names, schedules, published figures."""
+    if study.devices.cpu is None and study.devices.cuda is None:
+        yield ("devices",), "name how to measure on at least one type of device: cpu or cuda"
+    if study.devices.cpu is not None and study.devices.cpu.graph:
+        yield ("devices", "cpu", "graph"), "CUDA graphs are replayed on a GPU only; leave it out"
+    yield from _twice([one.name for one in study.backbones], ("backbones",))
+    for index, one in enumerate(study.backbones):
+        yield from _of_backbone(one, ("backbones", index))
+    yield from _of_published(study)
+
+
+def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
+    names = [row.name for row in one.rows]
+    yield from _twice([UNPRUNED, *names], (*place, "rows"), first=-1)
+    try:
+        _, patches, depth = size_of(one.backbone)
+    except UserError as error:
+        yield (*place, "backbone"), str(error)
+        return
+    for index, row in enumerate(one.rows):
+        here = (*place, "rows", index)
+        yield from _beside(one, row, here)
+        try:
+            settings = settings_class(row.method)(**row.settings)
+            settings.check(row.schedule.resolve(patches, depth), row.fusion)
+            if row.fusion not in ("none", "last-layer"):
+                message = f"{row.fusion} brings patches back for dense tasks; a classification has none or last-layer"
+                yield (*here, "fusion"), message
+        except ValidationError as error:
+            yield (*here, "settings"), f"method {row.method}: {explain(error)}"
+        except ValueError as error:
+            yield here, f"{row.name}: {error}"
+
+
+def _beside(one: SpeedBackbone, row: SpeedRow, place: Place) -> Iterator[Problem]:
+    """A ratio of two rows says something about their methods only if all else is the same."""
+    if not row.beside:
+        return
+    others = {other.name: other for other in one.rows if other is not row}
+    other = others.get(row.beside)
+    if other is None:
+        yield (*place, "beside"), f"{one.name} has no other row {row.beside!r}; {suggest(row.beside, others)}"
+    elif (other.schedule, other.fusion) != (row.schedule, row.fusion):
+        yield (*place, "beside"), f"{other.name} has another schedule or fusion, so their ratio compares no methods"
+
+
+def _of_published(study: SpeedStudy) -> Iterator[Problem]:
+    """Ids and patterns must name figures, none twice, and every figure must be named."""
+    try:
+        figures = read_published(study.published)
+    except UserError as error:
+        yield ("published",), str(error)
+        return
+    named: dict[str, Place] = {}
+    for place, pattern in _patterns(study):
+        matched = [name for name in figures if fnmatchcase(name, pattern)]
+        if not matched:
+            yield place, f"{study.published} has no figure {pattern!r}; {suggest(pattern, figures)}"
+        twice = [name for name in matched if named.setdefault(name, place) != place]
+        if twice:
+            yield place, f"the published figure {', '.join(twice)} is named twice; one row must do"
+    missing = [name for name in figures if name not in named]
+    if missing:
+        yield ("published",), f"no row names {', '.join(missing)}; add rows, or name them under not_available and why"
+
+
+def _patterns(study: SpeedStudy) -> Iterator[tuple[Place, str]]:
+    for index, one in enumerate(study.backbones):
+        if one.published:
+            yield ("backbones", index, "published"), one.published
+        for number, row in enumerate(one.rows):
+            if row.published:
+                yield ("backbones", index, "rows", number, "published"), row.published
+    for index, left in enumerate(study.not_available):
+        for number, pattern in enumerate(left.published):
+            yield ("not_available", index, "published", number), pattern
+
+
+def _twice(names: list[str], place: Place, first: int = 0) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield (*place, index + first), f"{name!r} is there twice; every one needs a name of its own"

@@ -1,0 +1,1 @@
+"""Training every method on several seeds, and comparing them."""

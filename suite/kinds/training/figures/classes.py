@@ -1,0 +1,107 @@
+"""Differences of a class's intersection over union, to the unpruned model and to random pruning, seed by seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from suite.errors import UserError
+from suite.kinds.training.results import Results
+from suite.kinds.training.summary import CONTROL
+from suite.report.style import TWO_COLUMNS, canvas
+
+SHOWN = 14  # classes that a page has room for
+NOTE = (
+    "median over seeds; bold: the same sign in every seed; random pruning has the row's own fusion where there is such"
+)
+
+
+def draw_classes(results: Results, path: Path) -> None:
+    """A panel for each reference that the study has: medians of the differences in percentage points.
+
+    Bold where the difference has one sign in every seed that both have. Of more classes than a page holds, those on
+    which the rows differ most.
+
+    Raises:
+        UserError: without scores of classes, or without an unpruned model and random pruning.
+    """
+    iou = _by_class(results)
+    panels = {}
+    for method, title in (("none", "the unpruned model"), (CONTROL, "random pruning")):
+        differences = _differences(results, iou, method)
+        if differences:
+            panels[title] = differences
+    if not panels:
+        raise UserError("the study has neither the unpruned model nor random pruning to compare classes with")
+    count = max(len(panel) for panel in panels.values())
+    chosen = _most_different(panels)
+    of = "" if len(chosen) == iou["class"].nunique() else f"; the {len(chosen)} classes of {iou['class'].nunique()}"
+    of += " on which the rows differ most" if of else ""
+    size = (TWO_COLUMNS, len(panels) * (0.75 + 0.19 * count))
+    with canvas(path, len(panels), 1, size=size, records=results.records()) as (figure, axes):
+        for axis, (title, differences) in zip(axes[:, 0], panels.items(), strict=True):
+            _heatmap(axis, differences, chosen)
+            axis.set_title(f"IoU minus that of {title} with the same seed, percentage points{of}")
+        figure.supxlabel(NOTE, fontsize=7)
+
+
+def _by_class(results: Results) -> pd.DataFrame:
+    metrics = [str(name) for name in results.frame["metric"].unique() if str(name).startswith("iou_")]
+    values = results.values(metrics)
+    if values.empty:
+        raise UserError("the record has no IoU of classes; only segmentation has them")
+    return values.assign(**{"class": values["metric"].str.removeprefix("iou_")})
+
+
+def _differences(results: Results, iou: pd.DataFrame, method: str) -> dict[str, pd.DataFrame]:
+    """By label: classes by seeds, percentage points; only seeds that both have."""
+    tables = {
+        str(label): own.pivot_table(index="class", columns="seed", values="value", sort=False)
+        for label, own in iou.groupby("label")
+    }
+    unpruned = next((line.label for line in results.lines if line.method == "none"), None)
+    found = {}
+    for line in results.lines:
+        reference = results.label(line.block, line.schedule) if method == CONTROL else unpruned
+        if line.method != method and line.label in tables and reference in tables:
+            found[line.label] = (tables[line.label] - tables[reference]).dropna(axis=1, how="all")
+    return {label: table for label, table in found.items() if not table.empty}
+
+
+def _most_different(panels: dict[str, dict[str, pd.DataFrame]]) -> list[str]:
+    """The classes to show, in the record's order."""
+    first = next(iter(panels.values()))
+    medians = pd.DataFrame({label: table.median(axis=1) for label, table in first.items()})
+    classes = [str(name) for name in next(iter(first.values())).index]
+    widest = (medians.max(axis=1) - medians.min(axis=1)).sort_values(ascending=False, kind="stable").index[:SHOWN]
+    return [name for name in classes if name in set(widest)]
+
+
+def _heatmap(axes: Axes, differences: dict[str, pd.DataFrame], classes: list[str]) -> None:
+    medians = pd.DataFrame({label: table.median(axis=1) for label, table in differences.items()}).T[classes]
+    signs = {label: table.apply(np.sign) for label, table in differences.items()}
+    agreed = pd.DataFrame({label: sign.sum(axis=1).abs() == sign.shape[1] for label, sign in signs.items()}).T[classes]
+    largest = float(medians.abs().max().max())
+    sns.heatmap(
+        medians,
+        ax=axes,
+        cmap="RdBu",
+        center=0,
+        vmin=-largest,
+        vmax=largest,
+        annot=True,
+        fmt="+.1f",
+        annot_kws={"size": 6},
+        linewidths=0.5,
+        cbar=False,
+    )
+    cells = zip(axes.texts, medians.to_numpy().flat, agreed.to_numpy().flat, strict=True)
+    for text, value, bold in cells:
+        text.set(fontweight="bold" if bold else "normal", color="white" if abs(value) > 0.55 * largest else "0.1")
+    axes.set(xlabel="class", ylabel="")
+    axes.tick_params(axis="y", rotation=0)
+    axes.tick_params(axis="x", rotation=0 if max(map(len, classes)) <= 10 else 40)

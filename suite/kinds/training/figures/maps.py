@@ -1,0 +1,152 @@
+"""Pictures of what methods keep: for a few images, when each patch left and what the model says, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from numpy.typing import NDArray
+
+from suite.data.recipe import DigitScenes
+from suite.data.scenes import make_scenes
+from suite.kinds.training.preflight import check_here
+from suite.kinds.training.results import kept_after, read_pictures
+from suite.kinds.training.schema import Study
+from suite.measure.pictures import PICTURED, decode
+from suite.report.style import canvas, folded
+from suite.study.load import load_study
+
+Bytes = NDArray[np.uint8]
+SIDE = 0.6  # of a map, inches
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the first line shows.
+
+    Attributes:
+        images: (3, height, width), 0 to 255.
+        labels: label map, (height, width), of each; None where images have one class.
+        colours: of each class, 0 to 255; other labels are drawn white.
+    """
+
+    images: Sequence[Bytes]
+    labels: Sequence[Bytes] | None = None
+    colours: Sequence[Sequence[int]] = ()
+
+    def paint(self, labels: Bytes) -> Bytes:
+        """A label map in colours, (height, width, 3)."""
+        palette = np.full((256, 3), 255, np.uint8)
+        palette[: len(self.colours)] = self.colours
+        return palette[labels]
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """One line: a row of the study and what `measure.pictures.picture` recorded for it."""
+
+    label: str
+    picture: dict[str, Any]
+
+
+def draw_study_maps(name: str, folder: Path, path: Path) -> int:
+    """Draw a study's maps from its results folder; the images come from its recipe. Returns how many rows it shows.
+
+    Raises:
+        UserError: for a study that cannot be read, images that are not here, or a folder without pictures.
+    """
+    study = load_study(name)
+    rows = pictured(study, folder)
+    check_here(study)
+    draw_maps(rows, shown(study), path, [folder / "pictures.json"])
+    return len(rows)
+
+
+def pictured(study: Study, folder: Path) -> list[Pictured]:
+    """A line for each row and schedule in a results folder: its cell with the lowest seed, in the study's order.
+
+    Raises:
+        UserError: if there is none.
+    """
+    found: dict[str, Pictured] = {}
+    pictures = read_pictures(folder)
+    several = len({one["schedule"] for one in pictures if one["method"] != "none"}) > 1
+    for one in sorted(pictures, key=lambda one: (int(one["seed"]), one["schedule"])):
+        label = f"{one['row']} [{one['schedule']}]" if several and one["method"] != "none" else one["row"]
+        found.setdefault(label, Pictured(label, one))
+    place = {row.label: index for index, row in enumerate(study.methods)}
+    return sorted(found.values(), key=lambda row: place.get(row.picture["row"], len(place)))
+
+
+def shown(study: Study) -> Shown:
+    """The images that cells of a study recorded pictures of.
+
+    Raises:
+        UserError: if they are not there.
+    """
+    if study.task == "segmentation":
+        from suite.tasks.segmentation.data import first_images, open_data
+
+        data = open_data(study.data)
+        images, labels = zip(*first_images(data, PICTURED), strict=True)
+        return Shown(images, labels, data.validation.metainfo["palette"])
+    assert isinstance(study.data, DigitScenes)
+    return Shown(list(make_scenes(study.data, "validation").images[:PICTURED]))
+
+
+def draw_maps(rows: Sequence[Pictured], images: Shown, path: Path, records: Sequence[Path] = ()) -> None:
+    """Draw a line for each of `rows`, under a line with the images and, where there are any, their labels.
+
+    For every image a line has the prediction, where there are labels, and a map of when patches left. `records` are
+    what the rows were read from.
+    """
+    count = len(rows[0].picture["left_after"])
+    each = 1 if images.labels is None else 2
+    depth = max(row.picture["depth"] for row in rows)
+    colours = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 1, depth + 1)))
+    shape = (1 + len(rows), count * each)
+    size = (SIDE * shape[1] + 1.6, (SIDE + (0.14 if each == 1 else 0)) * shape[0] + 0.7)
+    with canvas(path, *shape, size=size, records=records) as (figure, axes):
+        for index in range(count):
+            here = slice(index * each, (index + 1) * each)
+            _draw_image(list(axes[0, here]), images, index)
+            for place, row in enumerate(rows, 1):
+                _draw_row(list(axes[place, here]), row, index, colours, depth, images)
+        names = ["image" if each == 1 else "image, labels", *(folded(row.label) for row in rows)]
+        for axis, name in zip(axes[:, 0], names, strict=True):
+            axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
+        scale = ScalarMappable(BoundaryNorm(np.arange(depth + 2) - 0.5, depth + 1), colours)
+        bar = figure.colorbar(scale, ax=axes, ticks=range(depth + 1), location="bottom", aspect=40, pad=0.01)
+        bar.ax.set_xticklabels([*(str(block) for block in range(1, depth + 1)), "stays"])
+        bar.set_label("block after which a patch left")
+
+
+def _draw_image(axes: Sequence[Axes], images: Shown, index: int) -> None:
+    _show(axes[0], images.images[index].transpose(1, 2, 0))
+    if images.labels is not None:
+        _show(axes[1], images.paint(images.labels[index]))
+
+
+def _draw_row(
+    axes: Sequence[Axes], row: Pictured, index: int, colours: ListedColormap, depth: int, images: Shown
+) -> None:
+    picture = row.picture
+    said, kept = picture["said"][index], kept_after(picture)[index]
+    left = (kept * np.arange(1, len(kept) + 1)[:, None, None]).max(0)  # for good: the last block that kept a patch
+    if len(axes) > 1:
+        _show(axes[0], images.paint(decode(said)))
+    _show(axes[-1], left, cmap=colours, vmin=-0.5, vmax=depth + 0.5)
+    if len(axes) == 1:
+        axes[0].set_xlabel(f"says {said}", fontsize=6, labelpad=1)
+
+
+def _show(axes: Axes, image: Any, **options: Any) -> None:
+    axes.imshow(image, interpolation="nearest", **options)
+    axes.set(xticks=[], yticks=[])

@@ -1,0 +1,165 @@
+"""What `results/<study>/` holds, for figures: the table's lines, values by seed, curves and pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from suite.errors import UserError
+from suite.kinds.training.checks import SCORES
+from suite.kinds.training.summary import Line, read_record, summarise
+from suite.study.digests import check_unedited
+from suite.study.store import CURVE_COLUMNS
+
+Picture = dict[str, Any]
+PICTURE_KEYS = {"cell_id", "row", "method", "schedule", "seed", "grid", "depth", "left_after", "said"}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The committed record of a study.
+
+    Attributes:
+        folder: where it lies.
+        frame: `cells.csv`, values as numbers.
+        lines: of the study's table, in its order.
+    """
+
+    folder: Path
+    frame: pd.DataFrame
+    lines: Sequence[Line]
+
+    def records(self, *names: str) -> list[Path]:
+        """The paths of records of the folder, `cells.csv` first, which labels whatever is drawn."""
+        return [self.folder / name for name in ("cells.csv", *names)]
+
+    @property
+    def task(self) -> str:
+        return self.lines[0].task
+
+    @property
+    def labels(self) -> list[str]:
+        """Of the lines, in the table's order."""
+        return [line.label for line in self.lines]
+
+    def label(self, row: str, schedule: str) -> str | None:
+        """How tables and figures call a row under a schedule; None if the table has no such line."""
+        found = [line.label for line in self.lines if (line.row, line.schedule) == (row, schedule)]
+        return found[0] if found else None
+
+    def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A tidy frame with a column `label`; what has none, such as the base, is left out."""
+        names = {(line.row, line.schedule): line.label for line in self.lines}
+        label = pd.Series([*zip(frame["row"], frame["schedule"], strict=True)], frame.index, dtype=object).map(names)
+        return frame.assign(label=label).dropna(subset="label")
+
+    def values(self, metrics: Sequence[str]) -> pd.DataFrame:
+        """Finished accuracy cells' values of some metrics without repetitions: columns label, seed, metric, value."""
+        cells = self.frame[(self.frame["kind"] == "accuracy") & (self.frame["repetition"] == "")]
+        return self.labelled(cells[cells["metric"].isin(metrics)])[["label", "seed", "metric", "value"]]
+
+    def scores(self) -> pd.DataFrame:
+        """The last epoch's score, percent: a line for each label in the table's order, a column for each seed.
+
+        As in the table, a score that is not finite is none.
+        """
+        values = self.values(list(SCORES.values()))
+        table = values[values["value"].map(math.isfinite)].pivot_table(index="label", columns="seed", values="value")
+        table.columns = table.columns.astype(int)
+        return table.reindex([label for label in self.labels if label in table.index]).sort_index(axis=1)
+
+
+def read_results(folder: Path) -> Results:
+    """Read `cells.csv` and what the table makes of it.
+
+    Raises:
+        UserError: as `summary.read_record` and `summary.summarise`.
+    """
+    frame = read_record(folder)
+    return Results(folder, frame, summarise(frame))
+
+
+def read_curves(folder: Path) -> pd.DataFrame:
+    """Read `curves.csv` of a results folder, values as numbers; NaN for what is none.
+
+    Raises:
+        UserError: if it is missing, was edited, or its columns are others.
+    """
+    path = folder / "curves.csv"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
+    check_unedited(path)
+    frame = pd.read_csv(path, keep_default_na=False)
+    if tuple(frame.columns) != CURVE_COLUMNS:
+        raise UserError(f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(CURVE_COLUMNS)}")
+    return frame.assign(value=pd.to_numeric(frame["value"], errors="coerce"))
+
+
+def read_pictures(folder: Path) -> list[Picture]:
+    """Read `pictures.json` of a results folder: what `measure.pictures.picture` found, with the cell's labels.
+
+    Raises:
+        UserError: if it is missing, was edited, is damaged, or has no picture.
+    """
+    path = folder / "pictures.json"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
+    check_unedited(path)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(found, list) and all(isinstance(one, dict) and one.keys() >= PICTURE_KEYS for one in found)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({error}); make it again with: suite run {folder.name}") from error
+    if not whole:
+        raise UserError(
+            f"{path} is not a list of pictures with {', '.join(sorted(PICTURE_KEYS))}; make it again with: "
+            f"suite run {folder.name}"
+        )
+    if not found:
+        raise UserError(
+            f"{path} has no picture: no cell has finished, or all did before pictures were recorded, and then only "
+            "running them anew makes one"
+        )
+    for one in found:
+        if "computed" in one and not _is_computed(one):
+            raise UserError(
+                f"{path}: the picture of cell {one['cell_id']} has a damaged computed, which needs a text of 0 and 1, "
+                f"one for each patch of the grid, for each image and block; make it again with: suite run {folder.name}"
+            )
+    return list(found)
+
+
+def _is_computed(picture: Picture) -> bool:
+    images, patches = picture["computed"], math.prod(picture["grid"])
+    return (
+        isinstance(images, list)
+        and len(images) == len(picture["left_after"])
+        and all(isinstance(blocks, list) and len(blocks) == picture["depth"] for blocks in images)
+        and all(isinstance(block, str) and re.fullmatch(f"[01]{{{patches}}}", block) for block in chain(*images))
+    )
+
+
+def kept_after(picture: Picture) -> list[NDArray[np.bool_]]:
+    """For each image, (depth, rows, columns): which of its patches are kept after each block; no padding.
+
+    Where patches idle and return, a block keeps those that it computes. A picture of such a model without `computed` is
+    older than that; in it a patch is gone from the first block that it sat out.
+    """
+    depth, grid = picture["depth"], picture["grid"]
+    if "computed" in picture:
+        found = [np.array([[*block] for block in image]) == "1" for image in picture["computed"]]
+    else:
+        found = [np.array(left) > np.arange(depth)[:, None] for left in picture["left_after"]]
+    sizes = picture.get("patches") or [grid] * len(found)
+    cut = zip(found, sizes, strict=True)
+    return [kept.reshape(depth, *grid)[:, :rows, :columns] for kept, (rows, columns) in cut]

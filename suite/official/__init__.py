@@ -1,0 +1,193 @@
+"""Models out of the checkpoints that authors released, computing what their official code computes.
+
+```python
+from suite import official
+
+model = official.load("evit_deit_s_0.7.pth", layout="evit", keep_rate=0.7, fuse_token=True)
+logits = model(images)
+```
+
+A layout is how one official code base names its weights and what it computes with them. Each lives in
+`baselines/official/`, in the file of its method. What a checkpoint does not say (EViT's keep rate, ToMe's r, ...) comes
+from options, else from the training script's arguments inside the file, else from the layout's defaults.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, ValidationError
+from torch import nn
+
+from suite.errors import UserError, suggest
+from suite.reduction.checkpoints import Checkpoint, Source
+from suite.strict import Strict
+
+PACKAGE = "baselines.official"
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}  # by width, of the ViTs that were released
+
+
+class Options(Strict):
+    """What no checkpoint of a ViT says.
+
+    heads: attention heads; known for widths 192, 384, 768, 1024 and 1280.
+    image_size: pixels, one side or (height, width); by default what the position embeddings were made for.
+    normalisation, crop: how images are prepared: mean and standard deviation, and the share of the resized image's
+        side that the central crop keeps.
+    """
+
+    heads: int | None = Field(None, ge=1)
+    image_size: int | tuple[int, int] | None = None
+    normalisation: Literal["imagenet", "inception"] = "imagenet"
+    crop: float = Field(0.875, ge=0.1, le=1)
+
+
+class Layout(ABC):
+    """One kind of official checkpoint.
+
+    Attributes:
+        name: what users call it.
+        source: official repository and commit.
+        task: what the model is for.
+        options: the class of its options.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    task: ClassVar[Literal["classification", "segmentation"]] = "classification"
+    options: ClassVar[type[Options]] = Options
+
+    @abstractmethod
+    def mismatch(self, checkpoint: Checkpoint) -> str | None:
+        """Why a checkpoint cannot be of this layout, as the end of a sentence that begins with its name; else None."""
+
+    @abstractmethod
+    def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Options that the training script's arguments in the checkpoint say."""
+
+    def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Options that neither the weights nor the arguments say, as in the published models of that size."""
+        return {"heads": HEADS.get(checkpoint.shape("pos_embed")[2])}
+
+    @abstractmethod
+    def build(self, checkpoint: Checkpoint, options: Any) -> nn.Module:
+        """The model with its weights.
+
+        Raises:
+            ValueError: if the options and the checkpoint contradict each other.
+        """
+
+
+@dataclass(frozen=True)
+class Released:
+    """A model out of a released checkpoint, in evaluation mode.
+
+    Attributes:
+        model: a `ReducedModel`; for segmentation a model that wraps one.
+        layout, options: which layout it was and all its options.
+        origin: for each option where its value comes from: "given", "in the checkpoint" or "assumed".
+    """
+
+    model: nn.Module
+    layout: Layout
+    options: Options
+    origin: dict[str, str]
+
+
+@functools.cache
+def layouts() -> dict[str, Layout]:
+    """All layouts by name."""
+    spec = importlib.util.find_spec(PACKAGE)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    names = sorted(path.stem for folder in folders for path in Path(folder).glob("[!_]*.py"))
+    modules = [importlib.import_module(f"{PACKAGE}.{name}") for name in names]
+    found = [
+        kind()
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Layout) and kind.__module__ == module.__name__
+        if "name" in vars(kind)
+    ]
+    return {layout.name: layout for layout in found}
+
+
+def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Module:
+    """The model of a released checkpoint (a path or a state dict), in evaluation mode.
+
+    For classification it is a `ReducedModel`: `model(images)` gives logits, (B, classes); in training mode
+    `model.outputs(images)` also gives what the method's auxiliary loss reads.
+
+    Args:
+        checkpoint: a file or a state dict.
+        layout: one of `layouts()`; may be left out where the checkpoint fits only one.
+        options: see the layout's class of options.
+
+    Raises:
+        UserError: if the file is broken or holds code, fits no or several layouts, or the options do not fit it.
+    """
+    return resolve(checkpoint, layout, **options).model
+
+
+def resolve(checkpoint: Source, layout: str | None = None, **options: Any) -> Released:
+    """As `load`, together with the layout and all its options and where they came from."""
+    read, name = Checkpoint.read(checkpoint), layout or "unnamed"
+    try:
+        chosen = _choose(read, layout)
+        name, said = chosen.name, _told(chosen, read)
+        complete = chosen.options(**chosen.assumed(read) | said | options)
+        model = chosen.build(read, complete).eval()
+    except UserError:
+        raise
+    except ValidationError as error:
+        raise UserError(f"layout {name}: {_readable(error, options)}") from error
+    except ValueError as error:
+        raise UserError(f"{read.name}, layout {name}: {error}") from error
+    origin = {
+        name: "given" if name in options else "in the checkpoint" if name in said else "assumed"
+        for name in type(complete).model_fields
+    }
+    return Released(model, chosen, complete, origin)
+
+
+def _told(layout: Layout, checkpoint: Checkpoint) -> dict[str, Any]:
+    return {key: value for key, value in layout.said(checkpoint).items() if value is not None}
+
+
+def _choose(checkpoint: Checkpoint, name: str | None) -> Layout:
+    known = layouts()
+    if name is not None and name not in known:
+        raise UserError(f"there is no layout {name!r}; {suggest(name, known)}")
+    reasons = {layout.name: layout.mismatch(checkpoint) for layout in known.values()}
+    fitting = [layout for layout in known.values() if reasons[layout.name] is None]
+    if name is not None:
+        if reasons[name] is not None:
+            others = " or ".join(layout.name for layout in fitting) or "no layout"
+            raise UserError(f"layout {name} does not fit: {checkpoint.name} {reasons[name]}; it fits {others}")
+        return known[name]
+    if not fitting:
+        listed = "; ".join(f"{layout}: it {reason}" for layout, reason in reasons.items())
+        raise UserError(f"{checkpoint.name} fits no layout ({listed})")
+    telling = [layout for layout in fitting if _told(layout, checkpoint)] if len(fitting) > 1 else fitting
+    if len(telling) != 1:
+        names = ", ".join(layout.name for layout in fitting)
+        raise UserError(f"{checkpoint.name} fits the layouts {names}, which share their names of weights; name one")
+    return telling[0]
+
+
+def _readable(error: ValidationError, given: dict[str, Any]) -> str:
+    problems = {}
+    for detail in error.errors():
+        key = str(detail["ctx"]["key"] if detail["type"] == "at_key" else (detail["loc"] or ("options",))[0])
+        message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "missing":
+            message = f"this option is required; give {key}, on the command line as --option {key}=VALUE"
+        elif key in problems:  # one of several kinds that the option may be
+            message = f"cannot be {given.get(key)!r}; see the table of layouts in the README"
+        problems[key] = message
+    return "; ".join(f"{key}: {message}" for key, message in problems.items())

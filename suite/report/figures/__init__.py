@@ -1,1 +1,0 @@
-"""Figures of a study, one file each; all are made from results/STUDY/ alone."""

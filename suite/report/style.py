@@ -1,0 +1,105 @@
+"""How all figures look: widths of a printed page, colours for colour-blind readers, a marker each for print in grey."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+from PIL import Image
+
+from suite.kinds.training.summary import CONTROL, Line
+from suite.study.digests import DIGESTS, digest_of
+
+ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches
+DPI = 200
+MARKERS = "osD^vP<X>*hpd8"
+BLACK, GREY = (0.0, 0.0, 0.0), (0.55, 0.55, 0.55)
+SCORE = {"classification": "top-1 accuracy, %", "segmentation": "mIoU, %"}
+SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # it comes with matplotlib, so every machine has it
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.edgecolor": "0.5",
+    "axes.linewidth": 0.6,
+    "grid.color": "0.88",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "pdf.fonttype": 42,  # letters stay letters
+}
+NOTHING_OF_TODAY = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a line of the table is drawn in every figure."""
+
+    colour: Colour
+    marker: str
+
+
+def looks(lines: Sequence[Line]) -> dict[str, Look]:
+    """By label: a colour for each method, a marker for each line; unpruned is black, random pruning grey."""
+    methods = sorted({line.method for line in lines} - {"none", CONTROL})
+    colours: dict[str, Colour] = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+    colours |= {"none": BLACK, CONTROL: GREY}
+    return {line.label: Look(colours[line.method], MARKERS[place % len(MARKERS)]) for place, line in enumerate(lines)}
+
+
+@contextmanager
+def canvas(
+    path: Path,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    size: tuple[float, float],
+    records: Sequence[Path],
+    **options: Any,
+) -> Iterator[tuple[Figure, Any]]:
+    """A figure of `size` inches with its (rows, columns) axes, written to `path` in the end; no date is in the file.
+
+    `path` ends in .png or .pdf; a PNG keeps the digests of the `records` that it is drawn from. `options` are those of
+    `plt.subplots`.
+    """
+    about: dict[str, Any] = dict(NOTHING_OF_TODAY[path.suffix])
+    if path.suffix == ".png":
+        about[DIGESTS] = json.dumps({record.name: digest_of(record) for record in records})
+    settings: Any = {**sns.axes_style("whitegrid"), **SETTINGS}  # Any: matplotlib lists every name it knows
+    with mpl.rc_context(settings):
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+        try:
+            yield figure, axes
+            figure.savefig(path, dpi=DPI, metadata=about)
+        finally:
+            plt.close(figure)
+
+
+def drawn_from(path: Path) -> dict[str, str]:
+    """By name, the digests of the records that a PNG is drawn from; empty where it does not say."""
+    try:
+        with Image.open(path) as image:
+            found = json.loads(image.info.get(DIGESTS, "{}"))
+    except (OSError, ValueError):  # no picture, or not one of ours
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def folded(label: str) -> str:
+    """A label in lines, broken before what comes after the method."""
+    return label.replace(" + ", "\n+ ").replace(" [", "\n[")

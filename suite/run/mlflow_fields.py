@@ -1,0 +1,120 @@
+"""What MLflow's runs say about cells, rows and a study: names, tags, parameters, metrics, named alike everywhere.
+
+A parameter is on a cell if it tells cells of a study apart; what all share is on the run of the study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mlflow.entities import Metric, Param
+
+from suite.kinds.training.cells import Cell
+from suite.study.store import Entry
+
+NOT_SHARED = ("kind", "seed", "start", "method", "version", "settings/", "removed", "fusion")
+LONGEST = 6000  # characters of a parameter, which MLflow limits
+
+
+def cell_name(cell: Cell, several: bool) -> str:
+    """What tells it from its siblings, then its row; `several`: whether the study has several schedules to name."""
+    if cell.kind == "base":
+        return "base"
+    what = f"speed, {cell.variant}" if cell.kind == "speed" else cell.variant
+    return f"{what} · {row_name(cell, several)}"
+
+
+def row_name(cell: Cell, several: bool) -> str:
+    """A row as tables call it."""
+    return f"{cell.row} [{cell.schedule}]" if several and cell.schedule != "none" else cell.row
+
+
+def cell_tags(study: str, cell: Cell, entry: Entry) -> dict[str, str]:
+    """Everything to filter by; tags of a run are text."""
+    identity, provenance = cell.identity, entry.get("provenance", {})
+    return {
+        "cell_id": cell.cell_id,
+        "study": study,
+        "row": cell.row,
+        "kind": cell.kind,
+        "method": identity.get("method", "none"),
+        "seed": str(identity.get("seed", "")),
+        "task": identity["task"],
+        "git_commit": str(provenance.get("commit", "")),
+        "protocol": str(identity["protocol"]),
+        "status": entry["status"],
+        "reason": _last_line(entry),
+    }
+
+
+def row_parameters(cell: Cell) -> dict[str, str]:
+    """What tells a row from the others; `removed` only where the schedule has another name."""
+    identity = cell.identity
+    own = {"row": cell.row, "method": identity["method"], "schedule": cell.schedule, "fusion": identity["fusion"]}
+    removed = " ".join(map(str, identity["removed"]))
+    if any(identity["removed"]) and removed != cell.schedule:
+        own["removed"] = removed
+    return own | {name: str(value) for name, value in _flatten(identity["settings"], "settings/").items()}
+
+
+def cell_parameters(cell: Cell) -> dict[str, str]:
+    """Those of its row, and its seed or batch size; a base has no row, so that it has all of its own."""
+    if cell.kind == "base":
+        return {name: str(value) for name, value in _flatten(cell.identity).items()}
+    if cell.kind == "speed":
+        return row_parameters(cell) | {"batch_size": str(cell.identity["speed"]["batch_size"])}
+    return row_parameters(cell) | {"seed": str(cell.identity["seed"])}
+
+
+def shared_parameters(cells: Sequence[Cell]) -> dict[str, str]:
+    """What all accuracy cells have in common, and how all speed cells time."""
+    shared = _common(_flatten(cell.identity) for cell in cells if cell.kind == "accuracy")
+    speed = _common(_flatten(cell.identity) for cell in cells if cell.kind == "speed")
+    shared |= {name: value for name, value in speed.items() if name.startswith("speed/")}
+    return {name: str(value) for name, value in shared.items() if not name.startswith(NOT_SHARED)}
+
+
+def params(values: dict[str, str]) -> list[Param]:
+    """As MLflow takes them."""
+    return [Param(name, value[:LONGEST]) for name, value in values.items()]
+
+
+def cell_metrics(entry: Entry, now: int) -> list[Metric]:
+    """Finals at step 0, of single classes under `class/`; curves under `epoch/`, the token ledger under `block/`.
+
+    `now`: milliseconds since 1970.
+    """
+    finals = dict(entry.get("metrics", {}))
+    if "macs_full" in finals:
+        finals["gmacs"] = finals["macs_full"] / 1e9
+    found = [Metric(f"class/{name}" if name.startswith("iou_") else name, finals[name], now, 0) for name in finals]
+    series = {f"epoch/{name}": values for name, values in entry.get("curves", {}).items()}
+    for name, values in entry.get("repetitions", {}).items():
+        series[f"{'block' if name.startswith('tokens') else 'round'}/{name}"] = values
+    return found + [
+        Metric(name, value, now, step) for name, values in series.items() for step, value in enumerate(values)
+    ]
+
+
+def _common(dictionaries: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Items that are in all of them."""
+    shared: dict[str, Any] | None = None
+    for items in dictionaries:
+        shared = items if shared is None else {key: shared[key] for key in shared if items.get(key) == shared[key]}
+    return shared or {}
+
+
+def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            flat |= _flatten(item, f"{prefix}{key}/")
+        else:
+            flat[prefix + key] = item
+    return flat
+
+
+def _last_line(entry: Entry) -> str:
+    lines: list[str] = entry.get("reason", "").strip().splitlines()
+    return lines[-1][:5000] if lines else ""

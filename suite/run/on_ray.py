@@ -1,0 +1,207 @@
+"""Run cells on Ray: ray[tune] schedules a list, each cell with its own resources.
+
+On one machine Ray is started here, bound to loopback, and stopped at the end; with RAY_ADDRESS set, a running cluster
+is used and left alone. A cell that raises is reported and not repeated; a worker process that dies is replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import socket
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from suite.measure import allocator
+
+# Read by Ray when it is imported. The first is how a single machine stays off the network: by default Ray's services
+# listen on all interfaces.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints even when told to be silent
+os.environ.update(allocator.ENVIRONMENT | dict(os.environ))  # workers inherit it
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it ends one round only, and without a word
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+
+import ray
+import torch
+from ray import tune
+from ray.tune.error import TuneError
+from ray.tune.execution.placement_groups import PlacementGroupFactory
+from ray.tune.experiment import Trial
+
+from suite.errors import UserError
+from suite.kinds.training.cells import Cell
+
+QUIET = "quiet"  # one per machine: a speed cell takes all of it, everybody else a thousandth
+CRASHES_FORGIVEN = 2
+OBJECT_STORE_BYTES = 256 * 2**20
+
+
+class Observer(Protocol):
+    """Told what happens to the cells, in the driver."""
+
+    def started(self, cell_id: str) -> None:
+        """The cell began."""
+
+    def advanced(self, cell_id: str, steps: int) -> None:
+        """So many of the cell's steps are done."""
+
+    def ended(self, cell_id: str, result: dict[str, Any]) -> None:
+        """The cell finished, was skipped, or failed."""
+
+
+@contextmanager
+def running_ray(threads: int, gpus: int = 0) -> Iterator[None]:
+    """Have Ray run; `threads` and `gpus` are the most that one cell computes with.
+
+    Raises:
+        UserError: if the cluster at RAY_ADDRESS cannot run every cell.
+    """
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if os.environ.get("RAY_ADDRESS"):
+        _connect(threads, gpus, quiet)
+    else:
+        cores, devices = len(os.sched_getaffinity(0)), torch.cuda.device_count() if gpus else 0
+        ray.init(
+            address="local",
+            num_cpus=max(cores, threads),
+            num_gpus=devices,
+            resources={QUIET: 1},
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
+    """Connect to the cluster at RAY_ADDRESS and check that it can run every cell."""
+    address = os.environ["RAY_ADDRESS"]
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if port.isdigit():  # Ray itself would wait for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(**quiet)
+    except OSError as error:
+        raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}; unset it to run here") from error
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if max(node.get("GPU", 0) for node in nodes) < gpus:
+        ray.shutdown()
+        raise UserError("this study needs cuda, and no node of the Ray cluster has a GPU; add one that does")
+    if not all(QUIET in node for node in nodes) or max(node.get("CPU", 0) for node in nodes) < threads:
+        ray.shutdown()
+        raise UserError(
+            "every node of the Ray cluster needs the resource 'quiet', which keeps a machine free while speed is "
+            f"measured, and one of them {threads} processors; start nodes with: "
+            "ray start ... --resources='{\"quiet\": 1}'"
+        )
+
+
+def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observer, scratch: Path) -> None:
+    """Run cells in any order and tell the observer; returns when all ended, an interrupt passes through.
+
+    Args:
+        cells: what to run.
+        weights: weights of the base cells that `cells` start from, by id; they travel as Ray objects.
+        observer: called in this process.
+        scratch: a folder for Tune's own files, which nobody reads afterwards; all nodes of a cluster must share it.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    listener = _Listener(observer)
+    places = {"scratch": str(scratch.resolve())}
+    work = [
+        {"id": cell.cell_id, "identity": cell.identity, "start": cell.start, "places": cell.places | places}
+        for cell in cells
+    ]
+    trainable = tune.with_resources(tune.with_parameters(_work, weights=weights), _resources)
+    tuner = tune.Tuner(
+        trainable,
+        param_space={"cell": tune.grid_search(work)},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.config["cell"]["id"]),
+            trial_name_creator=lambda trial: str(trial.config["cell"]["id"]),
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(scratch.resolve()),
+            callbacks=[listener],
+            failure_config=tune.FailureConfig(max_failures=CRASHES_FORGIVEN),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    except TuneError:
+        if listener.trouble:
+            raise listener.trouble from None
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
+    identity = config["cell"]["identity"]
+    needs = {"CPU": identity["threads"], QUIET: 1 if identity["kind"] == "speed" else 0.001}
+    return PlacementGroupFactory([needs | ({"GPU": 1} if identity["device"] == "cuda" else {})])
+
+
+def _work(config: dict[str, Any], weights: dict[str, bytes]) -> None:
+    """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
+    from suite.kinds.training.execute import Job, run_cell
+
+    cell = config["cell"]
+    start = weights.get(cell["start"])
+    try:
+        result = run_cell(Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), cell["places"]))
+    except Exception:  # whatever a method raises belongs in the record
+        result = {"status": "failed", "reason": traceback.format_exc()}
+    tune.report({"result": pickle.dumps(result)})
+
+
+class _Listener(tune.Callback):
+    """Hands Tune's events to an observer."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
+        self.trouble: UserError | None = None  # what stopped the observer; Tune wraps it beyond recognition
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune writes its callbacks into a file that nobody reads here; the observer stays in this process."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.observer.started(_cell_id(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if "result" in result:
+            self._end(trial, pickle.loads(result["result"]))  # noqa: S301  (our own worker's)
+        elif "steps" in result:
+            self.observer.advanced(_cell_id(trial), result["steps"])
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        reason = f"the worker process died {CRASHES_FORGIVEN + 1} times (out of memory, or killed)"
+        self._end(trial, {"status": "failed", "reason": reason})
+
+    def _end(self, trial: Trial, result: dict[str, Any]) -> None:
+        try:
+            self.observer.ended(_cell_id(trial), result)
+        except UserError as trouble:
+            self.trouble = trouble
+            raise
+
+
+def _cell_id(trial: Trial) -> str:
+    return str(trial.config["cell"]["id"])

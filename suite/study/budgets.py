@@ -1,0 +1,99 @@
+"""What `suite budget` shows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from pydantic import ValidationError
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from suite.errors import UserError
+from suite.kinds.training.schema import Budget
+from suite.reduction.method import UnmetNeed
+from suite.reduction.registry import settings_class
+from suite.study.budget import meet
+from suite.study.configuration import Configuration, explain
+from suite.study.knobs import TOLERANCE, Solution
+
+Result = TypeVar("Result")
+
+
+def show_budget(models: Sequence[Configuration], wanted: Budget, multiple_of: int | None, console: Console) -> None:
+    """Solve for every method and show its knob, its schedule and what it uses.
+
+    Raises:
+        UserError: as `meet`, or if no method can have a budget here.
+    """
+    found: dict[str, Solution | str] = {}
+    for model in track(models, "solving", console=console, transient=True):
+        found[model.method] = attempt(model, functools.partial(meet, model, wanted, multiple_of))
+    check_any(found)
+    table = Table(box=box.SIMPLE, padding=(0, 1))
+    for name in ("method", "knob", "of the unpruned", "off by", "", "patches removed per block"):
+        table.add_column(name, justify="right" if name in ("of the unpruned", "off by") else "left")
+    for method, solution in found.items():
+        table.add_row(*_cells(method, solution))
+    console.print(headline(models[0], wanted.label, multiple_of), highlight=False)
+    console.print(table)
+    note = "The last column is `removed` of a study's schedule."
+    if any(isinstance(solution, Solution) and not solution.meets for solution in found.values()):
+        note = (
+            f"Nearest: no setting of the method's own knob comes within {TOLERANCE:.0%}, this one comes nearest. {note}"
+        )
+    console.print(note, style="dim", highlight=False)
+
+
+def headline(model: Configuration, label: str, multiple_of: int | None) -> str:
+    """What was asked for."""
+    rounded = f", blocks leave multiples of {multiple_of} tokens" if multiple_of else ""
+    return f"{model.backbone.name}: {label} of the unpruned model{rounded}"
+
+
+def attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
+    """What `solve` finds, or why the model's method can have no budget on this backbone or with this fusion.
+
+    Raises:
+        UserError: for what is wrong however the backbone is.
+    """
+    try:
+        own = settings_class(model.method)(**model.settings)
+    except ValidationError as error:
+        raise UserError(f"{model.method}: {explain(error)}") from error
+    if model.fusion != "none" and not own.sets_aside() and own.reduces != "nothing":
+        return f"has no {model.fusion} fusion: it {own.what_it_does()} patches"
+    try:
+        return solve()
+    except UserError as error:
+        if not isinstance(error.__cause__, UnmetNeed):
+            raise
+        return str(error.__cause__)
+    except ValueError as error:
+        return str(error)
+
+
+def check_any(found: Mapping[str, object]) -> None:
+    """Refuse if there is a reason for every method why it has no budget.
+
+    Raises:
+        UserError: with the reasons.
+    """
+    if all(isinstance(one, str) for one in found.values()):
+        raise UserError("; ".join(f"{method}: {reason}" for method, reason in found.items()))
+
+
+def _cells(method: str, solution: Solution | str) -> tuple[str, ...]:
+    if isinstance(solution, str):
+        return (method, solution, "", "", "", "")
+    return (
+        method,
+        solution.knob,
+        f"{solution.share:.4f}",
+        f"{100 * (solution.share / solution.wanted - 1):+.2f} %",
+        "" if solution.meets else "nearest",
+        " ".join(map(str, solution.schedule.removed)),
+    )
