@@ -4,7 +4,7 @@ Named as a baseline in Token Cropr (arXiv 2412.00965, Table 1); the official rep
 
 Departures:
 1. Attention is the mean over heads of the same block's class row, as in EViT; the paper's text was not at hand.
-2. Patches leave after the block, where Cropr's modules sit; EViT's place is `place: between`.
+2. Patches leave after the block, where Cropr's modules sit; EViT's is `stage: mid`.
 """
 
 from torch import Tensor

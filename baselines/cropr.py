@@ -42,7 +42,7 @@ class Settings(ScoringSettings):
     (`projections`), LayerNorm before all of them (`pre_norm`), and the aggregator's `mlp` with its `mlp_ratio`.
     """
 
-    fate: Literal["drop"] = "drop"
+    action: Literal["prune"] = "prune"
     queries: int = Field(1, ge=1)
     heads: int = Field(1, ge=1)
     projections: tuple[Literal["query", "key", "value"], ...] = ()

@@ -26,7 +26,7 @@ from suite.reduction.tokens import Tokens
 
 
 class Settings(ScoringSettings):
-    """`fate: fuse` is EViT, `fate: drop` its variant without fusion.
+    """`action: fuse` is EViT, `action: prune` its variant without fusion.
 
     In the blocks `fuse_single` the patch of lowest score becomes a fused token by itself where the schedule removes
     none: it is scaled by its attention.
@@ -34,14 +34,14 @@ class Settings(ScoringSettings):
 
     knob = "keep_rate"
     needs = ("class token",)
-    place: Literal["before", "between", "after"] = "between"
-    fate: Literal["drop", "fuse"] = "fuse"
+    stage: Literal["pre", "mid", "post"] = "mid"
+    action: Literal["prune", "fuse"] = "fuse"
     fuse_single: tuple[int, ...] = ()
 
     def check(self, schedule: Schedule, fusion: Fusion) -> None:
         super().check(schedule, fusion)
         idle = [block for block in self.fuse_single if not 0 <= block < schedule.depth]
-        if idle or (self.fuse_single and self.fate == "drop"):
+        if idle or (self.fuse_single and self.action == "prune"):
             raise ValueError(f"fuse_single names blocks {list(self.fuse_single)}, which do not exist or do not fuse")
 
 

@@ -11,7 +11,7 @@ from rich.progress import Progress, ProgressColumn
 REFRESH = 0.2  # seconds between two drawings
 
 
-class QuietBar:
+class ManualProgress:
     """It has no thread of its own, which would compute while models are timed: it is drawn between rounds."""
 
     def __init__(self, console: Console, total: float, *columns: ProgressColumn, memory: float = 30.0) -> None:

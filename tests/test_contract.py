@@ -163,10 +163,10 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
         "return replace(tokens, x=tokens.x * (torch.rand(1) if count else 1))",
         "",
     ),
-    "claims to put aside": (
+    "claims to stashed": (
         "tokens",
-        r"tokens \[56, 48, 48, 48\] instead of \[56, 48, 48, 65\] with last-layer fusion; put patches aside with",
-        "sets_aside = lambda self: True",
+        r"tokens \[56, 48, 48, 48\] instead of \[56, 48, 48, 65\] with last-layer fusion; stash patches with",
+        "can_stash = lambda self: True",
         GOOD,
         "",
     ),
@@ -263,8 +263,8 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
     "breaks the graph with fusion": (
         "compile",
         "it raises Unsupported|it raises UserError",
-        "sets_aside = lambda self: True",
-        "return tokens if not count else tokens.set_aside(keep, gone) if self.context.fusion == 'last-layer' and "
+        "can_stash = lambda self: True",
+        "return tokens if not count else tokens.stash(keep, gone) if self.context.fusion == 'last-layer' and "
         "score.max() > 0 else tokens.select(keep)",
         "",
     ),

@@ -129,7 +129,7 @@ def test_formula_equals_the_counter(method: str, name: str, task: str) -> None:
         try:
             model = deployed(name, method, fusion)
         except ValueError as error:
-            assert "fusion needs removed patches to be put aside" in str(error)  # noqa: PT017
+            assert "fusion needs removed patches to be stashed" in str(error)  # noqa: PT017
             continue
         assert_exact(model, task == "segmentation")
         counted += 1
@@ -145,17 +145,17 @@ def test_formula_equals_the_counter_on_every_backbone(name: str) -> None:
         assert_exact(deployed(name, method))
 
 
-@pytest.mark.parametrize("place", ["before", "between", "after"])
-@pytest.mark.parametrize("fate", ["drop", "fuse"])
-def test_formula_equals_the_counter_at_every_place(fate: str, place: str) -> None:
+@pytest.mark.parametrize("stage", ["pre", "mid", "post"])
+@pytest.mark.parametrize("action", ["prune", "fuse"])
+def test_formula_equals_the_counter_at_every_stage(action: str, stage: str) -> None:
     """Who scores attention before a block projects all tokens once more."""
-    for method in ("attention-topk", "evit", "random", "variance", *(["cropr"] if fate == "drop" else [])):
-        assert_exact(deployed("vit with registers", method, place=place, fate=fate))
+    for method in ("attention-topk", "evit", "random", "variance", *(["cropr"] if action == "prune" else [])):
+        assert_exact(deployed("vit with registers", method, stage=stage, action=action))
     again = {
-        spot: account(deployed("vit", "attention-topk", place=spot, fate=fate))[1].macs for spot in ("before", "after")
+        spot: account(deployed("vit", "attention-topk", stage=spot, action=action))[1].macs for spot in ("pre", "post")
     }
-    assert again["before"] == (65 + 56) * 3 * WIDTH**2
-    assert again["after"] == 65 * 3 * WIDTH**2
+    assert again["pre"] == (65 + 56) * 3 * WIDTH**2
+    assert again["post"] == 65 * 3 * WIDTH**2
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_norms_by_hand() -> None:
     EVA-02 has a norm of 96 channels inside its MLP, and its last norm takes one vector.
     """
     left = 56 + 48 + 48 + 48
-    assert norm_operations(deployed("vit", "random", place="before")) == 5 * 48 * (2 * left + 48)
+    assert norm_operations(deployed("vit", "random", stage="pre")) == 5 * 48 * (2 * left + 48)
     assert norm_operations(deployed("vit", "none")) == 5 * 48 * (2 * 4 * 65 + 65)
     assert norm_operations(deployed("eva02", "none")) == 5 * (4 * 65 * (2 * 48 + 96) + 48)
     full, linear, with_norms, linear_with_norms = counts(deployed("vit", "none"))
@@ -244,19 +244,19 @@ def test_norms_of_every_read_out(method: str, name: str) -> None:
             try:
                 model = deployed(name, method, fusion)
             except ValueError as error:
-                assert "fusion needs removed patches to be put aside" in str(error)  # noqa: PT017
+                assert "fusion needs removed patches to be stashed" in str(error)  # noqa: PT017
                 continue
             assert norm_operations(model, dense) == operations_seen(model, dense), (task, fusion)
             counted += 1
     assert counted >= 1
 
 
-@pytest.mark.parametrize("place", ["before", "between", "after"])
-def test_norms_at_every_place(place: str) -> None:
+@pytest.mark.parametrize("stage", ["pre", "mid", "post"])
+def test_norms_at_every_stage(stage: str) -> None:
     """Who scores attention before a block normalises all tokens once more."""
     for name in ("vit", "vit with query and key norm", "vit post-norm"):
-        for method, settings in (("attention-topk", {}), ("evit", {"fate": "fuse"}), ("cropr", {})):
-            model = deployed(name, method, place=place, **settings)
+        for method, settings in (("attention-topk", {}), ("evit", {"action": "fuse"}), ("cropr", {})):
+            model = deployed(name, method, stage=stage, **settings)
             assert norm_operations(model) == operations_seen(model), (name, method)
 
 
@@ -297,7 +297,7 @@ def test_a_wrong_formula_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_patches_that_leave_elsewhere_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """ToMe merges between attention and MLP; were it said to merge after the block, its MLP would have more tokens."""
     model = deployed("vit", "tome")
-    monkeypatch.setattr(MethodSettings, "leaves", lambda self: "after")
+    monkeypatch.setattr(MethodSettings, "leaves", lambda self: "post")
     found = sentences(model)
     wanted = "block 0: its MLP computes on 56 tokens, and by schedule and Settings.leaves it should be 65"
     assert found[0] == wanted
@@ -452,7 +452,7 @@ def test_flops_always_compares_tokens(tmp_path: Path) -> None:
     assert code == 1
     assert "block 3: its MLP computes on 197 tokens, and by schedule and Settings.leaves it should be 177" in said
     (tmp_path / "honest.py").write_text(
-        LATER.replace('own."""\n', 'own."""\n\n    def leaves(self):\n        return \'after\'\n')
+        LATER.replace('own."""\n', 'own."""\n\n    def leaves(self):\n        return \'post\'\n')
     )
     code, said = flops(*(str(tmp_path / "honest.py") if word == str(file) else word for word in model), "--cross-check")
     assert code == 0, said
@@ -470,10 +470,10 @@ def test_flops_always_compares_tokens(tmp_path: Path) -> None:
         ("deit_tiny_patch16_224 --method evit --constant 3 --blocks 9-x", "'9-x' is neither a number nor a range"),
         ("deit_tiny_patch16_224 --method evit --removed 3,4", "2 counts for a backbone of 12 blocks"),
         (
-            "deit_tiny_patch16_224 --method evit --linear 2 --setting plac=after",
-            "plac: unknown key; did you mean place",
+            "deit_tiny_patch16_224 --method evit --linear 2 --setting stag=after",
+            "stag: unknown key; did you mean stage",
         ),
-        ("deit_tiny_patch16_224 --method evit --linear 2 --setting place", "--setting 'place' is not NAME=VALUE"),
+        ("deit_tiny_patch16_224 --method evit --linear 2 --setting stage", "--setting 'stage' is not NAME=VALUE"),
         ("deit_tiny_patch16_224 --method evit --linear 2 --fusion last-layer", "this method fuses them"),
         ("deit_tiny_patch16_224 --method cropr --linear 2 --fusion logits", "fusion logits is for segmentation"),
         ("deit_tiny_patch16_224 --option pretrained=true", "pretrained would load weights"),

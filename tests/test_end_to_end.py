@@ -300,7 +300,7 @@ def test_ctrl_c_leaves_finished_cells_finished(tmp_path: Path) -> None:
     os.killpg(driver.pid, signal.SIGINT)
     assert driver.wait(180) == 130, (tmp_path / "output.txt").read_text()
     output = (tmp_path / "output.txt").read_text()
-    assert "go on with: suite run trial.yaml" in output
+    assert "resume with: suite run trial.yaml" in output
     assert "Traceback" not in output
     assert ray_is_gone(before)
     assert 3 <= len(finished(tmp_path)) < CELLS
@@ -418,7 +418,9 @@ def test_a_diverging_base_stops_what_starts_from_it(tmp_path: Path) -> None:
     write(tmp_path, methods=["none"], seeds=[0], base={"recipe": STUDY["base"]["recipe"] | {"learning_rate": 1e30}})
     done = suite(tmp_path, "run", "trial.yaml")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 cells failed and 1 were not run, 1 are finished and kept; go on with: suite run trial.yaml" in done.stderr
+    assert (
+        "1 cells failed and 1 were not run, 1 are finished and kept; resume with: suite run trial.yaml" in done.stderr
+    )
 
 
 def test_a_ray_address_where_nobody_answers_is_named(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_planted_fault_is_a_sentence(tmp_path: Path, name: str) -> None:
     file = tmp_path / "planted.py"
     text = METHOD.replace("{code}", code)
     if name == "draws and fuses":
-        text = text.replace('"""No settings of its own."""', 'place: str = "between"\n    fate: str = "fuse"')
+        text = text.replace('"""No settings of its own."""', 'stage: str = "mid"\n    action: str = "fuse"')
     file.write_text(text)
     line = judge(Case("classification", TINY, str(file)), path, quick=True)
     assert line["status"] == "fails"
@@ -463,8 +463,8 @@ def _killed(*_: object) -> None:
 
 def _matrix() -> list[Line]:
     """Two tasks: one model with a doubtful speed, one that draws its patches, one that fails in two ways."""
-    lines = [line | {"speed_median": "1.25", "speed_tainted": ""} for line in _lines("cropr", 1e-6)]
-    lines[1] |= {"speed_tainted": "the clock jumped", "same_kept": "0.5", "same_class": "0.25"}
+    lines = [line | {"speed_median": "1.25", "speed_timing_warnings": ""} for line in _lines("cropr", 1e-6)]
+    lines[1] |= {"speed_timing_warnings": "the clock jumped", "same_kept": "0.5", "same_class": "0.25"}
     lines += [line | {"draws": "640"} for line in _lines("random", 1 / 3)]
     failed = [line | {"task": "segmentation", "fusion": "logits"} for line in _lines("tome", 2e-6)]
     for line in failed[1:]:
@@ -516,7 +516,7 @@ def test_notes_of_the_matrix_say_what_fails_and_what_is_doubtful() -> None:
         assert "tome + logits on ViT-Ti (segmentation), torch.export fails: no kernel" in said
         assert "tome + logits on ViT-Ti (segmentation), ONNX Runtime skipped: no kernel" in said
     (note,) = [line for line in text.splitlines() if line.startswith("- ‡")]
-    assert "as 1 of 3 are not; why stands in `table.html`, in `table.csv` (`export_speed_tainted`)" in note
+    assert "as 1 of 3 are not; why stands in `table.html`, in `table.csv` (`export_speed_timing_warnings`)" in note
     assert "the clock jumped" not in text
     assert "<li>‡ cropr on ViT-Ti (classification), torch.export: the clock jumped.</li>" in page
     assert "‡" not in markdown(export_table("export", _lines("cropr", 1e-6)))

@@ -25,7 +25,7 @@ from suite.kinds.training import overlap
 from suite.kinds.training.cells import Cell
 from suite.kinds.training.figures import classes, ranks
 from suite.kinds.training.figures.draw import FIGURES, draw_study
-from suite.kinds.training.results import read_curves, read_pictures, read_results
+from suite.kinds.training.results import read_curves, read_examples, read_results
 from suite.report import style
 from suite.report.page.write import outdated
 from suite.study import record
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 SEEDS = (0, 1, 2)
 ROWS = {"none": (0, 0), "random": (1, 0), "cropr": (2, 1), "evit": (3, 2)}  # row: how its cells differ, and its patches
 DEPTH = 3
-PICTURES = "pictures.json"
+PICTURES = "examples.json"
 
 
 def cell(row: str, seed: int) -> list[dict[str, object]]:
@@ -88,12 +88,12 @@ def drawn_picture(row: str, seed: int) -> dict[str, Any]:
     if row != "none":
         left[order[:4]], left[order[4:8]] = 0, 1
     schedule = cell(row, seed)[0]["schedule"]
-    picture = {"cell_id": f"{row}-{seed}", "row": row, "schedule": schedule, "seed": seed, "method": row}
-    return picture | {
+    example = {"cell_id": f"{row}-{seed}", "row": row, "schedule": schedule, "seed": seed, "method": row}
+    return example | {
         "grid": [4, 4],
         "depth": DEPTH,
         "left_after": [left.tolist(), left[::-1].tolist()],
-        "said": [0, 0],
+        "prediction": [0, 0],
     }
 
 
@@ -101,7 +101,7 @@ def write(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
     """A results folder with a hand-made record."""
     pairs = list(itertools.product(ROWS, seeds))
     record.write_curves(folder / "curves.csv", itertools.chain(*(curve(*pair) for pair in pairs)))
-    record.write_pictures(folder / "pictures.json", [drawn_picture(*pair) for pair in pairs])
+    record.write_examples(folder / "examples.json", [drawn_picture(*pair) for pair in pairs])
     record.write_csv(
         folder / "cells.csv", [*itertools.chain(*(cell(*pair) for pair in pairs)), *itertools.chain(*map(speed, ROWS))]
     )
@@ -128,20 +128,20 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_curves_and_pictures_are_exported(tmp_path: Path) -> None:
-    """A row per epoch counted from 1, for base cells too; pictures with their cell's labels; failed cells have none."""
+    """A row per epoch counted from 1, for base cells too; examples with their cell's labels; failed cells have none."""
     identity = {"task": "classification", "threads": 1, "seed": 3}
     base = Cell(identity | {"kind": "base"}, "base", "none")
     cropr = Cell(identity | {"kind": "accuracy", "method": "cropr"}, "cropr + x", "8 8 0")
     poor = Cell(identity | {"kind": "accuracy", "method": "evit"}, "evit", "8 8 0")
     here = Record(tmp_path)
     done = {"status": "done", "reason": "", "curves": {"loss": [2.0, 0.1], "acc1": [10, 20.5]}}
-    picture = {"grid": [1, 2], "depth": 1, "left_after": [[0, 1]], "said": [7]}
+    example = {"grid": [1, 2], "depth": 1, "left_after": [[0, 1]], "prediction": [7]}
     here.add(base, done)
-    here.add(cropr, done | {"details": {"picture": picture}})
+    here.add(cropr, done | {"details": {"example": example}})
     here.add(poor, {"status": "failed", "reason": "it broke", "curves": {"loss": [1.0]}})
     for cells in ([base, cropr, poor], [poor, cropr, base]):
         record.write_curves(tmp_path / "curves.csv", record.curves(cells, here))
-        record.write_pictures(tmp_path / "pictures.json", record.pictures(cells, here))
+        record.write_examples(tmp_path / "examples.json", record.examples(cells, here))
         write_provenance(tmp_path, {})
         lines = (tmp_path / "curves.csv").read_text().splitlines()[1:]
         assert sorted(line.split(",", 1)[1] for line in lines) == [
@@ -156,7 +156,7 @@ def test_curves_and_pictures_are_exported(tmp_path: Path) -> None:
         ]
         assert [line.split(",")[0] for line in lines] == sorted(line.split(",")[0] for line in lines)
         about = {"cell_id": cropr.cell_id, "row": "cropr + x", "schedule": "8 8 0", "seed": 3, "method": "cropr"}
-        assert read_pictures(tmp_path) == [about | picture]
+        assert read_examples(tmp_path) == [about | example]
 
 
 def test_chance_is_the_mean_over_all_pairs_of_sets() -> None:
@@ -182,8 +182,8 @@ def test_agreement_by_hand() -> None:
 
 def test_only_choices_of_the_image_are_compared(results: Path) -> None:
     """Neither padding, nor rows that remove nothing or draw at random; seeds, images and rows are told apart."""
-    loaded, pictures = read_results(results), read_pictures(results)
-    kept = overlap.kept_sets(loaded, pictures)
+    loaded, examples = read_results(results), read_examples(results)
+    kept = overlap.kept_sets(loaded, examples)
     assert list(kept) == ["evit", "cropr"]
     assert [one.found for one in overlap.between_seeds(kept["cropr"], 1)] == [1, 1, 1]
     assert [one.found for one in overlap.between_seeds(kept["evit"], 1)] == pytest.approx([7 / 9, 6 / 10, 7 / 9])
@@ -194,9 +194,9 @@ def test_only_choices_of_the_image_are_compared(results: Path) -> None:
     assert agreement.chance == pytest.approx(overlap.expected_jaccard(16, 8, 8))
     crossed = overlap.between_rows({0: kept["cropr"][0]}, {0: kept["evit"][0]}, 1)
     assert crossed is None, "one seed each, and the same"
-    for one in pictures:
+    for one in examples:
         one["patches"] = [[2, 4], [3, 4]]
-    cut = overlap.kept_sets(loaded, pictures)["cropr"]
+    cut = overlap.kept_sets(loaded, examples)["cropr"]
     assert [image.shape for image in cut[0]] == [(DEPTH, 2, 4), (DEPTH, 3, 4)]
     assert overlap.between_images(cut, 1) == [], "of other shapes"
 
@@ -325,7 +325,7 @@ def test_numbers_on_figures_are_those_of_the_record(results: Path, kept: list[An
         ("curves.csv", "1,loss,16.0", "1,loss,17.5", {"curves-loss"}),
         ("curves.csv", "1,miou,11.0", "1,miou,12.5", {"curves-score"}),
         (
-            "pictures.json",
+            "examples.json",
             "3,3,0,0,0,0,1,1,1,1]",
             "0,3,0,0,0,3,1,1,1,1]",
             {"agreement", "agreement-rows", "agreement-layers"},
@@ -378,9 +378,9 @@ def test_a_figure_knows_its_records_and_nothing_of_its_time(results: Path, name:
     assert outdated(results, name)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", (ROOT / "tests/test_figures.py").read_bytes()])
+@pytest.mark.parametrize("content", [b"", b"no example", (ROOT / "tests/test_figures.py").read_bytes()])
 def test_what_is_no_figure_of_ours_is_outdated(results: Path, content: bytes) -> None:
-    """Also a picture without digests."""
+    """Also a example without digests."""
     path = results / "ranks.png"
     path.write_bytes(content)
     assert outdated(results, "ranks")
@@ -518,7 +518,7 @@ def test_maps_make_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One seed, no speed, no classes, no curves, no pictures, no study file."""
+    """One seed, no speed, no classes, no curves, no examples, no study file."""
     (results / "ranks.png").write_bytes(b"of an earlier record")
     write(results, seeds=(0,))
     cells = pd.read_csv(results / "cells.csv", dtype=str, keep_default_na=False)
@@ -535,15 +535,15 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(
     assert "agreement between rows is taken between different seeds, and the study has one" in said["agreement-rows"]
     assert "across layers is taken between different seeds, and the study has one" in said["agreement-layers"]
     assert "there is no study 'trial'" in said["maps"]
-    (results / "pictures.json").write_text('[{"row": "cropr"}]')
+    (results / "examples.json").write_text('[{"row": "cropr"}]')
     renew_digest(results)
-    assert "pictures.json is not a list of pictures with" in said_by(results, monkeypatch)["agreement"]
-    (results / "pictures.json").write_text('[{"row')
+    assert "examples.json is not a list of examples with" in said_by(results, monkeypatch)["agreement"]
+    (results / "examples.json").write_text('[{"row')
     renew_digest(results)
-    assert "pictures.json is damaged" in said_by(results, monkeypatch)["agreement"]
+    assert "examples.json is damaged" in said_by(results, monkeypatch)["agreement"]
 
 
-@pytest.mark.parametrize(("name", "read"), [("curves.csv", read_curves), ("pictures.json", read_pictures)])
+@pytest.mark.parametrize(("name", "read"), [("curves.csv", read_curves), ("examples.json", read_examples)])
 def test_an_edited_record_of_figures_is_refused(results: Path, name: str, read: Callable[[Path], object]) -> None:
     """As that of the table is."""
     path = results / name
@@ -574,7 +574,7 @@ def test_pdf_is_the_same_every_time(results: Path) -> None:
 
 @pytest.mark.parametrize("study", ["quickstart", "digits-segmentation"])
 def test_committed_figures_are_rebuilt_to_the_byte(study: str, tmp_path: Path) -> None:
-    """Every committed picture of a study comes out of its committed record, and no other is made."""
+    """Every committed example of a study comes out of its committed record, and no other is made."""
     if f"matplotlib=={mpl.__version__}\n" not in (ROOT / "constraints.txt").read_text():
         pytest.skip("another version of matplotlib draws other bytes")
     archive = subprocess.run(["git", "archive", "HEAD", f"results/{study}"], cwd=ROOT, capture_output=True, check=False)
@@ -591,4 +591,4 @@ def test_committed_figures_are_rebuilt_to_the_byte(study: str, tmp_path: Path) -
     assert [name for name in committed if (folder / name).read_bytes() != committed[name]] == []
     cells = set(read_results(folder).frame["cell_id"])
     assert set(read_curves(folder)["cell_id"]) <= cells
-    assert {one["cell_id"] for one in json.loads((folder / "pictures.json").read_text())} <= cells
+    assert {one["cell_id"] for one in json.loads((folder / "examples.json").read_text())} <= cells

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
-from suite.reduction.settings import ASIDE
+from suite.reduction.settings import STASHING
 
 METHODS = sorted(modules())
 FUSIONS = ("none", "last-layer", "concatenation", "logits", "cross-attention")
@@ -101,7 +101,7 @@ def test_cross_attention_reads_removed_patches_off_the_others(name: str) -> None
 def test_every_method_is_dense(method: str, fusion: str) -> None:
     """Each patch has features under every fusion; what a method cannot do is refused with its name and what it does."""
     does = {"tome": "merges", "idlevit": "idles", "evit": "fuses"}
-    if method in does and fusion in ASIDE:
+    if method in does and fusion in STASHING:
         with pytest.raises(
             ValueError, match=f"{fusion} fusion needs removed patches .* this method {does[method]} them"
         ):

@@ -107,16 +107,16 @@ def test_methods_are_found_in_files_and_entry_points(tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from suite.reduction import registry
-assert registry.settings_class("brightest")(place="before").place == "before"
+assert registry.settings_class("brightest")(stage="pre").stage == "pre"
 assert "torch" not in sys.modules
 import torch
-from suite.measure.tokens import check_ledger, token_ledger
+from suite.measure.tokens import check_tokens, count_tokens
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 options = dict(img_size=16, patch_size=4, embed_dim=16, depth=3, num_heads=2)
 model = reduce(create_backbone("vit_tiny_patch16_224", options, 10), "brightest", (4, 4, 0))
-ledger = token_ledger(model, torch.randn(2, 3, 16, 16))
-check_ledger(model, ledger)
+ledger = count_tokens(model, torch.randn(2, 3, 16, 16))
+check_tokens(model, ledger)
 print(ledger.leaving)
 """
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "(13, 9, 9)\n"

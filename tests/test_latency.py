@@ -22,7 +22,7 @@ from suite.errors import UserError
 from suite.measure.clock import Run, WallClock
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
 from suite.measure.macs import count_macs
-from suite.measure.speed import FUSED, Timing, race
+from suite.measure.speed import UNPRUNED, Timing, race
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules, settings_class
@@ -64,7 +64,7 @@ class Machine:
 
     def race(self, schedules: Mapping[str, Schedule], full: bool) -> Timing:
         self.races.append((full, sorted(schedules)))
-        times = {FUSED: 1.0} | {name: self.time(schedule) for name, schedule in schedules.items()}
+        times = {UNPRUNED: 1.0} | {name: self.time(schedule) for name, schedule in schedules.items()}
         runs: dict[str, Run] = {name: lambda mean=mean: self.taken(mean) for name, mean in times.items()}  # type: ignore[misc]
         return race(runs, Told(), 20 if full else 5, 1, threads=None)
 
@@ -125,7 +125,7 @@ def test_what_is_told_was_not_chosen_by_itself() -> None:
         return timings[-1][1]
 
     found = meet_latency({"random": KNOBS["random"]}, 0.6, race_and_keep)["random"]
-    ratios = [tuple(1 / ratio for ratio in timing.ratios("random", FUSED)) for full, timing in timings if full]
+    ratios = [tuple(1 / ratio for ratio in timing.ratios("random", UNPRUNED)) for full, timing in timings if full]
     assert found.shares in ratios
     assert len(found.shares) == 20
 

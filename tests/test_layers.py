@@ -1,4 +1,4 @@
-"""Agreement across layers, by hand; patches that idle and return, from the picture to the figure."""
+"""Agreement across layers, by hand; patches that idle and return, from the example to the figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from suite.kinds.training.figures import maps
 from suite.kinds.training.figures.draw import FIGURES
 from suite.kinds.training.figures.layers import across_layers
 from suite.kinds.training.overlap import Kept, between_blocks, within_runs
-from suite.kinds.training.results import kept_after, read_pictures, read_results
+from suite.kinds.training.results import kept_after, read_examples, read_results
 from suite.report import style
 
 EIGHT = frozenset(range(8))
@@ -117,23 +117,23 @@ def idling(seed: int = 0) -> dict[str, Any]:
         "depth": 3,
         "left_after": [[1, 1, 2, 2]] * 2,
         "computed": [rows, rows],
-        "said": [0, 0],
+        "prediction": [0, 0],
     }
 
 
 def test_patches_that_return_are_kept_again() -> None:
     """By block, from `computed`; a record without it knows only that they left."""
-    picture = idling()
-    found = kept_after(picture)
+    example = idling()
+    found = kept_after(example)
     assert [image.tolist() for image in found] == [
         [[[True, True], [True, True]], [[False, False], [True, True]], [[True, True], [False, False]]]
     ] * 2
-    assert [image.shape for image in kept_after(picture | {"patches": [[1, 2], [2, 1]]})] == [(3, 1, 2), (3, 2, 1)]
+    assert [image.shape for image in kept_after(example | {"patches": [[1, 2], [2, 1]]})] == [(3, 1, 2), (3, 2, 1)]
     kept: Kept = {0: found, 1: found}
     assert overlap.returns(kept)
     assert across_layers(kept, within_runs).iloc[1, 0] == pytest.approx(above(0, (4 * 1 / 3 + 1) / 6, 1))
     assert across_layers(kept, between_blocks).iloc[1, 1] == pytest.approx(1)
-    old = kept_after({name: value for name, value in picture.items() if name != "computed"})
+    old = kept_after({name: value for name, value in example.items() if name != "computed"})
     assert old[0][2].tolist() == [[False, False], [False, False]]
     assert not overlap.returns({0: old})
 
@@ -142,23 +142,23 @@ def test_maps_show_when_a_patch_left_for_good(monkeypatch: pytest.MonkeyPatch) -
     """What returned and stays is as bright as what never left."""
     shown: list[Any] = []
     monkeypatch.setattr(maps, "_show", lambda axes, image, **options: shown.append(image))
-    rows = [maps.Pictured("idlevit", idling()), maps.Pictured("cropr", drawn_picture("cropr", 0))]
+    rows = [maps.ExampleRow("idlevit", idling()), maps.ExampleRow("cropr", drawn_picture("cropr", 0))]
     for row in rows:
         axes: list[Any] = [style.plt.figure().add_subplot()]
         maps._draw_row(axes, row, 0, maps.ListedColormap(["k"]), 3, maps.Shown([]))
     assert shown[0].tolist() == [[3, 3], [2, 2]]
-    assert shown[1].tolist() == np.reshape(rows[1].picture["left_after"][0], (4, 4)).tolist()
+    assert shown[1].tolist() == np.reshape(rows[1].example["left_after"][0], (4, 4)).tolist()
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """The hand-made record of `test_figures`, in which EViT's patches idle and return instead."""
     folder = write(tmp_path / "results/trial")
-    pictures = json.loads((folder / "pictures.json").read_text())
-    for one in pictures:
+    examples = json.loads((folder / "examples.json").read_text())
+    for one in examples:
         if one["row"] == "evit":
             one |= {name: idling()[name] for name in ("grid", "left_after", "computed")}
-    (folder / "pictures.json").write_text(json.dumps(pictures))
+    (folder / "examples.json").write_text(json.dumps(examples))
     renew_digest(folder)
     return folder
 
@@ -195,12 +195,12 @@ def test_the_figure_has_a_panel_for_each_row_and_within_runs_where_patches_retur
 )
 def test_a_damaged_computed_is_refused(results: Path, computed: object) -> None:
     """The cell is named, and what was expected."""
-    pictures = read_pictures(results)
-    damaged = next(one for one in pictures if one["row"] == "evit")
+    examples = read_examples(results)
+    damaged = next(one for one in examples if one["row"] == "evit")
     damaged["computed"] = computed
-    (results / "pictures.json").write_text(json.dumps(pictures))
+    (results / "examples.json").write_text(json.dumps(examples))
     renew_digest(results)
     with pytest.raises(
-        UserError, match=r"pictures.json: the picture of cell evit-0 has a damaged computed, which needs"
+        UserError, match=r"examples.json: the example of cell evit-0 has a damaged computed, which needs"
     ):
-        read_pictures(results)
+        read_examples(results)

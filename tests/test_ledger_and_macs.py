@@ -13,7 +13,7 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 from timm.models.vision_transformer import VisionTransformer
 
 from suite.measure.macs import Macs, count_macs
-from suite.measure.tokens import Ledger, check_ledger, expected_leaving, token_ledger
+from suite.measure.tokens import TokenCounts, check_tokens, count_tokens, expected_leaving
 from suite.reduction import blocks
 from suite.reduction.method import Method
 from suite.reduction.model import ReducedModel, reduce
@@ -26,14 +26,14 @@ ENTERING = (65, 56, 48, 40)  # class token included
 LEAVING = (56, 48, 40, 40)
 ALL = (65, 65, 65, 65)
 KNOWN = {
-    "attention-topk": Ledger(ENTERING, ENTERING, LEAVING),
-    "cropr": Ledger(ENTERING, ENTERING, LEAVING),
-    "evit": Ledger(ENTERING, LEAVING, LEAVING),
-    "idlevit": Ledger(ENTERING, ENTERING, ALL),
-    "none": Ledger(ALL, ALL, ALL),
-    "random": Ledger(ENTERING, ENTERING, LEAVING),
-    "tome": Ledger(ENTERING, LEAVING, LEAVING),
-    "variance": Ledger(ENTERING, ENTERING, LEAVING),
+    "attention-topk": TokenCounts(ENTERING, ENTERING, LEAVING),
+    "cropr": TokenCounts(ENTERING, ENTERING, LEAVING),
+    "evit": TokenCounts(ENTERING, LEAVING, LEAVING),
+    "idlevit": TokenCounts(ENTERING, ENTERING, ALL),
+    "none": TokenCounts(ALL, ALL, ALL),
+    "random": TokenCounts(ENTERING, ENTERING, LEAVING),
+    "tome": TokenCounts(ENTERING, LEAVING, LEAVING),
+    "variance": TokenCounts(ENTERING, ENTERING, LEAVING),
 }
 
 
@@ -41,8 +41,8 @@ KNOWN = {
 def test_tokens_follow_the_schedule(method: str) -> None:
     """Every method computes on as many tokens as its schedule says, in the places its paper says."""
     model = reduce(build("vit"), method, REMOVED)
-    ledger = token_ledger(model, draw_images(model.backbone))
-    check_ledger(model, ledger)
+    ledger = count_tokens(model, draw_images(model.backbone))
+    check_tokens(model, ledger)
     assert ledger == KNOWN.get(method, ledger)
     found = ledger.mlp if model.method.settings.reduces == "idles" else ledger.leaving
     assert found in (LEAVING, ENTERING, ALL)
@@ -50,21 +50,21 @@ def test_tokens_follow_the_schedule(method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "expected"),
+    ("stage", "expected"),
     [
-        ("before", Ledger(LEAVING, LEAVING, LEAVING)),
-        ("between", Ledger(ENTERING, LEAVING, LEAVING)),
-        ("after", Ledger(ENTERING, ENTERING, LEAVING)),
+        ("pre", TokenCounts(LEAVING, LEAVING, LEAVING)),
+        ("mid", TokenCounts(ENTERING, LEAVING, LEAVING)),
+        ("post", TokenCounts(ENTERING, ENTERING, LEAVING)),
     ],
 )
-@pytest.mark.parametrize("fate", ["drop", "fuse"])
+@pytest.mark.parametrize("action", ["prune", "fuse"])
 @pytest.mark.parametrize("method", ["attention-topk", "evit", "random", "variance"])
-def test_place_and_fate(method: str, fate: str, place: str, expected: Ledger) -> None:
+def test_stage_and_action(method: str, action: str, stage: str, expected: TokenCounts) -> None:
     """Where patches leave decides which half of the block is shorter; dropped or fused, the counts are the same."""
-    model = reduce(build("vit"), method, REMOVED, {"place": place, "fate": fate})
-    ledger = token_ledger(model, draw_images(model.backbone))
+    model = reduce(build("vit"), method, REMOVED, {"stage": stage, "action": action})
+    ledger = count_tokens(model, draw_images(model.backbone))
     assert ledger == expected
-    check_ledger(model, ledger)
+    check_tokens(model, ledger)
 
 
 @pytest.mark.parametrize("method", ["attention-topk", "cropr", "random", "variance"])
@@ -75,8 +75,8 @@ def test_fused_last_layer_sees_everybody(method: str) -> None:
     )
     scramble(backbone)
     model = reduce(backbone, method, (9, *[8] * 21, 0, 0), fusion="last-layer")
-    ledger = token_ledger(model, draw_images(backbone, 2))
-    check_ledger(model, ledger)
+    ledger = count_tokens(model, draw_images(backbone, 2))
+    check_tokens(model, ledger)
     assert ledger.attention == ledger.mlp == (197, *range(188, 19, -8), 197)
     assert ledger.leaving == (*range(188, 19, -8), 20, 197)
     assert expected_leaving(model) == ledger.leaving
@@ -103,10 +103,10 @@ def test_a_method_that_cheats_is_found(kind: type[Method], like: str) -> None:
     """One patch too many or too few raises RuntimeError with both token counts."""
     honest = reduce(build("vit"), like, REMOVED)
     model = ReducedModel(honest.backbone, kind(honest.method.context, honest.method.settings))
-    ledger = token_ledger(model, draw_images(model.backbone))
+    ledger = count_tokens(model, draw_images(model.backbone))
     with pytest.raises(RuntimeError, match=rf"{kind.__name__} does not keep to its schedule: tokens \[.*\] instead of"):
-        check_ledger(model, ledger)
-    check_ledger(honest, token_ledger(honest, draw_images(model.backbone)))
+        check_tokens(model, ledger)
+    check_tokens(honest, count_tokens(honest, draw_images(model.backbone)))
 
 
 def vit_macs(attention: tuple[int, ...], mlp: tuple[int, ...]) -> Macs:

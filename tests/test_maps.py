@@ -13,10 +13,10 @@ from PIL import Image
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.kinds.training.figures.maps import Pictured, Shown, draw_maps, pictured, shown
+from suite.kinds.training.figures.maps import ExampleRow, Shown, draw_maps, example_rows, shown
 from suite.kinds.training.runner import export
 from suite.kinds.training.schema import STUDIES, Study
-from suite.measure.pictures import decode, encode, picture
+from suite.measure.examples import decode, encode, example
 from suite.measure.presence import left_after, presence
 from suite.reduction.model import reduce
 from suite.report.style import DPI
@@ -34,7 +34,7 @@ def test_a_picture_says_what_the_model_does(task: str, size: tuple[int, int], me
     model = reduce(build("vit", global_pool="avg"), method, (9, 8, 8, 0)).train()
     draw, (height, width) = np.random.default_rng(0), size
     images = [draw.integers(0, 256, (3, height, width), np.uint8) for _ in range(3)]
-    found = picture(model, images, task)
+    found = example(model, images, task)
     assert (found["grid"], found["depth"]) == ([8, 8], 4)
     assert found["patches"] == [[size[0] // 4, -(-size[1] // 4)]] * 3
     for index, image in enumerate(images):
@@ -47,9 +47,9 @@ def test_a_picture_says_what_the_model_does(task: str, size: tuple[int, int], me
         torch.manual_seed(index)
         if task == "segmentation":
             expected = PixelModel(model)(shown).argmax(1)[0, :height, :width].numpy()
-            assert np.array_equal(decode(found["said"][index]), expected)
+            assert np.array_equal(decode(found["prediction"][index]), expected)
         else:
-            assert found["said"][index] == model(shown).argmax(1).item()
+            assert found["prediction"][index] == model(shown).argmax(1).item()
     assert found["left_after"][0] != found["left_after"][1]
 
 
@@ -60,13 +60,13 @@ def test_only_a_picture_of_idling_patches_says_what_each_block_computed(task: st
     draw = np.random.default_rng(0)
     images = [draw.integers(0, 256, (3, 32, 32), np.uint8) for _ in range(3)]
     model = reduce(build("vit"), "idlevit", (30, 10, 0, 0))
-    found = picture(model, images, task)
+    found = example(model, images, task)
     present = presence(model, torch.from_numpy(np.stack(images)) / 127.5 - 1)
     assert [[[int(mark) for mark in block] for block in image] for image in found["computed"]] == present.int().tolist()
     assert [[block.count("1") for block in image] for image in found["computed"]] == [[64, 34, 24, 24]] * 3
     assert any(image[1][patch] < image[2][patch] for image in found["computed"] for patch in range(PATCHES))
     assert found["left_after"] == left_after(present).tolist()
-    assert "computed" not in picture(reduce(build("vit"), "cropr", (30, 10, 0, 0)), images, task)
+    assert "computed" not in example(reduce(build("vit"), "cropr", (30, 10, 0, 0)), images, task)
 
 
 def test_label_maps_survive_as_text() -> None:
@@ -92,26 +92,26 @@ def study_of(task: str) -> Study:
 
 
 def test_rows_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
-    """Of the exported pictures, in the study's order; rows without a finished cell are left out."""
+    """Of the exported examples, in the study's order; rows without a finished cell are left out."""
     study, record, folder = study_of("classification"), Record(tmp_path), tmp_path / "results/trial"
-    with pytest.raises(UserError, match=r"pictures.json does not exist; make it with: suite run trial"):
-        pictured(study, folder)
+    with pytest.raises(UserError, match=r"examples.json does not exist; make it with: suite run trial"):
+        example_rows(study, folder)
     export("trial", expand(study), record, tmp_path)
-    with pytest.raises(UserError, match=r"pictures.json has no picture"):
-        pictured(study, folder)
+    with pytest.raises(UserError, match=r"examples.json has no example"):
+        example_rows(study, folder)
     for cell in expand(study):
         if cell.kind == "accuracy" and cell.row != "none":
-            picture = {"grid": [8, 8], "depth": 4, "left_after": [[4] * 64], "said": [cell.identity["seed"]]}
-            record.add(cell, {"status": "done", "reason": "", "provenance": {"started": ""}} | details(picture), None)
+            example = {"grid": [8, 8], "depth": 4, "left_after": [[4] * 64], "prediction": [cell.identity["seed"]]}
+            record.add(cell, {"status": "done", "reason": "", "provenance": {"started": ""}} | details(example), None)
     export("trial", expand(study), record, tmp_path)
-    rows = pictured(study, folder)
+    rows = example_rows(study, folder)
     assert [row.label for row in rows] == ["variance", "random"]
-    assert [row.picture["said"] for row in rows] == [[1], [1]]
+    assert [row.example["prediction"] for row in rows] == [[1], [1]]
 
 
-def details(picture: dict[str, Any]) -> dict[str, Any]:
-    """Where an entry keeps its picture."""
-    return {"details": {"picture": picture}}
+def details(example: dict[str, Any]) -> dict[str, Any]:
+    """Where an entry keeps its example."""
+    return {"details": {"example": example}}
 
 
 @pytest.mark.parametrize(("task", "lines"), [("classification", 1), ("segmentation", 2)])
@@ -123,8 +123,8 @@ def test_the_drawing_shows_the_maps(tmp_path: Path, task: str, lines: int) -> No
     images = Shown(images.images[:2], images.labels[:2] if images.labels else None, images.colours)
     said = [encode(labels) for labels in images.labels] if images.labels else [3, 7]
 
-    def row(label: str, block: int) -> Pictured:
-        return Pictured(label, {"grid": [8, 8], "depth": 4, "left_after": [[block] * 64] * 2, "said": said})
+    def row(label: str, block: int) -> ExampleRow:
+        return ExampleRow(label, {"grid": [8, 8], "depth": 4, "left_after": [[block] * 64] * 2, "prediction": said})
 
     paths = [tmp_path / "stays.png", tmp_path / "leaves.png"]
     for path, block in zip(paths, (4, 0), strict=True):

@@ -283,7 +283,11 @@ def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
 def test_a_speed_says_whether_it_is_trusted() -> None:
     """And a row whose speed was not measured says nothing."""
     line = line_of(CELLS[-1])
-    lines = [line, replace(line, row="a", tainted="drift"), replace(line, row="b", tainted="drift", speed=None)]
+    lines = [
+        line,
+        replace(line, row="a", timing_warnings="drift"),
+        replace(line, row="b", timing_warnings="drift", speed=None),
+    ]
     found = {row: metrics.get("speed_trusted") for (row, _), metrics in row_metrics(lines).items()}
     assert found == {"tome": 1.0, "a": 0.0, "b": None}
 

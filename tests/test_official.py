@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from suite import official
 from suite.cli.app import main
 from suite.errors import UserError
-from suite.measure.tokens import expected_leaving, token_ledger
+from suite.measure.tokens import count_tokens, expected_leaving
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.reduction.schedule import constant, curriculum
@@ -200,7 +200,7 @@ def test_tokens_of_the_classification_log_on_tensors() -> None:
     options = {"embed_dim": 12, "num_heads": 2, "depth": 24, "mlp_ratio": 1, "global_pool": "avg"}
     backbone = create_backbone("vit_large_patch16_224", options, classes=2)
     model = reduce(backbone, "cropr", official_schedule(8), fusion="last-layer")
-    ledger = token_ledger(model, torch.randn(1, 3, 224, 224))
+    ledger = count_tokens(model, torch.randn(1, 3, 224, 224))
     assert ledger.leaving == (*range(188, 19, -8), 20, 197)
 
 

@@ -316,16 +316,16 @@ def dense_blocks(backbone: nn.Module, images: Tensor) -> tuple[Tensor, list[dict
     return backbone.norm_pre(x), [{"rope": table[i] if mixed else table} for i in range(len(backbone.blocks))]
 
 
-@pytest.mark.parametrize("place", ["before", "between", "after"])
+@pytest.mark.parametrize("stage", ["pre", "mid", "post"])
 @pytest.mark.parametrize("name", BACKBONES)
-def test_keeping_a_subset_is_masking_keys(name: str, place: str) -> None:
+def test_keeping_a_subset_is_masking_keys(name: str, stage: str) -> None:
     """Removed patches are as good as masked keys in timm's own blocks; each image loses other patches."""
     patches = reduced(name, "none").method.context.schedule.patches
-    model = keep_given(name, (0, patches // 3, 0, 0), place=place)
+    model = keep_given(name, (0, patches // 3, 0, 0), stage=stage)
     backbone, images = model.backbone, draw_images(model.backbone)
     stays = kept_tokens(model, patches - patches // 3)
     x, arguments = dense_blocks(backbone, images)
-    masked_from = 1 if place == "before" else 2
+    masked_from = 1 if stage == "pre" else 2
     for layer, block in enumerate(backbone.blocks):
         mask = stays if layer >= masked_from else torch.ones_like(stays)
         x = block(x, attn_mask=mask[:, None, None].expand(-1, -1, x.shape[1], -1), **arguments[layer])
@@ -459,7 +459,7 @@ def test_evit_with_fusion_equals_loops(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_CLASS_TOKEN)
 def test_evit_without_fusion_equals_loops(name: str) -> None:
     """Rate 0.7 three times, dropped patches leave no trace: 45, 32 and 23 stay."""
-    model = reduced(name, "evit", (0, 19, 13, 9), fate="drop")
+    model = reduced(name, "evit", (0, 19, 13, 9), action="prune")
     images = draw_images(model.backbone)
     logits = model(images)
     for i, image in enumerate(images):
@@ -643,7 +643,7 @@ def test_only_stochastic_methods_draw(method: str) -> None:
 
 
 def accepts_fusion(method: str) -> bool:
-    """Whether a method can put patches aside."""
+    """Whether a method can stash patches."""
     return method not in {"tome", "idlevit", "evit"}
 
 
@@ -677,12 +677,12 @@ def test_fusion_brings_everybody_back_as_they_left(name: str) -> None:
 def test_every_method_fuses_or_refuses(method: str) -> None:
     """With last-layer fusion all patches are back, each owned by itself; merging, idling and fusing are refused."""
     if not accepts_fusion(method):
-        with pytest.raises(ValueError, match="last-layer fusion needs removed patches to be put aside"):
+        with pytest.raises(ValueError, match="last-layer fusion needs removed patches to be stashed"):
             reduced("vit", method, REMOVED_EARLY, "last-layer")
         return
     tokens = reduced("vit", method, REMOVED_EARLY, "last-layer").tokens(draw_images(build("vit")), track=True)
     assert tokens.count == PATCHES
-    assert tokens.aside is None
+    assert tokens.stashed is None
     assert tokens.owner is not None
     assert torch.equal(tokens.where.gather(1, tokens.owner), torch.arange(PATCHES).expand(HEADS, -1))
 

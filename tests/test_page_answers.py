@@ -154,7 +154,7 @@ def answered() -> Answer:
 
 def doubtful(*rows: str) -> Change:
     """These rows are not to be trusted."""
-    return lambda row: {"tainted": "drift: it throttled"} if row in rows else {}
+    return lambda row: {"timing_warnings": "drift: it throttled"} if row in rows else {}
 
 
 def test_measured_speed_ups_stand_beside_published_ones(trial: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_published_speed_up_agrees_up_to_its_rounding(trial: Path, ratio: floa
     """
     rounds = [ratio * share for share in (1.0, 0.9, 1.1, 0.95, 1.05)]
     others = doubtful("drawn", "attended")
-    keep("cpu", "CPU X", trial, lambda row: {"times_unpruned": rounds} if row == "learned" else others(row))
+    keep("cpu", "CPU X", trial, lambda row: {"speedup": rounds} if row == "learned" else others(row))
     assert dict(answered().facts)["published speed-up between quartiles"] == agrees
 
 
@@ -210,7 +210,7 @@ def test_two_rows_are_told_apart_by_their_own_rounds(
     """Whatever the control is called; not if the quartiles cover 1, nor if one of the two is not to be trusted."""
     times = {"learned": learned, "drawn": [2.0] * 5}
     doubt = doubtful(*doubts)
-    keep("cpu", "CPU X", trial, lambda row: ({"times_unpruned": times[row]} if row in times else {}) | doubt(row))
+    keep("cpu", "CPU X", trial, lambda row: ({"speedup": times[row]} if row in times else {}) | doubt(row))
     (sentence,) = [one for one in answered().sentences if "learned over drawn" in one]
     assert said in sentence
 
@@ -303,7 +303,7 @@ def test_a_picture_of_other_rounds_is_drawn_again(trial: Path) -> None:
     committed = json.loads((ROOT / "results/imagenet-vitl-speed/provenance.json").read_text())["runs"][0]
     pictures = []
     for ratio in (1.7, 1.2):
-        own = {"times_unpruned": [ratio] * 5, "provenance": committed | {"cells": []}}
+        own = {"speedup": [ratio] * 5, "provenance": committed | {"cells": []}}
         keep("cpu", "CPU X", trial, lambda row, own=own: own if row == "drawn" else {"provenance": own["provenance"]})
         for _ in range(2):
             assert CliRunner().invoke(app, ["report", "trial.yaml"], catch_exceptions=False).exit_code == 0
@@ -366,7 +366,7 @@ def test_the_answer_about_committed_speeds_is_that_of_the_table(monkeypatch: pyt
     found = answer_of_speed(study, summarise(study, rounds))
     with (ROOT / "results/imagenet-vitl-speed/table.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["measured_median"] and row["row"] != "unpruned"]
-    trusted = [row for row in rows if not row["tainted"]]
+    trusted = [row for row in rows if not row["timing_warnings"]]
     beside = [row for row in trusted if row["published_ratio"]]
     off, farthest = max(
         ((float(row["measured_median"]) / float(row["published_ratio"]) - 1, row) for row in beside),

@@ -28,7 +28,7 @@ from suite.kinds.training.figures.draw import figures_of
 from suite.kinds.training.published import read_scores
 from suite.kinds.training.results import read_results
 from suite.kinds.training.schema import Row
-from suite.kinds.training.shown import told_apart
+from suite.kinds.training.shown import differs_significantly
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.ledger.lines import read_lines
@@ -249,7 +249,7 @@ def test_what_was_not_tested_is_not_told_apart(tmp_path: Path) -> None:
             tmp_path / "trial" / "cells.csv", trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)])
         )
         by_row = {line.row: line for line in summarise(read_record(tmp_path / "trial"))}
-        apart[seeds] = told_apart(by_row["cropr"], by_row["random"])
+        apart[seeds] = differs_significantly(by_row["cropr"], by_row["random"])
     assert apart == {1: False, 12: True}
 
 
@@ -317,7 +317,7 @@ def test_numbers_of_the_answer_are_those_of_the_table(made: Path, study: str) ->
     assert f"computes {float(best['macs_full']) / 1e9:.3g} GMACs per image, {share:.0f} %" in page
     assert f"runs {float(best['speed_median']):.2f}x as fast" in page
     assert f"rounds {float(best['speed_low']):.2f}–{float(best['speed_high']):.2f})" in page
-    about = load_study(study).about
+    about = load_study(study).focus
     assert about
     for row in [row for row in rows if row["row"] in about]:
         assert f"{row['row']} has a median of {float(row['accuracy_median']):.1f} %" in page
@@ -420,7 +420,7 @@ def test_provenance_is_that_of_the_record(made: Path) -> None:
     found, text = read_origin(folder), text_of(made, "digits-segmentation")
     assert found is not None
     assert all(run.commit in text and f"{run.started}</th>" in text for run in found.runs)
-    assert found.records.keys() == {"cells.csv", "curves.csv", "pictures.json"}
+    assert found.records.keys() == {"cells.csv", "curves.csv", "examples.json"}
     assert all(f"sha256 {digest}" in text for digest in found.records.values())
     assert all(f"sha256 {digest}" in text for digest in found.weights)
     assert f"git checkout {found.commits[-1]}" in text

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from suite.kinds.training.cells import Cell
-from suite.kinds.training.runner import Keeper
+from suite.kinds.training.runner import ResultWriter
 from suite.run.mlflow_writer import Tracker
 from suite.run.on_ray import _resources
 from suite.run.progress import Progress
@@ -41,7 +41,7 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     """A worker that dies between its last word and its end is replaced, and the replacement reports again."""
     record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
     progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
-    keeper = Keeper([CELL], record, tracker, progress)
+    keeper = ResultWriter([CELL], record, tracker, progress)
     for _ in range(2):
         keeper.started(CELL.cell_id)
         keeper.ended(CELL.cell_id, result())
@@ -73,7 +73,7 @@ def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) 
     record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
     progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
     said = result() | {"origin": {"device": "Fake 1"}}
-    Keeper([CELL], record, tracker, progress).ended(CELL.cell_id, said)
+    ResultWriter([CELL], record, tracker, progress).ended(CELL.cell_id, said)
     entry = record.finished(CELL)
     assert entry is not None
     assert entry["provenance"]["device"] == "Fake 1"
@@ -86,7 +86,7 @@ def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path) -> None:
     record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
     console = Console(file=io.StringIO(), width=200)
     experiment, tracker.experiment = tracker.experiment, type("Gone", (), {"experiment_id": "999"})()
-    Keeper([CELL], record, tracker, Progress([CELL], set(), 1, console)).ended(CELL.cell_id, result())
+    ResultWriter([CELL], record, tracker, Progress([CELL], set(), 1, console)).ended(CELL.cell_id, result())
     assert "not written to MLflow, the next run will" in console.file.getvalue()  # type: ignore[attr-defined]
     entry = record.finished(CELL)
     assert entry is not None

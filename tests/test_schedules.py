@@ -177,7 +177,7 @@ def test_tome_merges_half_at_most() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "options"), [("tome", {}), ("idlevit", {}), ("evit", {}), ("variance", {"fate": "fuse"})]
+    ("method", "options"), [("tome", {}), ("idlevit", {}), ("evit", {}), ("variance", {"action": "fuse"})]
 )
 def test_fusion_refuses_what_leaves_a_trace(method: str, options: dict[str, str]) -> None:
     """Merged, idling and fused patches cannot rejoin; the sentence says what would work."""
@@ -188,19 +188,19 @@ def test_fusion_refuses_what_leaves_a_trace(method: str, options: dict[str, str]
 
 
 @pytest.mark.parametrize(
-    ("place", "removed", "fits"),
+    ("stage", "removed", "fits"),
     [
-        ("after", (8, 8, 0, 0), True),
-        ("after", (8, 0, 8, 0), False),
-        ("between", (8, 0, 8, 0), True),
-        ("between", (8, 0, 0, 8), False),
-        ("before", (8, 0, 8, 0), True),
-        ("before", (8, 0, 0, 8), False),
+        ("post", (8, 8, 0, 0), True),
+        ("post", (8, 0, 8, 0), False),
+        ("mid", (8, 0, 8, 0), True),
+        ("mid", (8, 0, 0, 8), False),
+        ("pre", (8, 0, 8, 0), True),
+        ("pre", (8, 0, 0, 8), False),
     ],
 )
-def test_fusion_needs_a_last_block_that_sees_all(place: str, removed: tuple[int, ...], fits: bool) -> None:
+def test_fusion_needs_a_last_block_that_sees_all(stage: str, removed: tuple[int, ...], fits: bool) -> None:
     """Patches that leave after the last but one block would be back at once; none may leave in the last."""
-    settings = settings_class("variance")(place=place)
+    settings = settings_class("variance")(stage=stage)
     if fits:
         settings.check(Schedule(64, removed), "last-layer")
         return

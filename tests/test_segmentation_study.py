@@ -16,7 +16,7 @@ from torch import nn
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.measure.pictures import decode
+from suite.measure.examples import decode
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.study.load import load_study
@@ -136,7 +136,7 @@ def test_the_same_cell_has_the_same_bits(ran: Path, tmp_path: Path) -> None:
             {"methods": [{"method": "idlevit", "settings": {"distillation_weight": 5}}]},
             "segmentation has no teacher to learn from; leave distillation out",
         ),
-        ({"methods": [{"method": "tome", "fusion": "logits"}]}, "logits fusion needs removed patches to be put aside"),
+        ({"methods": [{"method": "tome", "fusion": "logits"}]}, "logits fusion needs removed patches to be stashed"),
         ({"methods": ["cropr"]}, "cropr: 16 patches need as many queries, found 1; set queries: 16"),
         ({"task": "detection"}, r"^trial.yaml:1: task: Input should be 'classification' or 'segmentation'[^\n]*$"),
         ({"task": ["segmentation"]}, "task: Input should be 'classification' or 'segmentation'"),
@@ -179,7 +179,7 @@ def test_pixels_of_the_unpruned_model_are_timms(side: tuple[int, int]) -> None:
 
 
 def test_maps_are_drawn_and_kept(ran: Path) -> None:
-    """A picture in results/ and, however often it is drawn, on the one run of the study."""
+    """A example in results/ and, however often it is drawn, on the one run of the study."""
     for _ in range(2):
         done = suite(ran, "maps", "trial.yaml")
         assert done.returncode == 0, done.stderr
@@ -199,9 +199,9 @@ def test_images_that_are_not_whole_patches(tmp_path: Path) -> None:
     done = suite(tmp_path, "run", "trial.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     entries = [json.loads(path.read_text()) for path in (tmp_path / ".suite/cells").iterdir()]
-    picture = next(entry["details"]["picture"] for entry in entries if entry["identity"]["kind"] == "accuracy")
-    assert picture["grid"] == [4, 4]
-    assert [decode(text).shape for text in picture["said"]] == [(14, 14)] * 3
+    example = next(entry["details"]["example"] for entry in entries if entry["identity"]["kind"] == "accuracy")
+    assert example["grid"] == [4, 4]
+    assert [decode(text).shape for text in example["prediction"]] == [(14, 14)] * 3
     assert suite(tmp_path, "maps", "trial.yaml").returncode == 0
     write(tmp_path, data=data | {"canvas": 12})
     refused = suite(tmp_path, "validate", "trial.yaml")

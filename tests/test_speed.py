@@ -15,7 +15,7 @@ import torch
 from suite.measure import machine, selftest, speed
 from suite.measure.clock import Clock, CudaClock, Run, WallClock, clock_of
 from suite.measure.machine import Reading, Snapshot
-from suite.measure.speed import EAGER, FUSED, Timing, in_turn, quartiles, race
+from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER, Timing, in_turn, quartiles, race
 
 QUIET = Reading(wall=60.0, others=0.0, share=1.0, faults=0.0, faulting=0.0)
 
@@ -48,7 +48,7 @@ class Scripted(Clock):
 
 def timing(reading: Reading = QUIET, **seconds: tuple[float, ...]) -> Timing:
     """Rounds of a method and of both references; by default ten rounds in which nothing happens."""
-    steady = {"method": (1.0,) * 10, FUSED: (2.0,) * 10, EAGER: (3.0,) * 10}
+    steady = {"method": (1.0,) * 10, UNPRUNED: (2.0,) * 10, UNPRUNED_EAGER: (3.0,) * 10}
     return Timing(steady | seconds, reading)
 
 
@@ -111,10 +111,12 @@ def test_every_round_times_everybody_once_and_keeps_it() -> None:
 
 def test_a_ratio_is_formed_within_its_round() -> None:
     """A machine that becomes twice as slow slows both, and every round gives the same ratio."""
-    found = timing(method=(1.0, 1.0, 2.0, 2.0), **{FUSED: (2.0, 2.0, 4.0, 4.0), EAGER: (3.0, 3.0, 6.0, 6.0)})
-    assert found.ratios("method", FUSED) == (2.0,) * 4
-    assert found.ratios("method", EAGER) == (3.0,) * 4
-    assert found.spread("method", FUSED) == 0.0
+    found = timing(
+        method=(1.0, 1.0, 2.0, 2.0), **{UNPRUNED: (2.0, 2.0, 4.0, 4.0), UNPRUNED_EAGER: (3.0, 3.0, 6.0, 6.0)}
+    )
+    assert found.ratios("method", UNPRUNED) == (2.0,) * 4
+    assert found.ratios("method", UNPRUNED_EAGER) == (3.0,) * 4
+    assert found.spread("method", UNPRUNED) == 0.0
     assert found.drift == 1.0
     assert quartiles((1.0, 2.0, 3.0, 4.0, 5.0)) == (2.0, 3.0, 4.0)
 
@@ -125,8 +127,8 @@ DOUBTS: list[tuple[Timing, str]] = [
     (timing(Reading(60.0, 0.0, 0.85, 0.0, 0.0)), "not alone: got 85% of the processor time it asked for"),
     (timing(Reading(60.0, 0.0, 1.0, 900.0, 0.05)), "memory: 900 page faults a pass, about 5% of the time"),
     (timing(Reading(1e4, 0.0, 1.0, 0.0, 0.0)), "the clock saw 0.6% of the time: it does not wait for the device"),
-    (timing(**{EAGER: (3.0,) * 5 + (4.0,) * 5}), "drift: a round took +17% in the second half of them"),
-    (timing(**{EAGER: (4.0,) * 5 + (3.0,) * 5}), "drift: a round took -14% in the second half of them"),
+    (timing(**{UNPRUNED_EAGER: (3.0,) * 5 + (4.0,) * 5}), "drift: a round took +17% in the second half of them"),
+    (timing(**{UNPRUNED_EAGER: (4.0,) * 5 + (3.0,) * 5}), "drift: a round took -14% in the second half of them"),
     (timing(method=WIDE), "spread: the middle half of ratios to unpruned is 33% wide"),
     (Timing(timing().seconds, QUIET, ("compiled again",)), "compiled again"),
 ]
@@ -135,23 +137,23 @@ DOUBTS: list[tuple[Timing, str]] = [
 @pytest.mark.parametrize(("found", "reason"), DOUBTS)
 def test_what_speaks_against_a_measurement_is_said(found: Timing, reason: str) -> None:
     """Other processes, a small share, page faults, time that no pass accounts for, drift, spread."""
-    assert reason in found.tainted("method")
+    assert reason in found.timing_warnings("method")
 
 
 def test_nothing_is_said_against_a_clean_measurement() -> None:
     """Readings just inside every threshold give no verdict; a GPU has no share to judge."""
     inside = Reading(100.0, machine.OTHERS_ALLOWED, machine.SHARE_REQUIRED, 10.0, machine.FAULTS_ALLOWED)
-    assert timing(inside).tainted("method") == ""
-    assert timing(Reading(60.0, 0.0, None, 0.0, 0.0)).tainted("method") == ""
+    assert timing(inside).timing_warnings("method") == ""
+    assert timing(Reading(60.0, 0.0, None, 0.0, 0.0)).timing_warnings("method") == ""
     nearly = (1.0, 1.0, 1.0, 1.09, 1.09, 1.0, 1.0, 1.0, 1.09, 1.09)
-    assert timing(method=nearly).tainted("method") == ""
+    assert timing(method=nearly).timing_warnings("method") == ""
 
 
 def test_a_spread_speaks_against_its_own_model_only() -> None:
     """The others of the same rounds stay clean."""
-    found = Timing({"steady": (1.0,) * 10, "method": WIDE, FUSED: (2.0,) * 10}, QUIET)
-    assert "spread" in found.tainted("method")
-    assert found.tainted("steady") == ""
+    found = Timing({"steady": (1.0,) * 10, "method": WIDE, UNPRUNED: (2.0,) * 10}, QUIET)
+    assert "spread" in found.timing_warnings("method")
+    assert found.timing_warnings("steady") == ""
 
 
 def test_two_snapshots_say_what_the_machine_did() -> None:

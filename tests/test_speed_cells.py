@@ -25,7 +25,7 @@ from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import columns, study_table
 from suite.measure import device, fit
 from suite.measure.passes import prepare
-from suite.measure.speed import EAGER, FUSED, compare, references
+from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER, compare, references
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.render import as_html, markdown
@@ -212,7 +212,7 @@ def test_a_speed_cell_records_memory_and_what_was_done_for_it(monkeypatch: pytes
     reduced = prepare("random", reduce(backbone, "random", (4, 4, 0, 0)).deploy(), images)
     assert metrics["float32"]["memory_bytes"] == reduced.memory != whole.memory
     assert 0.5 <= metrics["bfloat16"]["memory_bytes_unpruned"] / whole.memory < 0.65
-    assert found["bfloat16"]["details"]["kernels"][FUSED] == ("flash-for-cpu",) * 4
+    assert found["bfloat16"]["details"]["kernels"][UNPRUNED] == ("flash-for-cpu",) * 4
 
 
 def test_a_batch_that_does_not_fit_fails_with_the_largest_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ def test_a_compiled_speed_cell_says_what_the_compiler_did(monkeypatch: pytest.Mo
     assert tried == [torch.device("cpu")]
     compiled = result["details"]["compiled"]
     assert {name: (one["graphs"], one["again"]) for name, one in compiled.items()} == dict.fromkeys(
-        ("reduced", FUSED, EAGER), (1, 0)
+        ("reduced", UNPRUNED, UNPRUNED_EAGER), (1, 0)
     )
     assert "compiled" not in run_cell(Job(identity(), None))["details"]
 
@@ -261,7 +261,7 @@ def test_a_gpu_has_its_seconds_under_its_name() -> None:
     timing = compare(passes, torch.device("cpu"), rounds=5, warmup_rounds=1)
     result = side_by_side._result(timing, passes, {"gpu": "Fake 1"})
     assert result["repetitions"]["seconds"] == list(timing.seconds["reduced"])
-    assert result["repetitions"]["seconds_unpruned"] == list(timing.seconds[FUSED])
+    assert result["repetitions"]["seconds_unpruned"] == list(timing.seconds[UNPRUNED])
     assert result["units"]["seconds"] == "s"
     assert result["details"]["gpu"] == "Fake 1"
 

@@ -18,7 +18,7 @@ from suite.measure import device, fit
 from suite.measure.fit import Need, check_fits, largest_below, needs, usable_memory
 from suite.measure.passes import Pass, prepare
 from suite.measure.profile import Observed, observe, summary
-from suite.measure.speed import EAGER, FUSED, compare, references
+from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER, compare, references
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules
 from suite.run.on_ray import allocator
@@ -40,12 +40,12 @@ def test_the_references_differ_in_their_attention_alone(name: str) -> None:
     backbone = build(name)
     backbone.blocks[0].attn.fused_attn = False  # as where timm was told not to use the fused kernel
     images, both = draw_images(backbone), references(backbone)
-    assert kernels(both[FUSED], images) == ("flash-for-cpu",) * DEPTH
-    assert kernels(both[EAGER], images) == ("eager",) * DEPTH
+    assert kernels(both[UNPRUNED], images) == ("flash-for-cpu",) * DEPTH
+    assert kernels(both[UNPRUNED_EAGER], images) == ("eager",) * DEPTH
     with torch.inference_mode():
-        assert (both[FUSED](images) - both[EAGER](images)).abs().max() < 1e-4
+        assert (both[UNPRUNED](images) - both[UNPRUNED_EAGER](images)).abs().max() < 1e-4
     assert all(
-        tensor is both[EAGER].get_parameter(key) is both[FUSED].get_parameter(key)
+        tensor is both[UNPRUNED_EAGER].get_parameter(key) is both[UNPRUNED].get_parameter(key)
         for key, tensor in backbone.named_parameters()
     )
     assert not backbone.blocks[0].attn.fused_attn
@@ -157,11 +157,11 @@ def test_models_of_one_class_do_not_share_the_compilers_limit() -> None:
 
 def test_compiling_while_timed_taints() -> None:
     """A model that compiles again in the rounds that count says so."""
-    timing = compare({"square": compiled(Square()), FUSED: compiled(Square())}, CPU, rounds=5, warmup_rounds=1)
-    assert "compiled again" not in timing.tainted("square")
+    timing = compare({"square": compiled(Square()), UNPRUNED: compiled(Square())}, CPU, rounds=5, warmup_rounds=1)
+    assert "compiled again" not in timing.timing_warnings("square")
     restless = compiled(Restless(until=7))
-    timing = compare({"restless": restless, FUSED: compiled(Square())}, CPU, rounds=5, warmup_rounds=1)
-    assert "a model was compiled again while it was timed" in timing.tainted("restless")
+    timing = compare({"restless": restless, UNPRUNED: compiled(Square())}, CPU, rounds=5, warmup_rounds=1)
+    assert "a model was compiled again while it was timed" in timing.timing_warnings("restless")
 
 
 def test_a_model_that_cannot_be_compiled_is_named() -> None:

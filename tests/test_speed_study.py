@@ -114,10 +114,10 @@ def invented(one: Measurement, row: str, **changes: Any) -> dict[str, Any]:
     rounds = [ratio * share for share in (1.0, 0.9, 1.1, 0.95, 1.05)] if row != UNPRUNED else [1.0] * 5
     entry: dict[str, Any] = {
         "status": "done",
-        "times_unpruned": rounds,
-        "times_eager": [2 * ratio for ratio in rounds],
+        "speedup": rounds,
+        "speedup_eager": [2 * ratio for ratio in rounds],
         "kernels": "flash",
-        "tainted": "",
+        "timing_warnings": "",
         "session": "one",
         "macs_ratio": 1.0 if row == UNPRUNED else 2.5,
         "provenance": {"started": one.device.name, "device": one.device.name},
@@ -157,8 +157,8 @@ def test_a_study_of_speed_from_the_command_line(folder: Path, monkeypatch: pytes
     for (_, _, row, _), lines in found.items():
         assert [line["round"] for line in lines] == list("01234")
         assert {line["seconds"] for line in lines} == {""}  # of a processor no absolute time is kept
-        assert {float(line["times_unpruned"]) for line in lines} == {1.0} or row != UNPRUNED
-        assert all(float(line["times_eager"]) > 0 for line in lines)
+        assert {float(line["speedup"]) for line in lines} == {1.0} or row != UNPRUNED
+        assert all(float(line["speedup_eager"]) > 0 for line in lines)
         assert {line["kernels"] for line in lines} == {"flash-for-cpu"}
     for cell in (folder / ".suite/cells").iterdir():
         assert "seconds" not in json.loads(cell.read_text())
@@ -196,7 +196,7 @@ def test_a_row_of_several_batches_is_traced_by_its_batch(folder: Path) -> None:
 
 def doubtful(row: str) -> dict[str, str]:
     """An invented record that is not to be trusted."""
-    return {"tainted": f"{row} drifted"}
+    return {"timing_warnings": f"{row} drifted"}
 
 
 def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_run_that_is_stopped_loses_only_what_it_was_measuring(folder: Path, ho
     assert all(json.loads(path.read_text())["status"] == "done" for path in kept)
     assert code == (130 if how == signal.SIGINT else -signal.SIGKILL)
     if how == signal.SIGINT:
-        assert "go on with: suite run trial.yaml" in (folder / "output.txt").read_text()
+        assert "resume with: suite run trial.yaml" in (folder / "output.txt").read_text()
         assert "not measured" in Path("results/trial/table.md").read_text()
     again = suite("run", "trial.yaml")
     assert again.exit_code == 0, again.output + str(again.exception)
@@ -453,7 +453,7 @@ def table() -> Table:
 
 def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
     """Published ratios of throughputs where printed, medians and quartiles of rounds, ratios of two rows by round."""
-    keep("cuda", "GPU X", folder, lambda row: {"tainted": "not alone"} if row == "attended" else {})
+    keep("cuda", "GPU X", folder, lambda row: {"timing_warnings": "not alone"} if row == "attended" else {})
     unpruned, drawn, learned, attended, _, second, ats = lines()
     assert [line.ratio and line.ratio.text for line in (unpruned, drawn, learned, attended, second)] == [
         *("1.00", "1.74", "1.72", None, "2.1")
@@ -497,8 +497,13 @@ def test_doubts_about_a_speed_are_one_note_in_short_forms(folder: Path) -> None:
     keep("cpu", "CPU Y", folder / "calm")
     assert "‡" not in markdown(table())
     assert [note for note in table().notes if note.mark == "‡"] == []
-    keep("cpu", "CPU Y", folder / "busy", lambda row: {"tainted": "the clock jumped"} if row == "attended" else {})
-    short = "‡ a speed that is not to be trusted; why stands in `table.html`, in `table.csv` (`tainted`)"
+    keep(
+        "cpu",
+        "CPU Y",
+        folder / "busy",
+        lambda row: {"timing_warnings": "the clock jumped"} if row == "attended" else {},
+    )
+    short = "‡ a speed that is not to be trusted; why stands in `table.html`, in `table.csv` (`timing_warnings`)"
     assert short in markdown(table())
     assert "the clock jumped" not in markdown(table())
     assert [note for note in re.findall("<li>(.*)</li>", as_html(table())) if "‡" in note] == [
@@ -506,7 +511,9 @@ def test_doubts_about_a_speed_are_one_note_in_short_forms(folder: Path) -> None:
     ]
     assert suite("table", "trial.yaml").exit_code == 0
     with Path("results/trial/table.csv").open() as file:
-        assert [row["row"] for row in csv.DictReader(file) if row["tainted"] == "the clock jumped"] == ["attended"]
+        assert [row["row"] for row in csv.DictReader(file) if row["timing_warnings"] == "the clock jumped"] == [
+            "attended"
+        ]
 
 
 def test_images_per_second_are_a_column_of_gpus_only(folder: Path) -> None:

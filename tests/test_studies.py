@@ -74,11 +74,11 @@ BAD = [
     ("seeds: [0, 1]", "seeds: [0, 0]", "trial.yaml:16: seeds.1: 0 is there twice"),
     (
         "seeds: [0, 1]",
-        "seeds: [0, 1]\nabout:\n  - cropr + last-layer\n  - randon",
+        "seeds: [0, 1]\nfocus:\n  - cropr + last-layer\n  - randon",
         "trial.yaml:19: about.1: no reduced row is called 'randon'; did you mean random?",
     ),
-    ("seeds: [0, 1]", "seeds: [0, 1]\nabout: [none]", "trial.yaml:17: about.0: no reduced row is called 'none'"),
-    ("seeds: [0, 1]", "seeds: [0, 1]\nabout: [random, random]", "about.1: 'random' is there twice"),
+    ("seeds: [0, 1]", "seeds: [0, 1]\nfocus: [none]", "trial.yaml:17: focus.0: no reduced row is called 'none'"),
+    ("seeds: [0, 1]", "seeds: [0, 1]\nfocus: [random, random]", "focus.1: 'random' is there twice"),
     ("seeds: [0, 1]", "", "trial.yaml:1: seeds: this key is required"),
     ("  - random", "  - randum", "trial.yaml:14: methods.1.method: unknown method 'randum'; did you mean random?"),
     ("  - random", "  - none", "trial.yaml:14: methods.1: 'none' is there twice"),
@@ -93,7 +93,7 @@ BAD = [
         "method: tome, ",
         "methods.2: tome + last-layer: last-layer fusion needs removed patches to be",
     ),
-    ("method: cropr, ", "method: evit, ", "put aside, but this method fuses them; use fusion: none"),
+    ("method: cropr, ", "method: evit, ", "stashed, but this method fuses them; use fusion: none"),
     ("fusion: last-layer", "settings: {querys: 2}", "methods.2.settings.querys: unknown key; did you mean queries?"),
     (
         "fusion: last-layer",
@@ -313,8 +313,8 @@ def test_what_does_not_decide_a_result_does_not_decide_the_id() -> None:
     changed = STUDY.replace("Does it work?", "Really?").replace("  - random\n", "").replace("[0, 1]", "[0, 1, 2]")
     changed = changed.replace("fusion: last-layer", "fusion: last-layer, name: cropr!, settings: {queries: 1}")
     assert cropr_cells(STUDY) < cropr_cells(changed)
-    about = STUDY + "about: [cropr + last-layer, random]\n"
-    assert study(about).about == ("cropr + last-layer", "random")
+    about = STUDY + "focus: [cropr + last-layer, random]\n"
+    assert study(about).focus == ("cropr + last-layer", "random")
     assert [cell.cell_id for cell in expand(study(about))] == [cell.cell_id for cell in expand(study())]
 
 

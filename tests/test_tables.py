@@ -151,11 +151,11 @@ def test_doubts_about_speed_are_one_note_in_short_forms(tmp_path: Path) -> None:
     for text in (markdown(table), printed(table), latex(table).replace(r"$\ddagger$", "‡")):
         (note,) = re.findall(r"‡ a speed .*", text)
         assert "not to be trusted; why stands in" in note
-        assert "speed_tainted" in note.replace("\\", "")
+        assert "speed_timing_warnings" in note.replace("\\", "")
         assert "the clock jumped" not in text
     notes = [note for note in re.findall("<li>(.*)</li>", as_html(table)) if "‡" in note]
     assert notes == ["‡ random: the clock jumped.", "‡ cropr: it throttled."]
-    found = {row["row"]: row["speed_tainted"] for row in csv.DictReader(io.StringIO(as_csv(table)))}
+    found = {row["row"]: row["speed_timing_warnings"] for row in csv.DictReader(io.StringIO(as_csv(table)))}
     assert found == {"random": "the clock jumped", "cropr": "it throttled"}
 
 

@@ -58,7 +58,7 @@ class EViT(Layout):
         backbone = plain_vit(_resized(checkpoint, options), options)
         patches, depth = math.prod(backbone.patch_embed.grid_size), checkpoint.depth
         removed, singles = _counts(patches, _rates(options, depth), _tokens(options, depth), options.fuse_token)
-        settings = {"fate": "fuse" if options.fuse_token else "drop", "fuse_single": singles}
+        settings = {"action": "fuse" if options.fuse_token else "prune", "fuse_single": singles}
         return reduce(backbone, "evit", removed, settings)
 
 

@@ -119,7 +119,7 @@ def run(study: StudyName) -> None:
     if outcome.failed or outcome.not_run:
         typer.echo(
             f"{outcome.failed} cells failed and {outcome.not_run} were not run, {outcome.finished} are finished and "
-            f"kept; go on with: suite run {study}",
+            f"kept; resume with: suite run {study}",
             err=True,
         )
         raise typer.Exit(1 if outcome.failed else 130)
@@ -144,7 +144,7 @@ def table(
 
 @app.command()
 def maps(study: StudyName) -> None:
-    """Draw, for a few images, when each patch left and what each method says, from results/STUDY/pictures.json."""
+    """Draw, for a few images, when each patch left and what each method says, from results/STUDY/examples.json."""
     from rich.console import Console
 
     from suite.kinds.training.figures.maps import draw_study_maps

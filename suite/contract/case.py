@@ -64,7 +64,7 @@ class Case:
         return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
 
     def fusions(self) -> tuple[Fusion, ...]:
-        """Without and, where the method can put patches aside, with last-layer fusion."""
+        """Without and, where the method can stash patches, with last-layer fusion."""
         if self.settings.reduces == "nothing":
             return ("none",)
         try:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from suite.contract.backbones import CLASSES
 from suite.contract.case import EARLY, EVERYWHERE, Broken, Case, Inapplicable, distance, require_near, seeded
-from suite.measure.tokens import Ledger, check_ledger, token_ledger
+from suite.measure.tokens import TokenCounts, check_tokens, count_tokens
 from suite.reduction.model import ReducedModel
 from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
@@ -17,7 +17,7 @@ from suite.reduction.tokens import Tokens
 
 LABELS = torch.arange(4) % CLASSES
 BF16 = 2.0**-5  # some rounding errors of 2**-8 each
-FUSION = " with last-layer fusion; put patches aside with Tokens.set_aside, or refuse it: Settings.sets_aside() False"
+FUSION = " with last-layer fusion; stash patches with Tokens.stash, or refuse it: Settings.can_stash() False"
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def check_parity(case: Case) -> None:
 
 
 @torch.no_grad()
-def check_tokens(case: Case) -> None:
+def check_schedule(case: Case) -> None:
     """Tokens per block equal the schedule, read off the tensors, and the method does what its label says."""
     for fusion in case.fusions():
         model = case.model(EARLY if fusion == "last-layer" else EVERYWHERE, fusion)
@@ -153,16 +153,16 @@ def check_deploy(case: Case) -> None:
         require_near(seeded(deployed, case.images()), before, "outputs after deploy(), against those before,")
 
 
-def _keeps_to_schedule(model: ReducedModel, images: Tensor, hint: str = "") -> Ledger:
-    ledger = token_ledger(model, images)
+def _keeps_to_schedule(model: ReducedModel, images: Tensor, hint: str = "") -> TokenCounts:
+    ledger = count_tokens(model, images)
     try:
-        check_ledger(model, ledger)
+        check_tokens(model, ledger)
     except RuntimeError as error:
         raise Broken(f"{error}{hint}") from error
     return ledger
 
 
-def _trains_on_as_many(model: ReducedModel, images: Tensor, ledger: Ledger) -> None:
+def _trains_on_as_many(model: ReducedModel, images: Tensor, ledger: TokenCounts) -> None:
     """In training as many tokens leave each block as in evaluation, unless the method says that it masks there."""
     if model.method.settings.masks_in_training:
         return

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from suite.contract.case import EVERYWHERE, ONCE, Broken, Case, Inapplicable, distance, require_near
-from suite.measure.tokens import token_ledger
+from suite.measure.tokens import count_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.reduction.tokens import Tokens
@@ -42,7 +42,7 @@ def check_kept(case: Case) -> None:
         return
     for fusion in case.fusions():
         model, images = case.model(ONCE, fusion), case.images()
-        attending = token_ledger(model, images).attention
+        attending = count_tokens(model, images).attention
         steps = list(model.steps(images, track=True))
         tables = _tables(model.backbone, images)
         _check_leaving(model, steps, tables[WHERE], attending)
@@ -128,9 +128,9 @@ def _check_later(model: ReducedModel, steps: list[Tokens], tables: list[Tensor |
     start, last, patches = steps[WHERE], steps[-1], steps[0].count
     grid = _spread(start, patches)
     for layer in range(WHERE + 1, len(steps)):
-        if layer == len(steps) - 1 and start.aside is not None and start.aside_position is not None:
-            places = start.aside_position + start.prefix
-            grid = grid.put(start.aside, places, torch.zeros(places.shape))
+        if layer == len(steps) - 1 and start.stashed is not None and start.stashed_position is not None:
+            places = start.stashed_position + start.prefix
+            grid = grid.put(start.stashed, places, torch.zeros(places.shape))
         grid = grid.run(model.backbone.blocks[layer], tables[layer])
     expected = grid.at(_spread(last, patches).places)
     require_near(last.x, expected, "kept tokens after the last block, against timm's blocks with the others masked,")

@@ -80,7 +80,7 @@ def _check_books(tokens: Tokens, embedded: Tensor, layer: int) -> None:
     `embedded` are the first patches, (B, N0, D).
     """
     owner = tokens.owner
-    if tokens.aside is not None:
+    if tokens.stashed is not None:
         return  # owners are made anew when those aside rejoin
     assert owner is not None
     lost = int(((owner < 0) | (owner >= tokens.count)).sum())

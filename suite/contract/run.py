@@ -20,7 +20,7 @@ LONGEST = 400  # characters of a reason; compilers talk at length
 
 CHECKS: dict[str, Callable[[Case], None]] = {
     "parity": checks.check_parity,
-    "tokens": checks.check_tokens,
+    "tokens": checks.check_schedule,
     "prefix": check_prefix,
     "positions": check_positions,
     "kept": check_kept,

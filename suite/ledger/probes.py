@@ -46,10 +46,10 @@ def _deployed_parameters(asked: str) -> Value:
 
 def _tokens(asked: str) -> Value:
     """Tokens, prefix included, that leave each block that removes some."""
-    from suite.measure.tokens import expected_ledger
+    from suite.measure.tokens import expected_tokens
 
     model = _assembled(asked)
-    leaving, removed = expected_ledger(model).leaving, model.method.context.schedule.removed
+    leaving, removed = expected_tokens(model).leaving, model.method.context.schedule.removed
     return tuple(tokens for tokens, count in zip(leaving, removed, strict=True) if count)
 
 

@@ -39,7 +39,7 @@ def speed_value(asked: str, unit: str) -> tuple[float | None, bytes, str]:
     rounds, _ = asked_for(study, read_rounds(path.parent))
     lines = [line for line in summarise(study, rounds) if (line.backbone, line.row) == (backbone, row)]
     found = [(line, line.measured) for line in lines if line.measured]
-    trusted = [own for line, own in found if line.setup.device_type == "cuda" and not own.tainted]
+    trusted = [own for line, own in found if line.setup.device_type == "cuda" and not own.timing_warnings]
     value = _number(trusted[0], number) if trusted else None
     remarks = [] if row == "unpruned" or number != "times unpruned" else [_remark(*one) for one in found]
     return value, path.read_bytes() if path.is_file() else b"", "; ".join(remarks)
@@ -54,6 +54,6 @@ def _number(found: Measured, number: str) -> float | None:
 def _remark(line: Line, own: Measured) -> str:
     """What was measured on a device; images per second of a processor say nothing about a GPU's, and are not kept."""
     kind, times = GPU[line.setup.device_type], f"{own.unpruned.median:.2f}x"
-    if own.tainted:
+    if own.timing_warnings:
         return f"on a {kind} ({line.setup.device}) {times}, not to be trusted there, which decides nothing"
     return f"on a {kind} ({line.setup.device}) {times}, which neither reproduces nor contradicts it"

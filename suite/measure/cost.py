@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from suite.measure.macs import Macs
-from suite.measure.tokens import expected_ledger
+from suite.measure.tokens import expected_tokens
 from suite.reduction.method import BlockShape, OwnCost
 from suite.reduction.model import ReducedModel
 from suite.reduction.shape import Shape, shape_of
@@ -50,7 +50,7 @@ def account(model: ReducedModel, dense: bool = False) -> list[Part]:
     Raises:
         UserError: for a backbone with a part whose cost is not known.
     """
-    shape, ledger = shape_of(model.backbone), expected_ledger(model)
+    shape, ledger = shape_of(model.backbone), expected_tokens(model)
     parts = [Part(INPUT, PATCHES, shape.patches * shape.values * shape.width)]
     for layer, (block, entering) in enumerate(zip(shape.blocks, entering_patches(model, shape), strict=True)):
         place, own = f"block {layer}", model.method.own_cost(entering, block, layer)
@@ -69,7 +69,7 @@ def total(parts: Iterable[Part]) -> Macs:
 
 def entering_patches(model: ReducedModel, shape: Shape) -> list[int]:
     """Patches in the sequence before each block."""
-    after = [tokens - shape.prefix for tokens in expected_ledger(model).leaving]
+    after = [tokens - shape.prefix for tokens in expected_tokens(model).leaving]
     before = [shape.patches, *after[:-1]]
     return [*before[:-1], shape.patches] if model.method.context.fusion == "last-layer" else before
 

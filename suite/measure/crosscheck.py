@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from suite.measure import cost
 from suite.measure.cost import Part, account
 from suite.measure.macs import MISSING
-from suite.measure.tokens import expected_ledger, token_ledger
+from suite.measure.tokens import count_tokens, expected_tokens
 from suite.reduction.method import Method
 from suite.reduction.model import ReducedModel
 from suite.reduction.tokens import Tokens
@@ -59,7 +59,7 @@ def compare(model: ReducedModel, dense: bool = False) -> list[Compared]:
 
 def disagreements(model: ReducedModel, compared: Iterable[Compared]) -> list[str]:
     """A sentence for every block on other tokens than its schedule says, and every part off by over 0.5 %."""
-    found, expected = token_ledger(model, _image(model)), expected_ledger(model)
+    found, expected = count_tokens(model, _image(model)), expected_tokens(model)
     says = {"attention": "its attention computes on", "mlp": "its MLP computes on", "leaving": "it is left by"}
     sentences = [
         f"block {layer}: {what} {now} tokens, and by schedule and Settings.leaves it should be {wanted}"

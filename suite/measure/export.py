@@ -30,7 +30,7 @@ class SpeedRatio:
     """Images per second over those of the eager model, per round, and why they are not to be trusted; mostly empty."""
 
     ratios: tuple[float, ...]
-    tainted: str
+    timing_warnings: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def examine(model: nn.Module, make: Make, images: Tensor, timing: Timing | None)
 def _time(model: nn.Module, artefact: nn.Module, images: Tensor, timing: Timing) -> SpeedRatio:
     runs = {"outside": functools.partial(artefact, images), "eager": functools.partial(model, images)}
     taken = race(runs, WallClock(), timing.rounds, timing.warmup_rounds, torch.get_num_threads())
-    return SpeedRatio(taken.ratios("outside", "eager"), taken.tainted("outside"))
+    return SpeedRatio(taken.ratios("outside", "eager"), taken.timing_warnings("outside"))
 
 
 @torch.inference_mode()

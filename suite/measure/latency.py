@@ -16,13 +16,15 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from suite.measure.speed import FUSED, Timing, quartiles
+from suite.measure.speed import UNPRUNED, Timing, quartiles
 from suite.reduction.schedule import Schedule
 from suite.study.knobs import TOLERANCE, Choice
 
 SHORT, FULL = 6, 3  # measurements at most, of settings on the way and of settings found
 SLOPES = 0.3, 3.0  # of time over MACs, both as shares: a steeper or flatter one is noise
-Race = Callable[[Mapping[str, Schedule], bool], Timing]  # times schedules by method beside FUSED, at full length or not
+Race = Callable[
+    [Mapping[str, Schedule], bool], Timing
+]  # times schedules by method beside UNPRUNED, at full length or not
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def _measure(searches: Mapping[str, Search], numbers: Mapping[str, int | None], 
         return
     timing = race({name: searches[name].knob.choices[number].schedule for name, number in chosen.items()}, full)
     for name, number in chosen.items():
-        shares = tuple(1 / ratio for ratio in timing.ratios(name, FUSED))
+        shares = tuple(1 / ratio for ratio in timing.ratios(name, UNPRUNED))
         searches[name].tell(number, shares)
         if full:
             searches[name].full[number] = shares, (*timing.doubts(), *timing.own_doubts(name))

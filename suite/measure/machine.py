@@ -47,7 +47,7 @@ class Reading:
     faults: float
     faulting: float
 
-    def tainted(self) -> list[str]:
+    def timing_warnings(self) -> list[str]:
         """Why a measurement is not to be trusted."""
         reasons = []
         allowed = OTHERS_ALLOWED if self.share is not None else BESIDE_GPU * (psutil.cpu_count() or 1)

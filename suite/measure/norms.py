@@ -20,7 +20,7 @@ from torch import nn
 
 from suite.measure.cost import account, entering_patches, total
 from suite.measure.macs import Macs
-from suite.measure.tokens import expected_ledger
+from suite.measure.tokens import expected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.method import BlockShape, OwnCost
 from suite.reduction.model import ReducedModel
@@ -59,7 +59,7 @@ def norm_operations(model: ReducedModel, dense: bool = False) -> int:
     Raises:
         UserError: for a backbone with a part whose cost is not known.
     """
-    backbone, shape, ledger = model.backbone, shape_of(model.backbone), expected_ledger(model)
+    backbone, shape, ledger = model.backbone, shape_of(model.backbone), expected_tokens(model)
     operations = _of(backbone.patch_embed.norm, shape.patches * shape.width)
     operations += _of(backbone.norm_pre, (shape.prefix + shape.patches) * shape.width)
     for layer, patches in enumerate(entering_patches(model, shape)):

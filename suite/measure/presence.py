@@ -20,7 +20,7 @@ def presence(model: ReducedModel, images: Tensor) -> Tensor:
     model.eval()
     steps = list(model.steps(images, track=True))
     if model.method.settings.reduces != "idles":
-        return torch.stack([tokens.stayed() for tokens in steps], 1)
+        return torch.stack([tokens.is_kept() for tokens in steps], 1)
     rows = [embed(model.backbone, images)[0].patches, *(tokens.patches for tokens in steps)]
     return torch.stack([(after != before).any(-1) for before, after in pairwise(rows)], 1)
 

@@ -101,7 +101,7 @@ class KnownDevice(Clock):
             self.queue.task_done()
 
 
-class Hasty(KnownDevice):
+class UnsyncedClock(KnownDevice):
     """The same device, but nobody waits for it before the clock is read: the protocol that must be caught."""
 
     def seconds(self, run: Run) -> float:
@@ -138,7 +138,7 @@ def _slower_later(now: float) -> float:
 def _known(name: str, device: KnownDevice, verdict: str = "") -> Check:
     """The ratios are right, and the verdict is what it should be."""
     timing = _time_known(device)
-    said = timing.tainted("one")
+    said = timing.timing_warnings("one")
     expected = f"{_ratios(COSTS)}; {verdict or 'no objection'}"
     right = _error(timing) <= TOLERANCE and (verdict in said if verdict else not said)
     return Check(name, expected, f"{_found(timing)}; {said or 'no objection'}", "right" if right else "wrong")
@@ -146,8 +146,8 @@ def _known(name: str, device: KnownDevice, verdict: str = "") -> Check:
 
 def _hasty() -> Check:
     """Without the last synchronisation the ratios are wrong, and the verdict says why."""
-    timing = _time_known(Hasty())
-    said = timing.tainted("one")
+    timing = _time_known(UnsyncedClock())
+    said = timing.timing_warnings("one")
     caught = _error(timing) > TOLERANCE and "does not wait for the device" in said
     name, expected = "the same, not synchronised at the end", "caught: the clock does not wait for the device"
     return Check(name, expected, f"{_found(timing)}; {said or 'no objection'}", "right" if caught else "wrong")
@@ -162,7 +162,10 @@ def _spun() -> Check:
         if _error(timings[-1]) <= TOLERANCE:
             break
     timing = timings[-1]
-    right, busy = _error(timing) <= TOLERANCE, [reason for reason in timing.reading.tainted() if "not alone" in reason]
+    right, busy = (
+        _error(timing) <= TOLERANCE,
+        [reason for reason in timing.reading.timing_warnings() if "not alone" in reason],
+    )
     outcome: Outcome = "right" if right else "not judged" if busy else "wrong"
     found = "; ".join([_found(timing), *([] if right else busy)])
     return Check("known costs on this processor", _ratios(COSTS), found, outcome)

@@ -18,7 +18,7 @@ from suite.measure.clock import Clock, Run, clock_of
 from suite.measure.machine import Reading, Snapshot
 from suite.measure.passes import Pass, compilations, with_attention
 
-FUSED, EAGER = "unpruned", "unpruned (eager)"  # names of the references
+UNPRUNED, UNPRUNED_EAGER = "unpruned", "unpruned (eager)"  # names of the references
 DRIFT_ALLOWED = 0.05  # of a round, first half against second: the clock frequency, or whatever else, has changed
 SPREAD_ALLOWED = 0.10  # inter-quartile range over median: methods differ by less than a broader one can tell apart
 TIMED_REQUIRED = 0.5  # of the wall time: what is missing was work that the clock did not wait for
@@ -61,13 +61,13 @@ class Timing:
         low, median, high = quartiles(self.ratios(model, reference))
         return (high - low) / median
 
-    def tainted(self, model: str) -> str:
+    def timing_warnings(self, model: str) -> str:
         """Why the ratios of a model are not to be trusted; empty if nothing speaks against them."""
         return "; ".join([*self.doubts(), *self.own_doubts(model)])
 
     def doubts(self) -> list[str]:
         """What speaks against all ratios."""
-        reasons = [*self.remarks, *self.reading.tainted()]
+        reasons = [*self.remarks, *self.reading.timing_warnings()]
         if self.timed < TIMED_REQUIRED:
             reasons.append(f"the clock saw {self.timed:.1%} of the time: it does not wait for the device")
         if abs(self.drift) > DRIFT_ALLOWED:
@@ -76,14 +76,14 @@ class Timing:
 
     def own_doubts(self, model: str) -> list[str]:
         """What speaks against the ratios of one model."""
-        spreads = {name: self.spread(model, name) for name in (FUSED, EAGER) if name in self.seconds}
+        spreads = {name: self.spread(model, name) for name in (UNPRUNED, UNPRUNED_EAGER) if name in self.seconds}
         wide = {name: spread for name, spread in spreads.items() if spread > SPREAD_ALLOWED}
         return [f"spread: the middle half of ratios to {name} is {spread:.0%} wide" for name, spread in wide.items()]
 
 
 def references(unpruned: nn.Module) -> dict[str, nn.Module]:
     """What models are compared with: the unpruned model with the fused attention kernel, and with timm's eager one."""
-    return {FUSED: with_attention(unpruned, fused=True), EAGER: with_attention(unpruned, fused=False)}
+    return {UNPRUNED: with_attention(unpruned, fused=True), UNPRUNED_EAGER: with_attention(unpruned, fused=False)}
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from suite.reduction.model import ReducedModel
 
 
 @dataclass(frozen=True)
-class Ledger:
+class TokenCounts:
     """Tokens, prefix included, for each block.
 
     Attributes:
@@ -26,7 +26,7 @@ class Ledger:
 
 
 @torch.inference_mode()
-def token_ledger(model: ReducedModel, images: Tensor) -> Ledger:
+def count_tokens(model: ReducedModel, images: Tensor) -> TokenCounts:
     """Run images, (B, 3, height, width), once in evaluation mode and read the shapes."""
     model.eval()
     attention: list[int] = []
@@ -45,10 +45,10 @@ def token_ledger(model: ReducedModel, images: Tensor) -> Ledger:
     finally:
         for hook in hooks:
             hook.remove()
-    return Ledger(tuple(attention), tuple(mlp), leaving)
+    return TokenCounts(tuple(attention), tuple(mlp), leaving)
 
 
-def expected_ledger(model: ReducedModel) -> Ledger:
+def expected_tokens(model: ReducedModel) -> TokenCounts:
     """Tokens of each block by schedule, fusion and settings alone, at full strength; nothing runs.
 
     A masking method removes nothing from the sequence.
@@ -60,9 +60,9 @@ def expected_ledger(model: ReducedModel) -> Ledger:
     if context.fusion == "last-layer":
         entering[-1] = leaving[-1] = schedule.patches
     places = {
-        "before": (leaving, leaving, leaving),
-        "between": (entering, leaving, leaving),
-        "after": (entering, entering, leaving),
+        "pre": (leaving, leaving, leaving),
+        "mid": (entering, leaving, leaving),
+        "post": (entering, entering, leaving),
     }
     parts = places[settings.leaves()]
     if settings.reduces in ("nothing", "masks"):
@@ -70,16 +70,16 @@ def expected_ledger(model: ReducedModel) -> Ledger:
     elif settings.reduces == "idles":
         parts = (entering, entering, everything)
     attention, mlp, after = (tuple(context.prefix + patches for patches in part) for part in parts)
-    return Ledger(attention, mlp, after)
+    return TokenCounts(attention, mlp, after)
 
 
 def expected_leaving(model: ReducedModel) -> tuple[int, ...]:
     """Tokens that should leave each block by the schedule; for an idling method, that should compute in each block."""
-    ledger = expected_ledger(model)
+    ledger = expected_tokens(model)
     return ledger.mlp if model.method.settings.reduces == "idles" else ledger.leaving
 
 
-def check_ledger(model: ReducedModel, ledger: Ledger) -> None:
+def check_tokens(model: ReducedModel, ledger: TokenCounts) -> None:
     """Refuse a model that does not keep to its schedule.
 
     Raises:

@@ -34,14 +34,14 @@ class Watched(nn.Module):
         if self.model.method.settings.reduces == "idles":
             rows = [(new.patches != old.patches).any(-1) for old, new in pairwise([before, *steps])]
         else:
-            rows = [tokens.stayed() for tokens in steps]
+            rows = [tokens.is_kept() for tokens in steps]
         return blocks.finish(self.model.backbone, steps[-1])[0], torch.stack(rows, 1)
 
 
 def can_replay(model: ReducedModel) -> bool:
     """Whether `replay` can stand in for the method's scores: it must do nothing with them but to keep the highest."""
     method = model.method
-    return isinstance(method, ScoringMethod) and method.settings.fate == "drop"
+    return isinstance(method, ScoringMethod) and method.settings.action == "prune"
 
 
 def replay(model: ReducedModel, present: Tensor) -> Watched:

@@ -16,7 +16,7 @@ from suite.cli.options import pairs as read_pairs
 from suite.data.folder import open_folder
 from suite.errors import UserError
 from suite.measure.macs import Macs, count_macs
-from suite.measure.tokens import Ledger, check_ledger, token_ledger
+from suite.measure.tokens import TokenCounts, check_tokens, count_tokens
 from suite.official import Released
 from suite.reduction.model import ReducedModel
 
@@ -28,7 +28,7 @@ class Evaluation:
     images: int
     top1: float
     top5: float
-    ledger: Ledger
+    ledger: TokenCounts
     macs: Macs
 
 
@@ -64,8 +64,8 @@ def evaluate(
         )
     _check_device(device)
     noise = torch.zeros(1, 3, *size)
-    ledger, macs = token_ledger(model, noise), count_macs(model, noise)
-    check_ledger(model, ledger)
+    ledger, macs = count_tokens(model, noise), count_macs(model, noise)
+    check_tokens(model, ledger)
     right = _count_right(model.to(device), DataLoader(images, batch_size), device, progress)
     return Evaluation(len(images), 100 * right[0] / len(images), 100 * right[1] / len(images), ledger, macs)
 

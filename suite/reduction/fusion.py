@@ -35,11 +35,11 @@ class ExitHeads(nn.Module):
 
     def forward(self, before: Tokens, after: Tokens, layer: int) -> Tokens:
         """Predict for the patches that are aside `after` block `layer` and were not `before` it."""
-        if after.aside is None or str(layer) not in self.heads:
+        if after.stashed is None or str(layer) not in self.heads:
             return after
-        already = 0 if before.aside is None else before.aside.shape[1]
-        left = after.aside[:, already:]
-        return after.with_aside_logits(self.heads[str(layer)](left)) if left.shape[1] else after
+        already = 0 if before.stashed is None else before.stashed.shape[1]
+        left = after.stashed[:, already:]
+        return after.with_stashed_logits(self.heads[str(layer)](left)) if left.shape[1] else after
 
 
 class CrossAttention(nn.Module):

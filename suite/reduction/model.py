@@ -68,11 +68,11 @@ class ReducedModel(nn.Module):
     def dense_outputs(self, images: Tensor) -> Dense:
         """As `dense`, together with what was predicted for removed patches and what only training needs."""
         tokens = self.tokens(images, track=True)
-        stayed, predicted = tokens.stayed(), None
-        if tokens.aside_logits is not None and tokens.aside_position is not None:
-            blank = tokens.x.new_zeros(*stayed.shape, tokens.aside_logits.shape[2])
-            rows = tokens.aside_position.unsqueeze(-1).expand_as(tokens.aside_logits)
-            predicted = blank.to(tokens.aside_logits.dtype).scatter(1, rows, tokens.aside_logits)
+        stayed, predicted = tokens.is_kept(), None
+        if tokens.stashed_logits is not None and tokens.stashed_position is not None:
+            blank = tokens.x.new_zeros(*stayed.shape, tokens.stashed_logits.shape[2])
+            rows = tokens.stashed_position.unsqueeze(-1).expand_as(tokens.stashed_logits)
+            predicted = blank.to(tokens.stashed_logits.dtype).scatter(1, rows, tokens.stashed_logits)
         if self.method.context.fusion in ("concatenation", "logits"):
             tokens = tokens.rejoin()
         tokens = replace(tokens, x=self.backbone.norm(tokens.x))

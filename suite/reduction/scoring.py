@@ -1,4 +1,4 @@
-"""Methods that only score patches: the score is theirs, the place and the fate of low scores are settings."""
+"""Methods that only score patches: the score is theirs; `stage` and `action` are settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from suite.reduction import blocks
 from suite.reduction.method import BlockShape, Method, OwnCost
 from suite.reduction.projection import Projection
-from suite.reduction.settings import ASIDE, ScoringSettings
+from suite.reduction.settings import STASHING, ScoringSettings
 from suite.reduction.tokens import Tokens
 
 
@@ -31,13 +31,13 @@ class ScoringMethod(Method, ABC):
         return tokens
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
-        if self.settings.place == "before":
+        if self.settings.stage == "pre":
             return blocks.run(block, self._reduce(block, tokens, None, layer))
         tokens, projection = blocks.attend(block, tokens)
-        if self.settings.place == "between":
+        if self.settings.stage == "mid":
             tokens = self._reduce(block, tokens, projection, layer)
         tokens = blocks.feed_forward(block, tokens)
-        return self._reduce(block, tokens, projection, layer) if self.settings.place == "after" else tokens
+        return self._reduce(block, tokens, projection, layer) if self.settings.stage == "post" else tokens
 
     def _reduce(self, block: nn.Module, tokens: Tokens, projection: Projection | None, layer: int) -> Tokens:
         tokens = self.observe(tokens, layer)
@@ -47,10 +47,10 @@ class ScoringMethod(Method, ABC):
         if projection is None and self.reads_attention():
             projection = blocks.project(block, tokens)
         score = self.score(tokens, projection, layer)
-        if self.context.fusion in ASIDE:
+        if self.context.fusion in STASHING:
             keep, gone = split(score, tokens.count - count)
-            return tokens.set_aside(keep, gone)
-        if self.settings.fate == "fuse":
+            return tokens.stash(keep, gone)
+        if self.settings.action == "fuse":
             keep, gone = split(score, tokens.count - count - 1)
             return tokens.fuse(keep, gone, score.gather(1, gone))
         return tokens.select(score.topk(tokens.count - count, sorted=False).indices)
@@ -62,9 +62,9 @@ class ScoringMethod(Method, ABC):
     def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
         if not self.reduces_in(layer):
             return OwnCost()
-        fuses = self.settings.fate == "fuse" and self.context.fusion not in ASIDE and self.counts[layer] > 0
+        fuses = self.settings.action == "fuse" and self.context.fusion not in STASHING and self.counts[layer] > 0
         fused = (self.counts[layer] + 1) * block.width if fuses else 0  # to scale a single patch is no matrix product
-        again = self.settings.place == "before" and self.reads_attention()
+        again = self.settings.stage == "pre" and self.reads_attention()
         return OwnCost(self.score_macs(patches, block) + fused, self.context.prefix + patches if again else 0)
 
     def score_macs(self, patches: int, block: BlockShape) -> int:

@@ -11,11 +11,21 @@ from pydantic import Field
 from suite.reduction.schedule import Schedule
 from suite.strict import Strict
 
-__all__ = ["ASIDE", "Annotated", "ClassVar", "Field", "Fusion", "Literal", "MethodSettings", "Place", "ScoringSettings"]
+__all__ = [
+    "STASHING",
+    "Annotated",
+    "ClassVar",
+    "Field",
+    "Fusion",
+    "Literal",
+    "MethodSettings",
+    "ScoringSettings",
+    "Stage",
+]
 
 Fusion = Literal["none", "last-layer", "concatenation", "logits", "cross-attention"]
-ASIDE: tuple[Fusion, ...] = ("last-layer", "concatenation", "logits")  # these need removed patches as they were
-Place = Literal["before", "between", "after"]  # the block, its attention and its MLP, the block
+STASHING: tuple[Fusion, ...] = ("last-layer", "concatenation", "logits")  # these need removed patches as they were
+Stage = Literal["pre", "mid", "post"]  # the block, its attention and its MLP, the block
 
 
 class MethodSettings(Strict):
@@ -36,17 +46,17 @@ class MethodSettings(Strict):
     masks_in_training: ClassVar[bool] = False
     knob: ClassVar[Literal["patches", "merges", "keep_rate", "stages"]] = "patches"
 
-    def sets_aside(self) -> bool:
-        """Whether removed patches can be put aside, unchanged, and rejoin before the last block."""
+    def can_stash(self) -> bool:
+        """Whether removed patches can be stashed, unchanged, and rejoin before the last block."""
         return False
 
     def what_it_does(self) -> str:
         """What happens to removed patches, for messages."""
         return self.reduces
 
-    def leaves(self) -> Place:
-        """Where in a block patches leave; an idling method has no such place."""
-        return "between"
+    def leaves(self) -> Stage:
+        """Where in a block patches leave; an idling method has no such stage."""
+        return "mid"
 
     def learns_from_teacher(self) -> bool:
         """Whether training also needs the outputs of the unpruned model that the weights started from."""
@@ -60,14 +70,14 @@ class MethodSettings(Strict):
         """
         if fusion == "none" or self.reduces == "nothing":
             return
-        if fusion in ASIDE and not self.sets_aside():
+        if fusion in STASHING and not self.can_stash():
             raise ValueError(
-                f"{fusion} fusion needs removed patches to be put aside, but this method {self.what_it_does()} them; "
+                f"{fusion} fusion needs removed patches to be stashed, but this method {self.what_it_does()} them; "
                 "use fusion: none"
             )
         if fusion != "last-layer":
             return
-        last = 2 if self.leaves() == "after" else 1
+        last = 2 if self.leaves() == "post" else 1
         if any(schedule.removed[-last:]):
             raise ValueError(
                 f"with last-layer fusion the last {last} of {schedule.depth} blocks must remove nothing, "
@@ -83,20 +93,20 @@ class MethodSettings(Strict):
 
 
 class ScoringSettings(MethodSettings):
-    """Settings of a method that gives each patch a score: where it reduces, and the fate of low scores.
+    """Settings of a method that gives each patch a score: where it reduces, and what happens to low scores.
 
-    `place`: before the block, between its attention and its MLP, or after the block.
-    `fate`: drop the patches, or fuse them into one token, weighted by their scores.
+    `stage`: before the block (pre), between its attention and its MLP (mid), or after the block (post).
+    `action`: prune the patches, or fuse them into one token, weighted by their scores.
     """
 
-    place: Place = "after"
-    fate: Literal["drop", "fuse"] = "drop"
+    stage: Stage = "post"
+    action: Literal["prune", "fuse"] = "prune"
 
-    def sets_aside(self) -> bool:
-        return self.fate == "drop"
+    def can_stash(self) -> bool:
+        return self.action == "prune"
 
     def what_it_does(self) -> str:
-        return "fuses" if self.fate == "fuse" else self.reduces
+        return "fuses" if self.action == "fuse" else self.reduces
 
-    def leaves(self) -> Place:
-        return self.place
+    def leaves(self) -> Stage:
+        return self.stage

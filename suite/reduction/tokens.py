@@ -28,9 +28,9 @@ class Tokens:
         size: how many patches each token stands for, (B, N). None until something was merged.
         rotary: rotary table of the current block, (N0, d) or (H, N0, d), sines then cosines. None without rotary.
         owner: for every first patch the index of the token that speaks for it now, (B, N0). None while nobody reads it.
-        aside: removed patches that will rejoin, (B, S, D), as they were when they left.
-        aside_position: where those came from, (B, S).
-        aside_logits: what was predicted for them when they left, (B, S, classes).
+        stashed: removed patches that will rejoin, (B, S, D), as they were when they left.
+        stashed_position: where those came from, (B, S).
+        stashed_logits: what was predicted for them when they left, (B, S, classes).
         auxiliary: outputs that only training needs.
     """
 
@@ -42,9 +42,9 @@ class Tokens:
     size: Tensor | None = None
     rotary: Tensor | None = None
     owner: Tensor | None = None
-    aside: Tensor | None = None
-    aside_position: Tensor | None = None
-    aside_logits: Tensor | None = None
+    stashed: Tensor | None = None
+    stashed_position: Tensor | None = None
+    stashed_logits: Tensor | None = None
     auxiliary: tuple[Tensor, ...] = ()
 
     @property
@@ -74,7 +74,7 @@ class Tokens:
             owner=None if self.owner is None else self._owner_after(self.owner, keep),
         )
 
-    def set_aside(self, keep: Tensor, gone: Tensor) -> Tokens:
+    def stash(self, keep: Tensor, gone: Tensor) -> Tokens:
         """Keep the patches `keep`, (B, K); put the patches `gone`, (B, R), aside until `rejoin`."""
         left = take(self.x, gone + self.prefix)
         position = self.where.gather(1, gone) if self.tracked else None
@@ -82,21 +82,21 @@ class Tokens:
         return replace(
             kept,
             owner=self.owner,
-            aside=_join(self.aside, left),
-            aside_position=_join(self.aside_position, position),
+            stashed=_join(self.stashed, left),
+            stashed_position=_join(self.stashed_position, position),
         )
 
-    def with_aside_logits(self, logits: Tensor) -> Tokens:
-        """Add predictions, (B, R, classes), for the patches that were put aside last."""
-        return replace(self, aside_logits=_join(self.aside_logits, logits))
+    def with_stashed_logits(self, logits: Tensor) -> Tokens:
+        """Add predictions, (B, R, classes), for the patches that were stashed last."""
+        return replace(self, stashed_logits=_join(self.stashed_logits, logits))
 
     def rejoin(self) -> Tokens:
-        """Append all patches that were put aside (Cropr's last-layer fusion); a no-op when there are none."""
-        if self.aside is None:
+        """Append all patches that were stashed (Cropr's last-layer fusion); a no-op when there are none."""
+        if self.stashed is None:
             return self
-        position = _join(self.position, self.aside_position)
-        x = torch.cat([self.x, self.aside], 1)
-        tokens = replace(self, x=x, position=position, aside=None, aside_position=None)
+        position = _join(self.position, self.stashed_position)
+        x = torch.cat([self.x, self.stashed], 1)
+        tokens = replace(self, x=x, position=position, stashed=None, stashed_position=None)
         if self.owner is None or position is None:
             return tokens
         index = torch.arange(position.shape[1], device=position.device).expand_as(position)
@@ -116,7 +116,7 @@ class Tokens:
             x=torch.cat([kept.x, fused.unsqueeze(1)], 1),
             position=_join(kept.position, nowhere),
             size=_join(kept.size, size),
-            owner=self._hand_over(keep, gone, torch.full_like(gone, keep.shape[1])),
+            owner=self._reassign(keep, gone, torch.full_like(gone, keep.shape[1])),
         )
 
     def merge(self, keep: Tensor, source: Tensor, destination: Tensor) -> Tokens:
@@ -135,7 +135,7 @@ class Tokens:
             kept,
             x=(kept.x * before).scatter_add(1, places, arriving) / after,
             size=total,
-            owner=self._hand_over(keep, source, destination),
+            owner=self._reassign(keep, source, destination),
         )
 
     def write_back(self, active: Tokens, index: Tensor) -> Tokens:
@@ -159,7 +159,7 @@ class Tokens:
             raise ValueError("these tokens do not know who speaks for a removed patch; embed with track=True")
         return take(self.x, self.owner + self.prefix)
 
-    def stayed(self) -> Tensor:
+    def is_kept(self) -> Tensor:
         """Which first patches have a token of their own now, (B, N0)."""
         if not self.tracked:
             raise ValueError("these tokens do not know where they came from; embed with track=True")
@@ -167,12 +167,12 @@ class Tokens:
         nobody = torch.zeros(self.x.shape[0], first + 1, dtype=torch.bool, device=self.x.device)
         return nobody.scatter(1, self.where % (first + 1), value=True)[:, :-1]
 
-    def _hand_over(self, keep: Tensor, gone: Tensor, heir: Tensor) -> Tensor | None:
-        """Owner map after the patches `keep` stayed and the patches `gone` became part of the tokens `heir`."""
+    def _reassign(self, keep: Tensor, gone: Tensor, target: Tensor) -> Tensor | None:
+        """Owner map after the patches `keep` stayed and the patches `gone` became part of the tokens `target`."""
         if self.owner is None:
             return None
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
-        renumbered = keep.new_zeros(keep.shape[0], self.count).scatter(1, keep, itself).scatter(1, gone, heir)
+        renumbered = keep.new_zeros(keep.shape[0], self.count).scatter(1, keep, itself).scatter(1, gone, target)
         return renumbered.gather(1, self.owner)
 
     def _owner_after(self, owner: Tensor, keep: Tensor) -> Tensor:
@@ -181,9 +181,9 @@ class Tokens:
         gone = torch.ones_like(position).scatter(1, keep, 0).topk(count - keep.shape[1], sorted=False).indices
         here = torch.stack([position // self.grid[1], position % self.grid[1]], -1).to(torch.float32)
         nowhere = (position.gather(1, keep) < 0).unsqueeze(1) * 1e6  # a fused token is near nobody
-        heir = (torch.cdist(take(here, gone), take(here, keep)) + nowhere).argmin(-1)
+        target = (torch.cdist(take(here, gone), take(here, keep)) + nowhere).argmin(-1)
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
-        return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, heir).gather(1, owner)
+        return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, target).gather(1, owner)
 
 
 def take(x: Tensor, index: Tensor) -> Tensor:

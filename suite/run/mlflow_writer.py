@@ -1,7 +1,7 @@
 """MLflow: an experiment per study, derived from the record by the driver alone; doing it again writes nothing.
 
 The study is a run, every row of its table (a method under a schedule) a child of it, and every cell a child of its row.
-Runs of cells that the study no longer asks for are put aside, under one called `earlier`. Runs of other people's making
+Runs of cells that the study no longer asks for are stashed, under one called `earlier`. Runs of other people's making
 are left alone.
 """
 

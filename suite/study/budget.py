@@ -6,7 +6,7 @@ import functools
 
 from suite.kinds.training.schema import Budget, ScheduleRule
 from suite.measure.cost import account, total
-from suite.measure.tokens import expected_ledger
+from suite.measure.tokens import expected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
@@ -19,7 +19,7 @@ def used(budget: Budget, model: ReducedModel, dense: bool) -> float:
     """What a deployed model uses of what the budget is about."""
     if budget.macs is not None:
         return float(getattr(total(account(model, dense)), budget.convention))
-    ledger = expected_ledger(model)
+    ledger = expected_tokens(model)
     return (sum(ledger.attention) + sum(ledger.mlp)) / 2 / len(ledger.mlp)
 
 

@@ -64,7 +64,7 @@ def attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
         own = settings_class(model.method)(**model.settings)
     except ValidationError as error:
         raise UserError(f"{model.method}: {explain(error)}") from error
-    if model.fusion != "none" and not own.sets_aside() and own.reduces != "nothing":
+    if model.fusion != "none" and not own.can_stash() and own.reduces != "nothing":
         return f"has no {model.fusion} fusion: it {own.what_it_does()} patches"
     try:
         return solve()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from suite.errors import UserError
 
-RECORDS = ("cells.csv", "curves.csv", "pictures.json", "rounds.csv", "operators.csv", "findings.csv")
+RECORDS = ("cells.csv", "curves.csv", "examples.json", "rounds.csv", "operators.csv", "findings.csv")
 DIGESTS = "records_sha256"  # in provenance.json: by name, of the bytes of the records beside it
 
 

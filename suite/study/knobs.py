@@ -161,7 +161,7 @@ def _spread(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, 
 
 def _keep_rate(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, step: int) -> tuple[str, Schedule]:
     rate, blocks = 1 - step / STEPS, sorted({depth * quarter // 4 for quarter in (1, 2, 3)})
-    fused = isinstance(settings, ScoringSettings) and settings.fate == "fuse"
+    fused = isinstance(settings, ScoringSettings) and settings.action == "fuse"
     shown = ", ".join(map(str, blocks))
     return f"{rate:.3f} stay in blocks {shown}", schedule.keep_rate(patches, depth, rate, blocks, fused=fused)
 
@@ -177,5 +177,5 @@ def _stages(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, 
 
 def _kept_whole(settings: MethodSettings, fusion: Fusion) -> int:
     """How many of the last blocks remove nothing: where patches come back, and where leaving would save nothing."""
-    after = settings.leaves() == "after"
+    after = settings.leaves() == "post"
     return (2 if after else 1) if fusion == "last-layer" else int(after)

@@ -208,15 +208,15 @@ def _said(detail: Any) -> tuple[Place, str]:
 
 def _contradictions(study: Study) -> Iterator[tuple[Place, str]]:
     """What is wrong between parts that are right on their own."""
-    for key in ("seeds", "methods", "about"):
+    for key in ("seeds", "methods", "focus"):
         values = [row.label if key == "methods" else row for row in getattr(study, key)]
         for index, value in enumerate(values):
             if value in values[:index]:
                 yield (key, index), f"{value!r} is there twice; every row needs its own name, every seed stands once"
     reduced = [row.label for row in study.methods if settings_class(row.method).reduces != "nothing"]
-    for index, name in enumerate(study.about):
+    for index, name in enumerate(study.focus):
         if name not in reduced:
-            yield ("about", index), f"no reduced row is called {name!r}; {suggest(name, reduced)}"
+            yield ("focus", index), f"no reduced row is called {name!r}; {suggest(name, reduced)}"
     recipes: dict[Place, TrainingRecipe] = {("finetune",): study.finetune}
     recipes |= {("base", "recipe"): study.base.recipe} if study.base else {}
     for place, recipe in recipes.items():

@@ -1,7 +1,7 @@
 """The record of finished cells: one file each in `.suite/cells/`, which alone decides what is done.
 
 A file appears whole or not at all. Failures are kept apart, in `.suite/failed/`, until the cell succeeds. A base cell's
-weights lie beside its record. `results/<study>/` (`cells.csv`, `curves.csv`, `pictures.json`) is exported from here and
+weights lie beside its record. `results/<study>/` (`cells.csv`, `curves.csv`, `examples.json`) is exported from here and
 never read back as done.
 """
 
@@ -174,13 +174,13 @@ def curves(cells: Iterable[Cell], record: Record) -> list[dict[str, object]]:
     return sorted(rows, key=lambda row: (row["cell_id"], row["row"], row["metric"], row["epoch"]))
 
 
-def pictures(cells: Iterable[Cell], record: Record) -> list[dict[str, Any]]:
-    """What `measure.pictures.picture` found for every finished cell that has it, with the cell's labels; sorted."""
+def examples(cells: Iterable[Cell], record: Record) -> list[dict[str, Any]]:
+    """What `measure.examples.example` found for every finished cell that has it, with the cell's labels; sorted."""
     found = []
     for cell in cells:
-        picture = (record.finished(cell) or {}).get("details", {}).get("picture")
-        if picture is not None:
-            found.append(_known_as(cell) | {"method": cell.identity.get("method", "none")} | picture)
+        example = (record.finished(cell) or {}).get("details", {}).get("example")
+        if example is not None:
+            found.append(_known_as(cell) | {"method": cell.identity.get("method", "none")} | example)
     return sorted(found, key=lambda one: (one["cell_id"], one["row"]))
 
 
@@ -209,8 +209,8 @@ def _write_rows(path: Path, rows: Iterable[dict[str, object]], columns: Sequence
         writer.writerows(rows)
 
 
-def write_pictures(path: Path, found: Iterable[dict[str, Any]]) -> None:
-    """Write pictures as JSON, a line for each cell."""
+def write_examples(path: Path, found: Iterable[dict[str, Any]]) -> None:
+    """Write examples as JSON, a line for each cell."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in found)
     path.write_text(f"[\n{lines}\n]\n" if lines else "[]\n", encoding="utf-8")

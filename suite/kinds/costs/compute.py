@@ -15,7 +15,7 @@ from suite.measure.cost import Part, account, total
 from suite.measure.crosscheck import TOLERANCE, Compared, compare, disagreements
 from suite.measure.macs import Macs
 from suite.measure.norms import PER_VALUE, Counts, counts
-from suite.measure.tokens import expected_ledger
+from suite.measure.tokens import expected_tokens
 from suite.reduction.model import ReducedModel
 from suite.reduction.shape import shape_of
 from suite.report.render import show, write
@@ -108,7 +108,7 @@ def _headline(configuration: Configuration, model: ReducedModel) -> str:
 
 def _blocks(parts: list[Part], model: ReducedModel) -> Table:
     """A line for each place; tokens, prefix included, only for blocks."""
-    ledger = expected_ledger(model)
+    ledger = expected_tokens(model)
     tokens = {
         f"block {layer}": (str(attend), str(mlp))
         for layer, (attend, mlp) in enumerate(zip(ledger.attention, ledger.mlp, strict=True))

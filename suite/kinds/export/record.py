@@ -18,7 +18,7 @@ RECORD = "findings.csv"
 MODEL = ("task", "backbone", "method", "fusion")
 FIELDS = (
     *(*MODEL, "path", "status", "reason", "batch_sizes", "difference", "largest_logit", "same_class", "same_kept"),
-    *("draws", "recompiled", "speed_median", "speed_low", "speed_high", "speed_tainted"),
+    *("draws", "recompiled", "speed_median", "speed_low", "speed_high", "speed_timing_warnings"),
 )
 
 
@@ -39,7 +39,11 @@ def line_of(model: dict[str, str], path: str, status: Literal["works", "fails", 
     }
     texts = {name: "" if number is None else repr(number) for name, number in numbers.items()}
     sizes = " ".join(map(str, found.sizes))
-    texts |= {"reason": found.reason, "batch_sizes": sizes, "speed_tainted": speed.tainted if speed else ""}
+    texts |= {
+        "reason": found.reason,
+        "batch_sizes": sizes,
+        "speed_timing_warnings": speed.timing_warnings if speed else "",
+    }
     return model | {"path": path, "status": status} | texts
 
 

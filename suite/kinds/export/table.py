@@ -66,7 +66,7 @@ def export_table(name: str, lines: Sequence[Line], *, explained: bool = True) ->
         for task in dict.fromkeys(line["task"] for line in lines)
     ]
     caption = "Deployed models out of eager torch, three ways: differences of logits, recompilations and speed."
-    notes = [*(_explanations(lines) if explained else ()), *_reasons(lines), *_about_tainted(lines)]
+    notes = [*(_explanations(lines) if explained else ()), *_reasons(lines), *_about_timing_warnings(lines)]
     return Table(name, caption, COLUMNS, tuple(blocks), tuple(notes))
 
 
@@ -84,7 +84,7 @@ def _row(own: dict[str, Line]) -> Row:
         values |= {field_of(path, name): line[name] for name in FOUND}
         values |= {path: FAILS if line["status"] == "fails" else _number(line["difference"])}
         values |= {f"{path} speed": _number(line["speed_median"])}
-        marks |= {f"{path} speed": TAINTED} if line["speed_tainted"] else {}
+        marks |= {f"{path} speed": TAINTED} if line["speed_timing_warnings"] else {}
     values["torch.compile recompiled"] = own["torch.compile"]["recompiled"] or None
     values["same_kept"] = DRAWN if any(line["draws"] for line in lines) else _worst(lines, "same_kept")
     values["same_class"] = _worst(lines, "same_class")
@@ -123,19 +123,23 @@ def _explanations(lines: Sequence[Line]) -> Iterator[Note]:
         )
 
 
-def _about_tainted(lines: Sequence[Line]) -> Iterator[Note]:
+def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
     """Why speeds are not to be trusted: each reason in the long form, where they stand in the short one."""
-    tainted, timed = (sum(bool(line[field]) for line in lines) for field in ("speed_tainted", "speed_median"))
-    if tainted:
-        paths = [path for path in SHORT if any(line["speed_tainted"] and line["path"] == path for line in lines)]
-        fields = ", ".join(f"`{field_of(path, 'speed_tainted')}`" for path in paths)
+    timing_warnings, timed = (
+        sum(bool(line[field]) for line in lines) for field in ("speed_timing_warnings", "speed_median")
+    )
+    if timing_warnings:
+        paths = [
+            path for path in SHORT if any(line["speed_timing_warnings"] and line["path"] == path for line in lines)
+        ]
+        fields = ", ".join(f"`{field_of(path, 'speed_timing_warnings')}`" for path in paths)
         where = f"`table.html`, in `table.csv` ({fields}) and in `suite trace`"
         yield Note(
-            f"a speed that is not to be trusted, as {tainted} of {timed} are not; why stands in {where}.",
+            f"a speed that is not to be trusted, as {timing_warnings} of {timed} are not; why stands in {where}.",
             TAINTED,
             only="short",
         )
-    for reason, where in _grouped(lines, "speed_tainted").items():
+    for reason, where in _grouped(lines, "speed_timing_warnings").items():
         yield Note(f"{where}: {reason}.", TAINTED, only="long")
 
 

@@ -28,7 +28,7 @@ class Found:
     @property
     def trusted(self) -> bool:
         """Whether nothing speaks against its ratios."""
-        return not self.measured.tainted
+        return not self.measured.timing_warnings
 
     @property
     def name(self) -> str:
@@ -125,7 +125,9 @@ def _promised(found: Sequence[Found]) -> Iterator[str]:
 
 def _beside(found: Sequence[Found], lines: Sequence[Line]) -> Iterator[str]:
     """Ratios of two rows, formed round by round: told apart only if the quartiles lie on one side of 1."""
-    tainted = {(line.backbone, line.batch_size, line.row) for line in lines if line.measured and line.measured.tainted}
+    timing_warnings = {
+        (line.backbone, line.batch_size, line.row) for line in lines if line.measured and line.measured.timing_warnings
+    }
     for one in found:
         line, ratio = one.line, one.measured.beside
         if not line.beside:
@@ -137,7 +139,7 @@ def _beside(found: Sequence[Found], lines: Sequence[Line]) -> Iterator[str]:
         said = (
             f"{start}: {ratio.median:.3f}x (quartiles of {plural(ratio.n, 'round')} {ratio.low:.3f}–{ratio.high:.3f})"
         )
-        doubted = [row for row in (line.row, line.beside) if (line.backbone, line.batch_size, row) in tainted]
+        doubted = [row for row in (line.row, line.beside) if (line.backbone, line.batch_size, row) in timing_warnings]
         if doubted:
             yield f"{said}; no claim, for {' and '.join(doubted)} {'is' if len(doubted) == 1 else 'are'} marked."
         elif ratio.low <= 1 <= ratio.high:

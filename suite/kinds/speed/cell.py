@@ -15,9 +15,9 @@ from suite.measure.allocator import give_back, keep_memory
 from suite.measure.device import check_compiler, check_precision, open_device
 from suite.measure.fit import check_fits, fitting, needs, place
 from suite.measure.passes import Pass, draw_images, prepare
-from suite.measure.speed import EAGER, FUSED, Timing, compare, references
+from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER, Timing, compare, references
 
-REDUCED = "reduced"  # the method, beside FUSED and EAGER
+REDUCED = "reduced"  # the method, beside UNPRUNED and UNPRUNED_EAGER
 UNITS = {
     "speed_ratio": "x",
     "speed_ratio_eager": "x",
@@ -81,14 +81,15 @@ def _measured(identity: dict[str, Any], models: dict[str, nn.Module], size: tupl
 def _result(timing: Timing, passes: dict[str, Pass], gpu: dict[str, str]) -> dict[str, Any]:
     """Ratios of every round; seconds only of a GPU, whose name says whose they are."""
     rounds = {
-        name: list(timing.ratios(REDUCED, of)) for name, of in (("speed_ratio", FUSED), ("speed_ratio_eager", EAGER))
+        name: list(timing.ratios(REDUCED, of))
+        for name, of in (("speed_ratio", UNPRUNED), ("speed_ratio_eager", UNPRUNED_EAGER))
     }
     if gpu:
-        rounds |= {"seconds": list(timing.seconds[REDUCED]), "seconds_unpruned": list(timing.seconds[FUSED])}
+        rounds |= {"seconds": list(timing.seconds[REDUCED]), "seconds_unpruned": list(timing.seconds[UNPRUNED])}
     reading = timing.reading
     metrics = {name: median(values) for name, values in rounds.items()} | {
         "memory_bytes": passes[REDUCED].memory,
-        "memory_bytes_unpruned": passes[FUSED].memory,
+        "memory_bytes_unpruned": passes[UNPRUNED].memory,
         "others_cores": reading.others,
         "own_share": reading.share,
         "page_faults": reading.faults,
@@ -97,7 +98,7 @@ def _result(timing: Timing, passes: dict[str, Pass], gpu: dict[str, str]) -> dic
     }
     compiled = {name: asdict(one.compiled) for name, one in passes.items() if one.compiled}
     return {
-        "reason": timing.tainted(REDUCED),
+        "reason": timing.timing_warnings(REDUCED),
         "metrics": metrics,
         "units": {name: UNITS[name] for name in metrics},
         "repetitions": rounds,

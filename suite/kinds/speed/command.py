@@ -23,7 +23,7 @@ from suite.measure.fit import Draw, check_fits, fitting, needs, place
 from suite.measure.passes import Pass, draw_images, prepare
 from suite.measure.selftest import self_test
 from suite.measure.speed import Timing, compare
-from suite.terminal import QuietBar
+from suite.terminal import ManualProgress
 
 WARMUP_ROUNDS = 5
 
@@ -93,7 +93,7 @@ def measure(words: Words, how: How, console: Console) -> Report:
     return Report(words, how, candidates, batches, gpu, allocator)
 
 
-class Bar(QuietBar):
+class Bar(ManualProgress):
     """A bar over all rounds of all batches."""
 
     def __init__(self, how: How, console: Console) -> None:

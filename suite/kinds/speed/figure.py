@@ -61,8 +61,8 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
             ratios, places = zip(*beside, strict=True)
             axes.scatter(ratios, places, marker=marker, s=32, facecolors="none", edgecolors=orange, label=label)
     rows = [(height, line.measured) for height, line in zip(heights, lines, strict=True) if line.measured]
-    for tainted, label in ((False, MEASURED), (True, DOUBTFUL)):
-        own = [(height, found.unpruned) for height, found in rows if bool(found.tainted) == tainted]
+    for timing_warnings, label in ((False, MEASURED), (True, DOUBTFUL)):
+        own = [(height, found.unpruned) for height, found in rows if bool(found.timing_warnings) == timing_warnings]
         if own:
             axes.errorbar(
                 [times.median for _, times in own],
@@ -72,7 +72,7 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
                 markersize=5,
                 capsize=2.5,
                 color=blue,
-                markerfacecolor="white" if tainted else blue,
+                markerfacecolor="white" if timing_warnings else blue,
                 label=label,
             )
     axes.axvline(1.0, color="0.5", linewidth=1, zorder=0)

@@ -18,7 +18,7 @@ from suite.measure.device import open_machine
 from suite.measure.fit import Draw, check_fits, fitting, needs, place
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
 from suite.measure.passes import draw_images
-from suite.measure.speed import FUSED, Timing, race, references
+from suite.measure.speed import UNPRUNED, Timing, race, references
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import reduce
 from suite.reduction.registry import settings_class
@@ -69,7 +69,7 @@ def find(models: Sequence[Configuration], wanted: float, how: How, multiple_of: 
         tried = {model.method: attempt(model, functools.partial(_knob, model, multiple_of)) for model in models}
         knobs = {name: knob for name, knob in tried.items() if isinstance(knob, Knob)}
         check_any(tried)
-        track = Track({model.method: model for model in models}, how, device, dtype, bar)
+        track = LatencyProbe({model.method: model for model in models}, how, device, dtype, bar)
         found = meet_latency(knobs, wanted, track.race)
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     reasons = {name: why for name, why in tried.items() if isinstance(why, str)}
@@ -77,7 +77,7 @@ def find(models: Sequence[Configuration], wanted: float, how: How, multiple_of: 
     return Report(headline(models[0], f"{wanted:g} of the time per batch", multiple_of), how, both, gpu, allocator)
 
 
-class Track:
+class LatencyProbe:
     """Where schedules race: one backbone's weights on the device, one batch of images, one progress bar."""
 
     def __init__(
@@ -88,8 +88,8 @@ class Track:
         self.device, self.dtype = device, dtype
         self.backbone = backbone_that_fits(one.backbone.name, one.backbone.options, one.classes)
         self.dense = one.task == "segmentation"
-        unpruned = references(UnprunedPixels(self.backbone) if self.dense else self.backbone)[FUSED]
-        place({FUSED: unpruned, "backbone": self.backbone}, device, dtype)
+        unpruned = references(UnprunedPixels(self.backbone) if self.dense else self.backbone)[UNPRUNED]
+        place({UNPRUNED: unpruned, "backbone": self.backbone}, device, dtype)
         self.unpruned = unpruned
         self.draw: Draw = functools.partial(draw_images, self.backbone.patch_embed.img_size, device, dtype)
         self.races = 0
@@ -104,7 +104,7 @@ class Track:
             UserError: if it does not.
         """
         batch, (warmup, rounds) = self.how.batch_sizes[0], self.lengths[full]
-        runners = {FUSED: self.unpruned} | {name: self._build(name, counts) for name, counts in schedules.items()}
+        runners = {UNPRUNED: self.unpruned} | {name: self._build(name, counts) for name, counts in schedules.items()}
         if self.device.type == "cpu" and not self.races:
             self.bar.show("measuring what a batch needs")
             check_fits(needs(runners, self.draw), batch)

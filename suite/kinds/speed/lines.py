@@ -38,7 +38,7 @@ class Measured:
         macs: how much faster it would be if only multiply-accumulates counted.
         rate: images per second, of a GPU only.
         kernels: of its attention.
-        tainted: why the ratios are not to be trusted; empty if nothing speaks against them.
+        timing_warnings: why the ratios are not to be trusted; empty if nothing speaks against them.
         beside: its ratio to another row, formed round by round; None where they were not timed side by side.
     """
 
@@ -47,7 +47,7 @@ class Measured:
     macs: float
     rate: float | None
     kernels: str
-    tainted: str
+    timing_warnings: str
     beside: Spread | None
 
     @property
@@ -144,19 +144,19 @@ def _figure(rows: Mapping[str, SpeedRow], name: str, published: Mapping[str, Pub
 
 
 def _measured(rounds: Sequence[Round], others: Sequence[Round], size: str) -> Measured:
-    ratios = [float(line["times_unpruned"]) for line in rounds]
+    ratios = [float(line["speedup"]) for line in rounds]
     seconds = [float(line["seconds"]) for line in rounds if line["seconds"]]
     first, beside = rounds[0], None
     if others and others[0]["session"] == first["session"]:
-        theirs = [float(line["times_unpruned"]) for line in others]
+        theirs = [float(line["speedup"]) for line in others]
         beside = spread([own / other for own, other in zip(ratios, theirs, strict=True)])
     return Measured(
         unpruned=spread(ratios),
-        eager=spread([float(line["times_eager"]) for line in rounds]),
+        eager=spread([float(line["speedup_eager"]) for line in rounds]),
         macs=float(first["macs_ratio"]),
         rate=int(size) / median(seconds) if seconds else None,
         kernels=first["kernels"],
-        tainted=first["tainted"],
+        timing_warnings=first["timing_warnings"],
         beside=beside,
     )
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from suite.kinds.speed.command import WARMUP_ROUNDS, Batch, How, Report
 from suite.measure.fit import gib
 from suite.measure.profile import summary
-from suite.measure.speed import EAGER, FUSED, quartiles
+from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER, quartiles
 from suite.study.provenance import provenance
 
 MARK = "‡"
@@ -58,16 +58,16 @@ def write(report: Report, path: Path) -> None:
 def _cells(report: Report, batch: Batch, name: str) -> tuple[str, ...]:
     """One row as text; the second line of a ratio is the middle half of its rounds."""
     timing, one, macs = batch.timing, batch.passes[name], report.candidates.macs
-    ratios = [quartiles(timing.ratios(name, reference)) for reference in (FUSED, EAGER)]
+    ratios = [quartiles(timing.ratios(name, reference)) for reference in (UNPRUNED, UNPRUNED_EAGER)]
     rate = f"{batch.size / statistics.median(timing.seconds[name]):.0f}"
     return (
         name,
         str(batch.size),
         *(f"{median:.2f}x\n{low:.2f}–{high:.2f}" for low, median, high in ratios),
-        f"{macs[FUSED] / macs[name]:.2f}x",
+        f"{macs[UNPRUNED] / macs[name]:.2f}x",
         gib(one.memory),
         summary(one.observed.kernels),
-        MARK if timing.tainted(name) else "ok",
+        MARK if timing.timing_warnings(name) else "ok",
         *([rate] if report.gpu else []),
     )
 
@@ -116,12 +116,12 @@ def _batch(batch: Batch) -> dict[str, Any]:
         "models": {
             name: {
                 "seconds": timing.seconds[name],
-                "times_unpruned": timing.ratios(name, FUSED),
-                "times_eager": timing.ratios(name, EAGER),
+                "speedup": timing.ratios(name, UNPRUNED),
+                "speedup_eager": timing.ratios(name, UNPRUNED_EAGER),
                 "kernels": one.observed.kernels,
                 "memory_bytes": one.memory,
                 "compiled": asdict(one.compiled) if one.compiled else None,
-                "tainted": timing.tainted(name),
+                "timing_warnings": timing.timing_warnings(name),
             }
             for name, one in batch.passes.items()
         },

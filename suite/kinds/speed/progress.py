@@ -9,7 +9,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 
 from suite.kinds.speed.cells import Measurement
 from suite.study.store import Record
-from suite.terminal import QuietBar
+from suite.terminal import ManualProgress
 
 
 def show_plan(planned: Sequence[Measurement], record: Record, console: Console) -> None:
@@ -18,12 +18,12 @@ def show_plan(planned: Sequence[Measurement], record: Record, console: Console) 
         console.print(f"{one.device.name}: {one.backbone.name}, batch of {one.batch_size}, {one.how.precision}")
         for row, cell in one.cells.items():
             entry = record.finished(cell) or record.failed(cell) or {"status": "to run"}
-            reason = (entry.get("reason") or entry.get("tainted") or "").strip().splitlines()[-1:]
+            reason = (entry.get("reason") or entry.get("timing_warnings") or "").strip().splitlines()[-1:]
             line = "  ".join([f"{cell.cell_id}  {entry['status']:<7}  {row}", *reason])
             console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
-class Bar(QuietBar):
+class Bar(ManualProgress):
     """A bar over all rounds, by their multiply-accumulates.
 
     Args:

@@ -23,9 +23,9 @@ from suite.study.store import Entry, Record
 Round = dict[str, str]  # a line of rounds.csv
 COLUMNS = (
     *("device_type", "device", "backbone", "row", "batch_size", "precision", "threads", "compiled", "graph"),
-    *("round", "times_unpruned", "times_eager", "seconds", "macs_ratio", "kernels", "tainted", "session", "cell_id"),
+    *("round", "speedup", "speedup_eager", "seconds", "macs_ratio", "kernels", "timing_warnings", "session", "cell_id"),
 )
-NUMBERS = ("times_unpruned", "times_eager", "macs_ratio", "batch_size", "round", "threads")
+NUMBERS = ("speedup", "speedup_eager", "macs_ratio", "batch_size", "round", "threads")
 
 
 def read_rounds(folder: Path) -> list[Round]:
@@ -101,7 +101,7 @@ def _devices(by_cell: dict[str, dict[int, Round]]) -> list[Device]:
 
 
 def _lines(cell_id: str, measurement: Measurement, row: str, entry: Entry) -> list[Round]:
-    how, timed = measurement.how, zip(entry["times_unpruned"], entry["times_eager"], strict=True)
+    how, timed = measurement.how, zip(entry["speedup"], entry["speedup_eager"], strict=True)
     shared = {
         "device_type": measurement.device.type,
         "device": measurement.device.name,
@@ -114,14 +114,14 @@ def _lines(cell_id: str, measurement: Measurement, row: str, entry: Entry) -> li
         "graph": str(how.graph).lower(),
         "macs_ratio": repr(entry["macs_ratio"]),
         "kernels": entry["kernels"],
-        "tainted": entry["tainted"],
+        "timing_warnings": entry["timing_warnings"],
         "session": entry["session"],
         "cell_id": cell_id,
     }
     seconds = entry.get("seconds", [])  # of a GPU only
     return [
         shared
-        | {"round": str(index), "times_unpruned": repr(unpruned), "times_eager": repr(eager)}
+        | {"round": str(index), "speedup": repr(unpruned), "speedup_eager": repr(eager)}
         | {"seconds": repr(seconds[index]) if seconds else ""}
         for index, (unpruned, eager) in enumerate(timed)
     ]

@@ -19,7 +19,7 @@ from suite.kinds.speed.figure import draw_speeds
 from suite.kinds.speed.lines import summarise
 from suite.kinds.speed.progress import Bar, show_plan
 from suite.kinds.speed.rounds import asked_for, export, read_rounds
-from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedStudy
+from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
 from suite.kinds.speed.table import speed_table
 from suite.measure.allocator import give_back
 from suite.measure.cost import account, total
@@ -27,7 +27,7 @@ from suite.measure.device import check_compiler, open_machine
 from suite.measure.fit import check_fits, fitting, is_out_of_memory, needs, place, weights_fit
 from suite.measure.passes import Pass, draw_images, prepare
 from suite.measure.profile import summary
-from suite.measure.speed import EAGER, FUSED, Timing, compare, references
+from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER, Timing, compare, references
 from suite.reduction.backbone import create_backbone
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import reduce
@@ -96,7 +96,7 @@ def make(name: str, console: Console, measure: bool) -> int:
     outcome = run(name, console) if measure else Outcome(interrupted=False, problems=())
     if outcome.interrupted or outcome.problems:
         said = [*outcome.problems, *(["interrupted"] if outcome.interrupted else [])]
-        console.print("\n".join([*said, f"what is measured is kept; go on with: suite run {name}"]), soft_wrap=True)
+        console.print("\n".join([*said, f"what is measured is kept; resume with: suite run {name}"]), soft_wrap=True)
     try:
         make_table(name, console)
     except UserError as error:
@@ -223,7 +223,9 @@ def _measure(one: Measurement, macs: dict[str, float], record: Record, bar: Bar)
     draw = functools.partial(draw_images, size, device, dtype)
     if device.type == "cpu":
         bar.say(one, "measuring what a batch needs")
-        check_fits(needs({EAGER: models[EAGER]}, draw), one.batch_size)  # all tokens, and whole attention maps
+        check_fits(
+            needs({UNPRUNED_EAGER: models[UNPRUNED_EAGER]}, draw), one.batch_size
+        )  # all tokens, and whole attention maps
     timing, passes, failed = fitting(lambda: _timed(one, models, device, draw, bar), models, draw, one.batch_size)
     origin = provenance() | {"device": one.device.name, "allocator": allocator}
     shared = {"session": secrets.token_hex(4), "provenance": origin}
@@ -245,7 +247,7 @@ def _timed(
         try:
             passes[name] = prepare(name, model, images, one.how.compiled, one.how.graph)
         except (UserError, RuntimeError, TypeError) as error:
-            if is_out_of_memory(error) or name in (FUSED, EAGER):
+            if is_out_of_memory(error) or name in (UNPRUNED, UNPRUNED_EAGER):
                 raise
             failed[name] = describe(error)[:300]
     bar.say(one, "")
@@ -255,13 +257,13 @@ def _timed(
 
 def _entry(row: str, timing: Timing, passes: dict[str, Pass], device: torch.device) -> Entry:
     """What is recorded of a row; on a processor ratios only, for its seconds say nothing about another's."""
-    name = FUSED if row == UNPRUNED else row
+    name = UNPRUNED if row == UNPRUNED else row
     entry: Entry = {
         "status": "done",
-        "times_unpruned": timing.ratios(name, FUSED),
-        "times_eager": timing.ratios(name, EAGER),
+        "speedup": timing.ratios(name, UNPRUNED),
+        "speedup_eager": timing.ratios(name, UNPRUNED_EAGER),
         "kernels": summary(passes[name].observed.kernels),
-        "tainted": timing.tainted(name),
+        "timing_warnings": timing.timing_warnings(name),
         "machine": asdict(timing.reading) | {"timed": timing.timed, "drift": timing.drift},
     }
     return entry | ({"seconds": timing.seconds[name]} if device.type == "cuda" else {})

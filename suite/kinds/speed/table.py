@@ -35,7 +35,7 @@ COLUMNS = (
     Column("macs", "by MACs", "{:.2f}x".format, fields=("macs_ratio",)),
     Column("realised", "realised / MACs", "{:.2f}".format, fields=("realised_of_macs",)),
     Column("rate", "images/s", "{:.0f}".format, fields=("images_per_second",)),
-    *(Column(name, form="record", fields=(name,)) for name in ("kernels", "tainted", "beside")),
+    *(Column(name, form="record", fields=(name,)) for name in ("kernels", "timing_warnings", "beside")),
     Column("beside ratio", form="record", fields=("beside_median", "beside_low", "beside_high")),
     *(Column(name, form="record", fields=(name,)) for name in ("published_beside", "note")),
     Column("note number", "note", align="left"),
@@ -92,10 +92,10 @@ def _row(line: Line, numbered: Sequence[str]) -> Row:
             "realised": found.realised,
             "rate": found.rate,
             "kernels": found.kernels,
-            "tainted": found.tainted,
+            "timing_warnings": found.timing_warnings,
             "beside ratio": _numbers(found.beside),
         }
-        marks |= {"measured": TAINTED} if found.tainted else {}
+        marks |= {"measured": TAINTED} if found.timing_warnings else {}
     return Row(values, marks)
 
 
@@ -122,18 +122,18 @@ def _notes(study: SpeedStudy, lines: Sequence[Line]) -> Iterator[Note]:
     for name in devices_not_measured(study, lines):
         yield Note(f"{'A GPU' if name == 'cuda' else 'A processor'}: not measured.")
     yield from (Note(sentence) for line in lines if (sentence := _beside(line)))
-    yield from _about_tainted(lines)
+    yield from _about_timing_warnings(lines)
 
 
-def _about_tainted(lines: Sequence[Line]) -> Iterator[Note]:
+def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
     """Why speeds are not to be trusted: each reason in the long form, where they stand in the short one."""
     reasons: dict[str, list[str]] = {}
     for line in lines:
-        if line.measured and line.measured.tainted:
+        if line.measured and line.measured.timing_warnings:
             where = f"{line.backbone} {line.row}, batch of {line.batch_size} ({line.setup.device})"
-            reasons.setdefault(line.measured.tainted, []).append(where)
+            reasons.setdefault(line.measured.timing_warnings, []).append(where)
     if reasons:
-        where = "`table.html`, in `table.csv` (`tainted`) and in `suite trace`"
+        where = "`table.html`, in `table.csv` (`timing_warnings`) and in `suite trace`"
         yield Note(f"a speed that is not to be trusted; why stands in {where}.", TAINTED, only="short")
     for reason, rows in reasons.items():
         yield Note(f"{'; '.join(rows)}: {reason}.", TAINTED, only="long")

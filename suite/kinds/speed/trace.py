@@ -32,21 +32,21 @@ class Origin(NamedTuple):
 SAID = Origin("as the study and its record say", "")
 PRINTED = ("published", "published_id", "throughput", "speedup", "evidence", "source", "published_beside")
 MEASURED = {
-    "measured": Origin(f"median of the rounds; {ROUND}", "times_unpruned"),
-    "median": Origin(f"median of the rounds; {ROUND}", "times_unpruned"),
-    "quartiles": Origin(f"first and third quartile of the rounds; {ROUND}", "times_unpruned"),
-    "eager": Origin(f"{PARTS}; the unpruned model has timm's eager attention", "times_eager"),
+    "measured": Origin(f"median of the rounds; {ROUND}", "speedup"),
+    "median": Origin(f"median of the rounds; {ROUND}", "speedup"),
+    "quartiles": Origin(f"first and third quartile of the rounds; {ROUND}", "speedup"),
+    "eager": Origin(f"{PARTS}; the unpruned model has timm's eager attention", "speedup_eager"),
     "macs": Origin(
         "multiply-accumulates of the unpruned model over the row's, by closed formula (convention `full`)", "macs_ratio"
     ),
-    "realised": Origin("the measured median over the ratio by MACs", "times_unpruned"),
+    "realised": Origin("the measured median over the ratio by MACs", "speedup"),
     "rate": Origin("batch size over the median of the rounds' seconds, of a GPU only", "seconds"),
-    "rounds": Origin("how many there are", "times_unpruned"),
-    "tainted": Origin("by the rounds, and by what the machine did meanwhile", "times_unpruned"),
+    "rounds": Origin("how many there are", "speedup"),
+    "timing_warnings": Origin("by the rounds, and by what the machine did meanwhile", "speedup"),
     "beside ratio": Origin(
         "median, first and third quartile of the rounds; each is the row's speed over that of the row beside it in the "
         "same round",
-        "times_unpruned",
+        "speedup",
         beside=True,
     ),
 }
@@ -74,7 +74,7 @@ def trace_speed(folder: Path, row: str, column: str) -> Trace:
     facts |= {"made": origin.how, "measured on": title(line.setup)}
     facts |= {"kernels": line.measured.kernels, "record": str(folder / "rounds.csv")}
     facts |= {"metric": origin.metric} if origin.metric else {}
-    facts |= {"not to be trusted": line.measured.tainted} if line.measured.tainted else {}
+    facts |= {"not to be trusted": line.measured.timing_warnings} if line.measured.timing_warnings else {}
     names = [line.row, *([line.beside] if origin.beside and line.beside else [])]
     cells = [cell for name in names for cell in _cells(line, name, rounds, origin.metric)]
     return with_runs(folder, text, facts, cells)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from suite.kinds.training.focus import about_rows
 from suite.kinds.training.schema import Row
-from suite.kinds.training.shown import CONTROL, Shown, letters_of, plural, told_apart
+from suite.kinds.training.shown import CONTROL, Shown, differs_significantly, letters_of, plural
 from suite.kinds.training.summary import Line
 from suite.report.layout import TAINTED, Table
 from suite.report.statistics import ALPHA, fewest_seeds
@@ -123,7 +123,7 @@ def _about_best(best: Line, shown: Shown, several: bool) -> Iterator[str]:
     others = [line for line in shown.lines if line.schedule == best.schedule and line is not best]
     rivals = [line for line in others if line.group and line.method != "random"]
     if rivals:
-        apart = sum(told_apart(line, best) for line in rivals) or "none"
+        apart = sum(differs_significantly(line, best) for line in rivals) or "none"
         counted = f"{plural(len(rivals), 'other row')}, {CONTROL} not counted"
         said += f"; of all pairs it is told apart from {apart} of the {counted}"
     yield f"{said}."
@@ -141,7 +141,7 @@ def _cost(best: Line, shown: Shown) -> str:
     macs = f"computes {shown.text(best, 'macs')} GMACs per image{share}" if best.macs else "has no recorded MACs"
     if best.speed is None:
         return f"{macs}; its speed was not measured"
-    doubt = f"; that speed is not to be trusted: {best.tainted}" if best.tainted else ""
+    doubt = f"; that speed is not to be trusted: {best.timing_warnings}" if best.timing_warnings else ""
     spread = f"quartiles of the rounds {best.speed.low:.2f}–{best.speed.high:.2f}"
     return f"{macs}, and runs {shown.text(best, 'speed')} as fast as the unpruned timm model ({spread}){doubt}"
 
@@ -187,7 +187,7 @@ def _facts(shown: Shown, winners: Sequence[Line]) -> Iterator[tuple[str, str]]:
     if len(winners) == 1:
         yield f"highest median: {winners[0].label}", f"{shown.text(winners[0], 'score')} %"
         if winners[0].speed:
-            meaning = f" ({TAINTED}: not to be trusted)" if winners[0].tainted else ""
+            meaning = f" ({TAINTED}: not to be trusted)" if winners[0].timing_warnings else ""
             yield f"speed of {winners[0].label}{meaning}", shown.marked(winners[0], "speed")
 
 

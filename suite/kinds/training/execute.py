@@ -21,9 +21,9 @@ from suite.errors import UserError
 from suite.kinds.speed.cell import time_cell
 from suite.kinds.training.cells import known_weights
 from suite.kinds.training.schema import Data
+from suite.measure.examples import EXAMPLES, example
 from suite.measure.macs import count_macs
-from suite.measure.pictures import PICTURED, picture
-from suite.measure.tokens import check_ledger, token_ledger
+from suite.measure.tokens import check_tokens, count_tokens
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.blocks import TimmModule
 from suite.reduction.checkpoints import Checkpoint
@@ -113,7 +113,7 @@ def run_accuracy(job: Job) -> Result:
         fitted(model.backbone, Checkpoint.read(job.places["start"])).load_into(model.backbone)
     result = _train(model, job)
     result = _with_costs(result, model.cpu(), job.identity)
-    result["details"]["picture"] = picture(model, pictured(job.data, job.identity["task"]), job.identity["task"])
+    result["details"]["example"] = example(model, example_images(job.data, job.identity["task"]), job.identity["task"])
     return result
 
 
@@ -139,14 +139,14 @@ def run_speed(job: Job) -> Result:
     return result
 
 
-def pictured(recipe: DigitScenes | Ade20k, task: str) -> list[Bytes]:
+def example_images(recipe: DigitScenes | Ade20k, task: str) -> list[Bytes]:
     """The first images of the validation set, (3, height, width), 0 to 255, as a model is shown them."""
     if task == "segmentation":
         from suite.tasks.segmentation.data import first_images, open_data
 
-        return [image for image, _ in first_images(open_data(recipe), PICTURED)]
+        return [image for image, _ in first_images(open_data(recipe), EXAMPLES)]
     assert isinstance(recipe, DigitScenes)
-    return list(make_scenes(recipe, "validation").images[:PICTURED])
+    return list(make_scenes(recipe, "validation").images[:EXAMPLES])
 
 
 def save_weights(model: nn.Module) -> bytes:
@@ -252,8 +252,8 @@ def _pixels(data: DigitScenes | Ade20k) -> dict[str, Any]:
 def _with_costs(result: Result, model: ReducedModel, identity: Identity) -> Result:
     model.deploy()
     image = _noise(model, 1)
-    ledger, macs = token_ledger(model, image), count_macs(_forwards(model, identity["task"])[0], image)
-    check_ledger(model, ledger)
+    ledger, macs = count_tokens(model, image), count_macs(_forwards(model, identity["task"])[0], image)
+    check_tokens(model, ledger)
     tokens = {"tokens_attention": ledger.attention, "tokens_mlp": ledger.mlp, "tokens_leaving": ledger.leaving}
     result["metrics"] |= {"tokens_fewest": min(ledger.mlp), "macs_full": macs.full, "macs_linear": macs.linear}
     result["units"] |= {"tokens_fewest": "tokens", "macs_full": "MACs", "macs_linear": "MACs"}

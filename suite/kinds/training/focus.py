@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from suite.kinds.training.schema import Row
-from suite.kinds.training.shown import CONTROL, Shown, plural, told_apart
+from suite.kinds.training.shown import CONTROL, Shown, differs_significantly, plural
 from suite.kinds.training.summary import Line
 from suite.reduction.registry import settings_class
 
@@ -57,7 +57,7 @@ def _place(line: Line, shown: Shown) -> str:
     others = [one for one in block if one.row not in (line.row, line.block)]
     if not others or not line.group:
         return rank
-    apart = sum(told_apart(one, line) for one in others) or "none"
+    apart = sum(differs_significantly(one, line) for one in others) or "none"
     counted = f"{plural(len(others), 'other row')}, {line.block} not counted"
     return f"{rank}, and of all pairs it is told apart from {apart} of the {counted}"
 
@@ -80,7 +80,7 @@ def _decided(own: Sequence[Line], fusion: Mapping[str, str]) -> str:
     if not all(line.group for line in own):
         return "one seed is no test, so which serves best is not decided"
     below = {
-        one.row: [fusion[other.row] for other in own[place:] if told_apart(one, other)]
+        one.row: [fusion[other.row] for other in own[place:] if differs_significantly(one, other)]
         for place, one in enumerate(own, 1)
     }
     if not any(below.values()):

@@ -76,7 +76,7 @@ def _metrics(line: Line) -> dict[str, float]:
     found = _spread(SCORES[line.task], line.accuracy) | _spread("speed_ratio", line.speed)
     found |= _interval(SCORES[line.task], line.interval)
     if line.speed:
-        found[TRUSTED] = float(not line.tainted)
+        found[TRUSTED] = float(not line.timing_warnings)
     found |= {"seeds": line.accuracy.n if line.accuracy else 0, "seeds_tried": line.seeds}
     if line.won:
         found |= {"seeds_above_random": line.won[0], "seeds_compared": line.won[1]}

@@ -113,11 +113,11 @@ def _speeds(line: Line) -> dict[str, Origin]:
     found = {
         "speed": Origin("speed", "speed_ratio", parts[0], parts=parts, batch=line.batch),
         "eager": Origin("speed", "speed_ratio_eager", eager[0], parts=eager, batch=line.batch),
-        "tainted": Origin("speed", "speed_ratio", doubt, batch=line.batch),
+        "timing_warnings": Origin("speed", "speed_ratio", doubt, batch=line.batch),
     }
     for one in line.further:
         found[further_key(one.batch)] = Origin("speed", "speed_ratio", parts[0], parts=parts, batch=one.batch)
-        found[f"tainted {one.batch}"] = Origin("speed", "speed_ratio", doubt, batch=one.batch)
+        found[f"timing_warnings {one.batch}"] = Origin("speed", "speed_ratio", doubt, batch=one.batch)
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from suite.kinds.training.results import Picture, Results, kept_after
+from suite.kinds.training.results import Example, Results, kept_after
 from suite.kinds.training.summary import CONTROL
 
 Kept = dict[int, list[NDArray[np.bool_]]]  # by seed: for each image, what each block keeps, (depth, rows, columns)
@@ -72,14 +72,14 @@ def mean(agreements: Sequence[Agreement]) -> Agreement:
     return Agreement(*map(float, table))
 
 
-def kept_sets(results: Results, pictures: Sequence[Picture]) -> dict[str, Kept]:
+def kept_sets(results: Results, examples: Sequence[Example]) -> dict[str, Kept]:
     """By label, in the table's order; only patches of the image, no padding.
 
-    Left out are rows that remove nothing, and random pruning: a picture's generator is seeded by the image alone, so it
+    Left out are rows that remove nothing, and random pruning: a example's generator is seeded by the image alone, so it
     draws the same in every seed.
     """
     found: dict[str, Kept] = defaultdict(dict)
-    for one in pictures:
+    for one in examples:
         label = results.label(one["row"], one["schedule"])
         if label is None or one["method"] == CONTROL:
             continue

@@ -1,4 +1,4 @@
-"""What `results/<study>/` holds, for figures: the table's lines, values by seed, curves and pictures."""
+"""What `results/<study>/` holds, for figures: the table's lines, values by seed, curves and examples."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from suite.kinds.training.summary import Line, read_record, summarise
 from suite.study.digests import check_unedited
 from suite.study.store import CURVE_COLUMNS
 
-Picture = dict[str, Any]
-PICTURE_KEYS = {"cell_id", "row", "method", "schedule", "seed", "grid", "depth", "left_after", "said"}
+Example = dict[str, Any]
+EXAMPLE_KEYS = {"cell_id", "row", "method", "schedule", "seed", "grid", "depth", "left_after", "prediction"}
 
 
 @dataclass(frozen=True)
@@ -105,61 +105,61 @@ def read_curves(folder: Path) -> pd.DataFrame:
     return frame.assign(value=pd.to_numeric(frame["value"], errors="coerce"))
 
 
-def read_pictures(folder: Path) -> list[Picture]:
-    """Read `pictures.json` of a results folder: what `measure.pictures.picture` found, with the cell's labels.
+def read_examples(folder: Path) -> list[Example]:
+    """Read `examples.json` of a results folder: what `measure.examples.example` found, with the cell's labels.
 
     Raises:
-        UserError: if it is missing, was edited, is damaged, or has no picture.
+        UserError: if it is missing, was edited, is damaged, or has no example.
     """
-    path = folder / "pictures.json"
+    path = folder / "examples.json"
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
     check_unedited(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(found, list) and all(isinstance(one, dict) and one.keys() >= PICTURE_KEYS for one in found)
+        whole = isinstance(found, list) and all(isinstance(one, dict) and one.keys() >= EXAMPLE_KEYS for one in found)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}); make it again with: suite run {folder.name}") from error
     if not whole:
         raise UserError(
-            f"{path} is not a list of pictures with {', '.join(sorted(PICTURE_KEYS))}; make it again with: "
+            f"{path} is not a list of examples with {', '.join(sorted(EXAMPLE_KEYS))}; make it again with: "
             f"suite run {folder.name}"
         )
     if not found:
         raise UserError(
-            f"{path} has no picture: no cell has finished, or all did before pictures were recorded, and then only "
+            f"{path} has no example: no cell has finished, or all did before examples were recorded, and then only "
             "running them anew makes one"
         )
     for one in found:
         if "computed" in one and not _is_computed(one):
             raise UserError(
-                f"{path}: the picture of cell {one['cell_id']} has a damaged computed, which needs a text of 0 and 1, "
+                f"{path}: the example of cell {one['cell_id']} has a damaged computed, which needs a text of 0 and 1, "
                 f"one for each patch of the grid, for each image and block; make it again with: suite run {folder.name}"
             )
     return list(found)
 
 
-def _is_computed(picture: Picture) -> bool:
-    images, patches = picture["computed"], math.prod(picture["grid"])
+def _is_computed(example: Example) -> bool:
+    images, patches = example["computed"], math.prod(example["grid"])
     return (
         isinstance(images, list)
-        and len(images) == len(picture["left_after"])
-        and all(isinstance(blocks, list) and len(blocks) == picture["depth"] for blocks in images)
+        and len(images) == len(example["left_after"])
+        and all(isinstance(blocks, list) and len(blocks) == example["depth"] for blocks in images)
         and all(isinstance(block, str) and re.fullmatch(f"[01]{{{patches}}}", block) for block in chain(*images))
     )
 
 
-def kept_after(picture: Picture) -> list[NDArray[np.bool_]]:
+def kept_after(example: Example) -> list[NDArray[np.bool_]]:
     """For each image, (depth, rows, columns): which of its patches are kept after each block; no padding.
 
-    Where patches idle and return, a block keeps those that it computes. A picture of such a model without `computed` is
+    Where patches idle and return, a block keeps those that it computes. A example of such a model without `computed` is
     older than that; in it a patch is gone from the first block that it sat out.
     """
-    depth, grid = picture["depth"], picture["grid"]
-    if "computed" in picture:
-        found = [np.array([[*block] for block in image]) == "1" for image in picture["computed"]]
+    depth, grid = example["depth"], example["grid"]
+    if "computed" in example:
+        found = [np.array([[*block] for block in image]) == "1" for image in example["computed"]]
     else:
-        found = [np.array(left) > np.arange(depth)[:, None] for left in picture["left_after"]]
-    sizes = picture.get("patches") or [grid] * len(found)
+        found = [np.array(left) > np.arange(depth)[:, None] for left in example["left_after"]]
+    sizes = example.get("patches") or [grid] * len(found)
     cut = zip(found, sizes, strict=True)
     return [kept.reshape(depth, *grid)[:, :rows, :columns] for kept, (rows, columns) in cut]

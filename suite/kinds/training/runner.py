@@ -20,7 +20,7 @@ from suite.run.mlflow_writer import Tracker
 from suite.run.progress import Progress
 from suite.study.load import check_backbone, load_study, title_of
 from suite.study.provenance import provenance
-from suite.study.store import Entry, Record, curves, pictures, tidy, write_csv, write_curves, write_pictures
+from suite.study.store import Entry, Record, curves, examples, tidy, write_csv, write_curves, write_examples
 
 SHOWN = {"acc1_last": "{:.1f} %", "miou_last": "{:.1f} % mIoU", "speed_ratio": "{:.2f} x"}
 
@@ -40,7 +40,7 @@ class Outcome:
     tracker: Tracker
 
 
-class Keeper:
+class ResultWriter:
     """Keeps each result the moment it arrives: record first, then the display, then MLflow."""
 
     def __init__(self, cells: Sequence[Cell], record: Record, tracker: Tracker, progress: Progress) -> None:
@@ -105,10 +105,10 @@ def track(what: str, write: Callable[[], None], console: Console) -> None:
 
 
 def export(title: str, cells: Sequence[Cell], record: Record, folder: Path) -> None:
-    """Write `results/<study>/`: `cells.csv`, `curves.csv`, `pictures.json` and `provenance.json`, from the record."""
+    """Write `results/<study>/`: `cells.csv`, `curves.csv`, `examples.json` and `provenance.json`, from the record."""
     results = folder / "results" / title
     write_curves(results / "curves.csv", curves(cells, record))
-    write_pictures(results / "pictures.json", pictures(cells, record))
+    write_examples(results / "examples.json", examples(cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
     write_csv(results / "cells.csv", tidy(title, cells, record), _origins(entries))
 
@@ -128,7 +128,7 @@ def _run(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Conso
             left = [cell for cell in cells if cell.kind == kind and record.finished(cell) is None]
             ready = [cell for cell in left if not cell.start or cell.start in weights]
             if ready:
-                run_cells(ready, weights, Keeper(ready, record, tracker, progress), record.home / "ray")
+                run_cells(ready, weights, ResultWriter(ready, record, tracker, progress), record.home / "ray")
 
 
 def _catch_up(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Console) -> None:

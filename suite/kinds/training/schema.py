@@ -227,11 +227,11 @@ class Study(Strict):
     Every cell starts from the same weights: those of the `base` model, or those in the file `start`, of torch or
     safetensors, with a new head unless the file has one for as many classes.
 
-    about: names of the rows that the question is about, of which the page of the study says what was found.
+    focus: names of the rows that the question is about, of which the page of the study says what was found.
     """
 
     question: str
-    about: tuple[str, ...] = ()
+    focus: tuple[str, ...] = ()
     task: Literal["classification", "segmentation"]
     data: Data
     backbone: Backbone

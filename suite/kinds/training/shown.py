@@ -40,7 +40,7 @@ class Shown:
         return f"{self.text(line, 'score')} % ({self.name}, {plural(line.accuracy.n, 'seed')}{level})"
 
 
-def told_apart(one: Line, other: Line) -> bool:
+def differs_significantly(one: Line, other: Line) -> bool:
     """Whether two rows share no group; a row without one, as of a single seed, takes part in no test."""
     return bool(one.group and other.group) and not letters_of(one) & letters_of(other)
 

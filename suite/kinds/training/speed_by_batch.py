@@ -18,13 +18,13 @@ class Speed:
     Attributes:
         batch: images at a time; None where the record does not say, which then has one batch size only.
         fused, eager: images per second over those of the unpruned model with either attention; None if not measured.
-        tainted: why they are not to be trusted, or not there; empty if nothing speaks against them.
+        timing_warnings: why they are not to be trusted, or not there; empty if nothing speaks against them.
     """
 
     batch: int | None = None
     fused: Spread | None = None
     eager: Spread | None = None
-    tainted: str = ""
+    timing_warnings: str = ""
 
 
 def batch_sizes(frame: pd.DataFrame) -> list[int]:
@@ -47,8 +47,8 @@ def speeds_of(frame: pd.DataFrame, row: str, schedule: str) -> tuple[Speed, ...]
     for size in sizes or (None,):
         timed = of_batch(frame, size)
         own = timed[(timed["row"] == row) & (timed["schedule"] == schedule)]
-        tainted = "; ".join(sorted(set(own["reason"]) - {""}))
-        found.append(Speed(size, _rounds(own, "speed_ratio"), _rounds(own, "speed_ratio_eager"), tainted))
+        timing_warnings = "; ".join(sorted(set(own["reason"]) - {""}))
+        found.append(Speed(size, _rounds(own, "speed_ratio"), _rounds(own, "speed_ratio_eager"), timing_warnings))
     return tuple(found)
 
 

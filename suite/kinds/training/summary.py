@@ -52,7 +52,7 @@ class Line:
         tokens: the fewest tokens, prefix included, that any block computes.
         macs: multiply-accumulates per image, all matrix products counted.
         speed: images per second over those of the unpruned model; None if not measured.
-        tainted: why the speed is not to be trusted; empty if nothing speaks against it.
+        timing_warnings: why the speed is not to be trusted; empty if nothing speaks against it.
         problem: why a seed failed or was skipped; empty if none did.
         interval: of the median accuracy, at level 0.95, by the bootstrap over seeds; None with one seed.
         control: the row of random pruning that it is compared with; empty without one.
@@ -67,7 +67,7 @@ class Line:
         eager: as `speed`, against the unpruned model with timm's eager attention.
         lost: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its training
             was stopped because numbers were not finite (`tasks.guard.TrainingFailed`), or if its score is not finite.
-        batch: the study's largest batch size, which `speed`, `eager` and `tainted` are of; None where nothing says it.
+        batch: the study's largest batch size, which `speed`, `eager` and `timing_warnings` are of; None if not known.
         further: speeds with the study's other batch sizes.
         middle: inter-quartile mean of the scores that `accuracy` is of.
     """
@@ -83,7 +83,7 @@ class Line:
     tokens: float | None
     macs: float | None
     speed: Spread | None
-    tainted: str
+    timing_warnings: str
     problem: str
     interval: Interval | None = None
     control: str = ""
@@ -183,7 +183,7 @@ def _lines(frame: pd.DataFrame) -> Iterator[Line]:
             tokens=_only(own, "tokens_fewest"),
             macs=_only(own, "macs_full"),
             speed=largest.fused,
-            tainted=largest.tainted,
+            timing_warnings=largest.timing_warnings,
             problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
             marks=tuple(marks(own, len(scores))),
             block="" if first["method"] == "none" else _control(cells, str(schedule), first["fusion"])[0],

@@ -59,7 +59,7 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
         Column("macs", "GMACs", _giga, fields=("macs_full",)),
         Column("speed", "speed", _times, fields=("speed_median", "speed_low", "speed_high")),
         Column("eager", "speed, eager", _times, form="long", fields=("eager_median", "eager_low", "eager_high")),
-        Column("tainted", form="record", fields=("speed_tainted",)),
+        Column("timing_warnings", form="record", fields=("speed_timing_warnings",)),
         *_further_columns(lines),
         Column("problem", form="record", fields=("problem",)),
     )
@@ -72,9 +72,9 @@ def further_key(size: int | None) -> str:
 
 def _further_columns(lines: Sequence[Line]) -> Iterator[Column]:
     for size in dict.fromkeys(one.batch for line in lines for one in line.further):
-        names = [f"speed_batch_{size}_{what}" for what in ("median", "low", "high", "tainted")]
+        names = [f"speed_batch_{size}_{what}" for what in ("median", "low", "high", "timing_warnings")]
         yield Column(further_key(size), f"speed, batch {size}", _times, fields=tuple(names[:3]), spare=True)
-        yield Column(f"tainted {size}", form="record", fields=(names[3],))
+        yield Column(f"timing_warnings {size}", form="record", fields=(names[3],))
 
 
 def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) -> Table:
@@ -124,8 +124,8 @@ def _row(line: Line, published: Score | None) -> Row:
     }
     for one in line.further:
         values |= {further_key(one.batch): _numbers(one.fused)}
-    marks = dict.fromkeys(("speed", "eager"), TAINTED) if line.tainted else {}
-    marks |= {further_key(one.batch): TAINTED for one in line.further if one.tainted}
+    marks = dict.fromkeys(("speed", "eager"), TAINTED) if line.timing_warnings else {}
+    marks |= {further_key(one.batch): TAINTED for one in line.further if one.timing_warnings}
     marks |= {"label": BELOW} if line.below_random else {}
     marks |= {} if line.testable else {"p": UNTESTABLE}
     return Row(values | _beside(line, published), marks)
@@ -169,7 +169,7 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
     if any(line.eager for line in lines):
         eager = "Speed, eager: against the unpruned model with timm's eager attention, not the fused one."
         yield Note(eager, only="long")
-    yield from _about_tainted(lines)
+    yield from _about_timing_warnings(lines)
     alone = all(ONE_SEED in line.marks for line in lines)
     if alone:
         yield Note(f"Every row has {ONE_SEED}.")
@@ -181,10 +181,12 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
 
 def _doubts(line: Line) -> dict[str, str]:
     """Why speeds are not to be trusted, by the key of the column that has it; empty if nothing speaks against them."""
-    return {"tainted": line.tainted} | {f"tainted {one.batch}": one.tainted for one in line.further}
+    return {"timing_warnings": line.timing_warnings} | {
+        f"timing_warnings {one.batch}": one.timing_warnings for one in line.further
+    }
 
 
-def _about_tainted(lines: Sequence[Line]) -> Iterator[Note]:
+def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
     """Why speeds are not to be trusted: each reason in the long form, where they stand in the short one."""
     marked = [key for line in lines for key, reason in _doubts(line).items() if reason]
     if marked:
@@ -192,11 +194,11 @@ def _about_tainted(lines: Sequence[Line]) -> Iterator[Note]:
         where = f"`table.html`, in `table.csv` ({fields}) and in `suite trace`"
         yield Note(f"a speed that is not to be trusted; why stands in {where}.", TAINTED, only="short")
     for line in lines:
-        if line.tainted:
-            yield Note(f"{line.label}: {line.tainted}.", TAINTED, only="long")
+        if line.timing_warnings:
+            yield Note(f"{line.label}: {line.timing_warnings}.", TAINTED, only="long")
         for one in line.further:
-            if one.tainted:
-                yield Note(f"{line.label}, batch {one.batch}: {one.tainted}.", TAINTED, only="long")
+            if one.timing_warnings:
+                yield Note(f"{line.label}, batch {one.batch}: {one.timing_warnings}.", TAINTED, only="long")
 
 
 def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:

@@ -41,7 +41,7 @@ def trace_score(folder: Path, row: str, column: str) -> Trace:
     if key != "published":
         cells = tuple(_cells(frame, line, lines, origin))
         facts["record"] = f"{folder / 'cells.csv'}"
-    doubts = {line.batch: line.tainted} | {one.batch: one.tainted for one in line.further}
+    doubts = {line.batch: line.timing_warnings} | {one.batch: one.timing_warnings for one in line.further}
     if origin.kind == "speed" and doubts[origin.batch]:
         facts["not to be trusted"] = doubts[origin.batch]
     if published and key in ("published", "difference", "verdict"):

@@ -78,7 +78,7 @@ def study_page(study: str, results: Results, undrawn: dict[str, str]) -> str:
     table = study_table(name, results.lines, scores)
     cells, asked = set(results.frame["cell_id"]), expand(loaded)
     ids = {cell.cell_id for cell in asked}
-    about = [row for row in loaded.methods if row.label in loaded.about]
+    about = [row for row in loaded.methods if row.label in loaded.focus]
     return _render(
         study,
         results.folder,

@@ -55,7 +55,7 @@ class SegmentationEpoch:
 
 
 class SilentRunner(Runner):  # type: ignore[misc]
-    """mmengine's Runner that keeps to itself: no files, no pictures, no report on the machine, only errors printed."""
+    """mmengine's Runner that keeps to itself: no files, no examples, no report on the machine, only errors printed."""
 
     def build_logger(self, *_arguments: Any, **_options: Any) -> MMLogger:
         """One logger for all runs of a process; a file of its own would outlive the folder it is in."""
@@ -117,7 +117,7 @@ class GuardedOptimizer(OptimWrapper):  # type: ignore[misc]
             )
 
 
-class Course(Hook):  # type: ignore[misc]
+class TrainingHook(Hook):  # type: ignore[misc]
     """What happens around updates and epochs: learning rate, curriculum, and a record of every epoch."""
 
     def __init__(
@@ -185,7 +185,7 @@ def train(
     loader = _loader(images, recipe.batch_size, seed_for("data order", "segmentation", seed), recipe.workers)
     model.zero_grad()
     optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    course = Course(model, recipe, _scheduler(optimizer, recipe, len(loader)), report)
+    course = TrainingHook(model, recipe, _scheduler(optimizer, recipe, len(loader)), report)
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:

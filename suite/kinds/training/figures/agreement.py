@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from suite.errors import UserError
 from suite.kinds.training.overlap import Kept, between_images, between_rows, between_seeds, kept_sets, mean
-from suite.kinds.training.results import Results, read_pictures
+from suite.kinds.training.results import Results, read_examples
 from suite.report.style import TWO_COLUMNS, Look, canvas, folded, looks
 
 ACROSS = 4
@@ -26,14 +26,14 @@ def draw_agreement(results: Results, path: Path) -> None:
     Agreement between blocks is a figure of its own, `layers.draw_agreement_of_layers`.
 
     Raises:
-        UserError: without pictures, or without a method that chooses patches.
+        UserError: without examples, or without a method that chooses patches.
     """
     kept = read_kept(results)
     style = looks(results.lines)
     across = min(ACROSS, len(kept))
     down = -(-len(kept) // across)
     size = (TWO_COLUMNS, 1.0 + 1.35 * down)
-    records = results.records("pictures.json")
+    records = results.records("examples.json")
     with canvas(path, down, across, size=size, sharex=True, sharey=True, records=records) as (figure, axes):
         for axis, (label, sets) in zip(axes.flat, kept.items(), strict=False):
             _panel(axis, sets, style[label])
@@ -66,7 +66,7 @@ def draw_agreement_of_rows(results: Results, path: Path) -> None:
     table = pd.DataFrame(values, index=list(kept), columns=[folded(label) for label in kept])
     mask = np.triu(np.ones(table.shape, bool), 1)
     side = min(TWO_COLUMNS, 2.6 + 0.42 * len(kept))
-    with canvas(path, size=(side, 0.78 * side + 0.3), records=results.records("pictures.json")) as (figure, axes):
+    with canvas(path, size=(side, 0.78 * side + 0.3), records=results.records("examples.json")) as (figure, axes):
         sns.heatmap(
             table,
             ax=axes[0, 0],
@@ -92,11 +92,11 @@ def read_kept(results: Results) -> dict[str, Kept]:
     """The kept sets of every row that chooses patches.
 
     Raises:
-        UserError: if there is none, and as `read_pictures`.
+        UserError: if there is none, and as `read_examples`.
     """
-    kept = kept_sets(results, read_pictures(results.folder))
+    kept = kept_sets(results, read_examples(results.folder))
     if not kept:
-        raise UserError("no row with pictures removes patches by a choice of its own")
+        raise UserError("no row with examples removes patches by a choice of its own")
     return kept
 
 

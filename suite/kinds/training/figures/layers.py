@@ -42,7 +42,7 @@ def draw_agreement_of_layers(results: Results, path: Path) -> None:
             tables[f"{folded(label)}\nwithin one run"] = across_layers(sets, within_runs)
     across = min(ACROSS, len(tables))
     down = -(-len(tables) // across)
-    records = results.records("pictures.json")
+    records = results.records("examples.json")
     with canvas(path, down, across, size=(TWO_COLUMNS, 1.0 + 1.9 * down), records=records) as (figure, axes):
         for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
             _panel(axis, table)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from suite.data.recipe import DigitScenes
 from suite.data.scenes import make_scenes
 from suite.kinds.training.preflight import check_here
-from suite.kinds.training.results import kept_after, read_pictures
+from suite.kinds.training.results import kept_after, read_examples
 from suite.kinds.training.schema import Study
-from suite.measure.pictures import PICTURED, decode
+from suite.measure.examples import EXAMPLES, decode
 from suite.report.style import canvas, folded
 from suite.study.load import load_study
 
@@ -49,44 +49,44 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Pictured:
-    """One line: a row of the study and what `measure.pictures.picture` recorded for it."""
+class ExampleRow:
+    """One line: a row of the study and what `measure.examples.example` recorded for it."""
 
     label: str
-    picture: dict[str, Any]
+    example: dict[str, Any]
 
 
 def draw_study_maps(name: str, folder: Path, path: Path) -> int:
     """Draw a study's maps from its results folder; the images come from its recipe. Returns how many rows it shows.
 
     Raises:
-        UserError: for a study that cannot be read, images that are not here, or a folder without pictures.
+        UserError: for a study that cannot be read, images that are not here, or a folder without examples.
     """
     study = load_study(name)
-    rows = pictured(study, folder)
+    rows = example_rows(study, folder)
     check_here(study)
-    draw_maps(rows, shown(study), path, [folder / "pictures.json"])
+    draw_maps(rows, shown(study), path, [folder / "examples.json"])
     return len(rows)
 
 
-def pictured(study: Study, folder: Path) -> list[Pictured]:
+def example_rows(study: Study, folder: Path) -> list[ExampleRow]:
     """A line for each row and schedule in a results folder: its cell with the lowest seed, in the study's order.
 
     Raises:
         UserError: if there is none.
     """
-    found: dict[str, Pictured] = {}
-    pictures = read_pictures(folder)
-    several = len({one["schedule"] for one in pictures if one["method"] != "none"}) > 1
-    for one in sorted(pictures, key=lambda one: (int(one["seed"]), one["schedule"])):
+    found: dict[str, ExampleRow] = {}
+    examples = read_examples(folder)
+    several = len({one["schedule"] for one in examples if one["method"] != "none"}) > 1
+    for one in sorted(examples, key=lambda one: (int(one["seed"]), one["schedule"])):
         label = f"{one['row']} [{one['schedule']}]" if several and one["method"] != "none" else one["row"]
-        found.setdefault(label, Pictured(label, one))
+        found.setdefault(label, ExampleRow(label, one))
     place = {row.label: index for index, row in enumerate(study.methods)}
-    return sorted(found.values(), key=lambda row: place.get(row.picture["row"], len(place)))
+    return sorted(found.values(), key=lambda row: place.get(row.example["row"], len(place)))
 
 
 def shown(study: Study) -> Shown:
-    """The images that cells of a study recorded pictures of.
+    """The images that cells of a study recorded examples of.
 
     Raises:
         UserError: if they are not there.
@@ -95,21 +95,21 @@ def shown(study: Study) -> Shown:
         from suite.tasks.segmentation.data import first_images, open_data
 
         data = open_data(study.data)
-        images, labels = zip(*first_images(data, PICTURED), strict=True)
+        images, labels = zip(*first_images(data, EXAMPLES), strict=True)
         return Shown(images, labels, data.validation.metainfo["palette"])
     assert isinstance(study.data, DigitScenes)
-    return Shown(list(make_scenes(study.data, "validation").images[:PICTURED]))
+    return Shown(list(make_scenes(study.data, "validation").images[:EXAMPLES]))
 
 
-def draw_maps(rows: Sequence[Pictured], images: Shown, path: Path, records: Sequence[Path] = ()) -> None:
+def draw_maps(rows: Sequence[ExampleRow], images: Shown, path: Path, records: Sequence[Path] = ()) -> None:
     """Draw a line for each of `rows`, under a line with the images and, where there are any, their labels.
 
     For every image a line has the prediction, where there are labels, and a map of when patches left. `records` are
     what the rows were read from.
     """
-    count = len(rows[0].picture["left_after"])
+    count = len(rows[0].example["left_after"])
     each = 1 if images.labels is None else 2
-    depth = max(row.picture["depth"] for row in rows)
+    depth = max(row.example["depth"] for row in rows)
     colours = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 1, depth + 1)))
     shape = (1 + len(rows), count * each)
     size = (SIDE * shape[1] + 1.6, (SIDE + (0.14 if each == 1 else 0)) * shape[0] + 0.7)
@@ -135,10 +135,10 @@ def _draw_image(axes: Sequence[Axes], images: Shown, index: int) -> None:
 
 
 def _draw_row(
-    axes: Sequence[Axes], row: Pictured, index: int, colours: ListedColormap, depth: int, images: Shown
+    axes: Sequence[Axes], row: ExampleRow, index: int, colours: ListedColormap, depth: int, images: Shown
 ) -> None:
-    picture = row.picture
-    said, kept = picture["said"][index], kept_after(picture)[index]
+    example = row.example
+    said, kept = example["prediction"][index], kept_after(example)[index]
     left = (kept * np.arange(1, len(kept) + 1)[:, None, None]).max(0)  # for good: the last block that kept a patch
     if len(axes) > 1:
         _show(axes[0], images.paint(decode(said)))

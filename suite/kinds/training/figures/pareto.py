@@ -64,7 +64,7 @@ def draw_pareto(results: Results, path: Path) -> None:
 def _costs(lines: Sequence[Line]) -> Iterator[_Cost]:
     """Speed and multiply-accumulates, in such a unit that the largest number is at least a tenth of it."""
     speed = "speed relative to the unpruned model\n(median and IQR of rounds; right is better)"
-    yield _Cost(speed, -1, lambda line: line.speed, lambda line: not line.tainted)
+    yield _Cost(speed, -1, lambda line: line.speed, lambda line: not line.timing_warnings)
     largest = max((line.macs for line in lines if line.macs is not None), default=0)
     unit, scale = ("GMACs", 1e9) if largest >= 1e8 else ("MMACs", 1e6)
 

@@ -1,4 +1,4 @@
-"""What a picture of a trained model needs: when each patch left, and what the model says, for a few images."""
+"""What a example of a trained model needs: when each patch left, and what the model says, for a few images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from suite.reduction.model import ReducedModel
 from suite.tasks.classification.train import to_input
 from suite.tasks.segmentation.pixels import PixelModel, pad_to
 
-PICTURED = 3  # images of the validation set, the first ones
+EXAMPLES = 3  # images of the validation set, the first ones
 
 
 @torch.no_grad()
-def picture(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: str) -> dict[str, Any]:
+def example(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: str) -> dict[str, Any]:
     """Run images, (3, height, width), 0 to 255, in evaluation mode; the result is ready for JSON.
 
     Returns:
@@ -46,7 +46,7 @@ def picture(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: s
             said.append(encode(labels[: image.shape[1], : image.shape[2]]))
         else:
             said += model(padded).argmax(1).tolist()
-    found = {"grid": list(context.grid), "depth": context.depth, "left_after": left, "said": said}
+    found = {"grid": list(context.grid), "depth": context.depth, "left_after": left, "prediction": said}
     return found | {"patches": patches} | ({"computed": computed} if idles else {})
 
 
