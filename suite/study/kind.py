@@ -1,0 +1,113 @@
+"""What a kind of study is: everything that the command line, the page, the trace and the ledger ask of it.
+
+A kind is found by its folder in `suite/kinds/`, or by the entry-point group `cropr_suite.kinds` of another package; its
+module defines `KIND`. Importing that module loads nothing heavy: functions import what they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite import plugins
+from suite.errors import UserError
+from suite.strict import Strict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from suite.report.layout import Table
+    from suite.report.page.facts import Facts
+    from suite.report.trace.found import Used
+
+PACKAGE, GROUP = "suite.kinds", "cropr_suite.kinds"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A study that was read and checked.
+
+    Attributes:
+        path: its file.
+        name: that of its folder in `results/`.
+        study: what the file says, an instance of its kind's schema.
+        kind: its kind.
+    """
+
+    path: Path
+    name: str
+    study: Any
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of a kind of study.
+
+    Attributes:
+        title, caption: what readers see with it.
+        draw: makes the file (the path given) from the lines of a results folder; raises UserError with the reason where
+            the record has nothing to draw.
+    """
+
+    title: str
+    caption: str
+    draw: Callable[[Path, Sequence[Any], Path], None]  # results folder, its lines, file to make
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of study.
+
+    Attributes:
+        name: what a study says as `kind:`.
+        record: the file in `results/NAME/` that table, figures, page and trace are made from.
+        schema: what a study's file may say; None for a kind that has a command of its own instead of a file.
+        problems: what is wrong between parts of a study that are right on their own: place in the file, message.
+        check: build what the study asks for, without weights; returns what `suite validate` says of it ("51 cells").
+        plan: what would run, a mapping for each piece of work, with `status` (done, failed, to run); `suite plan`.
+        run: run what is not done, and export the record; returns the exit code. Tables are made by the caller.
+        lines: the rows of the table, with all that is known of each, from the checked record of a results folder.
+        table: the table of these lines; the name is that of the results folder.
+        facts: what the page says of these lines.
+        drawings: figures by name.
+        cells: the cells behind a number, for `suite trace`: results folder, lines, line, key of the column, field of the
+            CSV or "".
+        label: what `suite trace` calls a line.
+        missing: a sentence for everything that the study reads and that is not on this machine.
+    """
+
+    name: str
+    record: str
+    lines: Callable[[Path], Sequence[Any]]
+    table: Callable[[str, Sequence[Any]], Table]
+    facts: Callable[[Path, Sequence[Any]], Facts]
+    label: Callable[[Any], str]
+    cells: Callable[[Path, Sequence[Any], Any, str, str], Sequence[Used]]
+    drawings: Mapping[str, Drawing] = field(default_factory=dict)
+    schema: type[Strict] | None = None
+    problems: Callable[[Any], Iterator[tuple[tuple[str | int, ...], str]]] = lambda _study: iter(())
+    check: Callable[[Loaded], str] = lambda _loaded: ""
+    plan: Callable[[Loaded], Sequence[Mapping[str, Any]]] = lambda _loaded: ()
+    run: Callable[[Loaded, Console], int] | None = None
+    missing: Callable[[Any], Sequence[str]] = lambda _study: ()
+
+
+def kinds() -> dict[str, Kind]:
+    """Every kind by its name; heavy imports stay in their functions."""
+    found: dict[str, Kind] = plugins.every(PACKAGE, GROUP, "KIND")
+    return {kind.name: kind for kind in found.values()}
+
+
+def kind_of(folder: Path) -> Kind:
+    """The kind whose record a results folder has.
+
+    Raises:
+        UserError: if it has none.
+    """
+    for kind in kinds().values():
+        if (folder / kind.record).is_file():
+            return kind
+    raise UserError(f"{folder} has no record; make it with: suite run {folder.name}")
