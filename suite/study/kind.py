@@ -73,8 +73,8 @@ class Kind:
         table: the table of these lines; the name is that of the results folder.
         facts: what the page says of these lines.
         drawings: figures by name.
-        cells: the cells behind a number, for `suite trace`: results folder, lines, line, key of the column, field of the
-            CSV or "".
+        cells: the cells behind a number, for `suite trace`: results folder, lines, line, key of the column, field of
+            the CSV or "".
         label: what `suite trace` calls a line.
         missing: a sentence for everything that the study reads and that is not on this machine.
     """
