@@ -99,7 +99,12 @@ def plan(study: StudyName) -> None:
 
 
 @app.command()
-def run(study: StudyName) -> None:
+def run(
+    study: StudyName,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="One cell after another in this process, without Ray and MLflow.")
+    ] = False,
+) -> None:
     """Run what is not done of a study, then make its table and figure."""
     from rich.console import Console
 
@@ -108,14 +113,16 @@ def run(study: StudyName) -> None:
     console = Console(markup=False)
     if _made_of_costs(study, console, check=True) or _made_of_speed(study, console, measure=True):
         return
-    from suite.kinds.training.make import conclude, make_table
+    from suite.kinds.training.make import make_table
     from suite.kinds.training.runner import run_study
 
-    outcome = run_study(study, console)
+    outcome = run_study(study, console, alone=in_process)
     if outcome.compared:
         lines, made = make_table(title_of(study), console)
-        conclude(outcome.tracker, lines, made, load_study(study).question, console)
-        console.print(f"See the runs in MLflow's page: {_command('ui', study)}", soft_wrap=True)
+        if outcome.tracking:
+            outcome.tracking.conclude(lines, made, load_study(study).question)
+        seen = f"See the runs in MLflow's page: {_command('ui', study)}"
+        console.print(seen if outcome.tracking else f"Have them in MLflow: {_command('track', study)}", soft_wrap=True)
     if outcome.failed or outcome.not_run:
         typer.echo(
             f"{outcome.failed} cells failed and {outcome.not_run} were not run, {outcome.finished} are finished and "
@@ -124,6 +131,16 @@ def run(study: StudyName) -> None:
         )
         raise typer.Exit(1 if outcome.failed else 130)
     console.print("Next: copy the study to studies/NAME.yaml, change its methods, schedules or seeds: suite run NAME")
+
+
+@app.command()
+def track(study: StudyName) -> None:
+    """Write a study's runs into MLflow, from .suite/ or from results/STUDY/cells.csv."""
+    from rich.console import Console
+
+    from suite.kinds.training.track import track_study
+
+    track_study(study, Console(markup=False))
 
 
 @app.command()
@@ -148,7 +165,8 @@ def maps(study: StudyName) -> None:
     from rich.console import Console
 
     from suite.kinds.training.figures.maps import draw_study_maps
-    from suite.kinds.training.make import attach, results_of
+    from suite.kinds.training.make import results_of
+    from suite.kinds.training.track import attach
 
     path = results_of(study) / "maps.png"
     rows = draw_study_maps(study, path.parent, path)

@@ -15,7 +15,8 @@ def report(study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, o
     """Write results/STUDY/report.html: question, answer, table, figures and provenance, on one page without network."""
     from rich.console import Console
 
-    from suite.kinds.training.make import attach, results_of
+    from suite.kinds.training.make import results_of
+    from suite.kinds.training.track import attach
     from suite.report.page.write import costs_page, speed_page
     from suite.study.load import is_of_costs, is_of_speed
 
