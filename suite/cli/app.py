@@ -23,6 +23,8 @@ from suite.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from suite.study.kind import Loaded
+
 
 app = typer.Typer(
     help="Reproducible multi-seed studies of token reduction in Vision Transformers.",
@@ -78,24 +80,20 @@ def list_() -> None:
 @app.command()
 def plan(study: StudyName) -> None:
     """Show a study's cells, and which of them are done."""
-    from suite.kinds.training.cells import expand
     from suite.kinds.training.preflight import missing
-    from suite.study.load import is_of_speed, load_study
-    from suite.study.store import Record
+    from suite.kinds.training.runner import plan as planned
+    from suite.study.load import is_of_speed
 
     if is_of_speed(study):
         from suite.kinds.speed import run as speeds
 
         speeds.plan(study)
         return
-    loaded, record = load_study(study), Record()
-    for sentence in missing(loaded):
+    loaded = _loaded(study)
+    for sentence in missing(loaded.study):
         typer.echo(f"not here: {sentence}", err=True)
-    for cell in expand(loaded):
-        entry = record.finished(cell) or record.failed(cell) or {"status": "to run"}
-        reason = str(entry.get("reason", "")).strip().splitlines()[-1:]
-        line = f"{cell.cell_id}  {entry['status']:<7}  {cell.kind:<8}  {cell.variant:<9}  {cell.row}  [{cell.schedule}]"
-        typer.echo("  ".join([line, *reason]))
+    for one in planned(loaded):
+        typer.echo("  ".join([*one.values()]).rstrip())
 
 
 @app.command()
@@ -108,29 +106,25 @@ def run(
     """Run what is not done of a study, then make its table and figure."""
     from rich.console import Console
 
-    from suite.study.load import load_study, title_of
-
     console = Console(markup=False)
     if _made_of_costs(study, console, check=True) or _made_of_speed(study, console, measure=True):
         return
     from suite.kinds.training.make import make_table
     from suite.kinds.training.runner import run_study
+    from suite.kinds.training.track import publish
 
-    outcome = run_study(study, console, alone=in_process)
-    if outcome.compared:
-        lines, made = make_table(title_of(study), console)
-        if outcome.tracking:
-            outcome.tracking.conclude(lines, made, load_study(study).question)
-        seen = f"See the runs in MLflow's page: {_command('ui', study)}"
-        console.print(seen if outcome.tracking else f"Have them in MLflow: {_command('track', study)}", soft_wrap=True)
-    if outcome.failed or outcome.not_run:
-        typer.echo(
-            f"{outcome.failed} cells failed and {outcome.not_run} were not run, {outcome.finished} are finished and "
-            f"kept; resume with: suite run {study}",
-            err=True,
-        )
-        raise typer.Exit(1 if outcome.failed else 130)
-    console.print("Next: copy the study to studies/NAME.yaml, change its methods, schedules or seeds: suite run NAME")
+    loaded = _loaded(study)
+    code = run_study(loaded, console, in_process)
+    try:
+        make_table(loaded.name, console)
+        if not in_process and publish(loaded, Path("results") / loaded.name, console):
+            console.print(f"See the runs in MLflow's page: {_command('ui', study)}", soft_wrap=True)
+    except UserError as error:
+        if not code:
+            raise
+        console.print(str(error), soft_wrap=True)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()
@@ -140,7 +134,7 @@ def track(study: StudyName) -> None:
 
     from suite.kinds.training.track import track_study
 
-    track_study(study, Console(markup=False))
+    track_study(_loaded(study), Console(markup=False))
 
 
 @app.command()
@@ -166,11 +160,11 @@ def maps(study: StudyName) -> None:
 
     from suite.kinds.training.figures.maps import draw_study_maps
     from suite.kinds.training.make import results_of
-    from suite.kinds.training.track import attach
+    from suite.kinds.training.track import publish
 
     path = results_of(study) / "maps.png"
     rows = draw_study_maps(study, path.parent, path)
-    also = " and MLflow" if attach(study, path.parent, Console(markup=False)) else ""
+    also = " and MLflow" if publish(_loaded(study), path.parent, Console(markup=False)) else ""
     typer.echo(f"Written to {path}{also}: {rows} rows, from the cells with the lowest seed")
 
 
@@ -256,6 +250,13 @@ def _made_of_speed(study: str, console: Console, measure: bool) -> bool:
     if code := make(study, console, measure):
         raise typer.Exit(code)
     return True
+
+
+def _loaded(study: str) -> Loaded:
+    from suite.study.kind import Loaded
+    from suite.study.load import find_study, load_study, title_of
+
+    return Loaded(find_study(study), title_of(study), load_study(study), None)  # type: ignore[arg-type]
 
 
 def _command(*words: str) -> str:

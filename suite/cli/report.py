@@ -15,8 +15,9 @@ def report(study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, o
     """Write results/STUDY/report.html: question, answer, table, figures and provenance, on one page without network."""
     from rich.console import Console
 
+    from suite.cli.app import _loaded
     from suite.kinds.training.make import results_of
-    from suite.kinds.training.track import attach
+    from suite.kinds.training.track import publish
     from suite.report.page.write import costs_page, speed_page
     from suite.study.load import is_of_costs, is_of_speed
 
@@ -36,7 +37,7 @@ def report(study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, o
         soft_wrap=True,
     )
     if scored:
-        attach(study, folder, console)
+        publish(_loaded(study), folder, console)
 
 
 def _scored(study: str, folder: Path, console: Console) -> str:

@@ -9,9 +9,7 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.training.published import check_rows, read_scores
 from suite.kinds.training.results import Results, read_results
-from suite.kinds.training.summary import Line
 from suite.kinds.training.table import study_table
-from suite.report.layout import Table
 from suite.report.render import FORMATS, markdown, put_into, show, write
 from suite.study.load import find_study, load_study, study_names, title_of
 
@@ -31,7 +29,7 @@ def results_of(study: str) -> Path:
     return folder
 
 
-def make_table(title: str, console: Console, into: Path | None = None) -> tuple[list[Line], Table]:
+def make_table(title: str, console: Console, into: Path | None = None) -> None:
     """Make and show a study's table and first figure from `results/TITLE/cells.csv`; also put it into a document.
 
     Raises:
@@ -51,7 +49,6 @@ def make_table(title: str, console: Console, into: Path | None = None) -> tuple[
     console.print(f"Written to {folder}/: {', '.join(files)}, from cells.csv")
     if missing := FORMATS.keys() - files:
         console.print(f"Not written: {', '.join(sorted(missing))}; {NEEDED}", style="yellow", soft_wrap=True)
-    return lines, made
 
 
 def _draw(results: Results, path: Path, console: Console) -> list[str]:
