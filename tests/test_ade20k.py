@@ -18,8 +18,8 @@ from ade20k import ALL, SIZES, make_folder
 from backbones import BACKBONES
 from PIL import Image
 from safetensors.torch import save_file
-from test_end_to_end import suite
 from test_segmentation import REMOVED, images_seen
+from tiny_study import RUN, suite
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -331,7 +331,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_folder(home / "ade", ALL)
     write_weights(home / "weights/eva.safetensors")
     (home / "trial.yaml").write_text(json.dumps(reduced_study()))
-    done = suite(home, "run", "trial.yaml")
+    done = suite(home, *RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     return home
 
@@ -415,7 +415,7 @@ def test_what_is_missing_is_named(ran: Path, tmp_path: Path) -> None:
     planned = suite(tmp_path, "plan", "trial.yaml")
     assert planned.returncode == 0
     assert len(planned.stdout.splitlines()) == 12
-    for done in (planned, suite(tmp_path, "run", "trial.yaml")):
+    for done in (planned, suite(tmp_path, *RUN)):
         assert "data.folder: there is no here in" in done.stderr
         assert "start: there is no weights/none.pt in" in done.stderr
     assert done.returncode == 2
@@ -427,7 +427,7 @@ def test_a_broken_folder_stops_before_training(ran: Path, tmp_path: Path) -> Non
     shutil.copytree(ran / "weights", tmp_path / "weights")
     broken(make_folder(tmp_path / "ade", ALL))
     (tmp_path / "trial.yaml").write_text(json.dumps(reduced_study()))
-    done = suite(tmp_path, "run", "trial.yaml")
+    done = suite(tmp_path, *RUN)
     assert done.returncode == 2
     assert "ADE_2.jpg cannot be read (image file is truncated" in done.stderr
     assert not (tmp_path / ".suite/cells").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_end_to_end import STUDY, suite
+from tiny_study import STUDY, suite
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand

@@ -1,16 +1,19 @@
 """What Ray does that this process alone does not: scheduling, replaced workers, kills, loopback, clusters."""
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import mlflow
 import psutil
 import pytest
-from test_end_to_end import CELLS, OURS, SUITE, finished, runs, suite, write
+from tiny_study import CELLS, OURS, RUN, SUITE, finished, here, rows_of, runs, strange, strangers, suite, write
 
 
 def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
@@ -25,6 +28,12 @@ def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
             stderr=output,
             start_new_session=True,
         )
+
+
+def content_of(store: Path) -> list[str]:
+    """All that a sqlite file says."""
+    with sqlite3.connect(store) as connection:
+        return list(connection.iterdump())
 
 
 def wait_for_cells(folder: Path, count: int, running: subprocess.Popen[bytes]) -> None:
@@ -75,20 +84,34 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return folder
 
 
-def test_a_second_call_runs_nothing(ran: Path) -> None:
-    """It rebuilds the table, to the byte, from what is there, without starting Ray."""
-    before, table = finished(ran), (ran / "results/trial/table.md").read_bytes()
-    record = (ran / "results/trial/cells.csv").read_bytes()
-    (ran / "results/trial/table.md").unlink()
-    store = _content(ran / "mlflow.db")
-    done = suite(ran, "run", "trial.yaml", RAY_ADDRESS="127.0.0.1:1")
+def test_a_cell_has_the_same_bits_in_this_process(ran: Path, tmp_path: Path) -> None:
+    """All but times: metrics, curves, tokens and examples of the base and of cells that start from it."""
+    write(tmp_path, methods=["none", "cropr"], seeds=[1], speed=None)
+    done = here(tmp_path, *RUN)
+    assert done.returncode == 0, done.stdout
+    assert len(finished(tmp_path)) == 3
+    for cell_id in finished(tmp_path):
+        one, other = (json.loads((home / f".suite/cells/{cell_id}.json").read_text()) for home in (ran, tmp_path))
+        differing = {key for key in one if one[key] != other[key]}
+        assert differing <= {"seconds", "provenance"}
+        assert one["curves"]["loss"]
+
+
+def test_mlflow_has_a_run_per_cell(ran: Path) -> None:
+    """Written while they ran, with parents that tell what was found."""
+    assert sorted(run.data.tags["cell_id"] for run in runs(ran)) == sorted(finished(ran))
+    assert {run.info.status for run in runs(ran, "'base', 'accuracy', 'speed', 'row', 'study'")} == {"FINISHED"}
+    assert all("acc1_last/median" in run.data.metrics for run in runs(ran, "'row'"))
+
+
+def test_a_second_call_starts_no_ray_and_writes_nothing(ran: Path) -> None:
+    """MLflow has all of it already."""
+    store, before = content_of(ran / "mlflow.db"), finished(ran)
+    done = here(ran, "run", "trial.yaml", RAY_ADDRESS="127.0.0.1:1")
     assert done.returncode == 0, done.stderr
     assert f"{CELLS} finished, 0 to run" in done.stdout
-    assert _content(ran / "mlflow.db") == store, "MLflow has all of it already"
+    assert content_of(ran / "mlflow.db") == store
     assert finished(ran) == before
-    assert (ran / "results/trial/table.md").read_bytes() == table
-    assert (ran / "results/trial/cells.csv").read_bytes() == record
-    assert len(runs(ran)) == CELLS
 
 
 def test_kill_9_loses_and_doubles_nothing(tmp_path: Path) -> None:
@@ -127,7 +150,7 @@ def test_ctrl_c_leaves_finished_cells_finished(tmp_path: Path) -> None:
     assert "Traceback" not in output
     assert ray_is_gone(before)
     assert 3 <= len(finished(tmp_path)) < CELLS
-    assert sum(line["status"] == "done" for line in _rows(tmp_path)) > 0
+    assert sum(line["status"] == "done" for line in rows_of(tmp_path)) > 0
 
 
 def test_ctrl_c_between_two_rounds_stops_too(tmp_path: Path) -> None:
@@ -167,6 +190,7 @@ def test_a_record_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
     """One sentence and code 2, no traceback, and no Ray left behind."""
     write(tmp_path)
     (tmp_path / ".suite").mkdir()
+    (tmp_path / ".suite/format").write_text("2\n")
     (tmp_path / ".suite/cells").write_text("a file where a folder should be")
     before = rays()
     done = suite(tmp_path, "run", "trial.yaml")
@@ -174,6 +198,22 @@ def test_a_record_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: cannot write .suite/cells/")
     assert "Traceback" not in done.stderr
     assert ray_is_gone(before)
+
+
+def test_workers_that_die_are_replaced_and_failing_cells_are_not_repeated(tmp_path: Path) -> None:
+    """One method kills its process the first time, one raises; the run's record has its traceback."""
+    write(tmp_path, methods=[strange(tmp_path, "SIGKILL"), strange(tmp_path, "raise"), "none"], seeds=[0], speed=None)
+    done = suite(tmp_path, "run", "trial.yaml", **strangers(tmp_path))
+    assert done.returncode == 1, done.stdout + done.stderr
+    status = {row["row"]: row["status"] for row in rows_of(tmp_path)}
+    assert status == {"base": "done", "SIGKILL": "done", "none": "done", "raise": "failed"}
+    assert len((tmp_path / "SIGKILL").read_text()) > 2, "it began again after its death"
+    assert (tmp_path / "raise").read_text() == "x", "it was tried once"
+    failed = next(run for run in runs(tmp_path) if run.data.tags["row"] == "raise")
+    assert failed.info.status == "FAILED"
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    traceback = Path(client.download_artifacts(failed.info.run_id, "traceback.txt", str(tmp_path))).read_text()
+    assert "stumbled over a token" in traceback
 
 
 def test_two_drivers_do_not_share_a_folder(tmp_path: Path) -> None:

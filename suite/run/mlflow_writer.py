@@ -17,10 +17,9 @@ from functools import cached_property
 from pathlib import Path
 
 from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
 
 from suite.run import mlflow_fields as runs
-from suite.run.mlflow_store import open_experiment, unusable
+from suite.run.mlflow_store import TROUBLE, open_experiment, unusable
 from suite.study.cells import Cell
 from suite.study.store import Entry
 
@@ -78,7 +77,7 @@ class Tracker:
             self.client, self.experiment = open_experiment(study, folder)
             self._tag_experiment("mlflow.experimentKind", "custom_model_development")  # else the page is about chats
             self.known = self._read()
-        except (MlflowException, OSError) as error:
+        except TROUBLE as error:
             raise unusable(error) from error
 
     def sync(self, cell: Cell, entry: Entry) -> None:
