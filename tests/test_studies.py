@@ -203,18 +203,6 @@ def test_bad_input_ends_with_code_2_and_no_traceback() -> None:
         assert done.stdout == ""
 
 
-def test_checking_a_study_imports_nothing_heavy() -> None:
-    """Neither torch nor timm, Ray, MLflow or pandas is imported to check and expand a study."""
-    Path("trial.yaml").write_text(STUDY)
-    program = (
-        "import sys; from suite.kinds.training.cells import expand\n"
-        "from suite.study.load import check_backbone, load_study\n"
-        "expand(load_study('trial.yaml'));"
-        "print(sorted({'torch', 'timm', 'ray', 'mlflow', 'mmseg', 'pandas', 'numpy'} & set(sys.modules)))"
-    )
-    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
-
-
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

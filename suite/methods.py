@@ -1,0 +1,58 @@
+"""All that a method's file needs: `from suite.methods import ...`.
+
+A method is one file with a class `Settings` and one subclass of `Method`, or of `ScoringMethod` where it only gives
+each patch a score. Shape letters: B images, P prefix tokens, N patches now, N0 patches at the start, D channels,
+H heads.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from suite.reduction.blocks import attend, feed_forward, project, run
+from suite.reduction.method import (
+    BlockShape,
+    Context,
+    Criterion,
+    Method,
+    Output,
+    OwnCost,
+    UnmetNeed,
+    initialise,
+    paired,
+)
+from suite.reduction.projection import Projection
+from suite.reduction.schedule import Schedule
+from suite.reduction.scoring import ScoringMethod, split
+from suite.reduction.settings import Fusion, MethodSettings, ScoringSettings, Stage
+from suite.reduction.tokens import Tokens, take
+
+__all__ = [
+    "Annotated",
+    "BlockShape",
+    "ClassVar",
+    "Context",
+    "Criterion",
+    "Field",
+    "Fusion",
+    "Literal",
+    "Method",
+    "MethodSettings",
+    "Output",
+    "OwnCost",
+    "Projection",
+    "Schedule",
+    "ScoringMethod",
+    "ScoringSettings",
+    "Stage",
+    "Tokens",
+    "UnmetNeed",
+    "attend",
+    "feed_forward",
+    "initialise",
+    "paired",
+    "project",
+    "run",
+    "split",
+    "take",
+]
