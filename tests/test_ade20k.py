@@ -28,11 +28,12 @@ from suite.data.recipe import Ade20k
 from suite.errors import UserError
 from suite.kinds.training import execute
 from suite.kinds.training.cells import expand, weights_digest
-from suite.kinds.training.execute import Job, run_cell
+from suite.kinds.training.execute import run_cell
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
+from suite.study.cells import Job
 from suite.study.load import load_study
 from suite.tasks.segmentation.data import CheckLabels, first_images, open_ade20k
 from suite.tasks.segmentation.recipe import SegmentationRecipe

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
+from suite.study.cells import Cell
 from suite.study.digests import digest_of, write_provenance
 
 Entry = dict[str, Any]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from suite.kinds.speed.schema import UNPRUNED, How, SpeedBackbone, SpeedRow, SpeedStudy
-from suite.kinds.training.cells import Cell
 from suite.measure.timing_options import DeviceType
 from suite.reduction.registry import settings_class
+from suite.study.cells import Cell
 from suite.study.load import size_of
 
 PROTOCOL = 1  # raise it when what is timed, or how, is something else than before

@@ -1,14 +1,9 @@
-"""A study becomes cells: the smallest pieces of work that are run, recorded and found again.
-
-A cell's id hashes all that decides its result, before anything runs. Two studies that ask for the same cell share it.
-"""
+"""A study becomes cells."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +11,7 @@ from suite.data.recipe import Ade20k
 from suite.kinds.training.schema import Base, Row, Study
 from suite.measure.timing_options import Speed
 from suite.reduction.registry import settings_class
+from suite.study.cells import Cell
 from suite.study.load import size_of
 from suite.study.row_schedule import schedule_of
 from suite.tasks.recipe import TrainingRecipe
@@ -23,52 +19,6 @@ from suite.tasks.recipe import TrainingRecipe
 PROTOCOL = 1  # raise it when training, evaluation or measurement computes something else than before
 Kind = Literal["base", "accuracy", "speed"]
 WHERE_AND_WHETHER = {"folder", "allow_empty_classes"}  # of data: they decide no result
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One piece of work.
-
-    Attributes:
-        identity: all that decides the result; `cell_id` is its hash.
-        row, schedule: the labels under which the study shows it.
-        start: id of the base cell whose weights it starts from, if any.
-        places: where on this machine `folder` (of data) and `start` (a file of weights) are, for those it needs; the
-            identity has their digests instead.
-    """
-
-    identity: dict[str, Any]
-    row: str
-    schedule: str
-    start: str | None = None
-    places: dict[str, str] = field(default_factory=dict)
-
-    @functools.cached_property
-    def cell_id(self) -> str:
-        canonical = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-    @property
-    def kind(self) -> Kind:
-        kind: Kind = self.identity["kind"]
-        return kind
-
-    @property
-    def threads(self) -> int:
-        """Processor threads the cell computes with."""
-        return int(self.identity["threads"])
-
-    @property
-    def variant(self) -> str:
-        """What tells it from its row's other cells of its kind: a seed or a batch size; empty without either."""
-        if "speed" in self.identity:
-            return f"batch {self.identity['speed']['batch_size']}"
-        return f"seed {self.identity['seed']}" if "seed" in self.identity else ""
-
-    @property
-    def steps(self) -> int:
-        """How many steps of progress the cell reports: epochs, or 1 for a speed cell."""
-        return 1 if self.kind == "speed" else int(self.identity["recipe"]["epochs"])
 
 
 def expand(study: Study) -> list[Cell]:

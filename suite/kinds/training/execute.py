@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,38 +28,20 @@ from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.seeds import seed_for
+from suite.study.cells import Identity, Job, Result
 from suite.study.provenance import device_name
 from suite.tasks.classification.train import Epoch, to_input, train
 from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 
-Identity = dict[str, Any]
-Result = dict[str, Any]
 
-
-@dataclass(frozen=True)
-class Job:
-    """A cell to run.
-
-    Attributes:
-        identity, places: see `cells.Cell`; `places` also has `scratch`, a folder for files that nobody needs later.
-        weights: of the base cell that it starts from, as `save_weights` made them; None where there is none.
-        progress: called with the number of steps done.
-    """
-
-    identity: Identity
-    weights: bytes | None
-    progress: Callable[[int], None] = lambda _steps: None
-    places: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def data(self) -> DigitScenes | Ade20k:
-        """What it trains on and is scored on."""
-        said = self.identity["data"]["recipe"]
-        where = {"folder": self.places["folder"]} if "folder" in self.places else {}
-        recipe: DigitScenes | Ade20k = TypeAdapter(Data).validate_python(said | where)
-        return recipe
+def data_of(job: Job) -> DigitScenes | Ade20k:
+    """What it trains on and is scored on."""
+    said = job.identity["data"]["recipe"]
+    where = {"folder": job.places["folder"]} if "folder" in job.places else {}
+    recipe: DigitScenes | Ade20k = TypeAdapter(Data).validate_python(said | where)
+    return recipe
 
 
 def run_cell(job: Job) -> Result:
@@ -113,7 +93,9 @@ def run_accuracy(job: Job) -> Result:
         fitted(model.backbone, Checkpoint.read(job.places["start"])).load_into(model.backbone)
     result = _train(model, job)
     result = _with_costs(result, model.cpu(), job.identity)
-    result["details"]["example"] = example(model, example_images(job.data, job.identity["task"]), job.identity["task"])
+    result["details"]["example"] = example(
+        model, example_images(data_of(job), job.identity["task"]), job.identity["task"]
+    )
     return result
 
 
@@ -196,7 +178,7 @@ def _train_segmentation(model: ReducedModel, job: Job) -> Result:
     from suite.tasks.segmentation.train import train as train_segmentation
 
     identity = job.identity
-    opened = open_data(job.data)
+    opened = open_data(data_of(job))
     recipe = SegmentationRecipe(**identity["recipe"], device=identity["device"], precision=identity["precision"])
     scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
     epochs = train_segmentation(
@@ -219,12 +201,12 @@ def _train_segmentation(model: ReducedModel, job: Job) -> Result:
             "miou": [epoch.scores.miou for epoch in epochs],
             "learning_rate": [epoch.learning_rate for epoch in epochs],
         },
-        "details": _pixels(job.data),
+        "details": _pixels(data_of(job)),
     }
 
 
 def _train_classification(model: ReducedModel, job: Job) -> Result:
-    data, recipe = job.data, TrainingRecipe(**job.identity["recipe"])
+    data, recipe = data_of(job), TrainingRecipe(**job.identity["recipe"])
     assert isinstance(data, DigitScenes)
     epochs: list[Epoch] = []
     for epoch in train(

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from suite.data.recipe import Ade20k
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.schema import Study
+from suite.study.cells import Cell
+from suite.terminal import ManualProgress
 
 USUAL = ("cpu", "float32", False)  # device, precision and compiler that every machine has: the processor, without one
 
@@ -109,10 +109,8 @@ def check_inputs(study: Study, console: Console) -> None:
     if isinstance(study.data, Ade20k):
         from suite.data.ade20k import examine
 
-        columns = TextColumn("reading every image and mask"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("", total=None)
-            examine(study.data, lambda done, total: progress.update(task, completed=done, total=total))
+        with ManualProgress(console, text="reading every image and mask") as bar:
+            examine(study.data, bar.reach)
 
 
 def _shown(path: Path) -> str:
