@@ -11,7 +11,7 @@ from test_end_to_end import STUDY, suite
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.kinds.training.schema import Budget
+from suite.study.schema import Budget
 from suite.measure.macs import count_macs
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce

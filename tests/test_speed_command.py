@@ -28,7 +28,8 @@ from suite.kinds.speed.candidates import Words, build
 from suite.kinds.speed.command import Bar, How
 from suite.kinds.training.cells import expand
 from suite.kinds.training.execute import run_cell
-from suite.kinds.training.schema import Backbone, ScheduleRule, Study
+from suite.kinds.training.schema import Study
+from suite.study.schema import Backbone, ScheduleRule
 from suite.measure import fit, selftest
 from suite.measure.clock import Clock
 from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER

@@ -40,7 +40,7 @@ def show_cost(configuration: Configuration, console: Console, cross_check: bool)
     Raises:
         UserError: for whatever of the configuration cannot be.
     """
-    model, dense = build(configuration), configuration.task == "segmentation"
+    model, dense = build(configuration), configuration.dense
     parts = account(model, dense)
     unpruned = total(account(build(configuration.unpruned(), model.backbone), dense))
     console.print(_headline(configuration, model), soft_wrap=True, highlight=False)

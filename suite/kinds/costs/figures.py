@@ -203,7 +203,7 @@ def _assign(study: CostStudy, figures: Sequence[Figure]) -> dict[str, Row]:
 
 def _cost(row: CostRow, backbones: dict[str, TimmModule], check: bool) -> tuple[Counts, Counts]:
     """What counters say of a row's model and of the unpruned one."""
-    key, dense = f"{row.backbone.model_dump_json()} {row.classes}", row.task == "segmentation"
+    key, dense = f"{row.backbone.model_dump_json()} {row.classes}", row.dense
     try:
         if key not in backbones:
             backbones[key] = build_backbone(row)

@@ -31,6 +31,7 @@ from suite.report import render
 from suite.study.digests import write_provenance
 from suite.study.provenance import provenance
 from suite.tasks.segmentation.pixels import PixelModel
+from suite.tasks.task import task
 
 CLASSES = 10
 PATCHES = 64
@@ -80,12 +81,12 @@ class Case:
         name, options, removed = BACKBONES[self.backbone]
         backbone = create_backbone(name, options, CLASSES)
         scramble(backbone)
-        settings = {"queries": PATCHES} if self.task == "segmentation" and self.method == "cropr" else {}
+        settings = {"queries": PATCHES} if task(self.task).dense and self.method == "cropr" else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = reduce(backbone, self.method, removed, settings, self.fusion).deploy()
         images = torch.randn(IMAGES, 3, *backbone.patch_embed.img_size, generator=torch.Generator().manual_seed(1))
-        return (Pixels(model) if self.task == "segmentation" else Watched(model)), images
+        return (Pixels(model) if task(self.task).dense else Watched(model)), images
 
 
 class Pixels(nn.Module):
