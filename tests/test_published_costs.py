@@ -17,11 +17,11 @@ from suite.errors import UserError
 from suite.kinds.costs.compute import make_cost_table
 from suite.kinds.costs.figures import Figure, Line, choose, compute, read_published
 from suite.kinds.costs.table import cost_table
-from suite.study.schema import ScheduleRule
 from suite.measure.norms import Counts
 from suite.report.render import write
 from suite.study.configuration import CostRow, CostStudy
 from suite.study.load import load_costs, load_study
+from suite.study.schema import ScheduleRule
 
 ROOT = Path(__file__).parents[1]
 HEAD = ",".join(Figure._fields)

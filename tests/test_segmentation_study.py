@@ -16,11 +16,10 @@ from torch import nn
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.measure.examples import decode
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.study.load import load_study
-from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
+from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels, decode
 
 SEGMENTATION: dict[str, Any] = STUDY | {
     "task": "segmentation",

@@ -75,7 +75,7 @@ def nasty() -> Table:
 
 def test_seeds_without_a_score_stay_in_the_denominator(tmp_path: Path) -> None:
     """One diverged with an exception, one with a score that is not a number, one broke, one was skipped."""
-    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.stability.TrainingFailed: the loss became nan"}
+    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.loop.TrainingFailed: the loss became nan"}
     skipped = cell("good", 4, None)[0] | {"status": "skipped", "reason": "it needs a class token"}
     rows = [*cell("good", 0, 80.0), *cell("good", 1, 82.0), stopped, *cell("good", 3, None), skipped]
     (line,) = summary(tmp_path, [*rows, *diverged("good", 5)])

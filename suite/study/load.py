@@ -70,7 +70,12 @@ def find(name: str) -> Loaded | None:
         find_study(title)
     except UserError:
         return None
-    loaded = load(title, changes)
+    try:
+        loaded = load(title, changes)
+    except UserError:
+        if not changes:
+            raise
+        return None  # the name has a digest in the place of its changes
     return loaded if loaded.name == Path(title_of(name)).name else None
 
 
