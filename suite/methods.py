@@ -8,8 +8,9 @@ H heads.
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
+from torch import Tensor, nn
 
-from suite.reduction.blocks import attend, feed_forward, project, run
+from suite.reduction.blocks import attend, class_logits, feed_forward, project, run
 from suite.reduction.method import (
     BlockShape,
     Context,
@@ -45,11 +46,14 @@ __all__ = [
     "ScoringMethod",
     "ScoringSettings",
     "Stage",
+    "Tensor",
     "Tokens",
     "UnmetNeed",
     "attend",
+    "class_logits",
     "feed_forward",
     "initialise",
+    "nn",
     "paired",
     "project",
     "run",
