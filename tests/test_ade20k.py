@@ -18,13 +18,13 @@ from ade20k import ALL, SIZES, make_folder
 from backbones import BACKBONES
 from PIL import Image
 from safetensors.torch import save_file
+from suite.data.recipe import Ade20k
 from test_end_to_end import suite
 from test_segmentation import REMOVED, images_seen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from suite.data.ade20k import examine
-from suite.data.recipe import Ade20k
 from suite.errors import UserError
 from suite.kinds.training import execute
 from suite.kinds.training.cells import expand, weights_digest

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator
 from suite.measure.timing_options import Counts, Precision
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
-from suite.study.configuration import Configuration, LeftOut
+from suite.study.configuration import Configuration
+from suite.study.published import Excluded as LeftOut
 from suite.study.schema import Backbone, MethodName, ScheduleRule
 
 UNPRUNED = "unpruned"  # the row of the unpruned model, which every backbone has
