@@ -10,7 +10,7 @@ from pathlib import Path
 
 from suite.errors import UserError
 from suite.kinds.training.answer import Answer
-from suite.study.digests import check_unedited
+from suite.study.records import check_unedited
 
 NEEDED = (
     "id",

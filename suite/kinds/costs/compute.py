@@ -20,7 +20,7 @@ from suite.reduction.model import ReducedModel
 from suite.reduction.shape import shape_of
 from suite.report.render import show, write
 from suite.study.configuration import Configuration, CostStudy, build
-from suite.study.digests import write_provenance
+from suite.study.records import write_provenance
 
 SHOWN = 5  # sentences about disagreements
 LEGEND = (

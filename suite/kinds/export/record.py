@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from suite.errors import UserError
 from suite.measure.export import Finding
 from suite.report.statistics import spread
-from suite.study.digests import check_unedited
+from suite.study import records
 
 Line = dict[str, str]  # of the record; empty where nothing was measured
-RECORD = "findings.csv"
+RECORD, COMMAND = "findings.csv", "suite export"
 MODEL = ("task", "backbone", "method", "fusion")
 FIELDS = (
     *(*MODEL, "path", "status", "reason", "batch_sizes", "difference", "largest_logit", "same_class", "same_kept"),
@@ -52,30 +49,28 @@ def model_of(line: Line) -> tuple[str, ...]:
     return tuple(line[field] for field in MODEL)
 
 
-def write_findings(folder: Path, lines: Iterable[Line]) -> None:
-    """Write the record of a folder, whole; its digest in `provenance.json` is then that of the earlier one."""
-    temporary = folder / f"findings.{os.getpid()}.tmp"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    temporary.replace(folder / RECORD)
-
-
 def read_findings(folder: Path) -> list[Line]:
-    """Read the record of a folder; nothing if there is none.
+    """Read the record of a folder.
 
     Raises:
-        UserError: if its columns are others, or it is not the one that `provenance.json` was written with.
+        UserError: as `records.read`.
     """
-    path = folder / RECORD
-    if not path.is_file():
-        return []
-    check_unedited(path, "delete both and export again with: suite export")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != FIELDS:
-            raise UserError(
-                f"{path} has other columns than these: {', '.join(FIELDS)}; move it away, then export again"
-            )
-        return list(reader)
+    return records.lines(folder / RECORD, FIELDS, COMMAND)
+
+
+def keep(new: Sequence[Line], origin: Mapping[str, Any], folder: Path) -> None:
+    """Put lines into the record, in place of earlier ones of the same models.
+
+    `provenance.json` says which models each run is the origin of. It is written after the record: if a process is
+    killed between the two, the next one refuses what is left, and says what helps.
+
+    Raises:
+        UserError: if the record that is there cannot be used.
+    """
+    models = {model_of(line): origin for line in new}
+    earlier = read_findings(folder) if (folder / RECORD).is_file() else []
+    lines = [line for line in earlier if model_of(line) not in models] + list(new)
+    lines.sort(key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line)))
+    records.write(folder / RECORD, FIELDS, lines)
+    ran = records.merge(records.runs(folder) if earlier else [], models, made_key="models")
+    records.write_provenance(folder, {"runs": ran})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 
 from suite.contract.backbones import scramble
 from suite.contract.compiled import inductor_trouble
-from suite.errors import UserError
-from suite.kinds.export.record import RECORD, Line, line_of, model_of, read_findings, write_findings
+from suite.kinds.export.record import RECORD, Line, keep, line_of, read_findings
 from suite.kinds.export.table import export_table
 from suite.measure.artefacts import PATHS, QUICK, require_onnx
 from suite.measure.export import IMAGES, Finding, Timing, examine
@@ -28,7 +26,6 @@ from suite.reduction.registry import default_settings, describe, method_class, m
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion
 from suite.report import render
-from suite.study.digests import write_provenance
 from suite.study.provenance import provenance
 from suite.tasks.segmentation.pixels import PixelModel
 
@@ -149,6 +146,7 @@ def export_visibly(methods: Sequence[str], quick: bool, console: Console, folder
             console.print(f"{case}: {', '.join(line['status'] for line in new)}", highlight=False, soft_wrap=True)
             if not quick:
                 keep(new, origin, folder)
+                render.write(export_table(folder.name, read_findings(folder)), folder)
     return found
 
 
@@ -173,42 +171,13 @@ def judge(case: Case, path: str, quick: bool) -> Line:
     return line_of(model, path, "fails" if found.reason else "works", found)
 
 
-def keep(new: Sequence[Line], origin: dict[str, Any], folder: Path) -> None:
-    """Put lines into the record, in place of earlier ones of the same models, and make the table of all it has.
-
-    `provenance.json` says which models each run is the origin of. It is written after the record: of a process that is
-    killed between the two, the next one refuses what is left, and says what helps.
-
-    Raises:
-        UserError: if the record that is there cannot be used.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    origins, earlier = folder / "provenance.json", read_findings(folder)
-    models = {model_of(line): None for line in new}
-    lines = [line for line in earlier if model_of(line) not in models] + list(new)
-    runs = json.loads(origins.read_text(encoding="utf-8"))["runs"] if earlier else []
-    runs = [run | {"models": [model for model in run["models"] if tuple(model) not in models]} for run in runs]
-    if not runs or {**runs[-1], "models": []} != {**origin, "models": []}:
-        runs.append({**origin, "models": []})
-    runs[-1]["models"] += [list(model) for model in models]
-    write_findings(
-        folder,
-        sorted(lines, key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line))),
-    )
-    write_provenance(folder, {"runs": [run for run in runs if run["models"]]})
-    render.write(export_table(folder.name, read_findings(folder)), folder)
-
-
 def make_table(console: Console, folder: Path = RESULTS) -> None:
     """Make and show the table of a folder from its record alone.
 
     Raises:
         UserError: if there is no record, or it cannot be used.
     """
-    lines = read_findings(folder)
-    if not lines:
-        raise UserError(f"{folder / RECORD} does not exist; make it with: suite export")
-    made = export_table(folder.name, lines)
+    made = export_table(folder.name, read_findings(folder))
     files = render.write(made, folder)
     render.show(made, console, apart=True)
     console.print(f"Written to {folder}/: {', '.join(files)}, from {RECORD}", soft_wrap=True)

@@ -32,8 +32,8 @@ from suite.report.page.captions import CAPTIONS, Caption
 from suite.report.page.origin import read_origin
 from suite.report.render import ENCODING, as_html, coded
 from suite.report.style import drawn_from
-from suite.study.digests import check_unedited, digest_of
 from suite.study.load import find_study, load_costs, load_speed, load_study
+from suite.study.records import check_unedited, digest_of
 
 ENLARGED = 0.7  # CSS pixels of a figure's pixel: letters are then as large as those of the text
 
