@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,8 +50,41 @@ def model_of(line: Line) -> tuple[str, ...]:
     return tuple(line[field] for field in MODEL)
 
 
+@dataclass(frozen=True)
+class Model:
+    """A row of the table: one deployed model, with its line of the record for each path out of eager torch."""
+
+    task: str
+    backbone: str
+    method: str
+    fusion: str
+    paths: Mapping[str, Line]
+
+    @property
+    def name(self) -> str:
+        """What a row is called, beside its backbone."""
+        return self.method if self.fusion == "none" else f"{self.method} + {self.fusion}"
+
+
+def lines(folder: Path) -> list[Model]:
+    """The models of a folder's record.
+
+    Raises:
+        UserError: as `records.read`.
+    """
+    return models(read_findings(folder))
+
+
+def models(found: Iterable[Line]) -> list[Model]:
+    """Lines of the record, put together by model."""
+    by_model: dict[tuple[str, ...], dict[str, Line]] = {}
+    for line in found:
+        by_model.setdefault(model_of(line), {})[line["path"]] = line
+    return [Model(*model, paths) for model, paths in by_model.items()]
+
+
 def read_findings(folder: Path) -> list[Line]:
-    """Read the record of a folder.
+    """The lines of a folder's record.
 
     Raises:
         UserError: as `records.read`.
@@ -67,10 +101,10 @@ def keep(new: Sequence[Line], origin: Mapping[str, Any], folder: Path) -> None:
     Raises:
         UserError: if the record that is there cannot be used.
     """
-    models = {model_of(line): origin for line in new}
+    made = {model_of(line): origin for line in new}
     earlier = read_findings(folder) if (folder / RECORD).is_file() else []
-    lines = [line for line in earlier if model_of(line) not in models] + list(new)
-    lines.sort(key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line)))
-    records.write(folder / RECORD, FIELDS, lines)
-    ran = records.merge(records.runs(folder) if earlier else [], models, made_key="models")
+    kept = [line for line in earlier if model_of(line) not in made] + list(new)
+    kept.sort(key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line)))
+    records.write(folder / RECORD, FIELDS, kept)
+    ran = records.merge(records.runs(folder) if earlier else [], made, made_key="models")
     records.write_provenance(folder, {"runs": ran})
