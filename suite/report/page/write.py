@@ -35,8 +35,8 @@ from suite.report.page.origin import read_origin
 from suite.report.render import as_html, coded
 from suite.report.style import drawn_from
 from suite.study.cells import Cell
-from suite.study.digests import digest_of
 from suite.study.load import find_study, load_costs, load_speed, load_study
+from suite.study.records import digest_of
 
 ENLARGED = 0.7  # CSS pixels of a figure's pixel: letters are then as large as those of the text
 
