@@ -290,7 +290,7 @@ def test_a_measured_speed_has_every_round_and_its_machine() -> None:
     (run,) = found.runs
     assert run["cells"] == [only.cell_id]
     assert run["device"] in found.facts["measured on"]
-    beside = trace(f"{address}:beside_median", ROOT / "results")
+    beside = trace(f"{address}:compare_to_median", ROOT / "results")
     assert [one.row for one in beside.cells] == ["cropr R=8 LLF", "random R=8 LLF"]
     own, other = (one.values for one in beside.cells)
     assert float(beside.shown) == pytest.approx(median(a / b for a, b in zip(own, other, strict=True)))

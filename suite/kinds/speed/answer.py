@@ -56,7 +56,7 @@ def answer_of_speed(study: SpeedStudy, lines: Sequence[Line]) -> Answer:
         own = [line for line in lines if line.setup == setup]
         found = [Found(line, line.measured) for line in own if line.measured and line.row != UNPRUNED]
         verdicts.append(_verdict(setup, found))
-        said = [*_doubted(found), *_ranges(found), *_promised(found), *_beside(found, own), *_missing(own)]
+        said = [*_doubted(found), *_ranges(found), *_promised(found), *_compared(found, own), *_missing(own)]
         place = f"{title(setup)}: " if len(setups) > 1 else ""
         sentences += [f"{place}{sentence}" for sentence in said]
         facts += [(f"{place}{what}", value) for what, value in _facts(found)]
@@ -123,23 +123,25 @@ def _promised(found: Sequence[Found]) -> Iterator[str]:
         )
 
 
-def _beside(found: Sequence[Found], lines: Sequence[Line]) -> Iterator[str]:
+def _compared(found: Sequence[Found], lines: Sequence[Line]) -> Iterator[str]:
     """Ratios of two rows, formed round by round: told apart only if the quartiles lie on one side of 1."""
     timing_warnings = {
         (line.backbone, line.batch_size, line.row) for line in lines if line.measured and line.measured.timing_warnings
     }
     for one in found:
-        line, ratio = one.line, one.measured.beside
-        if not line.beside:
+        line, ratio = one.line, one.measured.compare_to
+        if not line.compare_to:
             continue
-        start = f"{line.row} over {line.beside}, {line.backbone}, batch of {line.batch_size}"
+        start = f"{line.row} over {line.compare_to}, {line.backbone}, batch of {line.batch_size}"
         if ratio is None:
             yield f"{start}: not timed side by side, so nothing is said."
             continue
         said = (
             f"{start}: {ratio.median:.3f}x (quartiles of {plural(ratio.n, 'round')} {ratio.low:.3f}–{ratio.high:.3f})"
         )
-        doubted = [row for row in (line.row, line.beside) if (line.backbone, line.batch_size, row) in timing_warnings]
+        doubted = [
+            row for row in (line.row, line.compare_to) if (line.backbone, line.batch_size, row) in timing_warnings
+        ]
         if doubted:
             yield f"{said}; no claim, for {' and '.join(doubted)} {'is' if len(doubted) == 1 else 'are'} marked."
         elif ratio.low <= 1 <= ratio.high:

@@ -35,9 +35,9 @@ COLUMNS = (
     Column("macs", "by MACs", "{:.2f}x".format, fields=("macs_ratio",)),
     Column("realised", "realised / MACs", "{:.2f}".format, fields=("realised_of_macs",)),
     Column("rate", "images/s", "{:.0f}".format, fields=("images_per_second",)),
-    *(Column(name, form="record", fields=(name,)) for name in ("kernels", "timing_warnings", "beside")),
-    Column("beside ratio", form="record", fields=("beside_median", "beside_low", "beside_high")),
-    *(Column(name, form="record", fields=(name,)) for name in ("published_beside", "note")),
+    *(Column(name, form="record", fields=(name,)) for name in ("kernels", "timing_warnings", "compare_to")),
+    Column("compare_to ratio", form="record", fields=("compare_to_median", "compare_to_low", "compare_to_high")),
+    *(Column(name, form="record", fields=(name,)) for name in ("published_compare_to", "note")),
     Column("note number", "note", align="left"),
 )
 
@@ -71,8 +71,8 @@ def _row(line: Line, numbered: Sequence[str]) -> Row:
         "status": line.status,
         "published": line.ratio.text if line.ratio else None,
         "measured": line.status,
-        "beside": line.beside,
-        "published_beside": line.published_beside,
+        "compare_to": line.compare_to,
+        "published_compare_to": line.published_compare_to,
         "note": line.note,
         "note number": f"[{numbered.index(line.note) + 1}]" if line.note else "",
     }
@@ -93,7 +93,7 @@ def _row(line: Line, numbered: Sequence[str]) -> Row:
             "rate": found.rate,
             "kernels": found.kernels,
             "timing_warnings": found.timing_warnings,
-            "beside ratio": _numbers(found.beside),
+            "compare_to ratio": _numbers(found.compare_to),
         }
         marks |= {"measured": TAINTED} if found.timing_warnings else {}
     return Row(values, marks)
@@ -121,7 +121,7 @@ def _notes(study: SpeedStudy, lines: Sequence[Line]) -> Iterator[Note]:
     yield Note(f"Measured on: {'; '.join(title(setup) for setup in dict.fromkeys(line.setup for line in lines))}.")
     for name in devices_not_measured(study, lines):
         yield Note(f"{'A GPU' if name == 'cuda' else 'A processor'}: not measured.")
-    yield from (Note(sentence) for line in lines if (sentence := _beside(line)))
+    yield from (Note(sentence) for line in lines if (sentence := _compared(line)))
     yield from _about_timing_warnings(lines)
 
 
@@ -143,13 +143,15 @@ def _numbers(found: Spread | None) -> tuple[float, float, float] | None:
     return (found.median, found.low, found.high) if found else None
 
 
-def _beside(line: Line) -> str:
+def _compared(line: Line) -> str:
     """The ratio of a row to another, in a sentence; empty where there is none."""
-    if not line.beside or line.measured is None:
+    if not line.compare_to or line.measured is None:
         return ""
-    where = f"{line.row} over {line.beside}, {line.backbone}, {line.setup.device}, batch of {line.batch_size}"
-    ratio = line.measured.beside
+    where = f"{line.row} over {line.compare_to}, {line.backbone}, {line.setup.device}, batch of {line.batch_size}"
+    ratio = line.measured.compare_to
     if ratio is None:
         return f"{where}: not timed side by side."
-    published = "" if line.published_beside is None else f"; published {line.published_beside:.3f}, of throughputs"
+    published = (
+        "" if line.published_compare_to is None else f"; published {line.published_compare_to:.3f}, of throughputs"
+    )
     return f"{where}, round by round: {ratio.median:.3f}x ({ratio.low:.3f}–{ratio.high:.3f}){published}."

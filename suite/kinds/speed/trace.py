@@ -26,11 +26,11 @@ class Origin(NamedTuple):
 
     how: str
     metric: str
-    beside: bool = False
+    compare_to: bool = False
 
 
 SAID = Origin("as the study and its record say", "")
-PRINTED = ("published", "published_id", "throughput", "speedup", "evidence", "source", "published_beside")
+PRINTED = ("published", "published_id", "throughput", "speedup", "evidence", "source", "published_compare_to")
 MEASURED = {
     "measured": Origin(f"median of the rounds; {ROUND}", "speedup"),
     "median": Origin(f"median of the rounds; {ROUND}", "speedup"),
@@ -43,11 +43,11 @@ MEASURED = {
     "rate": Origin("batch size over the median of the rounds' seconds, of a GPU only", "seconds"),
     "rounds": Origin("how many there are", "speedup"),
     "timing_warnings": Origin("by the rounds, and by what the machine did meanwhile", "speedup"),
-    "beside ratio": Origin(
+    "compare_to ratio": Origin(
         "median, first and third quartile of the rounds; each is the row's speed over that of the row beside it in the "
         "same round",
         "speedup",
-        beside=True,
+        compare_to=True,
     ),
 }
 
@@ -75,7 +75,7 @@ def trace_speed(folder: Path, row: str, column: str) -> Trace:
     facts |= {"kernels": line.measured.kernels, "record": str(folder / "rounds.csv")}
     facts |= {"metric": origin.metric} if origin.metric else {}
     facts |= {"not to be trusted": line.measured.timing_warnings} if line.measured.timing_warnings else {}
-    names = [line.row, *([line.beside] if origin.beside and line.beside else [])]
+    names = [line.row, *([line.compare_to] if origin.compare_to and line.compare_to else [])]
     cells = [cell for name in names for cell in _cells(line, name, rounds, origin.metric)]
     return with_runs(folder, text, facts, cells)
 
