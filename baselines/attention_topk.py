@@ -9,7 +9,6 @@ Departures:
 
 from torch import Tensor
 
-from suite.reduction.method import BlockShape
 from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.settings import ScoringSettings
@@ -31,6 +30,3 @@ class AttentionTopK(ScoringMethod):
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         assert projection is not None
         return projection.class_row()
-
-    def score_macs(self, patches: int, block: BlockShape) -> int:
-        return (self.context.prefix + patches) * block.query

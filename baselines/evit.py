@@ -17,7 +17,6 @@ from typing import Literal
 
 from torch import Tensor
 
-from suite.reduction.method import BlockShape
 from suite.reduction.projection import Projection
 from suite.reduction.schedule import Schedule
 from suite.reduction.scoring import ScoringMethod
@@ -59,6 +58,3 @@ class EViT(ScoringMethod):
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         assert projection is not None
         return projection.class_row()
-
-    def score_macs(self, patches: int, block: BlockShape) -> int:
-        return (self.context.prefix + patches) * block.query

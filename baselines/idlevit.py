@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from suite.reduction import blocks
-from suite.reduction.method import BlockShape, Criterion, Method, Output, OwnCost
+from suite.reduction.method import Criterion, Method, Output
 from suite.reduction.settings import MethodSettings
 from suite.reduction.tokens import Tokens
 
@@ -64,10 +64,10 @@ class IdleViT(Method):
     settings: Settings
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
-        left_out = sum(self.counts[:layer])
-        if not left_out:
+        idle = sum(self.counts[:layer])
+        if not idle:
             return blocks.run(block, tokens)
-        kept, cuts = tokens.count - left_out, self.training and self.settings.cut_weight > 0
+        kept, cuts = tokens.count - idle, self.training and self.settings.cut_weight > 0
         if not cuts and blocks.folds_keys(block.attn, tokens.rotary is not None):
             keep = blocks.class_scores(block, tokens).topk(kept, sorted=False).indices
             active, _ = blocks.attend(block, tokens.select(keep))
@@ -79,15 +79,6 @@ class IdleViT(Method):
             tokens = tokens.with_auxiliary(token_cut_loss(logits, selected, tokens.prefix, self.settings.cut))
         active, _ = blocks.attend(block, tokens, projection, keep)
         return tokens.write_back(blocks.feed_forward(block, active), keep)
-
-    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        left_out, entering = sum(self.counts[:layer]), self.context.prefix + patches
-        if not left_out:
-            return OwnCost()
-        if block.folds_keys:
-            macs = 2 * block.width * block.query + entering * block.width
-            return OwnCost(macs, normed=entering if block.pre_norm else 0)
-        return OwnCost(entering * block.query, left_out)
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         counted = auxiliary[::2] if self.settings.cut_blocks == "official" else auxiliary

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.reduction import blocks
-from suite.reduction.method import BlockShape, Method, OwnCost
+from suite.reduction.method import Method
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion, MethodSettings
 from suite.reduction.tokens import Tokens
@@ -68,13 +68,6 @@ class ToMe(Method):
         if layer == self.context.depth - 1 and not self.settings.weighted_pooling:
             return replace(tokens, size=None)
         return tokens
-
-    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        in_a = len(range(self.context.prefix % 2, patches, 2))
-        return OwnCost(in_a * (patches - in_a) * block.query // block.heads if self.counts[layer] else 0)
-
-    def weighs_pooling(self) -> bool:
-        return super().weighs_pooling() and self.settings.weighted_pooling
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -43,14 +43,13 @@ def validate(study: StudyName) -> None:
         find_study,
         is_of_costs,
         is_of_speed,
-        load_costs,
         load_study,
     )
 
     if is_of_costs(study):
-        from suite.kinds.costs.compute import check_costs
+        from suite.kinds.costs.compute import check
 
-        typer.echo(f"{find_study(study)}: valid, {check_costs(load_costs(study))} published figures")
+        typer.echo(f"{find_study(study)}: valid, {check(_loaded_costs(study))}")
         return
     if is_of_speed(study):
         from suite.kinds.speed.run import check_models
@@ -217,14 +216,30 @@ for command in (flops, budget, speed, export, ledger, power, trace, figures, rep
 
 def _made_of_costs(study: str, console: Console, check: bool) -> bool:
     """Make the table of a study of costs; returns whether it is one."""
-    from suite.study.load import is_of_costs, load_costs, title_of
+    from suite.study.load import is_of_costs
 
-    if is_of_costs(study):
-        from suite.kinds.costs.compute import make_cost_table
+    if not is_of_costs(study):
+        return False
+    from suite.kinds.costs import compute, record, table
+    from suite.report.render import show, write
 
-        make_cost_table(load_costs(study), Path(title_of(study)).name, console, check)
-        return True
-    return False
+    loaded = _loaded_costs(study)
+    if check:
+        compute.run(loaded, console)
+    folder = compute.RESULTS / loaded.name
+    made = table.cost_table(folder.name, record.lines(folder))
+    files = write(made, folder)
+    show(table.off(made), console)
+    console.print(f"Written to {folder}/: {', '.join(files)}, from {record.RECORD}")
+    return True
+
+
+def _loaded_costs(study: str) -> Any:
+    from suite.study.kind import Kind, Loaded
+    from suite.study.load import find_study, load_costs, title_of
+
+    kind: Kind = None  # type: ignore[assignment]  # until the kinds are found
+    return Loaded(find_study(study), Path(title_of(study)).name, load_costs(study), kind)
 
 
 def _made_of_speed(study: str, console: Console, measure: bool) -> bool:
