@@ -19,7 +19,7 @@ Pairs = Sequence[tuple[Line, Measured]]
 
 
 def facts(folder: Path, lines: Sequence[Line]) -> Facts:
-    """The facts of a study of speed with these lines, of which at least one was measured; unreliable timings in none."""
+    """The facts of a study of speed with these lines; unreliable timings are in no number."""
     setups = list(dict.fromkeys(line.setup for line in lines))
     headlines, found, doubts = [], [], []
     for setup in setups:

@@ -147,7 +147,8 @@ def _details(line: Line) -> dict[str, dict[str, str]]:
     if line.published:
         printed = {name: str(own) for name, own in asdict(line.published).items() if name != "values" and own}
         printed |= line.published.values
-    details = dict.fromkeys(("published", *OF_PUBLISHED), printed or {"published": "no figure belongs to this row"})
+    printed = printed or {"published": "no figure belongs to this row"}
+    details = {key: printed for key in ("published", *OF_PUBLISHED)}
     if line.measured is None:
         return details | {"": {"status": line.status, "note": line.note}}
     own = {"measured on": title(line.setup), "kernels": line.measured.kernels}

@@ -13,7 +13,7 @@ TEST = "Wilcoxon's signed-rank test of paired seeds, two-sided and exact"
 NAMED = "as the study's file and the record call it"
 EAGER = "speed_ratio_eager"
 ROUNDS = "over the rounds; each is images per second over those of the unpruned model, timed interleaved"
-# whose cells a column is made of, where not of the row alone: its control's too, those of all comparisons, of a schedule
+# columns made of more than the row's own cells: its control's too, those of all comparisons, those of the schedule
 CONTROL_TOO = ("control", "won", "pairs", "gap", "gap interval", "improvement", "improvement interval", "uncorrected")
 ALL_COMPARED, ALL_OF_SCHEDULE = ("p", "smallest p"), ("group",)
 

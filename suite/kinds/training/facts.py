@@ -104,8 +104,8 @@ def _facts(lines: Sequence[Line], shown: _Shown) -> Iterator[tuple[str, str]]:
         name = "highest median" if len(schedules(lines)) < 2 else f"highest median [{line.schedule}]"
         rivals = [one for one in lines if one.schedule == line.schedule and one.group and one is not line]
         differs = sum(differs_significantly(one, line) for one in rivals)
-        than = f"; differs significantly from {differs} of {_plural(len(rivals), 'other reduced row')}" if rivals else ""
-        yield name, f"{line.label}, {shown.score(line)}{than}"
+        others = f"differs significantly from {differs} of {_plural(len(rivals), 'other reduced row')}" if rivals else ""
+        yield name, "; ".join(filter(None, [f"{line.label}, {shown.score(line)}", others]))
         yield f"cost of {line.label}", _cost(line, shown)
 
 

@@ -66,8 +66,8 @@ def mean(agreements: Sequence[Agreement]) -> Agreement:
 def kept_sets(results: Results, examples: Sequence[Example]) -> dict[str, Kept]:
     """By label, in the table's order; only patches of the image, no padding.
 
-    Left out are rows that remove nothing, and random pruning: an example's generator is seeded by the image alone, so it
-    draws the same in every seed.
+    Left out are rows that remove nothing, and random pruning: an example's generator is seeded by the image alone, so
+    it draws the same in every seed.
     """
     found: dict[str, Kept] = defaultdict(dict)
     for one in examples:

@@ -243,7 +243,8 @@ def _versus(own: pd.DataFrame, scores: Seeds, control: str, others: Seeds, gener
     if not scores.keys() & others.keys():
         reason = "none of its seeds has a score"
         if scores:
-            reason = f"no seed of both it and {control} has a score" if others else f"{control} has no seed with a score"
+            both = f"no seed of both it and {control} has a score"
+            reason = both if others else f"{control} has no seed with a score"
         return Versus(control if won[1] else "", reason, won if won[1] else None)
     lacking = sorted(scores.keys() - others.keys())
     paired = f"compared in {len(scores) - len(lacking)} of {len(scores)} seeds: {control} lacks"

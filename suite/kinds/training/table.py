@@ -102,10 +102,10 @@ def _details(line: Line, published: Score | None) -> dict[str, dict[str, str]]:
     found = {}
     for key, reason in _timing_warnings(line).items():
         if reason:
-            found |= dict.fromkeys((key, *_speeds_of(key)), {"timing warnings": reason})
+            found |= {one: {"timing warnings": reason} for one in (key, *_speeds_of(key))}
     if published:
         said = {name: value for name, value in published._asdict().items() if name not in ("study", "row") and value}
-        found |= dict.fromkeys(("published", "difference", "verdict"), said)
+        found |= {key: said for key in ("published", "difference", "verdict")}
     return found
 
 

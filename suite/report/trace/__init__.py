@@ -60,10 +60,10 @@ def trace_in(folder: Path, kind: Kind, row: str, column: str) -> Trace:
     named = _look_up("column", column, by_name(drawn.columns), folder)
     line, found = rows[label]
     cells = tuple(kind.cells(folder, lines, line, named.column.key, named.field))
-    runs = _runs_of(folder, {cell.cell_id for cell in cells})
+    runs = runs_of(folder, {cell.cell_id for cell in cells})
     known = {cell for run in runs for cell in run["cells"]}
     unknown = tuple(cell.cell_id for cell in cells if cell.cell_id not in known)
-    facts = {"row": label, "column": column, **_facts(named, found), "record": str(folder / kind.record)}
+    facts = {"row": label, "column": column, "record": str(folder / kind.record), **_facts(named, found)}
     return Trace(_shown(named, found), facts, cells, runs, unknown)
 
 
@@ -119,7 +119,7 @@ def _facts(named: Named, row: Row) -> dict[str, str]:
     }
 
 
-def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]:
+def runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]:
     """The runs of `provenance.json` that made any of these cells, each with just these.
 
     Raises:
@@ -128,16 +128,19 @@ def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]
     path = folder / "provenance.json"
     try:
         runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
-        own = [(run, [cell for cell in _claimed(run) if cell in cells]) for run in runs]
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        own = [(run, [cell for cell in _claimed(run) or () if cell in cells]) for run in runs]
+        whole = [_claimed(run) is None for run in runs]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"{type(error).__name__}: {error}"
         raise UserError(f"{path} is damaged ({found}); write it again with: suite run {folder.name}") from error
     return tuple(
-        {name: fact for name, fact in run.items() if name not in CLAIMS} | {"cells": made} for run, made in own if made
+        {name: fact for name, fact in run.items() if name not in CLAIMS} | {"cells": made}
+        for (run, made), all_of_it in zip(own, whole, strict=True)
+        if made or all_of_it
     )
 
 
-def _claimed(run: Mapping[str, Any]) -> list[str]:
-    """The cells that a run says it made; where they are models, the words of each."""
-    made = run[next(name for name in CLAIMS if name in run)]
-    return [one if isinstance(one, str) else " ".join(one) for one in made]
+def _claimed(run: Mapping[str, Any]) -> list[str] | None:
+    """The cells that a run says it made, where they are models the words of each; None if it made the whole record."""
+    claimed = [run[name] for name in CLAIMS if name in run]
+    return [one if isinstance(one, str) else " ".join(one) for one in claimed[0]] if claimed else None
