@@ -27,7 +27,6 @@ from typing import Any
 import torch
 
 from suite.methods import (
-    BlockShape,
     Context,
     Criterion,
     Field,
@@ -137,9 +136,6 @@ class Cropr(ScoringMethod):
         module = self.croppers[str(layer)]
         x = tokens.x if module.aggregator is None else tokens.patches.detach()  # deployed: a slice would be copied
         return (module.norm(x) @ module.folded())[:, -tokens.count :]  # type: ignore[no-any-return]
-
-    def score_macs(self, patches: int, block: BlockShape) -> int:
-        return (self.context.prefix + patches) * block.width
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         if not self.training or str(layer) not in self.croppers:

@@ -14,7 +14,6 @@ Departures:
 """
 
 from suite.methods import (
-    BlockShape,
     Fusion,
     Literal,
     Projection,
@@ -60,6 +59,3 @@ class EViT(ScoringMethod):
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         assert projection is not None
         return projection.class_row()
-
-    def score_macs(self, patches: int, block: BlockShape) -> int:
-        return (self.context.prefix + patches) * block.query

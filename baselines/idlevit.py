@@ -33,14 +33,12 @@ import torch
 from torch.nn import functional as F
 
 from suite.methods import (
-    BlockShape,
     Criterion,
     Field,
     Literal,
     Method,
     MethodSettings,
     Output,
-    OwnCost,
     Tensor,
     Tokens,
     attend,
@@ -86,15 +84,6 @@ class IdleViT(Method):
             tokens = tokens.with_auxiliary(loss)
         active, _ = attend(block, tokens, projection, keep)
         return tokens.write_back(feed_forward(block, active), keep)
-
-    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        left_out, entering = sum(self.counts[:layer]), self.context.prefix + patches
-        if not left_out:
-            return OwnCost()
-        if block.folds_keys:
-            macs = 2 * block.width * block.query + entering * block.width
-            return OwnCost(macs, normed=entering if block.pre_norm else 0)
-        return OwnCost(entering * block.query, left_out)
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         counted = auxiliary[::2] if self.settings.cut_blocks == "official" else auxiliary

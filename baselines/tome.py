@@ -23,12 +23,10 @@ from dataclasses import replace
 import torch
 
 from suite.methods import (
-    BlockShape,
     Fusion,
     Literal,
     Method,
     MethodSettings,
-    OwnCost,
     Schedule,
     Tensor,
     Tokens,
@@ -75,13 +73,6 @@ class ToMe(Method):
         if layer == self.context.depth - 1 and not self.settings.weighted_pooling:
             return replace(tokens, size=None)
         return tokens
-
-    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        in_a = len(range(self.context.prefix % 2, patches, 2))
-        return OwnCost(in_a * (patches - in_a) * block.query // block.heads if self.counts[layer] else 0)
-
-    def weighs_pooling(self) -> bool:
-        return super().weighs_pooling() and self.settings.weighted_pooling
 
 
 @torch.no_grad()

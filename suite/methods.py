@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from suite.reduction.blocks import attend, class_logits, feed_forward, project, run
 from suite.reduction.method import (
-    BlockShape,
     Context,
     Criterion,
     Method,
     Output,
-    OwnCost,
     UnmetNeed,
     initialise,
     paired,
@@ -30,7 +28,6 @@ from suite.reduction.tokens import Tokens, take
 
 __all__ = [
     "Annotated",
-    "BlockShape",
     "ClassVar",
     "Context",
     "Criterion",
@@ -40,7 +37,6 @@ __all__ = [
     "Method",
     "MethodSettings",
     "Output",
-    "OwnCost",
     "Projection",
     "Schedule",
     "ScoringMethod",

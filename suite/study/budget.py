@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from suite.kinds.training.schema import Budget, ScheduleRule
-from suite.measure.cost import account, total
+from suite.measure.count import count
 from suite.measure.tokens import expected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
@@ -18,9 +18,9 @@ from suite.study.knobs import Cost, Rounded, Solution, as_it_is, solve
 def used(budget: Budget, model: ReducedModel, dense: bool) -> float:
     """What a deployed model uses of what the budget is about."""
     if budget.macs is not None:
-        return float(getattr(total(account(model, dense)), budget.convention))
-    ledger = expected_tokens(model)
-    return (sum(ledger.attention) + sum(ledger.mlp)) / 2 / len(ledger.mlp)
+        return float(getattr(count(model, dense).macs, budget.convention))
+    tokens = expected_tokens(model)
+    return (sum(tokens.attention) + sum(tokens.mlp)) / 2 / len(tokens.mlp)
 
 
 def meet(model: Configuration, budget: Budget, multiple_of: int | None = None) -> Solution:

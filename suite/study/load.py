@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from suite.data.recipe import DigitScenes
 from suite.errors import UserError, suggest
+from suite.kinds.costs.schema import CostStudy
 from suite.kinds.speed.schema import SpeedStudy
 from suite.kinds.training.schema import STUDIES, Backbone, ScheduleRule, Study
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
-from suite.study.configuration import CostStudy
 from suite.study.row_schedule import resolved, schedule_of
 from suite.study.yaml_lines import Place, dotted, doubled_keys, line_of
 from suite.tasks.recipe import TrainingRecipe

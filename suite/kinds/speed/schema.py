@@ -11,7 +11,8 @@ from suite.kinds.training.schema import Backbone, MethodName, ScheduleRule
 from suite.measure.timing_options import Counts, Precision
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
-from suite.study.configuration import Configuration, LeftOut
+from suite.study.configuration import Configuration
+from suite.study.published import Excluded as LeftOut
 
 UNPRUNED = "unpruned"  # the row of the unpruned model, which every backbone has
 
