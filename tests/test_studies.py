@@ -9,9 +9,10 @@ import yaml
 
 from suite.errors import UserError
 from suite.kinds.training import cells as cells_module
-from suite.kinds.training.cells import Cell, expand
+from suite.kinds.training.cells import expand
 from suite.kinds.training.schema import Study
 from suite.reduction.registry import settings_class
+from suite.study.cells import Cell
 from suite.study.load import check_backbone, is_of_costs, is_of_speed, load_costs, load_speed, load_study
 
 SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]

@@ -28,7 +28,8 @@ def flops(
     from rich.console import Console
 
     from suite.kinds.costs.flops import show_cost
-    from suite.study.configuration import Configuration, explain
+    from suite.strict import explain
+    from suite.study.configuration import Configuration
 
     if method != "none" and schedule is None:
         raise UserError(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
-from suite.study.configuration import Configuration, build, explain
+from suite.strict import explain
+from suite.study.configuration import Configuration, build
 
 if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
@@ -70,7 +71,7 @@ def _cost_change(convention: str, asked: str) -> Value:
     from suite.measure.count import count
 
     configuration = _configuration(asked)
-    dense = configuration.task == "segmentation"
+    dense = configuration.dense
     own, whole = (
         getattr(count(_deployed(each), dense).macs, convention) for each in (configuration, configuration.unpruned())
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-from suite.kinds.training.schema import Budget, ScheduleRule
 from suite.measure.count import count
 from suite.measure.tokens import expected_tokens
 from suite.reduction.blocks import TimmModule
@@ -13,6 +12,7 @@ from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, in_multiples
 from suite.study.configuration import Configuration, build, build_backbone
 from suite.study.knobs import Cost, Rounded, Solution, as_it_is, solve
+from suite.study.schema import Budget, ScheduleRule
 
 
 def used(budget: Budget, model: ReducedModel, dense: bool) -> float:
@@ -53,7 +53,7 @@ def cost_of(model: Configuration, budget: Budget, backbone: TimmModule) -> Cost:
 
     `backbone` is the configuration's own.
     """
-    dense = model.task == "segmentation"
+    dense = model.dense
     whole = used(budget, build(model.unpruned(), backbone), dense)
 
     def cost(counts: Schedule) -> float:

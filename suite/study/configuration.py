@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from suite.errors import UserError
-from suite.kinds.training.schema import Backbone, ScheduleRule
 from suite.reduction.registry import settings_class
 from suite.reduction.settings import Fusion
-from suite.strict import Strict
+from suite.strict import Strict, explain
+from suite.study.schema import Backbone, ScheduleRule
+from suite.tasks.task import TaskName, task
 
 if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
@@ -25,7 +26,7 @@ class Configuration(Strict):
     settings: dict[str, Any] = {}
     schedule: ScheduleRule | None = None
     fusion: Fusion = "none"
-    task: Literal["classification", "segmentation"] = "classification"
+    task: TaskName = "classification"
     classes: int = Field(1000, ge=0)
 
     @field_validator("backbone", mode="before")
@@ -35,9 +36,13 @@ class Configuration(Strict):
 
     @model_validator(mode="after")
     def _fits_task(self) -> Configuration:
-        if self.task == "classification" and self.fusion not in ("none", "last-layer"):
-            raise ValueError(f"fusion {self.fusion} is for segmentation; a classification has none or last-layer")
+        task(self.task).check_fusion(self.fusion)
         return self
+
+    @property
+    def dense(self) -> bool:
+        """Whether the task reads every patch."""
+        return task(self.task).dense
 
     def unpruned(self) -> Configuration:
         """The same backbone and task without reduction."""
@@ -87,13 +92,3 @@ def build_backbone(configuration: Configuration) -> TimmModule:
     backbone = configuration.backbone
     with torch.device("meta"):
         return create_backbone(backbone.name, backbone.options, configuration.classes).eval()
-
-
-def explain(error: ValidationError) -> str:
-    """What is wrong with each part, on one line."""
-    said = []
-    for detail in error.errors():
-        place = [*detail["loc"], *([detail["ctx"]["key"]] if detail["type"] == "at_key" else [])]
-        message = detail["msg"].removeprefix("Value error, ")
-        said.append(f"{'.'.join(map(str, place))}: {message}" if place else message)
-    return "; ".join(said)

@@ -17,10 +17,10 @@ from suite.measure.tokens import unexpected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.study.configuration import build, build_backbone
-from suite.study.digests import write_provenance
 from suite.study.kind import Loaded
 from suite.study.provenance import provenance
 from suite.study.published import Excluded
+from suite.study.records import write_provenance
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -149,7 +149,7 @@ class Models:
 
     def _cost(self, row: CostRow, key: str, model: ReducedModel) -> Cost:
         if key not in self.counted:
-            counted = count(model, row.task == "segmentation")
+            counted = count(model, row.dense)
             if wrong := unexpected_tokens(model, counted.tokens):
                 raise UserError(f"the row of {', '.join(row.published)}: {'; '.join(wrong)}")
             self.counted[key] = Cost(int(counted.macs.full), int(counted.macs.linear), counted.norms)

@@ -29,7 +29,7 @@ def show_cost(configuration: Configuration, console: Console) -> bool:
     Raises:
         UserError: for whatever of the configuration cannot be.
     """
-    model, dense = build(configuration), configuration.task == "segmentation"
+    model, dense = build(configuration), configuration.dense
     counted = count(model, dense)
     unpruned = count(build(configuration.unpruned(), model.backbone), dense)
     console.print(_headline(configuration, model), soft_wrap=True, highlight=False)

@@ -10,10 +10,9 @@ from pydantic import ValidationError
 from suite.errors import UserError, suggest
 from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
 from suite.reduction.registry import settings_class
-from suite.study.configuration import explain
-from suite.study.load import size_of
+from suite.strict import Place, explain
 from suite.study.published import read_published
-from suite.study.yaml_lines import Place
+from suite.tasks.task import task
 
 Problem = tuple[Place, str]
 
@@ -34,7 +33,7 @@ def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
     names = [row.name for row in one.rows]
     yield from _twice([UNPRUNED, *names], (*place, "rows"), first=-1)
     try:
-        _, patches, depth = size_of(one.backbone)
+        _, patches, depth = one.backbone.size()
     except UserError as error:
         yield (*place, "backbone"), str(error)
         return
@@ -44,9 +43,7 @@ def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
         try:
             settings = settings_class(row.method)(**row.settings)
             settings.check(row.schedule.resolve(patches, depth), row.fusion)
-            if row.fusion not in ("none", "last-layer"):
-                message = f"{row.fusion} brings patches back for dense tasks; a classification has none or last-layer"
-                yield (*here, "fusion"), message
+            task("classification").check_fusion(row.fusion)
         except ValidationError as error:
             yield (*here, "settings"), f"method {row.method}: {explain(error)}"
         except ValueError as error:

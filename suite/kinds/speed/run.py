@@ -33,11 +33,12 @@ from suite.reduction.blocks import TimmModule
 from suite.reduction.model import reduce
 from suite.reduction.registry import describe
 from suite.report.render import show, write
+from suite.strict import dotted
 from suite.study.configuration import build
 from suite.study.load import find_study, load_speed, title_of
 from suite.study.provenance import device_name, provenance
 from suite.study.store import Entry, Record
-from suite.study.yaml_lines import dotted, line_of
+from suite.study.yaml_lines import line_of
 
 NO_SUCH_DEVICE = "this study measures on {}, which is not at hand; name under devices how to measure on {}"
 

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from suite.kinds.training.schema import Backbone, MethodName, ScheduleRule
 from suite.measure.timing_options import Counts, Precision
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
 from suite.study.configuration import Configuration
 from suite.study.published import Excluded as LeftOut
+from suite.study.schema import Backbone, MethodName, ScheduleRule
 
 UNPRUNED = "unpruned"  # the row of the unpruned model, which every backbone has
 
@@ -99,7 +99,7 @@ class SpeedStudy(Strict):
     """Published speed-ups beside measured ones; `not_available`: published rows that nothing here can run, and why."""
 
     question: str
-    task: Literal["speed"]
+    kind: Literal["speed"]
     published: Path
     devices: Devices
     backbones: tuple[SpeedBackbone, ...] = Field(min_length=1)

@@ -23,7 +23,7 @@ from suite.kinds.speed.lines import summarise
 from suite.kinds.speed.rounds import asked_for, read_rounds
 from suite.kinds.speed.table import speed_table
 from suite.kinds.training.answer import answer
-from suite.kinds.training.cells import Cell, expand
+from suite.kinds.training.cells import expand
 from suite.kinds.training.figures.draw import Drawn, draw_study, figures_of
 from suite.kinds.training.published import read_scores
 from suite.kinds.training.results import Results
@@ -34,8 +34,9 @@ from suite.report.page.captions import CAPTIONS, Caption
 from suite.report.page.origin import read_origin
 from suite.report.render import as_html, coded
 from suite.report.style import drawn_from
-from suite.study.digests import digest_of
+from suite.study.cells import Cell
 from suite.study.load import find_study, load_costs, load_speed, load_study
+from suite.study.records import digest_of
 
 ENLARGED = 0.7  # CSS pixels of a figure's pixel: letters are then as large as those of the text
 
