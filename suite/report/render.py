@@ -54,6 +54,14 @@ def as_csv(table: Table) -> str:
     return file.getvalue()
 
 
+def as_records(table: Table) -> list[dict[str, object]]:
+    """What the CSV has, row by row, with numbers as numbers; None where there is no value."""
+    columns = [column for column in table.columns if column.fields]
+    names = [name for column in columns for name in column.fields]
+    values = ([value for column in columns for value in row.raw(column)] for row in table.rows())
+    return [{name: None if value == "" else value for name, value in zip(names, own, strict=True)} for own in values]
+
+
 def as_html(table: Table) -> str:
     """The long form as a fragment of a page: a table with caption, and a list of its notes."""
     columns, name = table.shown("long"), html.escape(table.name)

@@ -17,7 +17,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from PIL import Image
 
-from suite.study.digests import DIGESTS, digest_of
+from suite.study.records import DIGESTS, digest_of
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches
 DPI = 200
