@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from suite.errors import UserError, suggest
 from suite.report.layout import BELOW, MISSING, Column, Row
+from suite.report.page.origin import CLAIMS, made_by
 from suite.report.trace.found import Trace
 from suite.study.kind import Kind, kind_of
+from suite.study.records import runs
 
 Found = TypeVar("Found")
-CLAIMS = ("cells", "models", "settings")  # what a run of provenance.json says that it made, one of these
 
 
 class Named(NamedTuple):
@@ -60,11 +60,11 @@ def trace_in(folder: Path, kind: Kind, row: str, column: str) -> Trace:
     named = _look_up("column", column, by_name(drawn.columns), folder)
     line, found = rows[label]
     cells = tuple(kind.cells(folder, lines, line, named.column.key, named.field))
-    runs = runs_of(folder, {cell.cell_id for cell in cells})
-    known = {cell for run in runs for cell in run["cells"]}
+    made_by_runs = _runs_of(folder, {cell.cell_id for cell in cells})
+    known = {cell for run in made_by_runs for cell in run["cells"]}
     unknown = tuple(cell.cell_id for cell in cells if cell.cell_id not in known)
     facts = {"row": label, "column": column, "record": str(folder / kind.record), **_facts(named, found)}
-    return Trace(_shown(named, found), facts, cells, runs, unknown)
+    return Trace(_shown(named, found), facts, cells, made_by_runs, unknown)
 
 
 def by_name(columns: Sequence[Column]) -> dict[str, Named]:
@@ -121,28 +121,16 @@ def _facts(named: Named, row: Row) -> dict[str, str]:
     }
 
 
-def runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]:
+def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]:
     """The runs of `provenance.json` that made any of these cells, each with just these.
 
     Raises:
         UserError: if the file is damaged.
     """
-    path = folder / "provenance.json"
-    try:
-        runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
-        own = [(run, [cell for cell in _claimed(run) or () if cell in cells]) for run in runs]
-        whole = [_claimed(run) is None for run in runs]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        found = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is damaged ({found}); write it again with: suite run {folder.name}") from error
-    return tuple(
-        {name: fact for name, fact in run.items() if name not in CLAIMS} | {"cells": made}
-        for (run, made), all_of_it in zip(own, whole, strict=True)
-        if made or all_of_it
-    )
-
-
-def _claimed(run: Mapping[str, Any]) -> list[str] | None:
-    """The cells that a run says it made, where they are models the words of each; None if it made the whole record."""
-    claimed = [run[name] for name in CLAIMS if name in run]
-    return [one if isinstance(one, str) else " ".join(one) for one in claimed[0]] if claimed else None
+    found = []
+    for run in runs(folder):
+        claimed = made_by(run)
+        made = [cell for cell in claimed or () if cell in cells]
+        if made or claimed is None:
+            found.append({name: fact for name, fact in run.items() if name not in CLAIMS} | {"cells": made})
+    return tuple(found)
