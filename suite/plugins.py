@@ -49,7 +49,7 @@ def every(package: str, group: str, attribute: str) -> dict[str, Any]:
 
 
 def later(package: str, module: str, name: str) -> Callable[..., Any]:
-    """A function of a package's module, which is imported when it is first called: what describes a plugin stays light."""
+    """A function of a package's module, imported at its first call, so that what describes a plugin stays light."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         return getattr(importlib.import_module(f"{package}.{module}"), name)(*arguments, **options)
