@@ -46,7 +46,7 @@ class SpeedRow(Strict):
     """A method on its backbone.
 
     `pool`: what is read out, if not what the backbone reads. `published`: an id in the table of published speeds.
-    `beside`: a row of the same backbone, to which its ratio is stated too, round by round.
+    `compare_to`: a row of the same backbone, to which its ratio is stated too, round by round.
     """
 
     name: str = Field(min_length=1)
@@ -56,7 +56,7 @@ class SpeedRow(Strict):
     fusion: Fusion = "none"
     pool: Literal["token", "avg"] | None = None
     published: str = ""
-    beside: str = ""
+    compare_to: str = ""
     note: str = ""
 
 
@@ -96,11 +96,11 @@ class SpeedBackbone(Strict):
 
 
 class SpeedStudy(Strict):
-    """Published speed-ups beside measured ones; `not_available`: published rows that nothing here can run, and why."""
+    """Published speed-ups beside measured ones; `excluded`: published rows that nothing here can run, and why."""
 
     question: str
     kind: Literal["speed"]
     published: Path
     devices: Devices
     backbones: tuple[SpeedBackbone, ...] = Field(min_length=1)
-    not_available: tuple[LeftOut, ...] = ()
+    excluded: tuple[LeftOut, ...] = ()
