@@ -88,7 +88,9 @@ def show(table: Table, console: Console, *, apart: bool = False) -> None:
         optional = [column for column in columns if column.optional] if console.is_terminal else []
         excluded: list[str] = []
         drawn = terminal(part, columns)
-        while optional and Measurement.get(console, console.options.update(max_width=9999), drawn).minimum > console.width:
+        while (
+            optional and Measurement.get(console, console.options.update(max_width=9999), drawn).minimum > console.width
+        ):
             excluded.insert(0, optional[-1].heading)
             columns.remove(optional.pop())
             drawn = terminal(part, columns)

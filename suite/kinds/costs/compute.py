@@ -17,10 +17,10 @@ from suite.measure.tokens import unexpected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.study.configuration import build, build_backbone
-from suite.study.records import write_provenance
 from suite.study.kind import Loaded
 from suite.study.provenance import provenance
 from suite.study.published import Excluded
+from suite.study.records import write_provenance
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -33,8 +33,8 @@ OF_PUBLISHED = ("published_id", "throughput", "speedup", "evidence", "source", "
 
 def _columns() -> Iterator[Column]:
     yield from recorded(*Setup.__annotations__, how=SAID)
-    yield Column("backbone", "backbone", align="left", fields=("backbone",), how=SAID)
     yield Column("row", "row", align="left", fields=("row",), how=SAID)
+    yield Column("backbone", "backbone", align="left", fields=("backbone",), how=SAID)
     yield Column("batch", "batch", fields=("batch_size",), how=SAID)
     yield from recorded("status", how=SAID)
     yield from recorded("published_id", how="printed by the source")
@@ -45,9 +45,7 @@ def _columns() -> Iterator[Column]:
     yield Column("median", form="record", fields=("measured_median",), how=PARTS[0], metric="speedup")
     both, ends = "{0[0]:.2f}–{0[1]:.2f}".format, ("measured_low", "measured_high")
     quartiles = f"first and third quartile of the rounds; {ROUND}"
-    yield Column(
-        "quartiles", "IQR", both, fields=ends, optional=True, how=quartiles, parts=PARTS[1:], metric="speedup"
-    )
+    yield Column("quartiles", "IQR", both, fields=ends, optional=True, how=quartiles, parts=PARTS[1:], metric="speedup")
     yield Column(
         "eager",
         "vs. eager",
@@ -148,7 +146,7 @@ def _details(line: Line) -> dict[str, dict[str, str]]:
         printed = {name: str(own) for name, own in asdict(line.published).items() if name != "values" and own}
         printed |= line.published.values
     printed = printed or {"published": "no figure belongs to this row"}
-    details = {key: printed for key in ("published", *OF_PUBLISHED)}
+    details = dict.fromkeys(("published", *OF_PUBLISHED), printed)
     if line.measured is None:
         return details | {"": {"status": line.status, "note": line.note}}
     own = {"measured on": title(line.setup), "kernels": line.measured.kernels}

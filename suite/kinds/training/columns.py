@@ -60,9 +60,7 @@ def _scores(heading: str, score: str, level: str) -> Iterator[Column]:
     yield Column("score", heading, one, fields=names[0], how="median over the seeds", metric=score)
     yield Column("interval", f"{level}interval", both, fields=names[1], how=drawn, parts=_ends(drawn), metric=score)
     made = "first and third quartile over the seeds"
-    yield Column(
-        "quartiles", "IQR", both, form="long", fields=names[2], how=made, parts=quartiles, metric=score
-    )
+    yield Column("quartiles", "IQR", both, form="long", fields=names[2], how=made, parts=quartiles, metric=score)
     middle = "inter-quartile mean: the mean of the middle half of the seeds"
     yield Column("iqm", "IQM", one, form="long", fields=("accuracy_iqm",), how=middle, metric=score)
     yield Column("seeds", "seeds", how="cells with a score, of all that were tried", metric=score)
@@ -127,9 +125,7 @@ def _comparisons(score: str, level: str, family: int) -> Iterator[Column]:
 def _published(score: str) -> Iterator[Column]:
     difference, verdict = "median over the seeds minus the published score", "the published score beside the interval"
     yield Column("published", "published", fields=("published",), how="printed by the source")
-    yield Column(
-        "difference", "difference", "{:+.1f}".format, fields=("difference",), how=difference, metric=score
-    )
+    yield Column("difference", "difference", "{:+.1f}".format, fields=("difference",), how=difference, metric=score)
     yield Column("verdict", "verdict", align="left", fields=("verdict",), how=verdict, metric=score)
 
 
@@ -148,12 +144,8 @@ def _speeds(lines: Sequence[Line]) -> Iterator[Column]:
     names = tuple(f"speed_{what}" for what in ("median", "low", "high"))
     yield Column("speed", "speed", _times, fields=names, how=parts[0], parts=parts, metric=SPEED)
     names = tuple(f"eager_{what}" for what in ("median", "low", "high"))
-    yield Column(
-        "eager", "speed, eager", _times, form="long", fields=names, how=eager[0], parts=eager, metric=EAGER
-    )
-    yield Column(
-        "timing_warnings", form="record", fields=("speed_timing_warnings",), how=warned, metric=SPEED
-    )
+    yield Column("eager", "speed, eager", _times, form="long", fields=names, how=eager[0], parts=eager, metric=EAGER)
+    yield Column("timing_warnings", form="record", fields=("speed_timing_warnings",), how=warned, metric=SPEED)
     for size in dict.fromkeys(one.batch for line in lines for one in line.further):
         *names_of, warnings = (f"speed_batch_{size}_{what}" for what in ("median", "low", "high", "timing_warnings"))
         yield Column(

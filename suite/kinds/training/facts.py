@@ -104,7 +104,9 @@ def _facts(lines: Sequence[Line], shown: _Shown) -> Iterator[tuple[str, str]]:
         name = "highest median" if len(schedules(lines)) < 2 else f"highest median [{line.schedule}]"
         rivals = [one for one in lines if one.schedule == line.schedule and one.group and one is not line]
         differs = sum(differs_significantly(one, line) for one in rivals)
-        others = f"differs significantly from {differs} of {_plural(len(rivals), 'other reduced row')}" if rivals else ""
+        others = (
+            f"differs significantly from {differs} of {_plural(len(rivals), 'other reduced row')}" if rivals else ""
+        )
         yield name, "; ".join(filter(None, [f"{line.label}, {shown.score(line)}", others]))
         yield f"cost of {line.label}", _cost(line, shown)
 

@@ -99,13 +99,13 @@ def _marks(line: Line) -> dict[str, str]:
 
 def _details(line: Line, published: Score | None) -> dict[str, dict[str, str]]:
     """What a trace says besides: why a speed is unreliable, and where a published score is from."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for key, reason in _timing_warnings(line).items():
         if reason:
             found |= {one: {"timing warnings": reason} for one in (key, *_speeds_of(key))}
     if published:
         said = {name: value for name, value in published._asdict().items() if name not in ("study", "row") and value}
-        found |= {key: said for key in ("published", "difference", "verdict")}
+        found |= dict.fromkeys(("published", "difference", "verdict"), said)
     return found
 
 

@@ -36,9 +36,7 @@ class Figure:
     height: int
 
 
-def page(
-    loaded: Loaded, folder: Path, console: Console, published: Sequence[Mapping[str, str]] = ()
-) -> str:
+def page(loaded: Loaded, folder: Path, console: Console, published: Sequence[Mapping[str, str]] = ()) -> str:
     """The page of a study, out of its file and its results folder; outdated figures are drawn first.
 
     Args:

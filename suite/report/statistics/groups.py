@@ -12,7 +12,7 @@ from suite.report.statistics.significance import ALPHA, correct, signed_rank_p
 
 
 def pairwise_p(scores: Mapping[str, Mapping[int, float]]) -> dict[tuple[str, str], float]:
-    """p of every two methods: Wilcoxon's signed-rank test in the seeds that both have, corrected after Holm.
+    """P of every two methods: Wilcoxon's signed-rank test in the seeds that both have, corrected after Holm.
 
     A method without scores is left out.
     """

@@ -112,7 +112,9 @@ def _exact(column: Column, row: Row) -> dict[str, str]:
 def _facts(named: Named, row: Row) -> dict[str, str]:
     """How a number is made, what the CSV says behind a heading, and what the row says of it besides."""
     exact = _exact(named.column, row)
-    behind = "" if named.field else ", ".join(f"{name} {exact[name] or MISSING}" for name in named.fields if name in exact)
+    behind = (
+        "" if named.field else ", ".join(f"{name} {exact[name] or MISSING}" for name in named.fields if name in exact)
+    )
     facts = {"made": named.how, "in table.csv": behind, "metric": named.column.metric}
     return {name: fact for name, fact in facts.items() if fact} | {
         name: fact for key in ("", named.column.key) for name, fact in row.details.get(key, {}).items() if fact
