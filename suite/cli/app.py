@@ -86,7 +86,7 @@ def plan(study: StudyName) -> None:
     if is_of_speed(study):
         from suite.kinds.speed import run as speeds
 
-        speeds.plan(study)
+        speeds.show_plan(study)
         return
     loaded, record = load_study(study), Record()
     for sentence in missing(loaded):

@@ -19,7 +19,7 @@ from suite.measure.tokens import expected_tokens
 from suite.reduction.model import ReducedModel
 from suite.reduction.shape import shape_of
 from suite.report.render import show, write
-from suite.study.configuration import Configuration, CostStudy, build
+from suite.study.configuration import Configuration, CostStudy
 from suite.study.digests import write_provenance
 
 SHOWN = 5  # sentences about disagreements
@@ -40,9 +40,9 @@ def show_cost(configuration: Configuration, console: Console, cross_check: bool)
     Raises:
         UserError: for whatever of the configuration cannot be.
     """
-    model, dense = build(configuration), configuration.task == "segmentation"
+    model, dense = configuration.build(), configuration.task == "segmentation"
     parts = account(model, dense)
-    unpruned = total(account(build(configuration.unpruned(), model.backbone), dense))
+    unpruned = total(account(configuration.unpruned().build(backbone=model.backbone), dense))
     console.print(_headline(configuration, model), soft_wrap=True, highlight=False)
     console.print(_blocks(parts, model))
     console.print(_totals(total(parts), unpruned))

@@ -15,7 +15,7 @@ from suite.measure.crosscheck import compare, disagreements
 from suite.measure.macs import Macs
 from suite.measure.norms import Counts, counts
 from suite.reduction.blocks import TimmModule
-from suite.study.configuration import CONVENTIONS, CostRow, CostStudy, LeftOut, build, build_backbone
+from suite.study.configuration import CONVENTIONS, CostRow, CostStudy, LeftOut
 from suite.study.published import half_a_unit
 
 Row = CostRow | LeftOut
@@ -206,8 +206,8 @@ def _cost(row: CostRow, backbones: dict[str, TimmModule], check: bool) -> tuple[
     key, dense = f"{row.backbone.model_dump_json()} {row.classes}", row.task == "segmentation"
     try:
         if key not in backbones:
-            backbones[key] = build_backbone(row)
-        reduced, unpruned = build(row, backbones[key]), build(row.unpruned(), backbones[key])
+            backbones[key] = row.build_backbone()
+        reduced, unpruned = row.build(backbone=backbones[key]), row.unpruned().build(backbone=backbones[key])
     except UserError as error:
         raise UserError(f"the row of {', '.join(row.published)}: {error}") from error
     wrong = disagreements(reduced, compare(reduced, dense)) if check else []

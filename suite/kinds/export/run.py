@@ -19,7 +19,8 @@ from suite.errors import UserError
 from suite.kinds.export.record import RECORD, Line, line_of, model_of, read_findings, write_findings
 from suite.kinds.export.table import export_table
 from suite.measure.artefacts import PATHS, QUICK, require_onnx
-from suite.measure.export import IMAGES, Finding, Timing, examine
+from suite.measure.export import IMAGES, TRACED, Finding, examine
+from suite.measure.timing_options import TimingOptions
 from suite.measure.watched import Watched
 from suite.reduction.backbone import create_backbone
 from suite.reduction.method import UnmetNeed
@@ -53,7 +54,7 @@ SEGMENTATION: dict[str, tuple[Fusion, ...]] = {  # compiling is slow, so not all
     "evit": ("none",),
     "tome": ("none",),
 }
-TIMING = Timing(rounds=20, warmup_rounds=3)
+TIMING = TimingOptions(batch_size=(TRACED,), rounds=20, warmup_rounds=3)
 RESULTS = Path("results") / "export"
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from suite.kinds.speed.lines import Line, Measured, Setup, devices_not_measured
-from suite.kinds.speed.schema import UNPRUNED, SpeedStudy
+from suite.kinds.speed.schema import SpeedStudy
 from suite.kinds.speed.table import title
 from suite.kinds.training.answer import Answer
 from suite.kinds.training.shown import plural
+from suite.measure.timing_options import UNPRUNED
 
 PUBLISHED = {
     "cpu": "Published speed-ups are taken to be of GPUs, so a processor neither reproduces nor contradicts them.",

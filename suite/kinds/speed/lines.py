@@ -9,8 +9,8 @@ from statistics import median
 from typing import Literal
 
 from suite.kinds.speed.rounds import Round
-from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
-from suite.measure.timing_options import DeviceType
+from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
+from suite.measure.timing_options import UNPRUNED, DeviceType
 from suite.report.statistics import Spread, spread
 from suite.study.published import Published, Ratio, read_published
 

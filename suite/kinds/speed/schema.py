@@ -5,33 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from suite.kinds.training.schema import Backbone, MethodName, ScheduleRule
-from suite.measure.timing_options import Counts, Precision
+from suite.measure.timing_options import Counts, TimingOptions
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
 from suite.study.configuration import Configuration, LeftOut
 
-UNPRUNED = "unpruned"  # the row of the unpruned model, which every backbone has
-
-
-class How(Strict):
-    """How models are timed on one type of device; `suite speed --help` says what each means."""
-
-    precision: Precision = "float32"
-    threads: int = Field(1, ge=1)
-    rounds: int = Field(20, ge=5)
-    warmup_rounds: int = Field(5, ge=1)
-    compiled: bool = False
-    graph: bool = False
-
 
 class Devices(Strict):
-    """How models are timed on each type of device; one that is not named is not measured on."""
+    """How models are timed on each type of device; one that is not named is not measured on.
 
-    cpu: How | None = None
-    cuda: How | None = None
+    The batch size is said by each backbone.
+    """
+
+    cpu: TimingOptions | None = None
+    cuda: TimingOptions | None = None
+
+    @field_validator("cpu", "cuda", mode="before")
+    @classmethod
+    def _of_that_type(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, dict):
+            return value
+        for key in ("device", "batch_size"):
+            if key in value:
+                message = f"unknown key; the {key} is said elsewhere in a study of speed"
+                raise PydanticCustomError("at_key", "{message}", {"key": key, "message": message})
+        return value | {"device": info.field_name}
 
 
 class BatchSizes(Strict):
@@ -64,6 +66,7 @@ class SpeedBackbone(Strict):
 
     name: str = Field(min_length=1)
     backbone: Backbone
+    task: Literal["classification", "segmentation"] = "classification"
     classes: int = Field(1000, ge=1)
     batch_sizes: BatchSizes
     published: str = ""
@@ -82,16 +85,11 @@ class SpeedBackbone(Strict):
 
     def configuration(self, row: SpeedRow | None = None) -> Configuration:
         """A row's model; without a row the unpruned one."""
-        if row is None:
-            return Configuration(backbone=self.backbone, classes=self.classes)
-        return Configuration(
-            backbone=self.pooled(row),
-            method=row.method,
-            settings=row.settings,
-            schedule=row.schedule,
-            fusion=row.fusion,
-            classes=self.classes,
-        )
+        shared: dict[str, Any] = {"backbone": self.pooled(row), "task": self.task, "classes": self.classes}
+        if row is not None:
+            reduction = ("method", "settings", "schedule", "fusion")
+            shared |= {name: getattr(row, name) for name in reduction}
+        return Configuration.model_validate(shared)
 
 
 class SpeedStudy(Strict):

@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 from suite.data.recipe import Ade20k
 from suite.kinds.training.schema import Base, Row, Study
-from suite.measure.timing_options import Speed
+from suite.measure.timing_options import TimingOptions
 from suite.reduction.registry import settings_class
 from suite.study.load import size_of
+from suite.study.protocol import PROTOCOL, timing_identity
+from suite.study.provenance import device_name
 from suite.study.row_schedule import schedule_of
 from suite.tasks.recipe import TrainingRecipe
 
-PROTOCOL = 1  # raise it when training, evaluation or measurement computes something else than before
 Kind = Literal["base", "accuracy", "speed"]
 WHERE_AND_WHETHER = {"folder", "allow_empty_classes"}  # of data: they decide no result
 
@@ -163,12 +164,7 @@ def _accuracy_cell(study: Study, row: Row, identity: dict[str, Any], label: str,
     return Cell(identity | {"start": known}, row.label, label, start, _places(study))
 
 
-def _speed_cells(study: Study, speed: Speed, row: Row, counts: tuple[int, ...], label: str) -> list[Cell]:
-    """A cell for each batch size; device and precision are those that speed is measured with."""
-    where = {"device", "precision"}
-    how = speed.model_dump(mode="json", exclude=where)
-    shared = _common(study, "speed") | speed.model_dump(mode="json", include=where) | _method(row, counts)
-    return [
-        Cell(shared | {"speed": how | {"batch_size": size}, "threads": speed.threads}, row.label, label)
-        for size in speed.batch_size
-    ]
+def _speed_cells(study: Study, options: TimingOptions, row: Row, counts: tuple[int, ...], label: str) -> list[Cell]:
+    """A cell for each batch size."""
+    shared, device = _common(study, "speed") | _method(row, counts), device_name(options.device)
+    return [Cell(shared | timing_identity(options.at(size), device), row.label, label) for size in options.batch_size]

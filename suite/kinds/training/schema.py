@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from suite.data.recipe import Ade20k, DigitScenes
-from suite.measure.timing_options import Speed
+from suite.measure.timing_options import TimingOptions
 from suite.reduction import schedule
 from suite.reduction.registry import module_of
 from suite.reduction.schedule import Rounding, Schedule
@@ -241,7 +241,7 @@ class Study(Strict):
     schedules: tuple[ScheduleRule, ...] = Field(min_length=1)
     methods: tuple[Row, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
-    speed: Speed | None = None
+    speed: TimingOptions | None = None
 
     @property
     def classes(self) -> int:
