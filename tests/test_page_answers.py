@@ -26,8 +26,8 @@ from suite.kinds.training.answer import Answer
 from suite.report import style
 from suite.report.style import drawn_from
 from suite.report.trace import trace
-from suite.study.digests import write_provenance
 from suite.study.load import load_speed
+from suite.study.records import write_provenance
 
 ROOT = Path(__file__).parents[1]
 Change = Callable[[str], dict[str, Any]]

@@ -23,15 +23,17 @@ from suite.kinds.speed.command import configurations
 from suite.kinds.speed.models import build_side_by_side
 from suite.kinds.training import cells
 from suite.kinds.training.cells import expand
-from suite.kinds.training.execute import Job, run_cell
-from suite.kinds.training.schema import Backbone, ScheduleRule, Study
+from suite.kinds.training.execute import run_cell
+from suite.kinds.training.schema import Study
 from suite.measure import selftest
 from suite.measure.clock import Clock
 from suite.measure.macs import count_macs
 from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER, TimingOptions
 from suite.study import provenance
+from suite.study.cells import Job
 from suite.study.configuration import Configuration
 from suite.study.load import load_study
+from suite.study.schema import Backbone, ScheduleRule
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}

@@ -37,9 +37,9 @@ from suite.measure.timing_options import UNPRUNED
 from suite.report.layout import Table
 from suite.report.render import FORMATS, as_html, markdown
 from suite.report.trace import trace
-from suite.study.digests import write_provenance
 from suite.study.load import load_speed, load_study
 from suite.study.published import Published, read_published
+from suite.study.records import write_provenance
 from suite.study.store import Record
 
 ROOT = Path(__file__).parents[1]
@@ -437,7 +437,7 @@ def test_other_commands_refuse_it_by_name(folder: Path) -> None:
             read_rounds(record.parent)
         record.write_text(text)
     record.write_text(text.replace(",1.0,", ",1.5,", 1))
-    with pytest.raises(UserError, match=r"was changed after it was written.*delete both and measure again"):
+    with pytest.raises(UserError, match=r"was changed after it was written.*delete both and make them again"):
         read_rounds(record.parent)
 
 

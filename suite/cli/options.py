@@ -12,8 +12,35 @@ import yaml
 from suite.errors import UserError
 
 if TYPE_CHECKING:
-    from suite.kinds.training.schema import ScheduleRule
     from suite.measure.timing_options import TimingOptions
+    from suite.study.schema import ScheduleRule
+
+
+def _complete_study(beginning: str) -> list[str]:
+    """Names in studies/ for the shell's completion."""
+    return sorted(path.stem for path in Path("studies").glob(f"{beginning}*.yaml"))
+
+
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A path, or a name in studies/.", autocompletion=_complete_study)
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key, such as finetune.epochs=2; repeatable. Results go to a folder of their own.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def print_json(found: object) -> None:
+    """Print what was found as JSON; what JSON has no word for is written as text."""
+    import json
+
+    typer.echo(json.dumps(found, indent=1, default=str, allow_nan=False))
+
 
 BackboneName = Annotated[str, typer.Argument(metavar="BACKBONE", help="A timm model, such as vit_small_patch16_224.")]
 Methods = Annotated[
@@ -48,7 +75,7 @@ def schedule_rule(text: str | None) -> ScheduleRule | None:
     """
     from pydantic import ValidationError
 
-    from suite.kinds.training.schema import ScheduleRule
+    from suite.study.schema import ScheduleRule
 
     if text is None:
         return None

@@ -94,16 +94,21 @@ def folds_keys(attention: TimmModule, rotary: bool) -> bool:
     return plain and query.shape == key.shape
 
 
-def class_scores(block: TimmModule, tokens: Tokens) -> Tensor:
-    """Products of the class token's query with every patch's key, summed over heads, (B, N), up to a number per image.
+def class_logits(
+    block: TimmModule, tokens: Tokens, projection: Projection | None = None
+) -> tuple[Tensor, Projection | None]:
+    """Class token's logits on the patches, mean over heads, (B, N), and the projection if there is one.
 
-    Up to that q (W x + b) = (q W) x: no key is computed, which takes D^2 + N D products instead of N D^2. The block
-    must be one that `folds_keys`.
+    Where keys are a linear map of the tokens none is projected: with key weight W, q (W x) = (q W) x, which takes
+    D^2 + N D products instead of N D^2. These logits lack the scale and what is equal for all patches of an image.
     """
-    x = tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
-    query, bias, key = _query_and_key(block.attn)
-    folded = F.linear(x[:, 0], query, bias) @ key
-    return (x @ folded.unsqueeze(-1))[:, tokens.prefix :, 0]
+    if projection is None and folds_keys(block.attn, tokens.rotary is not None):
+        x = tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
+        query, bias, key = _query_and_key(block.attn)
+        folded = F.linear(x[:, 0], query, bias) @ key
+        return (x @ folded.unsqueeze(-1))[:, tokens.prefix :, 0], None
+    projection = project(block, tokens) if projection is None else projection
+    return projection.class_logits(), projection
 
 
 def attend(
@@ -115,13 +120,14 @@ def attend(
 ) -> tuple[Tokens, Projection]:
     """Attention residual of a block, among all tokens or only the prefix and the patches `keep`, (B, K).
 
-    Pass the `projection` of all tokens if it is known already. Returns the tokens that took part, and the projection
-    they attended with. Once tokens carry sizes, attention is proportional to them (ToMe, section 3) unless
-    `proportional` is off.
+    Pass the `projection` of all tokens if it is known already; without it only those that attend are projected.
+    Returns the tokens that took part, and the projection they attended with. Once tokens carry sizes, attention is
+    proportional to them (ToMe, section 3) unless `proportional` is off.
     """
-    projection = project(block, tokens) if projection is None else projection
     if keep is not None:
-        tokens, projection = tokens.select(keep), projection.select(tokens.with_prefix(keep))
+        projection = None if projection is None else projection.select(tokens.with_prefix(keep))
+        tokens = tokens.select(keep)
+    projection = project(block, tokens) if projection is None else projection
     attention = block.attn
     bias = projection.bias if proportional else None
     y = F.scaled_dot_product_attention(

@@ -51,6 +51,7 @@ class ReducedModel(nn.Module):
         self.backbone = backbone
         self.method = method
         self.fusion = build_fusion(method.context)
+        self.deployed = False
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (B, classes), of images, (B, 3, height, width)."""
@@ -113,7 +114,9 @@ class ReducedModel(nn.Module):
 
     def deploy(self) -> ReducedModel:
         """Drop what only training needs and switch to evaluation mode; outputs stay as they were."""
-        self.method.deploy()
+        if not self.deployed:
+            self.method.deploy()
+            self.deployed = True
         return self.eval()
 
 
@@ -133,12 +136,27 @@ def reduce(
         UnmetNeed: if the backbone lacks what the method needs.
     """
     blocks.check_supported(backbone)
+    context = _context(backbone, removed, fusion)
+    return ReducedModel(backbone, build_method(name, context, settings or {}))
+
+
+def unpruned(backbone: blocks.TimmModule) -> ReducedModel:
+    """The backbone itself, which every block runs unchanged.
+
+    Raises:
+        TypeError: for a backbone that is not supported.
+    """
+    blocks.check_supported(backbone)
+    return ReducedModel(backbone, Method(_context(backbone, None, "none"), MethodSettings()))
+
+
+def _context(backbone: blocks.TimmModule, removed: tuple[int, ...] | None, fusion: Fusion) -> Context:
     grid = backbone.patch_embed.grid_size
     depth = len(backbone.blocks)
     schedule = Schedule(grid[0] * grid[1], (0,) * depth if removed is None else removed)
     if schedule.depth != depth:
         raise ValueError(f"the schedule has {schedule.depth} counts but the backbone has {depth} blocks")
-    context = Context(
+    return Context(
         depth=depth,
         width=backbone.embed_dim,
         heads=backbone.blocks[0].attn.num_heads,
@@ -149,4 +167,3 @@ def reduce(
         schedule=schedule,
         fusion=fusion,
     )
-    return ReducedModel(backbone, build_method(name, context, settings or {}))

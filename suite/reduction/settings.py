@@ -1,27 +1,9 @@
-"""The light half of a method: what can be checked before torch is loaded.
+"""Settings of a method: pydantic models that a method's file derives its class `Settings` from."""
 
-A method's file declares a class named `Settings` that derives from `MethodSettings`. It is read on its own (see
-`registry.settings_class`), so it may use names from `typing`, `pydantic` and this module only.
-"""
-
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from suite.reduction.schedule import Schedule
 from suite.strict import Strict
-
-__all__ = [
-    "STASHING",
-    "Annotated",
-    "ClassVar",
-    "Field",
-    "Fusion",
-    "Literal",
-    "MethodSettings",
-    "ScoringSettings",
-    "Stage",
-]
 
 Fusion = Literal["none", "last-layer", "concatenation", "logits", "cross-attention"]
 STASHING: tuple[Fusion, ...] = ("last-layer", "concatenation", "logits")  # these need removed patches as they were

@@ -7,13 +7,13 @@ import html
 import io
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from rich import box
 from rich import table as rich_table
 from rich.console import Console
-from tabulate import tabulate
 
 from suite.errors import UserError
 from suite.report.latex import latex
@@ -26,6 +26,8 @@ CODE = re.compile(r"`([^`]*)`")
 
 def markdown(table: Table) -> str:
     """The short form and its notes. Markdown knows no rule inside a table: a line with a block's name stands there."""
+    from tabulate import tabulate
+
     columns = table.shown("short")
     body = []
     for block in table.blocks:
@@ -51,6 +53,14 @@ def as_csv(table: Table) -> str:
     for row in table.rows():
         writer.writerow([value for column in columns for value in _raw(row, column)])
     return file.getvalue()
+
+
+def as_records(table: Table) -> list[dict[str, object]]:
+    """What the CSV has, row by row, with numbers as numbers; None where there is no value."""
+    columns = [column for column in table.columns if column.fields]
+    names = [name for column in columns for name in column.fields]
+    values = ([value for column in columns for value in _raw(row, column)] for row in table.rows())
+    return [{name: None if value == "" else value for name, value in zip(names, own, strict=True)} for own in values]
 
 
 def as_html(table: Table) -> str:
@@ -130,11 +140,14 @@ FORMATS: dict[str, Callable[[Table], str]] = {
 
 
 def write(table: Table, folder: Path) -> list[str]:
-    """Write every format into a folder; returns the names of the files."""
+    """Write every format into a folder whose packages are installed; returns the names of the files."""
     folder.mkdir(parents=True, exist_ok=True)
+    written = []
     for name, form in FORMATS.items():
-        (folder / name).write_text(form(table), encoding="utf-8")
-    return list(FORMATS)
+        with suppress(ModuleNotFoundError):
+            (folder / name).write_text(form(table), encoding="utf-8")
+            written.append(name)
+    return written
 
 
 def put_into(document: Path, study: str, content: str) -> None:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from suite.kinds.training.summary import CONTROL, Line
-from suite.study.digests import DIGESTS, digest_of
+from suite.study.records import DIGESTS, digest_of
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches
 DPI = 200

@@ -1,51 +1,30 @@
-"""What a study of costs answers, in sentences: how many published figures its `table.csv` explains, and which not."""
+"""What a study of costs answers, in sentences: how many published figures its record explains, and which not."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from suite.errors import UserError
+from suite.kinds.costs.record import lines
+from suite.kinds.costs.table import record_of
 from suite.kinds.training.answer import Answer
-from suite.study.digests import check_unedited
 
-NEEDED = (
-    "id",
-    "where",
-    "value",
-    "unit",
-    "evidence",
-    "read_as",
-    "deviation",
-    "verdict",
-    "also_fits",
-    "computed_as",
-    "note",
-)
+FIELDS = ("read_as", "deviation", "also_fits", "computed_as")  # empty where nothing is computed
 NAMED = 8  # figures; more are counted
 
-Row = Mapping[str, str]  # of table.csv
+Row = Mapping[str, str]
 
 
 def read_costs(folder: Path) -> list[Row]:
-    """The rows of the table of costs in a folder of results.
+    """The rows of the table of costs in a folder of results, as texts.
 
     Raises:
-        UserError: if there is none, it was changed after it was written, or has not the columns of such a table.
+        UserError: as `record.lines`.
     """
-    path, again = folder / "table.csv", f"make it with: suite run {folder.name}"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; {again}")
-    check_unedited(path)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows: list[Row] = list(csv.DictReader(file))
-    missing = [name for name in NEEDED if not rows or name not in rows[0]]
-    if missing:
-        raise UserError(f"{path} has no row with {', '.join(missing)}, so it is no table of costs; {again}")
-    return rows
+    rows = [dict.fromkeys(FIELDS, "") | record_of(line) for line in lines(folder)]
+    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
 
 
 def answer_of_costs(rows: Sequence[Row], tolerance: float) -> Answer:

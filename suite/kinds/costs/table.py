@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from suite.kinds.costs.figures import Figure, Line
-from suite.measure.macs import Macs
+from suite.kinds.costs.schema import CONVENTIONS
 from suite.report.layout import Block, Column, Note, Row, Table
-from suite.study.configuration import CONVENTIONS, CostRow
 
+PLAIN = ("full", "linear")  # conventions without norms
 FIELDS = [convention.replace(" ", "_") for convention in CONVENTIONS]
 COUNTS = (
     *(f"gmacs_{field}" for field in FIELDS),
-    *(f"gflops_{field}" for field in Macs._fields),
+    *(f"gflops_{field}" for field in PLAIN),
     *(f"change_{field}" for field in FIELDS),
 )
 COLUMNS = (
@@ -38,7 +38,7 @@ COLUMNS = (
 
 def cost_table(name: str, lines: Sequence[Line]) -> Table:
     """A row for each published figure, under the name of the table's folder in `results/`."""
-    notes = numbered_notes(line.row.note for line in lines)
+    notes = numbered_notes(line.note for line in lines)
     block = Block("", tuple(Row(_values(line, notes)) for line in lines))
     caption = "Published costs of token reduction beside computed ones."
     return Table(name, caption, COLUMNS, (block,), (*_explanations(lines), *_numbered(notes)))
@@ -121,7 +121,7 @@ def _computed_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
     norms = float(record["gmacs_full_with_norms"]) - float(record["gmacs_full"])
     shown = {
         field: f"{float(record[f'change_{field}']):+.1f} %" if is_change else f"{float(record[f'gmacs_{field}']):.4g}"
-        for field in Macs._fields
+        for field in PLAIN
     }
     return {
         **shown,
@@ -132,30 +132,31 @@ def _computed_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _values(line: Line, notes: Sequence[str]) -> dict[str, Any]:
-    record = _record(line)
+    record = record_of(line)
     return record | texts(record, notes)
 
 
-def _record(line: Line) -> dict[str, Any]:
-    """A figure's fields as the CSV has them."""
+def record_of(line: Line) -> dict[str, Any]:
+    """A figure's fields as the CSV of the table has them."""
     return {
         **line.figure._asdict(),
         "verdict": line.verdict,
-        "computed_as": line.row.model if isinstance(line.row, CostRow) else None,
-        "note": line.row.note,
+        "computed_as": line.computed_as or None,
+        "note": line.note,
         "read_as": "",
         **_computed(line),
     }
 
 
 def _computed(line: Line) -> dict[str, Any]:
-    """What was computed, as numbers; nothing if the figure is left out."""
+    """What was computed, as numbers; nothing if the figure is excluded."""
     taken = line.taken()
-    if line.counts is None or line.unpruned is None or taken is None:
+    if line.cost is None or line.unpruned is None or taken is None:
         return {}
-    changes = [100 * (count / whole - 1) for count, whole in zip(line.counts, line.unpruned, strict=True)]
-    gigas = [count / 1e9 for count in line.counts]
-    flops = [2 * giga for giga, _ in zip(gigas, Macs._fields, strict=False)]
+    pairs = zip(line.cost.conventions, line.unpruned.conventions, strict=True)
+    changes = [100 * (count / whole - 1) for count, whole in pairs]
+    gigas = [count / 1e9 for count in line.cost.conventions]
+    flops = [2 * giga for giga, _ in zip(gigas, PLAIN, strict=False)]
     also = [reading.name for reading in line.readings() if line.fits(reading) and reading != taken]
     return {
         **dict(zip(COUNTS, [*gigas, *flops, *changes], strict=True)),

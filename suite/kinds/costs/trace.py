@@ -1,17 +1,17 @@
-"""Behind a number of a table of costs: the published figure, and the formula with the model it was computed of."""
+"""Behind a number of a table of costs: the published figure, and the model whose products were counted."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from suite.kinds.costs.answer import read_costs
+from suite.kinds.costs.record import RECORD
 from suite.kinds.costs.table import COLUMNS, numbered_notes, texts
 from suite.report.trace.found import Trace, by_name, look_up
 
-FORMULA = (
-    "a block in which T tokens attend and M enter the MLP, of widths D, Q (queries), K (keys, values), G (gate) and F "
-    "(hidden): T D (Q + 2K + G) + T Q D + 2 M D F, or 3 M D F if gated, and in full, not in linear, 2 T T Q; besides, "
-    "the patch embedding, the head and what the method adds (suite/measure/cost.py)"
+COUNTED = (
+    "by torch, each matrix product and convolution of one image, while the deployed model runs without weights; in "
+    "linear without the two products of the attention (suite/measure/count.py)"
 )
 
 
@@ -29,6 +29,6 @@ def trace_cost(folder: Path, row: str, column: str) -> Trace:
     facts = {name: values[name] for name in (*told, "computed_as", "read_as", "note") if values[name]}
     facts |= named.exact(values)
     if values["computed_as"]:
-        facts |= {"formula": FORMULA, "again": f"suite run {folder.name}, which also lets torch count every model"}
-    facts["record"] = str(folder / "table.csv")
+        facts |= {"counted": COUNTED, "again": f"suite run {folder.name}"}
+    facts["record"] = str(folder / RECORD)
     return Trace(named.shown(text or "", values), facts)

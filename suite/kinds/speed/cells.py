@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
-from suite.kinds.training.cells import Cell
-from suite.measure.timing_options import UNPRUNED, DeviceType, TimingOptions
-from suite.reduction.registry import settings_class
+from suite.measure.timing_options import DeviceType, TimingOptions
+from suite.reduction import registry
+from suite.study.cells import Cell
 from suite.study.configuration import Configuration
-from suite.study.load import size_of
 from suite.study.protocol import timing_identity
 
 
@@ -62,8 +61,8 @@ def measurements(study: SpeedStudy, device: Device) -> list[Measurement]:
 def _measurement(one: SpeedBackbone, device: Device, options: TimingOptions) -> Measurement:
     # speed cells of other studies, which have one method each, say no `study`
     shared = timing_identity(options, device.name) | {"study": "speed"}
-    rows = {UNPRUNED: one.configuration(), **{row.name: one.configuration(row) for row in one.rows}}
-    _, patches, depth = size_of(one.backbone)
+    rows = one.configurations()
+    _, patches, depth = one.backbone.size()
     label = f"batch of {options.batch}"
     cells = {
         name: Cell(shared | _model(row, patches, depth), f"{one.name}: {name}", label) for name, row in rows.items()
@@ -72,14 +71,12 @@ def _measurement(one: SpeedBackbone, device: Device, options: TimingOptions) -> 
 
 
 def _model(row: Configuration, patches: int, depth: int) -> dict[str, Any]:
-    settings = settings_class(row.method)
-    return {
+    settings = registry.settings_class(row.method)(**row.settings)
+    return registry.identity(row.method) | {
         "task": row.task,
         "backbone": row.backbone.model_dump(mode="json"),
         "classes": row.classes,
-        "method": row.method,
-        "version": settings.version,
-        "settings": settings(**row.settings).model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
         "removed": list(row.schedule.resolve(patches, depth).removed) if row.schedule else [0] * depth,
         "fusion": row.fusion,
     }

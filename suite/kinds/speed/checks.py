@@ -11,15 +11,14 @@ from suite.errors import UserError, suggest
 from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
 from suite.measure.timing_options import UNPRUNED
 from suite.reduction.registry import settings_class
-from suite.study.configuration import explain
-from suite.study.load import size_of
+from suite.strict import Place, explain
 from suite.study.published import read_published
-from suite.study.yaml_lines import Place
+from suite.tasks.task import task
 
 Problem = tuple[Place, str]
 
 
-def contradictions(study: SpeedStudy) -> Iterator[Problem]:
+def problems(study: SpeedStudy) -> Iterator[Problem]:
     """Place and sentence of everything that contradicts something else: names, schedules, published figures."""
     if study.devices.cpu is None and study.devices.cuda is None:
         yield ("devices",), "name how to measure on at least one type of device: cpu or cuda"
@@ -33,7 +32,7 @@ def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
     names = [row.name for row in one.rows]
     yield from _twice([UNPRUNED, *names], (*place, "rows"), first=-1)
     try:
-        _, patches, depth = size_of(one.backbone)
+        _, patches, depth = one.backbone.size()
     except UserError as error:
         yield (*place, "backbone"), str(error)
         return
@@ -43,7 +42,7 @@ def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
         try:
             settings = settings_class(row.method)(**row.settings)
             settings.check(row.schedule.resolve(patches, depth), row.fusion)
-            one.configuration(row)
+            task(one.task).check_fusion(row.fusion)
         except ValidationError as error:
             yield (*here, "settings"), f"method {row.method}: {explain(error)}"
         except ValueError as error:

@@ -19,7 +19,6 @@ from rich.table import Table
 
 from suite.errors import UserError
 from suite.kinds.speed.models import build_side_by_side
-from suite.kinds.training.schema import ScheduleRule
 from suite.measure.device import open_device, open_machine
 from suite.measure.macs import count_macs
 from suite.measure.selftest import self_test
@@ -27,12 +26,14 @@ from suite.measure.side_by_side import time_side_by_side
 from suite.measure.speed import Timing
 from suite.measure.timing_options import UNPRUNED, TimingOptions
 from suite.reduction.registry import settings_class
-from suite.study.configuration import Configuration, explain
+from suite.strict import explain
+from suite.study.configuration import Configuration
 from suite.study.provenance import device_name
+from suite.study.schema import ScheduleRule
+from suite.tasks.task import task as task_of
 from suite.terminal import ManualProgress
 
 WARMUP_ROUNDS = 5
-CLASSES = {"classification": 1000, "segmentation": 150}  # of ImageNet and ADE20k, unless --option num_classes says so
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def configurations(
         UserError: for an option that is unknown or does not fit the others.
     """
     own = dict(options)
-    classes = own.pop("num_classes", CLASSES.get(task, 0))
+    classes = own.pop("num_classes", task_of(task).usual_outputs)
     shared = {"backbone": {"name": backbone, "options": own}, "task": task, "classes": classes}
     try:
         rows = {UNPRUNED: Configuration.model_validate(shared | {"fusion": fusion}).unpruned()}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from suite.kinds.speed.command import Bar
-from suite.kinds.training.schema import Budget, ScheduleRule
 from suite.measure.device import open_machine
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
 from suite.measure.side_by_side import time_side_by_side
@@ -21,6 +20,7 @@ from suite.study.budget import cost_of, rounding
 from suite.study.budgets import attempt, check_any, headline
 from suite.study.configuration import Configuration
 from suite.study.knobs import choices
+from suite.study.schema import Budget, ScheduleRule
 
 SHORT_WARMUP, SHORTEST = 2, 5  # rounds before a short measurement, and of it at least
 

@@ -1,7 +1,4 @@
-"""What a study of speed does: measure what is missing on the device at hand, and make its table.
-
-Nothing here needs Ray or MLflow: rows of a backbone are timed in this process.
-"""
+"""What a study of speed does: measure what is missing on the device at hand, always in this process."""
 
 from __future__ import annotations
 
@@ -13,32 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 
 from suite.errors import UserError
 from suite.kinds.speed.cells import Device, Measurement, measurements
-from suite.kinds.speed.figure import draw_speeds
-from suite.kinds.speed.lines import Line, summarise
 from suite.kinds.speed.models import build_side_by_side
 from suite.kinds.speed.progress import Bar
-from suite.kinds.speed.rounds import asked_for, export, read_rounds
+from suite.kinds.speed.rounds import export
 from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
-from suite.kinds.speed.table import speed_table
-from suite.kinds.training.schema import Budget
 from suite.measure.allocator import keep_memory
+from suite.measure.count import count
 from suite.measure.device import open_machine
 from suite.measure.profile import summary
 from suite.measure.side_by_side import time_side_by_side
 from suite.measure.speed import Timing
 from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER
-from suite.report.render import show, write
-from suite.study.budget import used
 from suite.study.kind import Loaded
-from suite.study.load import find_study, load_speed, title_of
+from suite.study.load import refusal
 from suite.study.provenance import device_name, provenance
 from suite.study.store import Entry, Record
-from suite.study.yaml_lines import dotted, line_of
 
 NO_SUCH_DEVICE = "this study measures on {}, which is not at hand; name under devices how to measure on {}"
 
@@ -78,7 +68,7 @@ def plan(loaded: Loaded) -> list[dict[str, Any]]:
     return found
 
 
-def run(loaded: Loaded, console: Console, folder: Path = Path()) -> int:
+def run(loaded: Loaded, console: Console, _in_process: bool = True, folder: Path = Path()) -> int:
     """Measure what is missing on the device at hand; each measurement is kept the moment it ends.
 
     Results are exported to `results/<study>/`, however the run ends short of a kill.
@@ -116,25 +106,6 @@ def run(loaded: Loaded, console: Console, folder: Path = Path()) -> int:
     return code
 
 
-def lines(folder: Path) -> list[Line]:
-    """The lines of the table of a results folder, of all devices.
-
-    Raises:
-        UserError: if nothing is measured that the study asks for.
-    """
-    study = load_speed(folder.name)
-    return _lines(study, folder)[0]
-
-
-def _lines(study: SpeedStudy, folder: Path) -> tuple[list[Line], int]:
-    rounds, others = asked_for(study, read_rounds(folder))
-    if not rounds:
-        raise UserError(
-            f"{folder}/rounds.csv has nothing that the study asks for; measure it with: suite run {folder.name}"
-        )
-    return summarise(study, rounds), others
-
-
 def _all_macs(loaded: Loaded) -> dict[str, dict[str, float]]:
     """Multiply-accumulates of an image (convention `full`) by backbone and row."""
     found = {}
@@ -142,17 +113,15 @@ def _all_macs(loaded: Loaded) -> dict[str, dict[str, float]]:
         try:
             found[one.name] = _macs(one)
         except UserError as error:
-            root = yaml.compose(loaded.path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-            place = ("backbones", index, "backbone")
-            raise UserError(f"{loaded.path}:{line_of(root, place)}: {dotted(place)}: {error}") from error
+            raise refusal(loaded.path, ("backbones", index, "backbone"), error) from error
     return found
 
 
 def _macs(one: SpeedBackbone) -> dict[str, float]:
     found = {}
-    for name, row in {UNPRUNED: None, **{row.name: row for row in one.rows}}.items():
+    for name, row in one.configurations().items():
         try:
-            found[name] = used(Budget(macs=1), one.configuration(row).build(), one.task == "segmentation")
+            found[name] = count(row.build(), row.dense).macs.full
         except UserError as error:
             raise UserError(f"{one.name}: {name}: {error}") from error
     return found
@@ -205,56 +174,3 @@ def _entry(row: str, timing: Timing, device: Device) -> Entry:
         "machine": asdict(timing.reading) | {"timed": timing.timed, "drift": timing.drift},
     }
     return entry | ({"seconds": timing.seconds[row]} if device.type == "cuda" else {})
-
-
-# ---------------------------------------------------------------- by name, for the command line
-
-
-def _loaded(name: str) -> Loaded:
-    return Loaded(find_study(name), title_of(name), load_speed(name), None)  # type: ignore[arg-type]
-
-
-def check_models(name: str) -> dict[str, dict[str, float]]:
-    """As `check`; returns multiply-accumulates by backbone and row."""
-    return _all_macs(_loaded(name))
-
-
-def show_plan(name: str) -> None:
-    """Print `plan`."""
-    console = Console(markup=False)
-    for one in plan(_loaded(name)):
-        line = f"{one['cell_id']}  {one['status']:<7}  {one['row']}  {one['reason']}".rstrip()
-        console.print(f"{one['device']}, {one['measurement']}: {line}", highlight=False, soft_wrap=True)
-
-
-def make(name: str, console: Console, measure: bool) -> int:
-    """Make table and picture, if so wished after measuring what is missing; returns the exit code.
-
-    Raises:
-        UserError: as `run` and `make_table`.
-    """
-    code = run(_loaded(name), console) if measure else 0
-    try:
-        make_table(name, console)
-    except UserError as error:
-        if not code:
-            raise
-        console.print(str(error), soft_wrap=True)
-    return code
-
-
-def make_table(name: str, console: Console) -> None:
-    """Make table and picture, of all devices, from `results/<study>/rounds.csv`.
-
-    Raises:
-        UserError: if nothing is measured yet.
-    """
-    study, folder = load_speed(name), Path("results") / title_of(name)
-    found, others = _lines(study, folder)
-    table = speed_table(folder.name, study, found)
-    files = write(table, folder)
-    draw_speeds(found, folder / "speed.png")
-    show(table, console, apart=True)
-    if others:
-        console.print(f"left out: {others} rows of rounds.csv that the study no longer asks for", style="yellow")
-    console.print(f"Written to {folder}/: {', '.join([*files, 'speed.png'])}, from rounds.csv", soft_wrap=True)

@@ -8,11 +8,13 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from suite.kinds.training.schema import Backbone, MethodName, ScheduleRule
-from suite.measure.timing_options import Counts, TimingOptions
+from suite.measure.timing_options import UNPRUNED, Counts, TimingOptions
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
-from suite.study.configuration import Configuration, LeftOut
+from suite.study.configuration import Configuration
+from suite.study.published import Excluded
+from suite.study.schema import Backbone, MethodName, ScheduleRule
+from suite.tasks.task import TaskName
 
 
 class Devices(Strict):
@@ -66,7 +68,7 @@ class SpeedBackbone(Strict):
 
     name: str = Field(min_length=1)
     backbone: Backbone
-    task: Literal["classification", "segmentation"] = "classification"
+    task: TaskName = "classification"
     classes: int = Field(1000, ge=1)
     batch_sizes: BatchSizes
     published: str = ""
@@ -77,27 +79,28 @@ class SpeedBackbone(Strict):
     def _bare_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
-    def pooled(self, row: SpeedRow | None = None) -> Backbone:
-        """The backbone that a row runs on; without a row that of the unpruned model."""
-        if row is None or row.pool is None:
+    def pooled(self, row: SpeedRow) -> Backbone:
+        """The backbone that a row runs on."""
+        if row.pool is None:
             return self.backbone
         return self.backbone.model_copy(update={"options": self.backbone.options | {"global_pool": row.pool}})
 
-    def configuration(self, row: SpeedRow | None = None) -> Configuration:
-        """A row's model; without a row the unpruned one."""
-        shared: dict[str, Any] = {"backbone": self.pooled(row), "task": self.task, "classes": self.classes}
-        if row is not None:
-            reduction = ("method", "settings", "schedule", "fusion")
-            shared |= {name: getattr(row, name) for name in reduction}
-        return Configuration.model_validate(shared)
+    def configurations(self) -> dict[str, Configuration]:
+        """The unpruned model and each row's, by name."""
+        shared: dict[str, Any] = {"task": self.task, "classes": self.classes}
+        found = {UNPRUNED: Configuration(backbone=self.backbone, **shared)}
+        for row in self.rows:
+            reduction = {name: getattr(row, name) for name in ("method", "settings", "schedule", "fusion")}
+            found[row.name] = Configuration(backbone=self.pooled(row), **shared, **reduction)
+        return found
 
 
 class SpeedStudy(Strict):
     """Published speed-ups beside measured ones; `excluded`: published rows that nothing here can run, and why."""
 
     question: str
-    task: Literal["speed"]
+    kind: Literal["speed"]
     published: Path
     devices: Devices
     backbones: tuple[SpeedBackbone, ...] = Field(min_length=1)
-    excluded: tuple[LeftOut, ...] = ()
+    excluded: tuple[Excluded, ...] = ()

@@ -36,9 +36,7 @@ MEASURED = {
     "median": Origin(f"median of the rounds; {ROUND}", "speedup"),
     "quartiles": Origin(f"first and third quartile of the rounds; {ROUND}", "speedup"),
     "eager": Origin(f"{PARTS}; the unpruned model has timm's eager attention", "speedup_eager"),
-    "macs": Origin(
-        "multiply-accumulates of the unpruned model over the row's, by closed formula (convention `full`)", "macs_ratio"
-    ),
+    "macs": Origin("multiply-accumulates of the unpruned model over the row's (convention `full`)", "macs_ratio"),
     "realised": Origin("the measured median over the ratio by MACs", "speedup"),
     "rate": Origin("batch size over the median of the rounds' seconds, of a GPU only", "seconds"),
     "rounds": Origin("how many there are", "speedup"),

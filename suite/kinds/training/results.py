@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from suite.errors import UserError
 from suite.kinds.training.checks import SCORES
 from suite.kinds.training.summary import Line, read_record, summarise
-from suite.study.digests import check_unedited
+from suite.study.records import check_unedited, read
 from suite.study.store import CURVE_COLUMNS
 
 Example = dict[str, Any]
@@ -95,14 +95,9 @@ def read_curves(folder: Path) -> pd.DataFrame:
     Raises:
         UserError: if it is missing, was edited, or its columns are others.
     """
-    path = folder / "curves.csv"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
-    check_unedited(path)
-    frame = pd.read_csv(path, keep_default_na=False)
-    if tuple(frame.columns) != CURVE_COLUMNS:
-        raise UserError(f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(CURVE_COLUMNS)}")
-    return frame.assign(value=pd.to_numeric(frame["value"], errors="coerce"))
+    frame = read(folder / "curves.csv", CURVE_COLUMNS)
+    numbers = {name: pd.to_numeric(frame[name], errors="coerce") for name in ("seed", "epoch", "value")}
+    return frame.assign(**numbers)
 
 
 def read_examples(folder: Path) -> list[Example]:
@@ -112,8 +107,6 @@ def read_examples(folder: Path) -> list[Example]:
         UserError: if it is missing, was edited, is damaged, or has no example.
     """
     path = folder / "examples.json"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
     check_unedited(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -31,7 +31,7 @@ from suite.report.statistics import (
     tied_groups,
 )
 from suite.seeds import seed_for
-from suite.study.digests import check_unedited
+from suite.study.records import read
 from suite.study.store import COLUMNS
 
 CONTROL = "random"
@@ -118,20 +118,7 @@ def read_record(folder: Path) -> pd.DataFrame:
         UserError: if it is missing, was changed after it was written, or is not a tidy record (see `checks`).
     """
     path = folder / "cells.csv"
-    if not path.is_file():
-        there = [record.parent.name for record in folder.parent.glob("*/cells.csv")]
-        hint = f"; records there are of {', '.join(sorted(there))}" if there else ""
-        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}{hint}")
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise UserError(f"{path} is no CSV: {error}; write it again with: suite run {folder.name}") from error
-    if tuple(frame.columns) != COLUMNS:
-        raise UserError(
-            f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}; "
-            f"write it again, from the cells that are finished, with: suite run {folder.name}"
-        )
-    check_unedited(path)
+    frame = read(path, COLUMNS)
     check_record(frame, path)
     frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
     return frame

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.study.digests import DIGESTS
+from suite.study.records import DIGESTS
 
 MISSING = "–"
 

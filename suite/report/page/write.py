@@ -15,13 +15,15 @@ from PIL import Image
 
 from suite.errors import UserError
 from suite.kinds.costs.answer import answer_of_costs, read_costs
+from suite.kinds.costs.record import lines
+from suite.kinds.costs.table import cost_table
 from suite.kinds.speed.answer import answer_of_speed
 from suite.kinds.speed.figure import draw_speeds
 from suite.kinds.speed.lines import summarise
 from suite.kinds.speed.rounds import asked_for, read_rounds
 from suite.kinds.speed.table import speed_table
 from suite.kinds.training.answer import answer
-from suite.kinds.training.cells import Cell, expand
+from suite.kinds.training.cells import expand
 from suite.kinds.training.figures.draw import Drawn, draw_study, figures_of
 from suite.kinds.training.published import read_scores
 from suite.kinds.training.results import Results
@@ -30,10 +32,11 @@ from suite.ledger.lines import Line as LedgerLine
 from suite.ledger.lines import read_lines
 from suite.report.page.captions import CAPTIONS, Caption
 from suite.report.page.origin import read_origin
-from suite.report.render import ENCODING, as_html, coded
+from suite.report.render import as_html, coded
 from suite.report.style import drawn_from
-from suite.study.digests import check_unedited, digest_of
+from suite.study.cells import Cell
 from suite.study.load import find_study, load_costs, load_speed, load_study
+from suite.study.records import digest_of
 
 ENLARGED = 0.7  # CSS pixels of a figure's pixel: letters are then as large as those of the text
 
@@ -103,23 +106,19 @@ def _missing(asked: Sequence[Cell], results: Results) -> int:
 
 
 def costs_page(study: str, folder: Path) -> str:
-    """The page of a study of costs, out of its file and the table in its results folder.
+    """The page of a study of costs, out of its file and the record in its results folder.
 
     Raises:
-        UserError: if it has no such table yet.
+        UserError: if it has no such record yet.
     """
     loaded, rows = load_costs(study), read_costs(folder)
-    path = folder / "table.html"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
-    check_unedited(path)
     return _render(
         study,
         folder,
         "costs",
         question=loaded.question,
         answer=answer_of_costs(rows, loaded.tolerance),
-        table=_boxed(path.read_text(encoding="utf-8").removeprefix(ENCODING)),
+        table=_boxed(as_html(cost_table(folder.name, lines(folder)))),
         origin=read_origin(folder),
     )
 
