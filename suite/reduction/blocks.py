@@ -1,9 +1,8 @@
-"""The only file that knows timm's insides: one block, taken apart into verbs.
+"""The only file that depends on timm's internals: a transformer block, split into functions.
 
-`embed`, `project`, `attend`, `feed_forward`, `run` and `finish` together compute what timm's own forward computes, bit
-for bit, but between any two of them tokens may leave. Tables are keyed by the exact type of a block or attention;
-whatever is not in a table is refused by name, because look-alike blocks share attribute names and would be silently
-wrong.
+`embed`, `project`, `attend`, `feed_forward`, `run` and `finish` together equal timm's forward bit for bit, and
+tokens can be removed between any two of them. Tables are keyed by the exact type of a block or attention;
+other types are refused by name, because similar blocks share attribute names and would be silently wrong.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ ROTARY = (EvaAttention, AttentionRope)
 
 
 def check_supported(model: TimmModule) -> None:
-    """Refuse a model whose insides are not known here.
+    """Refuse a model of unsupported type.
 
     Raises:
         TypeError: naming the type found and the types supported.
@@ -52,7 +51,7 @@ def check_supported(model: TimmModule) -> None:
 def embed(model: TimmModule, images: Tensor, track: bool = False) -> tuple[Tokens, tuple[Tensor | None, ...]]:
     """Embed images, (B, 3, height, width); returns the tokens and the rotary table of each block.
 
-    With `track` the tokens also know which of them speaks for each patch, so that they can be read out densely.
+    With `track` the tokens also have representatives of all patches, for a dense read-out.
 
     Raises:
         ValueError: for images of another size than the model takes.
@@ -67,7 +66,7 @@ def embed(model: TimmModule, images: Tensor, track: bool = False) -> tuple[Token
     depth = len(model.blocks)
     tables = tuple(rotary) if rotary is not None and rotary.dim() == 4 else (rotary,) * depth
     tokens = Tokens(x, model.num_prefix_tokens, grid, tracked=track or rotary is not None)
-    return (replace(tokens, owner=tokens.where) if track else tokens), tables
+    return (replace(tokens, representative=tokens.where) if track else tokens), tables
 
 
 def project(block: TimmModule, tokens: Tokens) -> Projection:

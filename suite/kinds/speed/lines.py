@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from suite.kinds.speed.rounds import Round
+from suite.errors import UserError
+from suite.kinds.speed.rounds import Round, asked_for, read_rounds
 from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
 from suite.measure.timing_options import UNPRUNED, DeviceType
 from suite.report.statistics import Spread, spread
@@ -38,7 +40,7 @@ class Measured:
         macs: how much faster it would be if only multiply-accumulates counted.
         rate: images per second, of a GPU only.
         kernels: of its attention.
-        timing_warnings: why the ratios are not to be trusted; empty if nothing speaks against them.
+        timing_warnings: why the ratios are unreliable; empty if nothing speaks against them.
         compare_to: its ratio to another row, formed round by round; None where they were not timed side by side.
     """
 
@@ -102,6 +104,26 @@ def summarise(study: SpeedStudy, rounds: Sequence[Round]) -> list[Line]:
                 lines += _of_backbone(setup, one, size, same, published)
         lines += _excluded(setup, study, published)
     return lines
+
+
+def lines(folder: Path) -> list[Line]:
+    """The lines of a results folder, of what its study in `studies/` asks for.
+
+    Raises:
+        UserError: if nothing is measured yet, or the record or the published figures cannot be read.
+    """
+    from suite.study.load import find
+
+    loaded = find(folder.name)
+    if loaded is None:
+        raise UserError(f"{folder} is of no study in studies/; its table says what the study asks for")
+    study: SpeedStudy = loaded.study
+    rounds, _ = asked_for(study, read_rounds(folder))
+    if not rounds:
+        raise UserError(
+            f"{folder}/rounds.csv has nothing that the study asks for; make it with: suite run {folder.name}"
+        )
+    return summarise(study, rounds)
 
 
 def devices_not_measured(study: SpeedStudy, lines: Sequence[Line]) -> list[DeviceType]:
