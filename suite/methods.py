@@ -8,15 +8,14 @@ H heads.
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
+from torch import Tensor, nn
 
-from suite.reduction.blocks import attend, feed_forward, project, run
+from suite.reduction.blocks import attend, class_logits, feed_forward, project, run
 from suite.reduction.method import (
-    BlockShape,
     Context,
     Criterion,
     Method,
     Output,
-    OwnCost,
     UnmetNeed,
     initialise,
     paired,
@@ -29,7 +28,6 @@ from suite.reduction.tokens import Tokens, take
 
 __all__ = [
     "Annotated",
-    "BlockShape",
     "ClassVar",
     "Context",
     "Criterion",
@@ -39,17 +37,19 @@ __all__ = [
     "Method",
     "MethodSettings",
     "Output",
-    "OwnCost",
     "Projection",
     "Schedule",
     "ScoringMethod",
     "ScoringSettings",
     "Stage",
+    "Tensor",
     "Tokens",
     "UnmetNeed",
     "attend",
+    "class_logits",
     "feed_forward",
     "initialise",
+    "nn",
     "paired",
     "project",
     "run",

@@ -97,7 +97,7 @@ def test_the_package_is_the_command() -> None:
 
 def test_methods_are_found_in_files_and_entry_points(tmp_path: Path) -> None:
     """The README's own method, as a package beside ours, is found and keeps its schedule."""
-    code = re.search(r"`baselines/brightest.py`:\n\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code = re.search(r"`brightest.py`:\n\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert code
     (tmp_path / "brightest.py").write_text(code[1])
     (tmp_path / "other-1.dist-info").mkdir()

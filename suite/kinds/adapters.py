@@ -19,9 +19,9 @@ def _kind(name: str, record: str, schema: Any, problems: Any) -> Kind:
 
 
 def _adapters() -> dict[str, Kind]:
+    from suite.kinds.costs.schema import CostStudy
     from suite.kinds.speed.schema import SpeedStudy
     from suite.kinds.training.schema import Study
-    from suite.study.configuration import CostStudy
 
     def training(study: Study) -> Iterator[Problem]:
         from suite.kinds.training.problems import problems
@@ -29,14 +29,14 @@ def _adapters() -> dict[str, Kind]:
         return problems(study)
 
     def speed(study: SpeedStudy) -> Iterator[Problem]:
-        from suite.kinds.speed.checks import contradictions
+        from suite.kinds.speed.checks import problems
 
-        return contradictions(study)
+        return problems(study)
 
     return {
         "training": _kind("training", "cells.csv", Study, training),
         "speed": _kind("speed", "rounds.csv", SpeedStudy, speed),
-        "costs": _kind("costs", "table.csv", CostStudy, lambda _study: iter(())),
+        "costs": _kind("costs", "figures.csv", CostStudy, lambda _study: iter(())),
     }
 
 

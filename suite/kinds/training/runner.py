@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from suite.run.progress import Progress
 from suite.study.cells import Cell, Result
 from suite.study.load import check_backbone, load_study, title_of
 from suite.study.provenance import provenance
+from suite.study.records import merge
 from suite.study.store import Entry, Record, curves, examples, tidy, write_csv, write_curves, write_examples
 
 ROUNDS = ("base", "accuracy", "speed")  # kinds of cells, in the order in which they can run
@@ -162,12 +162,8 @@ def _note(entry: Entry) -> str:
 
 def _origins(entries: Sequence[Entry]) -> dict[str, Any]:
     """Every distinct provenance with the cells it covers, the digest of the base weights, and seconds per cell."""
-    groups: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        key = json.dumps(entry["provenance"], sort_keys=True)
-        groups.setdefault(key, {**entry["provenance"], "cells": []})["cells"].append(entry["cell_id"])
     return {
-        "runs": sorted(groups.values(), key=lambda group: str(group["started"])),
+        "runs": merge([], {entry["cell_id"]: entry["provenance"] for entry in entries}),
         "base_weights": sorted({entry["weights_digest"] for entry in entries if "weights_digest" in entry}),
         "seconds": {entry["cell_id"]: round(entry.get("seconds", 0.0), 1) for entry in entries},
     }

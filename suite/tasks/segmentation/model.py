@@ -42,7 +42,7 @@ class ReducedBackbone(BaseModule):  # type: ignore[misc]
         dense = self.model.dense_outputs(images)
         values = [read_features(self.model.backbone, dense.features)]
         if dense.predicted is not None:
-            values += [dense.predicted, dense.stayed.unsqueeze(-1)]
+            values += [dense.predicted, dense.is_kept.unsqueeze(-1)]
         return tuple(on_grid(value, self.model.method.context.grid) for value in values), dense.auxiliary
 
 

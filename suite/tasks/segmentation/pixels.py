@@ -97,7 +97,7 @@ def read_features(backbone: TimmModule, features: Tensor) -> Tensor:
 def patch_logits(backbone: TimmModule, features: Tensor, dense: Dense) -> Tensor:
     """Logits of every patch, (B, N0, classes); with logit fusion, of removed patches those from where they left."""
     logits: Tensor = backbone.head(features)
-    return logits if dense.predicted is None else torch.where(dense.stayed.unsqueeze(-1), logits, dense.predicted)
+    return logits if dense.predicted is None else torch.where(dense.is_kept.unsqueeze(-1), logits, dense.predicted)
 
 
 def on_grid(values: Tensor, grid: Sequence[int]) -> Tensor:
