@@ -18,8 +18,8 @@ from ade20k import ALL, SIZES, make_folder
 from backbones import BACKBONES
 from PIL import Image
 from safetensors.torch import save_file
-from test_end_to_end import suite
 from test_segmentation import REMOVED, images_seen
+from tiny_study import RUN, suite
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,7 +33,7 @@ from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.study.cells import Job
-from suite.study.load import load_study
+from suite.study.load import load
 from suite.tasks.segmentation.data import CheckLabels, first_images, open_data
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.segmentation.train import evaluate, train
@@ -330,7 +330,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_folder(home / "ade", ALL)
     write_weights(home / "weights/eva.safetensors")
     (home / "trial.yaml").write_text(json.dumps(reduced_study()))
-    done = suite(home, "run", "trial.yaml")
+    done = suite(home, *RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     return home
 
@@ -374,7 +374,7 @@ def test_it_starts_from_the_file(ran: Path) -> None:
 def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its backbone has the file's weights when training begins; another file under that name is refused."""
     monkeypatch.chdir(ran)
-    cell = next(cell for cell in expand(load_study("trial.yaml")) if cell.row == "cropr + last-layer")
+    cell = next(cell for cell in expand(load("trial.yaml").study) if cell.row == "cropr + last-layer")
     seen: dict[str, Tensor] = {}
 
     def spy(model: ReducedModel, _job: Job) -> dict[str, Any]:
@@ -414,7 +414,7 @@ def test_what_is_missing_is_named(ran: Path, tmp_path: Path) -> None:
     planned = suite(tmp_path, "plan", "trial.yaml")
     assert planned.returncode == 0
     assert len(planned.stdout.splitlines()) == 12
-    for done in (planned, suite(tmp_path, "run", "trial.yaml")):
+    for done in (planned, suite(tmp_path, *RUN)):
         assert "data.folder: there is no here in" in done.stderr
         assert "start: there is no weights/none.pt in" in done.stderr
     assert done.returncode == 2
@@ -426,7 +426,7 @@ def test_a_broken_folder_stops_before_training(ran: Path, tmp_path: Path) -> Non
     shutil.copytree(ran / "weights", tmp_path / "weights")
     broken(make_folder(tmp_path / "ade", ALL))
     (tmp_path / "trial.yaml").write_text(json.dumps(reduced_study()))
-    done = suite(tmp_path, "run", "trial.yaml")
+    done = suite(tmp_path, *RUN)
     assert done.returncode == 2
     assert "ADE_2.jpg cannot be read (image file is truncated" in done.stderr
     assert not (tmp_path / ".suite/cells").exists()
@@ -452,7 +452,7 @@ def test_paths_are_dropped_as_officially() -> None:
 def test_the_study_is_the_published_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens after every module as the official log has them; 20,210 images in 64 epochs are its 161,728 updates."""
     monkeypatch.chdir(STUDY.parents[1])
-    study = load_study("ade20k-eva02")
+    study = load("ade20k-eva02").study
     cell = next(cell for cell in expand(study) if cell.row == "cropr + last-layer")
     left = 1024 - np.cumsum(cell.identity["removed"])
     assert (left[:22] + 1).tolist() == list(range(984, 143, -40))
@@ -517,4 +517,4 @@ def test_impossible_studies_are_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trial.yaml").write_text(json.dumps(reduced_study(**changes)))
     with pytest.raises(UserError, match=message):
-        load_study("trial.yaml")
+        load("trial.yaml").study

@@ -13,7 +13,7 @@ from suite.kinds.training.schema import Study
 from suite.kinds.training.study import check_backbone
 from suite.reduction.registry import settings_class
 from suite.study.cells import Cell
-from suite.study.load import find, load, load_study
+from suite.study.load import find, load
 
 SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 STUDY = """\
@@ -46,7 +46,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def study(text: str = STUDY) -> Study:
     """Load a study from text."""
     Path("trial.yaml").write_text(text)
-    return load_study("trial.yaml")
+    return load("trial.yaml").study
 
 
 BAD = {  # what is said instead, with line and place of the problem that it makes
@@ -217,9 +217,9 @@ def test_an_unknown_study_is_refused_with_the_nearest_names() -> None:
     """A study is a path or a name in studies/."""
     Path("studies").mkdir()
     Path("studies/quickstart.yaml").write_text(STUDY)
-    assert load_study("quickstart") == load_study("studies/quickstart.yaml")
+    assert load("quickstart").study == load("studies/quickstart.yaml").study
     with pytest.raises(UserError, match="did you mean quickstart"):
-        load_study("quickstrat")
+        load("quickstrat").study
 
 
 def test_bad_input_ends_with_code_2_and_no_traceback() -> None:

@@ -281,13 +281,13 @@ def test_a_study_that_is_not_there_is_not_to_be_run(
 
 def test_committed_scores_are_of_studies_and_rows_that_exist() -> None:
     """A misspelt row would never be shown."""
-    from suite.study.load import load_study
+    from suite.study.load import load
 
     root = Path(__file__).parents[1]
     scores = read_scores(root / "results/published/scores.csv")
     assert scores
     for published in scores:
-        study = load_study(str(root / "studies" / f"{published.study}.yaml"))
+        study = load(str(root / "studies" / f"{published.study}.yaml")).study
         assert published.row in {row.label for row in study.methods}, published
         assert published.source, published
 

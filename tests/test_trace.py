@@ -32,7 +32,7 @@ from suite.kinds.training.table import columns
 from suite.report.render import ENCODING
 from suite.report.trace import trace
 from suite.study import store
-from suite.study.load import load_speed
+from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -347,7 +347,7 @@ def test_an_exported_model_has_its_line_and_run() -> None:
 
 def test_every_number_of_the_committed_tables_can_be_traced() -> None:
     """Of speeds and of the matrix: what the table shows is what `suite trace` shows."""
-    for name, study in (("imagenet-vitl-speed", load_speed("imagenet-vitl-speed")), ("export", None)):
+    for name, study in (("imagenet-vitl-speed", load("imagenet-vitl-speed").study), ("export", None)):
         folder = ROOT / "results" / name
         if study is None:
             table = export_table(name, read_findings(folder))

@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.entities import Metric, Param
 
 from suite.study.cells import Cell
-from suite.study.store import Entry
+from suite.study.store import Entry, last_line
 
 NOT_SHARED = ("kind", "seed", "start", "method", "version", "settings/", "removed", "fusion")
 LONGEST = 6000  # characters of a parameter, which MLflow limits
@@ -44,7 +44,7 @@ def cell_tags(study: str, cell: Cell, entry: Entry) -> dict[str, str]:
         "git_commit": str(provenance.get("commit", "")),
         "protocol": str(identity["protocol"]),
         "status": entry["status"],
-        "reason": _last_line(entry),
+        "reason": last_line(entry)[:5000],
     }
 
 
@@ -113,8 +113,3 @@ def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = item
     return flat
-
-
-def _last_line(entry: Entry) -> str:
-    lines: list[str] = entry.get("reason", "").strip().splitlines()
-    return lines[-1][:5000] if lines else ""

@@ -9,11 +9,9 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.training.published import check_rows, read_scores
 from suite.kinds.training.results import Results, read_results
-from suite.kinds.training.summary import Line
 from suite.kinds.training.table import study_table
-from suite.report.layout import Table
 from suite.report.render import FORMATS, markdown, put_into, show, write
-from suite.study.load import find_study, load_study, study_names, title_of
+from suite.study.load import find, find_study, title_of
 
 RESULTS = Path("results")
 NEEDED = "they need: pip install 'cropr-suite[study]'"
@@ -31,7 +29,7 @@ def results_of(study: str) -> Path:
     return folder
 
 
-def make_table(title: str, console: Console, into: Path | None = None) -> tuple[list[Line], Table]:
+def make_table(title: str, console: Console, into: Path | None = None) -> None:
     """Make and show a study's table and first figure from `results/TITLE/cells.csv`; also put it into a document.
 
     Raises:
@@ -41,8 +39,8 @@ def make_table(title: str, console: Console, into: Path | None = None) -> tuple[
     results = read_results(folder)
     lines = list(results.lines)
     scores = RESULTS / "published/scores.csv"
-    if title in study_names():
-        check_rows(scores, title, {row.label for row in load_study(title).methods} | {line.row for line in lines})
+    if loaded := find(title):
+        check_rows(scores, title, {row.label for row in loaded.study.methods} | {line.row for line in lines})
     made = study_table(folder.name, lines, read_scores(scores))
     files = write(made, folder) + _draw(results, folder / "pareto.png", console)
     if into is not None:
@@ -51,7 +49,6 @@ def make_table(title: str, console: Console, into: Path | None = None) -> tuple[
     console.print(f"Written to {folder}/: {', '.join(files)}, from cells.csv")
     if missing := FORMATS.keys() - files:
         console.print(f"Not written: {', '.join(sorted(missing))}; {NEEDED}", style="yellow", soft_wrap=True)
-    return lines, made
 
 
 def _draw(results: Results, path: Path, console: Console) -> list[str]:
