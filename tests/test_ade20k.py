@@ -517,4 +517,4 @@ def test_impossible_studies_are_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trial.yaml").write_text(json.dumps(reduced_study(**changes)))
     with pytest.raises(UserError, match=message):
-        load("trial.yaml").study
+        load("trial.yaml")

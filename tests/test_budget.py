@@ -181,7 +181,7 @@ def test_impossible_budgets_are_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trial.yaml").write_text(json.dumps(STUDY | changes))
     with pytest.raises(UserError, match=message):
-        load("trial.yaml").study
+        load("trial.yaml")
 
 
 def test_the_command(tmp_path: Path) -> None:

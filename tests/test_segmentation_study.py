@@ -149,7 +149,7 @@ def test_impossible_studies_are_refused(
     monkeypatch.chdir(tmp_path)
     write(tmp_path, **changes)
     with pytest.raises(UserError, match=message):
-        load("trial.yaml").study
+        load("trial.yaml")
 
 
 def test_every_fusion_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

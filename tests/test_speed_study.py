@@ -416,12 +416,8 @@ def test_bad_tables_of_published_speeds_are_refused(folder: Path, old: str, new:
         read_published(Path("published.csv"))
 
 
-def test_other_commands_refuse_it_by_name(folder: Path) -> None:
-    """It has no cells that train; a study of another kind is none of speed; a record that is none is refused."""
-    with pytest.raises(UserError, match=r"is a study of speed, without training; make its table: suite run trial"):
-        load("trial.yaml").study
-    with pytest.raises(UserError, match="is no study of speed, its task is costs"):
-        load(str(ROOT / "studies/costs.yaml")).study
+def test_a_record_that_is_none_is_refused(folder: Path) -> None:
+    """A record that is none of speed is refused."""
     with pytest.raises(UserError, match=r"rounds.csv has nothing that the study asks for; measure it with: suite run"):
         speeds.make_table("trial.yaml", Console(quiet=True))
     keep("cpu", "CPU Y", folder)

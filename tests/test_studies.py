@@ -219,7 +219,7 @@ def test_an_unknown_study_is_refused_with_the_nearest_names() -> None:
     Path("studies/quickstart.yaml").write_text(STUDY)
     assert load("quickstart").study == load("studies/quickstart.yaml").study
     with pytest.raises(UserError, match="did you mean quickstart"):
-        load("quickstrat").study
+        load("quickstrat")
 
 
 def test_bad_input_ends_with_code_2_and_no_traceback() -> None:
