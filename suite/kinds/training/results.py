@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from suite.errors import UserError
-from suite.kinds.training.checks import SCORES
+from suite.kinds.training.checks import scores
 from suite.kinds.training.summary import Line, lines_of, read_record
 from suite.study.records import check_unedited, read
 from suite.study.store import CURVE_COLUMNS
@@ -72,7 +72,7 @@ class Results:
 
         As in the table, a score that is not finite is none.
         """
-        values = self.values(list(SCORES.values()))
+        values = self.values(scores())
         table = values[values["value"].map(math.isfinite)].pivot_table(index="label", columns="seed", values="value")
         table.columns = table.columns.astype(int)
         return table.reindex([label for label in self.labels if label in table.index]).sort_index(axis=1)

@@ -34,9 +34,9 @@ from suite.study.store import (
     write_curves,
     write_examples,
 )
+from suite.tasks.task import tasks
 
 ROUNDS = ("base", "accuracy", "speed")  # kinds of cells, in the order in which they can run
-SHOWN = {"acc1_last": "{:.1f} %", "miou_last": "{:.1f} % mIoU", "speed_ratio": "{:.2f} x"}
 
 
 class ResultWriter:
@@ -165,7 +165,9 @@ def _scheduler(cells: Sequence[Cell], left: Sequence[Cell], *, alone: bool) -> I
 
 def _note(entry: Entry) -> str:
     metrics = entry.get("metrics", {})
-    parts = [form.format(metrics[name]) for name, form in SHOWN.items() if name in metrics]
+    headlines = [one.headline for one in tasks().values()]
+    parts = [f"{one.short} {metrics[one.last]:.1f} {one.unit}" for one in headlines if one.last in metrics]
+    parts += [f"{metrics['speed_ratio']:.2f} x"] if "speed_ratio" in metrics else []
     return ", ".join(filter(None, [*parts, last_line(entry)]))
 
 
