@@ -12,10 +12,10 @@ import pytest
 from tiny_study import RUN, finished, strange, strangers, suite, write
 
 from suite.errors import UserError
-from suite.kinds.training.runner import plan
+from suite.kinds.training.study import plan
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
-from suite.study.load import load_study
+from suite.study.load import load
 from suite.study.pack import pack, pack_study, unpack, unpack_file
 from suite.study.store import Record
 
@@ -69,7 +69,7 @@ def test_a_half_run_study_goes_on_elsewhere(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.syspath_prepend(tmp_path / "package")
     write(one, methods=["none", "random"], seeds=[0], speed=None)
     kind: Any = type("Training", (), {"plan": staticmethod(plan)})
-    loaded = Loaded(one / "trial.yaml", "trial", load_study("trial.yaml"), kind)
+    loaded = Loaded(one / "trial.yaml", "trial", load("trial.yaml").study, kind)
     assert pack_study(loaded, tmp_path / "cells.tar") == "2 of 3 cells"
     monkeypatch.chdir(other)
     assert unpack_file(tmp_path / "cells.tar") == "2 cells are new here, 0 were here already"
@@ -80,7 +80,7 @@ def test_a_half_run_study_goes_on_elsewhere(tmp_path: Path, monkeypatch: pytest.
     assert {cell: finished(other)[cell] for cell in kept} == times
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    empty = Loaded(tmp_path / "trial.yaml", "trial", load_study("trial.yaml"), kind)
+    empty = Loaded(tmp_path / "trial.yaml", "trial", load("trial.yaml").study, kind)
     with pytest.raises(UserError, match="no cell of trial is finished here"):
         pack_study(empty, tmp_path / "empty.tar")
     assert not (tmp_path / "empty.tar").exists()

@@ -16,11 +16,10 @@ from torch import nn
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.measure.examples import decode
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
-from suite.study.load import load_study
-from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
+from suite.study.load import load
+from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels, decode
 
 SEGMENTATION: dict[str, Any] = STUDY | {
     "task": "segmentation",
@@ -150,7 +149,7 @@ def test_impossible_studies_are_refused(
     monkeypatch.chdir(tmp_path)
     write(tmp_path, **changes)
     with pytest.raises(UserError, match=message):
-        load_study("trial.yaml")
+        load("trial.yaml")
 
 
 def test_every_fusion_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +157,7 @@ def test_every_fusion_is_another_cell(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     fusions = ["none", "last-layer", "concatenation", "logits", "cross-attention"]
     write(tmp_path, methods=[{"method": "random", "fusion": fusion} for fusion in fusions])
-    cells = [cell for cell in expand(load_study("trial.yaml")) if cell.kind == "accuracy"]
+    cells = [cell for cell in expand(load("trial.yaml").study) if cell.kind == "accuracy"]
     assert len({cell.cell_id for cell in cells}) == len(cells) == 10
     assert {cell.identity["classes"] for cell in cells} == {11}
 

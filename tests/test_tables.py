@@ -24,7 +24,7 @@ from suite.kinds.training.table import study_table
 from suite.report.latex import escaped, fit, latex
 from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.render import as_csv, as_html, markdown, show, terminal, write
-from suite.study import record
+from suite.study import store
 
 RESULTS = Path(__file__).parents[1] / "results"
 WRAPS = r">{\raggedright\arraybackslash}p"
@@ -34,7 +34,7 @@ needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there
 
 def summary(folder: Path, rows: list[dict[str, object]]) -> list[Line]:
     """Lines of a record."""
-    record.write_csv(folder / "trial" / "cells.csv", rows)
+    store.write_csv(folder / "trial" / "cells.csv", rows)
     return summarise(read_record(folder / "trial"))
 
 
@@ -75,7 +75,7 @@ def nasty() -> Table:
 
 def test_seeds_without_a_score_stay_in_the_denominator(tmp_path: Path) -> None:
     """One diverged with an exception, one with a score that is not a number, one broke, one was skipped."""
-    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.stability.TrainingFailed: the loss became nan"}
+    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.loop.TrainingFailed: the loss became nan"}
     skipped = cell("good", 4, None)[0] | {"status": "skipped", "reason": "it needs a class token"}
     rows = [*cell("good", 0, 80.0), *cell("good", 1, 82.0), stopped, *cell("good", 3, None), skipped]
     (line,) = summary(tmp_path, [*rows, *diverged("good", 5)])
@@ -245,7 +245,7 @@ def test_a_score_of_a_row_that_the_study_does_not_have_is_refused(
     """When the table is made, with its line; a row that has not run yet and a row of before are no mistakes."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(RESULTS.parent / "studies", "studies")
-    record.write_csv(Path("results/quickstart/cells.csv"), [*cell("random", 0, 70.0), *cell("gone", 0, 71.0)])
+    store.write_csv(Path("results/quickstart/cells.csv"), [*cell("random", 0, 70.0), *cell("gone", 0, 71.0)])
     path = Path("results/published/scores.csv")
     path.parent.mkdir()
     head = ",".join(Score._fields) + "\n"
@@ -264,7 +264,7 @@ def test_a_study_that_is_not_there_is_not_to_be_run(
     """The nearest are named; one that is there but has not run says how, and what has a record needs no file."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(RESULTS.parent / "studies", "studies")
-    record.write_csv(Path("results/trial/cells.csv"), [*cell("random", 0, 70.0)])
+    store.write_csv(Path("results/trial/cells.csv"), [*cell("random", 0, 70.0)])
 
     def said(study: str) -> str:
         with pytest.raises(UserError) as error:
@@ -281,13 +281,13 @@ def test_a_study_that_is_not_there_is_not_to_be_run(
 
 def test_committed_scores_are_of_studies_and_rows_that_exist() -> None:
     """A misspelt row would never be shown."""
-    from suite.study.load import load_study
+    from suite.study.load import load
 
     root = Path(__file__).parents[1]
     scores = read_scores(root / "results/published/scores.csv")
     assert scores
     for published in scores:
-        study = load_study(str(root / "studies" / f"{published.study}.yaml"))
+        study = load(str(root / "studies" / f"{published.study}.yaml")).study
         assert published.row in {row.label for row in study.methods}, published
         assert published.source, published
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
-from suite.study.configuration import Configuration, build, explain
+from suite.strict import explain
+from suite.study.configuration import Configuration
 
 if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
@@ -67,13 +68,12 @@ def _patches(asked: str) -> Value:
 
 def _cost_change(convention: str, asked: str) -> Value:
     """Multiply-accumulates of the deployed model less those of the unpruned one, of those of the unpruned one."""
-    from suite.measure.cost import account, total
+    from suite.measure.count import count
 
     configuration = _configuration(asked)
-    dense = configuration.task == "segmentation"
+    dense = configuration.dense
     own, whole = (
-        getattr(total(account(_deployed(each), dense)), convention)
-        for each in (configuration, configuration.unpruned())
+        getattr(count(_deployed(each), dense).macs, convention) for each in (configuration, configuration.unpruned())
     )
     return (own / whole - 1,)
 
@@ -107,7 +107,7 @@ def _backbone_of(configuration: Configuration) -> TimmModule:
 
 
 def _deployed(configuration: Configuration) -> ReducedModel:
-    return build(configuration, _backbone_of(configuration))
+    return configuration.build(backbone=_backbone_of(configuration))
 
 
 def _configuration(asked: str) -> Configuration:
@@ -122,21 +122,8 @@ def _configuration(asked: str) -> Configuration:
 @functools.lru_cache(maxsize=1)
 def _assembled(asked: str) -> ReducedModel:
     """The model with all that training needs, on the meta device."""
-    import torch
-
-    from suite.reduction.model import reduce
-
     configuration = _configuration(asked)
-    backbone, rule = _backbone_of(configuration), configuration.schedule
-    rows, columns = backbone.patch_embed.grid_size
-    try:
-        counts = rule.resolve(rows * columns, len(backbone.blocks)).removed if rule else None
-        with torch.device("meta"):
-            return reduce(backbone, configuration.method, counts, configuration.settings, configuration.fusion)
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"method {configuration.method} on {configuration.backbone.name}: {error}") from error
+    return configuration.build(deployed=False, backbone=_backbone_of(configuration))
 
 
 def _parameters(model: ReducedModel) -> int:

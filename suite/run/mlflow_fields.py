@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param
 
 from suite.study.cells import Cell
 from suite.study.store import Entry, last_line
+from suite.tasks.task import is_of_part
 
 NOT_SHARED = ("kind", "seed", "start", "method", "version", "settings/", "removed", "fusion")
 LONGEST = 6000  # characters of a parameter, which MLflow limits
@@ -88,7 +89,7 @@ def cell_metrics(entry: Entry, now: int) -> list[Metric]:
     finals = dict(entry.get("metrics", {}))
     if "macs_full" in finals:
         finals["gmacs"] = finals["macs_full"] / 1e9
-    found = [Metric(f"class/{name}" if name.startswith("iou_") else name, finals[name], now, 0) for name in finals]
+    found = [Metric(f"class/{name}" if is_of_part(name) else name, finals[name], now, 0) for name in finals]
     series = {f"epoch/{name}": values for name, values in entry.get("curves", {}).items()}
     for name, values in entry.get("repetitions", {}).items():
         series[f"{'block' if name.startswith('tokens') else 'round'}/{name}"] = values

@@ -11,7 +11,7 @@ from suite.kinds.training.published import check_rows, read_scores
 from suite.kinds.training.results import Results, read_results
 from suite.kinds.training.table import study_table
 from suite.report.render import FORMATS, markdown, put_into, show, write
-from suite.study.load import find_study, load_study, study_names, title_of
+from suite.study.load import find, find_study, title_of
 
 RESULTS = Path("results")
 NEEDED = "they need: pip install 'cropr-suite[study]'"
@@ -39,8 +39,8 @@ def make_table(title: str, console: Console, into: Path | None = None) -> None:
     results = read_results(folder)
     lines = list(results.lines)
     scores = RESULTS / "published/scores.csv"
-    if title in study_names():
-        check_rows(scores, title, {row.label for row in load_study(title).methods} | {line.row for line in lines})
+    if loaded := find(title):
+        check_rows(scores, title, {row.label for row in loaded.study.methods} | {line.row for line in lines})
     made = study_table(folder.name, lines, read_scores(scores))
     files = write(made, folder) + _draw(results, folder / "pareto.png", console)
     if into is not None:

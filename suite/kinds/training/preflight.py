@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from suite.data.recipe import Ade20k
 from suite.errors import UserError
 from suite.kinds.training.schema import Study
 from suite.study.cells import Cell
@@ -19,12 +18,7 @@ USUAL = ("cpu", "float32", False)  # device, precision and compiler that every m
 
 def missing(study: Study) -> list[str]:
     """A sentence for everything that the study reads and that is not here."""
-    sentences = []
-    if isinstance(study.data, Ade20k) and not study.data.folder.is_dir():
-        sentences.append(
-            f"data.folder: there is no {_shown(study.data.folder)}; put ADE20k there (ADEChallengeData2016 of the "
-            "scene parsing benchmark, with images and annotations in it), or name the folder that it is in"
-        )
+    sentences = [sentence] if (sentence := study.data.missing()) else []
     if study.start is not None and not study.start.is_file():
         sentences.append(
             f"start: there is no {_shown(study.start)}; put the weights there (a file of torch or safetensors for "
@@ -106,11 +100,8 @@ def check_inputs(study: Study, console: Console) -> None:
 
         model = on_meta(study.backbone.name, study.backbone.options, study.classes)
         fitted(model, Checkpoint.read(study.start)).check_fit(model)
-    if isinstance(study.data, Ade20k):
-        from suite.data.ade20k import examine
-
-        with ManualProgress(console, text="reading every image and mask") as bar:
-            examine(study.data, bar.reach)
+    with ManualProgress(console, text="reading the data") as bar:
+        study.data.check(bar.reach)
 
 
 def _shown(path: Path) -> str:

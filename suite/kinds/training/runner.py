@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,14 +13,16 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.preflight import check_devices, check_inputs
+from suite.kinds.training.study import check_backbone
 from suite.kinds.training.track import RESULTS, Tracking
 from suite.run import in_process
 from suite.run.in_process import RunCells
 from suite.run.progress import Progress
 from suite.study.cells import Cell, Result
 from suite.study.kind import Loaded
-from suite.study.load import FOLDER, check_backbone
+from suite.study.load import FOLDER
 from suite.study.provenance import provenance
+from suite.study.records import merge
 from suite.study.store import (
     Entry,
     Record,
@@ -33,9 +34,9 @@ from suite.study.store import (
     write_curves,
     write_examples,
 )
+from suite.tasks.task import tasks
 
 ROUNDS = ("base", "accuracy", "speed")  # kinds of cells, in the order in which they can run
-SHOWN = {"acc1_last": "{:.1f} %", "miou_last": "{:.1f} % mIoU", "speed_ratio": "{:.2f} x"}
 
 
 class ResultWriter:
@@ -90,7 +91,7 @@ def run_study(loaded: Loaded, console: Console, alone: bool = False) -> int:
         left = [cell for cell in cells if record.finished(cell) is None]
         console.print(f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
         if left:
-            check_backbone(str(loaded.path))
+            check_backbone(loaded)
             check_devices(left)
             check_inputs(loaded.study, console)
             try:
@@ -101,30 +102,12 @@ def run_study(loaded: Loaded, console: Console, alone: bool = False) -> int:
     return _concluded(loaded, cells, record, console)
 
 
-def plan(loaded: Loaded) -> list[dict[str, str]]:
-    """What `suite plan` says of every cell."""
-    return [_planned(cell, Record()) for cell in expand(loaded.study)]
-
-
 def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
     """Write `results/<study>/`: `cells.csv`, `curves.csv`, `examples.json` and `provenance.json`, from the record."""
     write_curves(results / "curves.csv", curves(cells, record))
     write_examples(results / "examples.json", examples(cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
     write_csv(results / "cells.csv", tidy(results.name, cells, record), _origins(entries))
-
-
-def _planned(cell: Cell, record: Record) -> dict[str, str]:
-    entry = record.finished(cell) or record.failed(cell)
-    return {
-        "cell_id": cell.cell_id,
-        "status": entry["status"] if entry else "to run",
-        "kind": cell.kind,
-        "variant": cell.variant,
-        "row": cell.row,
-        "schedule": cell.schedule,
-        "reason": last_line(entry) if entry else "",
-    }
 
 
 def _concluded(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Console) -> int:
@@ -182,18 +165,16 @@ def _scheduler(cells: Sequence[Cell], left: Sequence[Cell], *, alone: bool) -> I
 
 def _note(entry: Entry) -> str:
     metrics = entry.get("metrics", {})
-    parts = [form.format(metrics[name]) for name, form in SHOWN.items() if name in metrics]
+    headlines = [one.headline for one in tasks().values()]
+    parts = [f"{one.short} {metrics[one.last]:.1f} {one.unit}" for one in headlines if one.last in metrics]
+    parts += [f"{metrics['speed_ratio']:.2f} x"] if "speed_ratio" in metrics else []
     return ", ".join(filter(None, [*parts, last_line(entry)]))
 
 
 def _origins(entries: Sequence[Entry]) -> dict[str, Any]:
     """Every distinct provenance with the cells it covers, the digest of the base weights, and seconds per cell."""
-    groups: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        key = json.dumps(entry["provenance"], sort_keys=True)
-        groups.setdefault(key, {**entry["provenance"], "cells": []})["cells"].append(entry["cell_id"])
     return {
-        "runs": sorted(groups.values(), key=lambda group: str(group["started"])),
+        "runs": merge([], {entry["cell_id"]: entry["provenance"] for entry in entries}),
         "base_weights": sorted({entry["weights_digest"] for entry in entries if "weights_digest" in entry}),
         "seconds": {entry["cell_id"]: round(entry.get("seconds", 0.0), 1) for entry in entries},
     }
