@@ -31,7 +31,7 @@ from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.render import as_html, markdown
 from suite.report.trace import trace
-from suite.study import store as record
+from suite.study import exported as record
 from suite.study.cells import Cell, Job
 from suite.study.exported import tidy
 from suite.study.load import load

@@ -31,7 +31,7 @@ from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import columns
 from suite.report.render import ENCODING
 from suite.report.trace import trace
-from suite.study import store
+from suite.study import exported as store
 from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
