@@ -227,7 +227,7 @@ def test_what_the_formula_does_not_know_is_counted(name: str, place: str) -> Non
     with torch.device("meta"):
         backbone = create_backbone(name, {}, classes=3).eval()
     found = count(backbone)
-    assert found.macs == count_macs(backbone, torch.zeros(1, 3, 224, 224, device="meta"))
+    assert found.macs.full == count_macs(backbone, torch.zeros(1, 3, 224, 224, device="meta")).full
     assert max((part for part in found.parts if "block" not in part.place), key=lambda part: part.macs).what == place
 
 

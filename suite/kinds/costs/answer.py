@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from suite.kinds.costs.record import lines
-from suite.kinds.costs.table import record_of
+from suite.kinds.costs.table import COUNTS, record_of
 from suite.kinds.training.answer import Answer
 
-FIELDS = ("read_as", "deviation", "also_fits", "computed_as")  # empty where nothing is computed
+FIELDS = (*COUNTS, "read_as", "deviation", "also_fits", "computed_as")  # empty where nothing is computed
 NAMED = 8  # figures; more are counted
 
 Row = Mapping[str, str]
