@@ -54,13 +54,19 @@ def cost_of(model: Configuration, budget: Budget, backbone: TimmModule) -> Cost:
     `backbone` is the configuration's own.
     """
     dense = model.task == "segmentation"
-    whole = used(budget, build(model.unpruned(), backbone), dense)
+    whole = _whole(model.unpruned().model_dump_json(), budget)
 
     def cost(counts: Schedule) -> float:
         chosen = model.model_copy(update={"schedule": ScheduleRule(removed=counts.removed)})
         return used(budget, build(chosen, backbone), dense) / whole
 
     return cost
+
+
+@functools.cache
+def _whole(unpruned: str, budget: Budget) -> float:
+    model = Configuration.model_validate_json(unpruned)
+    return used(budget, build(model), model.task == "segmentation")
 
 
 def rounding(multiple_of: int | None, prefix: int) -> Rounded:
