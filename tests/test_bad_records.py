@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.summary import Line, read_record, summarise
-from suite.study.digests import DIGESTS
+from suite.study.cells import Cell
+from suite.study.records import DIGESTS
 from suite.study.store import COLUMNS, Record, tidy, write_csv
 
 Rows = list[dict[str, Any]]
@@ -180,11 +180,11 @@ def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:
     with path.open() as file:
         rows = list(csv.reader(file))
     path.write_text("".join(",".join(row[:-1]) + "\n" for row in rows))
-    with pytest.raises(UserError, match=r"expected .*protocol; write it again, .* with: suite run trial"):
+    with pytest.raises(UserError, match=r"expected .*protocol; make it again with: suite run trial"):
         read_record(folder)
     for broken in (b"", b"a,b\n1,2,3,4\n1\n", b"\xff\xfe\x00"):
         path.write_bytes(broken)
-        with pytest.raises(UserError, match=r"cells.csv (is no CSV|has the columns)"):
+        with pytest.raises(UserError, match=r"cells.csv(:2: 4 fields| is no CSV| has the columns)"):
             read_record(folder)
 
 

@@ -21,11 +21,11 @@ from suite.kinds.costs.figures import Cost, Figure, Line, choose, read_published
 from suite.kinds.costs.record import lines as recorded
 from suite.kinds.costs.schema import CostStudy
 from suite.kinds.costs.table import cost_table
-from suite.kinds.training.schema import ScheduleRule
 from suite.reduction.settings import ScoringSettings
 from suite.report.render import write
 from suite.study.kind import Loaded
 from suite.study.load import load_costs, load_study
+from suite.study.schema import ScheduleRule
 
 ROOT = Path(__file__).parents[1]
 HEAD = ",".join(Figure._fields)

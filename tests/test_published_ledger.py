@@ -23,7 +23,7 @@ from suite.ledger.lines import Line, digest, read_lines, stale, write_lines
 from suite.ledger.probes import probe
 from suite.ledger.studies import cost_lines, study_value
 from suite.ledger.table import markdown
-from suite.study.digests import write_provenance
+from suite.study.records import write_provenance
 
 TINY = {"name": "vit_tiny_patch16_224", "options": {"img_size": 32, "patch_size": 8, "embed_dim": 12, "depth": 3}}
 PRUNED = json.dumps({"backbone": TINY, "method": "random", "schedule": {"removed": [4, 4, 0]}})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
+from suite.study.cells import Cell
 from suite.study.store import COLUMNS, Record, tidy, write_csv
 
 CELL = Cell({"kind": "accuracy", "task": "classification", "protocol": 1, "seed": 3, "threads": 1}, "cropr", "8 8 0")
@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
 import resource, signal
 from pathlib import Path
 from tests.test_record import BASE, CELL, DONE
-from suite.study.record import Record
+from suite.study.store import Record
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, {resource.RLIM_INFINITY}))
 for cell in (CELL, BASE):

@@ -38,7 +38,7 @@ from suite.report.page.write import study_page
 from suite.report.render import as_html
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
-from suite.study import record
+from suite.study import store
 from suite.study.load import load_study
 
 ROOT = Path(__file__).parents[1]
@@ -116,7 +116,7 @@ def rows_of(folder: Path, study: str) -> list[dict[str, str]]:
 
 def answered(folder: Path, rows: list[dict[str, object]], *about: Row) -> Answer:
     """What a record answers about rows."""
-    record.write_csv(folder / "trial" / "cells.csv", rows)
+    store.write_csv(folder / "trial" / "cells.csv", rows)
     lines = summarise(read_record(folder / "trial"))
     return answer(lines, study_table("trial", lines), about)
 
@@ -232,7 +232,7 @@ def test_rows_that_the_study_is_about_are_answered_for(tmp_path: Path) -> None:
 
 def test_an_unfinished_study_says_so_first(tmp_path: Path) -> None:
     """How many seeds are not there; a finished one says nothing of it."""
-    record.write_csv(tmp_path / "trial" / "cells.csv", trial(3, cropr=[9.0, 9.5, 9.7]))
+    store.write_csv(tmp_path / "trial" / "cells.csv", trial(3, cropr=[9.0, 9.5, 9.7]))
     lines = summarise(read_record(tmp_path / "trial"))
     table = study_table("trial", lines)
     for missing, words in ((41, "41 seeds of its rows are not in"), (1, "1 seed of its rows is not in")):
@@ -245,9 +245,7 @@ def test_what_was_not_tested_is_not_told_apart(tmp_path: Path) -> None:
     """One seed has no groups; twelve that differ in all have other letters."""
     apart = {}
     for seeds in (1, 12):
-        record.write_csv(
-            tmp_path / "trial" / "cells.csv", trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)])
-        )
+        store.write_csv(tmp_path / "trial" / "cells.csv", trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)]))
         by_row = {line.row: line for line in summarise(read_record(tmp_path / "trial"))}
         apart[seeds] = differs_significantly(by_row["cropr"], by_row["random"])
     assert apart == {1: False, 12: True}

@@ -24,7 +24,7 @@ from suite.kinds.training.table import study_table
 from suite.report.latex import escaped, fit, latex
 from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.render import as_csv, as_html, markdown, show, terminal, write
-from suite.study import record
+from suite.study import store
 
 RESULTS = Path(__file__).parents[1] / "results"
 WRAPS = r">{\raggedright\arraybackslash}p"
@@ -34,7 +34,7 @@ needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there
 
 def summary(folder: Path, rows: list[dict[str, object]]) -> list[Line]:
     """Lines of a record."""
-    record.write_csv(folder / "trial" / "cells.csv", rows)
+    store.write_csv(folder / "trial" / "cells.csv", rows)
     return summarise(read_record(folder / "trial"))
 
 
@@ -245,7 +245,7 @@ def test_a_score_of_a_row_that_the_study_does_not_have_is_refused(
     """When the table is made, with its line; a row that has not run yet and a row of before are no mistakes."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(RESULTS.parent / "studies", "studies")
-    record.write_csv(Path("results/quickstart/cells.csv"), [*cell("random", 0, 70.0), *cell("gone", 0, 71.0)])
+    store.write_csv(Path("results/quickstart/cells.csv"), [*cell("random", 0, 70.0), *cell("gone", 0, 71.0)])
     path = Path("results/published/scores.csv")
     path.parent.mkdir()
     head = ",".join(Score._fields) + "\n"
@@ -264,7 +264,7 @@ def test_a_study_that_is_not_there_is_not_to_be_run(
     """The nearest are named; one that is there but has not run says how, and what has a record needs no file."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(RESULTS.parent / "studies", "studies")
-    record.write_csv(Path("results/trial/cells.csv"), [*cell("random", 0, 70.0)])
+    store.write_csv(Path("results/trial/cells.csv"), [*cell("random", 0, 70.0)])
 
     def said(study: str) -> str:
         with pytest.raises(UserError) as error:

@@ -7,19 +7,18 @@ never read back as done.
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import functools
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
-from suite.study.digests import digest_of, write_provenance
+from suite.study.cells import Cell
+from suite.study.records import digest_of, replace, write, write_provenance
 
 Entry = dict[str, Any]
 
@@ -186,7 +185,7 @@ def examples(cells: Iterable[Cell], record: Record) -> list[dict[str, Any]]:
 
 def write_csv(path: Path, rows: Iterable[dict[str, object]], origins: dict[str, object] | None = None) -> None:
     """Write tidy rows, and then beside them `provenance.json`: where they and the other records come from."""
-    _write_rows(path, rows, COLUMNS)
+    write(path, COLUMNS, rows)
     write_provenance(path.parent, origins or {})
 
 
@@ -198,22 +197,13 @@ def _read_digest(path: Path, *_facts: int) -> str:
 
 def write_curves(path: Path, rows: Iterable[dict[str, object]]) -> None:
     """Write what `curves` made."""
-    _write_rows(path, rows, CURVE_COLUMNS)
-
-
-def _write_rows(path: Path, rows: Iterable[dict[str, object]], columns: Sequence[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write(path, CURVE_COLUMNS, rows)
 
 
 def write_examples(path: Path, found: Iterable[dict[str, Any]]) -> None:
     """Write examples as JSON, a line for each cell."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in found)
-    path.write_text(f"[\n{lines}\n]\n" if lines else "[]\n", encoding="utf-8")
+    replace(path, f"[\n{lines}\n]\n" if lines else "[]\n")
 
 
 def _known_as(cell: Cell) -> dict[str, Any]:

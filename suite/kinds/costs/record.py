@@ -9,7 +9,7 @@ from pathlib import Path
 from suite.errors import UserError
 from suite.kinds.costs.figures import Cost, Figure, Line, choose
 from suite.ledger.lines import read_rows
-from suite.study.digests import check_unedited
+from suite.study.records import check_unedited
 
 RECORD = "figures.csv"
 COSTS = ("macs_full", "macs_linear", "norm_operations")
