@@ -28,7 +28,9 @@ from suite import official
 from suite.errors import UserError
 from suite.measure.accuracy import Accuracy, accuracy
 from suite.measure.count import count
+from suite.measure.side_by_side import time_side_by_side as _time
 from suite.measure.speed import Timing
+from suite.measure.timing_options import TimingOptions
 from suite.official.evaluate import open_for
 from suite.reduction.backbone import sizes
 from suite.reduction.blocks import TimmModule, check_supported
@@ -115,9 +117,6 @@ def time_side_by_side(
     >>> len(timing.ratios("random", "unpruned"))
     5
     """
-    from suite.measure.side_by_side import time_side_by_side as time
-    from suite.measure.timing_options import TimingOptions
-
     try:
         chosen = TimingOptions(**options)
     except ValidationError as error:
@@ -125,7 +124,7 @@ def time_side_by_side(
     size = image_size or _image_size(next(iter(models.values())))
     copies = {name: _deployed(model) for name, model in copy.deepcopy(dict(models)).items()}  # shared weights stay so
     with _torch_kept():
-        return time(copies, size, chosen)
+        return _time(copies, size, chosen)
 
 
 def evaluate(

@@ -106,7 +106,9 @@ def test_an_installed_method_that_cannot_be_imported(tmp_path: Path, monkeypatch
 def test_methods_import_from_one_module() -> None:
     """Files in `baselines/` and planted faults import nothing of the suite but `suite.methods`."""
     for path in [*(ROOT / "baselines").glob("*.py"), *(ROOT / "tests/planted").glob("*.py")]:
-        modules = {node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        modules = {
+            node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
+        }
         assert {module for module in modules if module.startswith(("suite", "baselines"))} <= {"suite.methods"}, path
 
 
