@@ -6,17 +6,13 @@ from pathlib import Path
 
 from suite.errors import UserError, suggest
 from suite.kinds.costs.trace import trace_cost
-from suite.kinds.export.trace import trace_export
-from suite.kinds.official.trace import trace_race
 from suite.kinds.speed.trace import trace_speed
 from suite.kinds.training.trace import trace_score
 from suite.report.trace.found import Trace
 
 KINDS = {
     "cells.csv": trace_score,
-    "operators.csv": trace_race,
     "rounds.csv": trace_speed,
-    "findings.csv": trace_export,
 }  # by the record beside the table
 
 
