@@ -22,13 +22,13 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training import overlap
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.figures import classes, ranks
 from suite.kinds.training.figures.draw import FIGURES, draw_study
 from suite.kinds.training.results import read_curves, read_examples, read_results
 from suite.report import style
 from suite.report.page.write import outdated
 from suite.study import store
+from suite.study.cells import Cell
 from suite.study.records import write_provenance
 from suite.study.store import Record
 

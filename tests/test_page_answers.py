@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from suite.kinds.costs.answer import answer_of_costs, read_costs
+from suite.kinds.speed.answer import answer_of_speed
+from suite.kinds.training.answer import Answer
 from test_speed_study import FIGURES, STUDY, keep
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.costs.answer import answer_of_costs, read_costs
-from suite.kinds.speed.answer import answer_of_speed
 from suite.kinds.speed.figure import draw_speeds
 from suite.kinds.speed.lines import summarise
 from suite.kinds.speed.rounds import asked_for, read_rounds
-from suite.kinds.training.answer import Answer
 from suite.report import style
 from suite.report.style import drawn_from
 from suite.report.trace import trace
@@ -386,8 +386,8 @@ def test_the_answer_about_committed_speeds_is_that_of_the_table(monkeypatch: pyt
     assert f"x ({float(farthest['measured_low']):.2f}–" in found.verdict
     assert f"where {farthest['published_ratio']}x {how} ({100 * off:+.1f} %)" in found.verdict
     said = " ".join(found.sentences)
-    compared = [row for row in rows if row["beside"]]
+    compared = [row for row in rows if row["compare_to"]]
     assert compared
     for row in compared:
-        assert f"{row['row']} over {row['beside']}, {row['backbone']}, batch of {row['batch_size']}: " in said
-        assert f"{float(row['beside_median']):.3f}x" in said
+        assert f"{row['row']} over {row['compare_to']}, {row['backbone']}, batch of {row['batch_size']}: " in said
+        assert f"{float(row['compare_to_median']):.3f}x" in said

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.speed import cell as side_by_side
-from suite.kinds.training.cells import Cell, expand
-from suite.kinds.training.execute import Job, run_cell
+from suite.kinds.training.cells import expand
+from suite.kinds.training.execute import run_cell
 from suite.kinds.training.preflight import check_devices, lacking
 from suite.kinds.training.schema import Study
 from suite.kinds.training.summary import Line, read_record, summarise
@@ -31,6 +31,7 @@ from suite.reduction.model import reduce
 from suite.report.render import as_html, markdown
 from suite.report.trace import trace
 from suite.study import store as record
+from suite.study.cells import Cell, Job
 from suite.study.load import load_study
 from suite.study.store import Record, tidy
 

@@ -27,13 +27,15 @@ from suite.kinds.speed import printed as speed_table
 from suite.kinds.speed.candidates import Words, build
 from suite.kinds.speed.command import Bar, How
 from suite.kinds.training.cells import expand
-from suite.kinds.training.execute import Job, run_cell
-from suite.kinds.training.schema import Backbone, ScheduleRule, Study
+from suite.kinds.training.execute import run_cell
+from suite.kinds.training.schema import Study
 from suite.measure import fit, selftest
 from suite.measure.clock import Clock
 from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER
 from suite.study import provenance
+from suite.study.cells import Job
 from suite.study.load import load_study
+from suite.study.schema import Backbone, ScheduleRule
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}

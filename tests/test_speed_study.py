@@ -66,14 +66,14 @@ backbones:
     published: plain
     rows:
       - {{name: drawn, method: random, schedule: &some {{removed: "16,16,0,0"}}, fusion: last-layer, published: drawn}}
-      - {{name: learned, method: cropr, schedule: *some, fusion: last-layer, published: cropr, beside: drawn}}
+      - {{name: learned, method: cropr, schedule: *some, fusion: last-layer, published: cropr, compare_to: drawn}}
       - {{name: attended, method: attention-topk, schedule: *some, pool: token, note: In no paper.}}
   - name: second
     backbone: {{name: vit_tiny_patch16_224, options: *tiny}}
     batch_sizes: {{cpu: [1, 3], cuda: [64]}}
     rows:
       - {{name: learned, method: cropr, schedule: *some, published: big}}
-not_available:
+excluded:
   - {{published: [at*], note: None of ours.}}
 """
 ROWS = ("device_type", "backbone", "row", "batch_size")
@@ -343,11 +343,15 @@ def test_the_device_is_the_gpu_if_there_is_one(folder: Path, monkeypatch: pytest
     [
         ("published: big", "published: bug", r"trial.yaml:20: backbones.1.rows.0.published: .* has no figure 'bug'"),
         ("published: big", "published: drawn", r":20: .*published: the published figure drawn is named twice"),
-        ("[at*]", "[plain]", r":22: not_available.0.published.0: the published figure plain is named twice"),
+        ("[at*]", "[plain]", r":22: excluded.0.published.0: the published figure plain is named twice"),
         ("  - {published: [at*], note: None of ours.}", "  []", r":3: published: no row names ats; add rows"),
         ("published: published.csv", "published: x.csv", r":3: published: x.csv does not exist"),
         ("method: cropr", "method: croper", r":14: .*unknown method 'croper'; did you mean cropr"),
-        ("beside: drawn", "beside: drown", r":14: .*beside: tiny has no other row 'drown'; did you mean drawn"),
+        (
+            "compare_to: drawn",
+            "compare_to: drown",
+            r":14: .*compare_to: tiny has no other row 'drown'; did you mean drawn",
+        ),
         ("fusion: last-layer, published: drawn", "published: drawn", r":14: .*drawn has another schedule or fusion"),
         ("name: attended", "name: drawn", r":15: backbones.0.rows.2: 'drawn' is there twice"),
         ("name: attended", "name: unpruned", r":15: backbones.0.rows.2: 'unpruned' is there twice"),
@@ -468,10 +472,10 @@ def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
     assert learned.measured.eager.median == pytest.approx(3.2)
     assert learned.measured.realised == pytest.approx(1.6 / 2.5)
     assert learned.measured.rate == pytest.approx(64 * 1.6 / 0.1)
-    assert learned.measured.beside is not None
-    assert learned.measured.beside.median == pytest.approx(0.8)
-    assert learned.measured.beside.high == pytest.approx(0.8)  # of rounds, which rise and fall together
-    assert learned.published_beside == pytest.approx(1.48 / 1.5)
+    assert learned.measured.compare_to is not None
+    assert learned.measured.compare_to.median == pytest.approx(0.8)
+    assert learned.measured.compare_to.high == pytest.approx(0.8)  # of rounds, which rise and fall together
+    assert learned.published_compare_to == pytest.approx(1.48 / 1.5)
     text = markdown(table())
     assert "1.60x ‡ | 1.52–1.68 |      3.20x |     2.50x |              0.64 |       1024 | [1]" in text
     assert "|      2.1x ° |" in text
@@ -487,7 +491,7 @@ def test_rows_of_two_sessions_are_not_set_beside_each_other(folder: Path) -> Non
     keep("cpu", "CPU Y", folder, lambda row: {"session": row})
     learned = next(line for line in lines() if line.row == "learned")
     assert learned.measured is not None
-    assert learned.measured.beside is None
+    assert learned.measured.compare_to is None
     said = [note.text for note in table().notes]
     assert "learned over drawn, tiny, CPU Y, batch of 2: not timed side by side." in said
 
@@ -627,7 +631,7 @@ def test_the_committed_study_has_the_schedules_of_the_paper(committed: list[Meas
     assert 1025 - sum(eva.removed["cropr R=40 LLF"]) == 144
     for one in committed:
         for row in one.backbone.rows:
-            other = one.removed.get(row.beside)
+            other = one.removed.get(row.compare_to)
             assert other in (None, one.removed[row.name])
 
 

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pytest
+from suite.kinds.training.origins import origins
 from test_report import cell, speed
 from typer.testing import CliRunner
 
@@ -19,7 +20,6 @@ from suite.errors import UserError
 from suite.kinds.speed.lines import summarise as summarise_speeds
 from suite.kinds.speed.rounds import asked_for, read_rounds
 from suite.kinds.speed.table import speed_table
-from suite.kinds.training.origins import origins
 from suite.kinds.training.published import Score
 from suite.kinds.training.speed_by_batch import Speed
 from suite.kinds.training.summary import Line, read_record, summarise
@@ -285,7 +285,7 @@ def test_a_measured_speed_has_every_round_and_its_machine() -> None:
     (run,) = found.runs
     assert run["cells"] == [only.cell_id]
     assert run["device"] in found.facts["measured on"]
-    beside = trace(f"{address}:beside_median", ROOT / "results")
+    beside = trace(f"{address}:compare_to_median", ROOT / "results")
     assert [one.row for one in beside.cells] == ["cropr R=8 LLF", "random R=8 LLF"]
     own, other = (one.values for one in beside.cells)
     assert float(beside.shown) == pytest.approx(median(a / b for a, b in zip(own, other, strict=True)))

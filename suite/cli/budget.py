@@ -60,9 +60,10 @@ def budget(
     from pydantic import ValidationError
     from rich.console import Console
 
-    from suite.kinds.training.schema import Budget
     from suite.reduction.settings import Fusion
-    from suite.study.configuration import Configuration, explain
+    from suite.strict import explain
+    from suite.study.configuration import Configuration
+    from suite.study.schema import Budget
 
     if fusion not in get_args(Fusion):
         raise UserError(f"unknown fusion {fusion!r}; {suggest(fusion, get_args(Fusion))}")

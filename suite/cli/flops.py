@@ -22,14 +22,14 @@ def flops(
         str, typer.Option(help="classification, or segmentation with a head for every patch.")
     ] = "classification",
     classes: Annotated[int, typer.Option(min=0, help="Outputs of the head; 0 for none.")] = 1000,
-    cross_check: Annotated[bool, typer.Option("--cross-check", help="Compare with torch's counter.")] = False,
 ) -> None:
     """Show tokens and multiply-accumulates of a model, block by block, in both conventions; needs no weights."""
     from pydantic import ValidationError
     from rich.console import Console
 
-    from suite.kinds.costs.compute import show_cost
-    from suite.study.configuration import Configuration, explain
+    from suite.kinds.costs.flops import show_cost
+    from suite.strict import explain
+    from suite.study.configuration import Configuration
 
     if method != "none" and schedule is None:
         raise UserError(
@@ -49,5 +49,5 @@ def flops(
         configuration = Configuration.model_validate(words)
     except ValidationError as error:
         raise UserError(explain(error)) from error
-    if not show_cost(configuration, Console(markup=False), cross_check):
+    if not show_cost(configuration, Console(markup=False)):
         raise typer.Exit(1)

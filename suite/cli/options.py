@@ -14,7 +14,7 @@ import yaml
 from suite.errors import UserError
 
 if TYPE_CHECKING:
-    from suite.kinds.training.schema import ScheduleRule
+    from suite.study.schema import ScheduleRule
 
 
 def _complete_study(beginning: str) -> list[str]:
@@ -104,7 +104,7 @@ def schedule_rule(said: dict[str, Any]) -> ScheduleRule | None:
     """
     from pydantic import ValidationError
 
-    from suite.kinds.training.schema import ScheduleRule
+    from suite.study.schema import ScheduleRule
 
     given = {name: value for name, value in said.items() if value is not None}
     if not given:

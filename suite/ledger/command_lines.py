@@ -83,7 +83,7 @@ def _check_layout(name: str, given: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
     from suite.official import layouts
-    from suite.study.configuration import explain
+    from suite.strict import explain
 
     if name not in layouts():
         raise UserError(f"there is no layout {name!r}; {suggest(name, layouts())}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
-from suite.study.configuration import Configuration, build, explain
+from suite.strict import explain
+from suite.study.configuration import Configuration, build
 
 if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
@@ -67,13 +68,12 @@ def _patches(asked: str) -> Value:
 
 def _cost_change(convention: str, asked: str) -> Value:
     """Multiply-accumulates of the deployed model less those of the unpruned one, of those of the unpruned one."""
-    from suite.measure.cost import account, total
+    from suite.measure.count import count
 
     configuration = _configuration(asked)
-    dense = configuration.task == "segmentation"
+    dense = configuration.dense
     own, whole = (
-        getattr(total(account(_deployed(each), dense)), convention)
-        for each in (configuration, configuration.unpruned())
+        getattr(count(_deployed(each), dense).macs, convention) for each in (configuration, configuration.unpruned())
     )
     return (own / whole - 1,)
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from suite.errors import UserError, suggest
 from suite.kinds.costs.answer import read_costs
 from suite.kinds.costs.figures import Figure, read_published
+from suite.kinds.costs.record import RECORD
+from suite.kinds.costs.schema import CostStudy
 from suite.kinds.costs.table import column_read
 from suite.kinds.training.published import read_scores
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.ledger.lines import NOT_TAKEN, OUTSIDE, REPRODUCED, Line, digest
 from suite.report.render import as_csv
-from suite.study.configuration import CostStudy
 from suite.study.load import is_of_costs, load_costs, load_study, study_names
 from suite.study.published import half_a_unit
 
@@ -126,7 +127,7 @@ def _cell(path: Path, text: str, row: str, column: str) -> float | None:
 
 
 def _lines_of(name: str, study: CostStudy) -> list[Line]:
-    path, rows = RESULTS / name / "table.csv", read_costs(RESULTS / name)
+    path, rows = RESULTS / name / RECORD, read_costs(RESULTS / name)
     made_of = [tuple(row.get(field) for field in Figure._fields) for row in rows]
     if made_of != [tuple(figure) for figure in read_published(study.published)]:
         raise UserError(f"{path} was not made from {study.published} as it is now; make it with: suite run {name}")

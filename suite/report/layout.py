@@ -9,8 +9,6 @@ from typing import Any, Literal
 MISSING = "–"
 BELOW, UNRELIABLE, UNTESTABLE, SECOND_HAND = "†", "‡", "§", "°"  # marks; what each means, notes of the tables say
 
-TAINTED = UNRELIABLE
-
 
 @dataclass(frozen=True)
 class Column:
@@ -38,7 +36,6 @@ class Column:
     form: Literal["short", "long", "record"] = "short"
     fields: tuple[str, ...] = ()
     optional: bool = False
-    spare: bool = False
     how: str = ""
     parts: tuple[str, ...] = ()
     metric: str = ""
@@ -115,9 +112,6 @@ class Table:
         """All rows, in order."""
         for block in self.blocks:
             yield from block.rows
-
-    def said(self, form: Literal["short", "long"]) -> list[Note]:
-        return self.notes_of(form)
 
     def notes_of(self, form: Literal["short", "long"]) -> list[Note]:
         """The notes of a form that is read."""

@@ -64,3 +64,6 @@ def draw(kind: Kind, folder: Path, lines: Sequence[Any], suffix: str, names: Seq
         except UserError as error:
             path.unlink(missing_ok=True)
             yield Drawn(name, None, str(error))
+        except ModuleNotFoundError as error:
+            extra = "pip install 'cropr-suite[segmentation]'"
+            yield Drawn(name, None, f"{error.name} is not installed; get it with: {extra}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from suite.kinds.training.schema import Budget, ScheduleRule
-from suite.measure.cost import account, total
+from suite.measure.count import count
 from suite.measure.tokens import expected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
@@ -13,14 +12,15 @@ from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, in_multiples
 from suite.study.configuration import Configuration, build, build_backbone
 from suite.study.knobs import Cost, Rounded, Solution, as_it_is, solve
+from suite.study.schema import Budget, ScheduleRule
 
 
 def used(budget: Budget, model: ReducedModel, dense: bool) -> float:
     """What a deployed model uses of what the budget is about."""
     if budget.macs is not None:
-        return float(getattr(total(account(model, dense)), budget.convention))
-    ledger = expected_tokens(model)
-    return (sum(ledger.attention) + sum(ledger.mlp)) / 2 / len(ledger.mlp)
+        return float(getattr(count(model, dense).macs, budget.convention))
+    tokens = expected_tokens(model)
+    return (sum(tokens.attention) + sum(tokens.mlp)) / 2 / len(tokens.mlp)
 
 
 def meet(model: Configuration, budget: Budget, multiple_of: int | None = None) -> Solution:
@@ -53,7 +53,7 @@ def cost_of(model: Configuration, budget: Budget, backbone: TimmModule) -> Cost:
 
     `backbone` is the configuration's own.
     """
-    dense = model.task == "segmentation"
+    dense = model.dense
     whole = used(budget, build(model.unpruned(), backbone), dense)
 
     def cost(counts: Schedule) -> float:

@@ -1,24 +1,21 @@
-"""Models whose cost is asked for, by `suite flops` or by a study of published costs. Nothing heavy is imported here."""
+"""A backbone under a method, in words, and the model it is without weights. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from suite.errors import UserError
-from suite.kinds.training.schema import Backbone, MethodName, ScheduleRule
 from suite.reduction.registry import settings_class
 from suite.reduction.settings import Fusion
-from suite.strict import Strict
+from suite.strict import Strict, explain
+from suite.study.schema import Backbone, ScheduleRule
+from suite.tasks.task import TaskName, task
 
 if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
     from suite.reduction.model import ReducedModel
-
-
-CONVENTIONS = ("full", "linear", "full with norms", "linear with norms")  # the fields of `measure.norms.Counts`
 
 
 class Configuration(Strict):
@@ -29,7 +26,7 @@ class Configuration(Strict):
     settings: dict[str, Any] = {}
     schedule: ScheduleRule | None = None
     fusion: Fusion = "none"
-    task: Literal["classification", "segmentation"] = "classification"
+    task: TaskName = "classification"
     classes: int = Field(1000, ge=0)
 
     @field_validator("backbone", mode="before")
@@ -39,53 +36,17 @@ class Configuration(Strict):
 
     @model_validator(mode="after")
     def _fits_task(self) -> Configuration:
-        if self.task == "classification" and self.fusion not in ("none", "last-layer"):
-            raise ValueError(f"fusion {self.fusion} is for segmentation; a classification has none or last-layer")
+        task(self.task).check_fusion(self.fusion)
         return self
+
+    @property
+    def dense(self) -> bool:
+        """Whether the task reads every patch."""
+        return task(self.task).dense
 
     def unpruned(self) -> Configuration:
         """The same backbone and task without reduction."""
         return Configuration(backbone=self.backbone, task=self.task, classes=self.classes)
-
-
-class CostRow(Configuration):
-    """How published figures are computed.
-
-    `published`: ids in the table of published figures, or patterns of them (`*`). `convention`: by which their source
-    must have counted; without it the one in which most figures of the source fit is taken. `note`: what is known about
-    a miss.
-    """
-
-    method: MethodName = "none"
-    published: tuple[str, ...] = Field(min_length=1)
-    convention: Literal["full", "linear", "full with norms", "linear with norms"] | None = None
-    note: str = ""
-
-    @property
-    def model(self) -> str:
-        """What is computed, as JSON; equal for rows of the same model."""
-        return self.model_dump_json(exclude={"published", "convention", "note"}, exclude_defaults=True)
-
-
-class LeftOut(Strict):
-    """Published figures that nothing here can compute, and why."""
-
-    published: tuple[str, ...] = Field(min_length=1)
-    note: str = Field(min_length=1)
-
-
-class CostStudy(Strict):
-    """Published costs beside computed ones.
-
-    A figure fits if the computed one rounds to what is printed; within `tolerance` percent it is at least near.
-    """
-
-    question: str
-    task: Literal["costs"]
-    published: Path
-    tolerance: float = Field(gt=0)
-    rows: tuple[CostRow, ...] = Field(min_length=1)
-    left_out: tuple[LeftOut, ...] = ()
 
 
 def build(configuration: Configuration, backbone: TimmModule | None = None) -> ReducedModel:
@@ -131,13 +92,3 @@ def build_backbone(configuration: Configuration) -> TimmModule:
     backbone = configuration.backbone
     with torch.device("meta"):
         return create_backbone(backbone.name, backbone.options, configuration.classes).eval()
-
-
-def explain(error: ValidationError) -> str:
-    """What is wrong with each part, on one line."""
-    said = []
-    for detail in error.errors():
-        place = [*detail["loc"], *([detail["ctx"]["key"]] if detail["type"] == "at_key" else [])]
-        message = detail["msg"].removeprefix("Value error, ")
-        said.append(f"{'.'.join(map(str, place))}: {message}" if place else message)
-    return "; ".join(said)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
+from pydantic import Field
+
 from suite.errors import UserError
+from suite.strict import Strict
 
 COLUMNS = (
     *("id", "where", "method", "backbone", "pretraining", "resolution", "setting", "name", "value", "unit"),
@@ -16,6 +19,13 @@ COLUMNS = (
 )
 ABOUT = ("id", "where", "method", "backbone", "setting", "source", "evidence")
 UNITS = {"throughput": "1000 im/s", "speedup": "x"}
+
+
+class Excluded(Strict):
+    """Published figures that a study excludes, because nothing here can compute them, and why."""
+
+    published: tuple[str, ...] = Field(min_length=1)
+    note: str = Field(min_length=1)
 
 
 @dataclass(frozen=True)

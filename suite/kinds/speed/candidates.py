@@ -11,7 +11,6 @@ from torch import nn
 
 from suite.cli.options import reason
 from suite.errors import UserError, suggest
-from suite.kinds.training.schema import ScheduleRule
 from suite.measure.fit import weights_fit
 from suite.measure.macs import count_macs
 from suite.measure.speed import references
@@ -20,9 +19,8 @@ from suite.reduction.blocks import TimmModule
 from suite.reduction.model import reduce
 from suite.reduction.registry import settings_class
 from suite.reduction.settings import Fusion
-from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
-
-CLASSES = {"classification": 1000, "segmentation": 150}  # of ImageNet and ADE20k, unless --option num_classes says so
+from suite.study.schema import ScheduleRule
+from suite.tasks.task import task
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,12 @@ def build(words: Words) -> Candidates:
     """
     _check(words)
     options = dict(words.options)
-    classes = options.pop("num_classes", CLASSES[words.task])
+    goal = task(words.task)
+    classes = options.pop("num_classes", goal.usual_outputs)
     backbone = backbone_that_fits(words.backbone, options, classes)
-    grid, dense = backbone.patch_embed.grid_size, words.task == "segmentation"
+    grid = backbone.patch_embed.grid_size
     removed = _removed(words, grid[0] * grid[1], len(backbone.blocks), backbone.num_prefix_tokens)
-    models = references(UnprunedPixels(backbone) if dense else backbone)
+    models = references(goal.read_out_unpruned(backbone))
     for method in words.methods:
         fusion, settings = cast(Fusion, words.fusion), words.settings.get(method, {})
         try:
@@ -77,7 +76,7 @@ def build(words: Words) -> Candidates:
         except ValueError as error:
             raise UserError(f"{method}: {reason(error)}") from error
         name = method if fusion == "none" or settings_class(method).reduces == "nothing" else f"{method} + {fusion}"
-        models[name] = PixelModel(model).eval() if dense else model
+        models[name] = goal.read_out(model).eval()
     size = backbone.patch_embed.img_size
     image = torch.rand(1, 3, *size)
     return Candidates(models, {name: count_macs(model, image).full for name, model in models.items()}, removed, size)
@@ -98,14 +97,12 @@ def _check(words: Words) -> None:
     """Refuse words that are missing or none of those known."""
     if not words.backbone:
         raise UserError("name a timm model to time, for example: suite speed vit_small_patch16_224 --method random ...")
-    if words.task not in CLASSES:
-        raise UserError(f"unknown task {words.task!r}; {suggest(words.task, CLASSES)}")
     if words.fusion not in get_args(Fusion):
         raise UserError(f"unknown fusion {words.fusion!r}; {suggest(words.fusion, get_args(Fusion))}")
-    if words.task == "classification" and words.fusion not in ("none", "last-layer"):
-        raise UserError(
-            f"fusion {words.fusion} brings patches back for dense tasks; a classification has none or last-layer"
-        )
+    try:
+        task(words.task).check_fusion(words.fusion)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _removed(words: Words, patches: int, depth: int, prefix: int) -> tuple[int, ...]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from suite.kinds.speed.schema import UNPRUNED, How, SpeedBackbone, SpeedRow, SpeedStudy
-from suite.kinds.training.cells import Cell
 from suite.measure.timing_options import DeviceType
 from suite.reduction.registry import settings_class
-from suite.study.load import size_of
+from suite.study.cells import Cell
 
 PROTOCOL = 1  # raise it when what is timed, or how, is something else than before
 
@@ -55,7 +54,7 @@ def measurements(study: SpeedStudy, device: Device) -> list[Measurement]:
 
 
 def _measurement(one: SpeedBackbone, batch_size: int, device: Device, how: How) -> Measurement:
-    _, patches, depth = size_of(one.backbone)
+    _, patches, depth = one.backbone.size()
     shared = {
         "kind": "speed",
         "study": "speed",  # speed cells of other studies have one method each

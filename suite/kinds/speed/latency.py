@@ -12,7 +12,6 @@ from torch import nn
 
 from suite.kinds.speed.candidates import backbone_that_fits
 from suite.kinds.speed.command import WARMUP_ROUNDS, Bar, How
-from suite.kinds.training.schema import Budget
 from suite.measure.clock import clock_of
 from suite.measure.device import open_machine
 from suite.measure.fit import Draw, check_fits, fitting, needs, place
@@ -27,7 +26,8 @@ from suite.study.budget import cost_of, rounding
 from suite.study.budgets import attempt, check_any, headline
 from suite.study.configuration import Configuration, build_backbone
 from suite.study.knobs import choices
-from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
+from suite.study.schema import Budget
+from suite.tasks.task import task
 
 SHORT_WARMUP, SHORTEST = 2, 5  # rounds before a short measurement, and of it at least
 
@@ -87,8 +87,8 @@ class LatencyProbe:
         self.models, self.how, self.bar = models, how, bar
         self.device, self.dtype = device, dtype
         self.backbone = backbone_that_fits(one.backbone.name, one.backbone.options, one.classes)
-        self.dense = one.task == "segmentation"
-        unpruned = references(UnprunedPixels(self.backbone) if self.dense else self.backbone)[UNPRUNED]
+        self.task = task(one.task)
+        unpruned = references(self.task.read_out_unpruned(self.backbone))[UNPRUNED]
         place({UNPRUNED: unpruned, "backbone": self.backbone}, device, dtype)
         self.unpruned = unpruned
         self.draw: Draw = functools.partial(draw_images, self.backbone.patch_embed.img_size, device, dtype)
@@ -123,7 +123,7 @@ class LatencyProbe:
         model = self.models[method]
         reduced = reduce(self.backbone, method, counts.removed, model.settings, model.fusion).deploy()
         place({method: reduced}, self.device, self.dtype)
-        return PixelModel(reduced).eval() if self.dense else reduced
+        return self.task.read_out(reduced).eval()
 
 
 def _knob(model: Configuration, multiple_of: int | None) -> Knob:

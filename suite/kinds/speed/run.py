@@ -22,7 +22,7 @@ from suite.kinds.speed.rounds import asked_for, export, read_rounds
 from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
 from suite.kinds.speed.table import speed_table
 from suite.measure.allocator import give_back
-from suite.measure.cost import account, total
+from suite.measure.count import count
 from suite.measure.device import check_compiler, open_machine
 from suite.measure.fit import check_fits, fitting, is_out_of_memory, needs, place, weights_fit
 from suite.measure.passes import Pass, draw_images, prepare
@@ -33,11 +33,12 @@ from suite.reduction.blocks import TimmModule
 from suite.reduction.model import reduce
 from suite.reduction.registry import describe
 from suite.report.render import show, write
+from suite.strict import dotted
 from suite.study.configuration import build
 from suite.study.load import find_study, load_speed, title_of
 from suite.study.provenance import device_name, provenance
 from suite.study.store import Entry, Record
-from suite.study.yaml_lines import dotted, line_of
+from suite.study.yaml_lines import line_of
 
 NO_SUCH_DEVICE = "this study measures on {}, which is not at hand; name under devices how to measure on {}"
 
@@ -158,7 +159,7 @@ def make_table(name: str, console: Console) -> None:
 
 
 def macs_of(one: SpeedBackbone) -> dict[str, float]:
-    """Multiply-accumulates of an image (convention `full`) by row, by closed formula.
+    """Multiply-accumulates of an image (convention `full`) by row.
 
     Raises:
         UserError: for a model that cannot be, naming backbone and row.
@@ -166,7 +167,7 @@ def macs_of(one: SpeedBackbone) -> dict[str, float]:
     found = {}
     for name, row in {UNPRUNED: None, **{row.name: row for row in one.rows}}.items():
         try:
-            found[name] = total(account(build(one.configuration(row)))).full
+            found[name] = count(build(one.configuration(row))).macs.full
         except UserError as error:
             raise UserError(f"{one.name}: {name}: {error}") from error
     return found

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from suite.kinds.training.schema import Backbone, MethodName, ScheduleRule
 from suite.measure.timing_options import Counts, Precision
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
-from suite.study.configuration import Configuration, LeftOut
+from suite.study.configuration import Configuration
+from suite.study.published import Excluded as LeftOut
+from suite.study.schema import Backbone, MethodName, ScheduleRule
 
 UNPRUNED = "unpruned"  # the row of the unpruned model, which every backbone has
 
@@ -45,7 +46,7 @@ class SpeedRow(Strict):
     """A method on its backbone.
 
     `pool`: what is read out, if not what the backbone reads. `published`: an id in the table of published speeds.
-    `beside`: a row of the same backbone, to which its ratio is stated too, round by round.
+    `compare_to`: a row of the same backbone, to which its ratio is stated too, round by round.
     """
 
     name: str = Field(min_length=1)
@@ -55,7 +56,7 @@ class SpeedRow(Strict):
     fusion: Fusion = "none"
     pool: Literal["token", "avg"] | None = None
     published: str = ""
-    beside: str = ""
+    compare_to: str = ""
     note: str = ""
 
 
@@ -95,11 +96,11 @@ class SpeedBackbone(Strict):
 
 
 class SpeedStudy(Strict):
-    """Published speed-ups beside measured ones; `not_available`: published rows that nothing here can run, and why."""
+    """Published speed-ups beside measured ones; `excluded`: published rows that nothing here can run, and why."""
 
     question: str
-    task: Literal["speed"]
+    kind: Literal["speed"]
     published: Path
     devices: Devices
     backbones: tuple[SpeedBackbone, ...] = Field(min_length=1)
-    not_available: tuple[LeftOut, ...] = ()
+    excluded: tuple[LeftOut, ...] = ()

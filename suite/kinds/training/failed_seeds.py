@@ -14,12 +14,12 @@ ONE_SEED = "one seed: no spread, no test"
 DIVERGED = "TrainingFailed"  # the exception that stops training when numbers are not finite
 
 
-def lost_seeds(own: pd.DataFrame) -> tuple[tuple[str, int], ...]:
+def failed_seeds(own: pd.DataFrame) -> tuple[tuple[str, int], ...]:
     """What became of a row's seeds that have no score, and of how many."""
     broken = own["metric"].isin(SCORES.values()) & ~own["value"].map(math.isfinite)
     stopped = (own["status"] == "failed") & own["reason"].str.contains(DIVERGED)
-    fate = own["status"].mask(broken | stopped, "diverged")
-    counts = own["seed"].groupby(fate).nunique()
+    outcome = own["status"].mask(broken | stopped, "diverged")
+    counts = own["seed"].groupby(outcome).nunique()
     return tuple((str(what), int(counts[what])) for what in ("diverged", "failed", "skipped") if what in counts)
 
 

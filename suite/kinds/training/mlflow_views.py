@@ -78,8 +78,8 @@ def _metrics(line: Line) -> dict[str, float]:
     if line.speed:
         found[TRUSTED] = float(not line.timing_warnings)
     found |= {"seeds": line.accuracy.n if line.accuracy else 0, "seeds_tried": line.seeds}
-    if line.won:
-        found |= {"seeds_above_random": line.won[0], "seeds_compared": line.won[1]}
+    if line.versus.won:
+        found |= {"seeds_above_random": line.versus.won[0], "seeds_compared": line.versus.won[1]}
     if line.comparison:
         found |= {f"{GAP}/median": line.comparison.gap} | _interval(GAP, line.comparison.interval)
     if line.p is not None:

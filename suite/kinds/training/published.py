@@ -10,6 +10,7 @@ from typing import NamedTuple
 from suite.errors import UserError, suggest
 from suite.ledger.lines import read_rows
 
+PUBLISHED = Path("results/published/scores.csv")
 TOLERANCE = 0.5  # percentage points, for a single seed, which has no interval
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from suite.errors import UserError
 from suite.kinds.training.checks import SCORES
-from suite.kinds.training.summary import Line, read_record, summarise
+from suite.kinds.training.summary import Line, lines_of, read_record
 from suite.study.records import check_unedited, read
 from suite.study.store import CURVE_COLUMNS
 
@@ -27,17 +28,15 @@ EXAMPLE_KEYS = {"cell_id", "row", "method", "schedule", "seed", "grid", "depth",
 
 @dataclass(frozen=True)
 class Results:
-    """The committed record of a study.
-
-    Attributes:
-        folder: where it lies.
-        frame: `cells.csv`, values as numbers.
-        lines: of the study's table, in its order.
-    """
+    """The committed record of a study: its folder, and the lines of its table, in their order."""
 
     folder: Path
-    frame: pd.DataFrame
     lines: Sequence[Line]
+
+    @functools.cached_property
+    def frame(self) -> pd.DataFrame:
+        """`cells.csv`, values as numbers."""
+        return read_record(self.folder)
 
     def records(self, *names: str) -> list[Path]:
         """The paths of records of the folder, `cells.csv` first, which labels whatever is drawn."""
@@ -80,13 +79,12 @@ class Results:
 
 
 def read_results(folder: Path) -> Results:
-    """Read `cells.csv` and what the table makes of it.
+    """The record of a folder and the lines of its table.
 
     Raises:
         UserError: as `summary.read_record` and `summary.summarise`.
     """
-    frame = read_record(folder)
-    return Results(folder, frame, summarise(frame))
+    return Results(folder, lines_of(folder))
 
 
 def read_curves(folder: Path) -> pd.DataFrame:

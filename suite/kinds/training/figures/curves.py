@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from suite.errors import UserError
+from suite.kinds.training.figures.looks import SCORE, Look, looks
 from suite.kinds.training.results import Results, read_curves
-from suite.report.style import ONE_COLUMN, SCORE, TWO_COLUMNS, Look, canvas, folded, looks
+from suite.report.style import ONE_COLUMN, TWO_COLUMNS, canvas, folded
 
 ACROSS = 5  # panels beside each other
 LOSS, SCORES = ("loss",), ("acc1", "miou")
