@@ -29,9 +29,9 @@ def _adapters() -> dict[str, Kind]:
         return problems(study)
 
     def speed(study: SpeedStudy) -> Iterator[Problem]:
-        from suite.kinds.speed.checks import contradictions
+        from suite.kinds.speed.checks import problems
 
-        return contradictions(study)
+        return problems(study)
 
     return {
         "training": _kind("training", "cells.csv", Study, training),

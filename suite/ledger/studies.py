@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from suite.errors import UserError, suggest
-from suite.kinds.costs.answer import read_costs
 from suite.kinds.costs.figures import Figure, read_published
 from suite.kinds.costs.record import RECORD
 from suite.kinds.costs.schema import CostStudy
-from suite.kinds.costs.table import column_read
+from suite.kinds.costs.table import column_read, read_costs
 from suite.kinds.training.published import read_scores
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table

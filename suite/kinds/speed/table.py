@@ -33,8 +33,8 @@ OF_PUBLISHED = ("published_id", "throughput", "speedup", "evidence", "source", "
 
 def _columns() -> Iterator[Column]:
     yield from recorded(*Setup.__annotations__, how=SAID)
-    yield Column("backbone", "backbone", align="left", fields=("backbone",), how=SAID)
     yield Column("row", "row", align="left", fields=("row",), how=SAID)
+    yield Column("backbone", "backbone", align="left", fields=("backbone",), how=SAID)
     yield Column("batch", "batch", fields=("batch_size",), how=SAID)
     yield from recorded("status", how=SAID)
     yield from recorded("published_id", how="printed by the source")

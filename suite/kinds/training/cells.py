@@ -7,14 +7,16 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from suite.kinds.training import identity as identities
 from suite.kinds.training.identity import DataIdentity, Identity
 from suite.kinds.training.row_schedule import schedule_of
 from suite.kinds.training.schema import Base, Row, Study
-from suite.measure.timing_options import Speed
+from suite.measure.timing_options import TimingOptions
 from suite.reduction import registry
 from suite.reduction.registry import settings_class
+from suite.study import protocol
 from suite.study.cells import Cell
+from suite.study.protocol import timing_identity
+from suite.study.provenance import device_name
 from suite.study.schema import ScheduleRule
 from suite.tasks.recipe import TrainingRecipe
 
@@ -47,7 +49,7 @@ def _label(rule: ScheduleRule, counts: tuple[int, ...]) -> str:
 
 def _common(study: Study) -> dict[str, Any]:
     return {
-        "protocol": identities.PROTOCOL,
+        "protocol": protocol.PROTOCOL,
         "task": study.task,
         "backbone": study.backbone.model_dump(),
         "classes": study.classes,
@@ -107,10 +109,9 @@ def _accuracy_cell(
     return Cell(Identity(kind="accuracy", **said).content(), row.label, label, start, _places(study, row))
 
 
-def _speed_cells(study: Study, speed: Speed, row: Row, counts: tuple[int, ...], label: str) -> list[Cell]:
-    """A cell for each batch size; device and precision are those that speed is measured with."""
-    how = speed.model_dump(mode="json", exclude={"device", "precision"})
-    said = _common(study) | speed.model_dump(mode="json", include=PLACED) | _method(row, counts)
-    sized = [said | {"speed": how | {"batch_size": size}} for size in speed.batch_size]
+def _speed_cells(study: Study, options: TimingOptions, row: Row, counts: tuple[int, ...], label: str) -> list[Cell]:
+    """A cell for each batch size."""
+    said, device = _common(study) | _method(row, counts), device_name(options.device)
+    sized = [said | timing_identity(options.at(size), device) for size in options.batch_size]
     places = {name: path for name, path in _places(study, row).items() if name == "method"}
-    return [Cell(Identity(kind="speed", **one).content(), row.label, label, places=places) for one in sized]
+    return [Cell(Identity(**one).content(), row.label, label, places=places) for one in sized]

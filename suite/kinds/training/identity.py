@@ -11,7 +11,6 @@ from suite.study.cells import Job
 from suite.study.schema import Backbone
 from suite.tasks.task import Task, task
 
-PROTOCOL = 1  # raise it when training, evaluation or measurement computes something else than before
 NOT_OF_DATA = {"start", "scratch", "method"}  # the other places of a job
 
 
@@ -28,7 +27,7 @@ class Identity(Strict):
     method, version, code: name and version of the method; of one that is named by its file also the code's digest.
     removed: patches removed in each block; empty for none in any.
     data, recipe, seed, start: of cells that train; `start` is the id of a base cell or the digest of a file.
-    speed: how a speed cell is measured.
+    speed, device_name: how a speed cell is timed, and on what.
     """
 
     kind: Literal["base", "accuracy", "speed"]
@@ -39,6 +38,7 @@ class Identity(Strict):
     device: str
     precision: str
     threads: int
+    device_name: str = ""
     method: str = "none"
     version: int = 0
     code: str = ""

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from suite.data.dataset import DataSet, data_set
 from suite.errors import UserError
-from suite.measure.timing_options import Speed
+from suite.measure.timing_options import TimingOptions
 from suite.strict import Strict
 from suite.study.schema import Backbone, MethodRow, ScheduleRule, label_of
 from suite.tasks.recipe import TrainingRecipe
@@ -59,7 +59,7 @@ class Study(Strict):
     schedules: tuple[ScheduleRule, ...] = Field(min_length=1)
     methods: tuple[Row, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
-    speed: Speed | None = None
+    speed: TimingOptions | None = None
 
     @property
     def goal(self) -> Task:

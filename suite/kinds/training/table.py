@@ -99,7 +99,7 @@ def _marks(line: Line) -> dict[str, str]:
 
 def _details(line: Line, published: Score | None) -> dict[str, dict[str, str]]:
     """What a trace says besides: why a speed is unreliable, and where a published score is from."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for key, reason in _timing_warnings(line).items():
         if reason:
             found |= {one: {"timing warnings": reason} for one in (key, *_speeds_of(key))}
