@@ -22,17 +22,25 @@ Departures:
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
-from torch import Tensor, nn
 
-from suite.reduction.method import Context, Criterion, initialise, paired
-from suite.reduction.projection import Projection
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import MethodSettings, ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import (
+    Context,
+    Criterion,
+    Field,
+    Literal,
+    MethodSettings,
+    Projection,
+    ScoringMethod,
+    ScoringSettings,
+    Tensor,
+    Tokens,
+    initialise,
+    nn,
+    paired,
+)
 
 
 class Settings(ScoringSettings):

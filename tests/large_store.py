@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, views
 from suite.kinds.training.runner import _catch_up, export
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.report.render import markdown
 from suite.run.mlflow_writer import Summary, Tracker, digest_of
+from suite.study.cells import Cell
 from suite.study.store import Entry, Record
 
 TITLE = "large"

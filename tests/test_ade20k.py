@@ -18,21 +18,22 @@ from ade20k import ALL, SIZES, make_folder
 from backbones import BACKBONES
 from PIL import Image
 from safetensors.torch import save_file
+from suite.data.recipe import Ade20k
 from test_end_to_end import suite
 from test_segmentation import REMOVED, images_seen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from suite.data.ade20k import examine
-from suite.data.recipe import Ade20k
 from suite.errors import UserError
 from suite.kinds.training import execute
 from suite.kinds.training.cells import expand, weights_digest
-from suite.kinds.training.execute import Job, run_cell
+from suite.kinds.training.execute import run_cell
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
+from suite.study.cells import Job
 from suite.study.load import load_study
 from suite.tasks.segmentation.data import CheckLabels, first_images, open_ade20k
 from suite.tasks.segmentation.recipe import SegmentationRecipe

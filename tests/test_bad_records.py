@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.summary import Line, read_record, summarise
+from suite.study.cells import Cell
 from suite.study.records import DIGESTS
 from suite.study.store import COLUMNS, Record, tidy, write_csv
 

@@ -11,7 +11,6 @@ from test_end_to_end import STUDY, suite
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.kinds.training.schema import Budget
 from suite.measure.macs import count_macs
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
@@ -21,6 +20,7 @@ from suite.study.budget import meet
 from suite.study.configuration import Configuration
 from suite.study.knobs import choices, solve
 from suite.study.load import load_study
+from suite.study.schema import Budget
 
 METHODS = sorted(set(modules()) - {"none"})
 OPTIONS = {"img_size": 64, "patch_size": 8, "embed_dim": 48, "depth": 8, "num_heads": 4}

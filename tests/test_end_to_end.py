@@ -245,7 +245,8 @@ def test_alone_or_beside_others_a_cell_gives_the_same_bits(ran: Path) -> None:
     program = f"""
 import json, sys
 from pathlib import Path
-from suite.study.execute import Job, run_cell
+from suite.kinds.training.execute import run_cell
+from suite.study.cells import Job
 home = Path({str(ran)!r}) / ".suite"
 entries = [json.loads(path.read_text()) for path in sorted((home / "cells").glob("*.json"), reverse=True)]
 for entry in [entry for entry in entries if entry["identity"]["kind"] != "speed"]:

@@ -24,7 +24,8 @@ from suite.kinds.export.run import BACKBONES, MEASURED, TINY, Case, cases, judge
 from suite.kinds.export.table import export_table
 from suite.measure import artefacts
 from suite.measure.artefacts import PATHS, Compiled, InOnnxRuntime, exported
-from suite.measure.export import IMAGES, TRACED, Finding, Timing, Unfaithful, _require_same_draws, examine
+from suite.measure.export import IMAGES, TRACED, Finding, Unfaithful, _require_same_draws, examine
+from suite.measure.timing_options import TimingOptions
 from suite.measure.watched import Watched, replay
 from suite.reduction.model import reduce
 from suite.reduction.registry import default_settings, modules
@@ -39,6 +40,7 @@ COMMITTED = Path(__file__).parents[1] / "results/export"
 
 
 # the contract has every method under torch.compile, with batches of one size
+TIMING = TimingOptions(batch_size=(TRACED,), rounds=5, warmup_rounds=1)
 RUNS = [("torch.compile", method) for method in ("cropr", "random", "tome")]
 RUNS += [(path, method) for path in ("torch.export", "ONNX Runtime") for method in sorted(modules())]
 
@@ -83,11 +85,11 @@ def test_with_code_generated_it_is_compiled_once() -> None:
     """Inductor itself, on a model small enough."""
     if inductor_trouble():
         pytest.skip(inductor_trouble())
-    found = examine(Sums(), PATHS["torch.compile"], torch.randn(IMAGES, 3, 4, 4), Timing(rounds=3, warmup_rounds=1))
+    found = examine(Sums(), PATHS["torch.compile"], torch.randn(IMAGES, 3, 4, 4), TIMING)
     assert found.reason == ""
     assert found.recompiled == 0
     assert found.speed is not None
-    assert len(found.speed.ratios) == 3
+    assert len(found.speed.ratios) == 5
 
 
 # ---------------------------------------------------------------- what a watched model says
@@ -244,7 +246,7 @@ def test_an_artefact_with_other_outputs_is_found(name: str) -> None:
         def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
             return spoil(*super().forward(images))
 
-    found = examine(Sums(), lambda *_: Spoilt(), torch.randn(IMAGES, 3, 4, 4), Timing(3, 1))
+    found = examine(Sums(), lambda *_: Spoilt(), torch.randn(IMAGES, 3, 4, 4), TIMING)
     assert found.reason[: len(reason)] == reason
     assert found.speed is None
 

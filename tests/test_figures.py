@@ -22,13 +22,13 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training import overlap
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.figures import DRAWINGS, classes, ranks
 from suite.kinds.training.results import read_curves, read_examples, read_results
 from suite.kinds.training.summary import scores_of
 from suite.report import make, style
 from suite.report.page.write import is_outdated
 from suite.study import store
+from suite.study.cells import Cell
 from suite.study.kind import kind_of
 from suite.study.records import write_provenance
 from suite.study.store import Record

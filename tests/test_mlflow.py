@@ -28,11 +28,11 @@ from mlflow.entities import Run
 from pace import slowness
 from test_end_to_end import listening
 
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, views
 from suite.kinds.training.summary import Line
 from suite.report.statistics import Comparison, Interval, Spread
 from suite.run.mlflow_writer import Summary, Tracker
+from suite.study.cells import Cell
 from suite.study.store import Entry
 
 CELLS = [large_store.cell_of(row, seed) for row in ("none", "random", "tome") for seed in (0, 1)]

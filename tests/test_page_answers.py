@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from suite.kinds.costs.answer import answer_of_costs, read_costs
+from suite.kinds.speed.answer import answer_of_speed
+from suite.kinds.training.answer import Answer
 from test_speed_study import FIGURES, STUDY, keep
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.costs.answer import answer_of_costs, read_costs
-from suite.kinds.speed.answer import answer_of_speed
 from suite.kinds.speed.figure import draw_speeds
 from suite.kinds.speed.lines import summarise
 from suite.kinds.speed.rounds import asked_for, read_rounds
-from suite.kinds.training.answer import Answer
 from suite.report import style
 from suite.report.style import drawn_from
 from suite.report.trace import trace

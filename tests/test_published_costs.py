@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.console import Console
+from suite.measure.norms import Counts
 from typer.testing import CliRunner
 
 from suite.cli.app import app
@@ -17,11 +18,10 @@ from suite.errors import UserError
 from suite.kinds.costs.compute import make_cost_table
 from suite.kinds.costs.figures import Figure, Line, choose, compute, read_published
 from suite.kinds.costs.table import cost_table
-from suite.kinds.training.schema import ScheduleRule
-from suite.measure.norms import Counts
 from suite.report.render import write
 from suite.study.configuration import CostRow, CostStudy
 from suite.study.load import load_costs, load_study
+from suite.study.schema import ScheduleRule
 
 ROOT = Path(__file__).parents[1]
 HEAD = ",".join(Figure._fields)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
+from suite.study.cells import Cell
 from suite.study.store import COLUMNS, Record, tidy, write_csv
 
 CELL = Cell({"kind": "accuracy", "task": "classification", "protocol": 1, "seed": 3, "threads": 1}, "cropr", "8 8 0")

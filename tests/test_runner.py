@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.runner import ResultWriter
 from suite.run.mlflow_writer import Tracker
 from suite.run.on_ray import _resources
 from suite.run.progress import Progress
+from suite.study.cells import Cell
 from suite.study.store import Record
 
 CELL = Cell(

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-
 from suite.data.recipe import GENERATOR_VERSION, DigitScenes
 from suite.data.scenes import BACKGROUND, Scenes, _digits, make_scenes
 

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import torch
 from backbones import BACKBONES, build, draw_images
+from suite.data.recipe import Ade20k
+from suite.data.scenes import Scenes
+from suite.tasks.stability import TrainingFailed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from suite.data.recipe import Ade20k
-from suite.data.scenes import Scenes
 from suite.errors import UserError
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
@@ -27,7 +28,6 @@ from suite.tasks.segmentation.metric import ExactIoU
 from suite.tasks.segmentation.model import build_segmentor, patch_labels, patch_loss
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.segmentation.train import GuardedOptimizer, SegmentationEpoch, evaluate, train
-from suite.tasks.stability import TrainingFailed
 
 METHODS = sorted(modules())
 CLASSES = 11

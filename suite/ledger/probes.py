@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
-from suite.study.configuration import Configuration, build, explain
+from suite.strict import explain
+from suite.study.configuration import Configuration
 
 if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
@@ -70,7 +71,7 @@ def _cost_change(convention: str, asked: str) -> Value:
     from suite.measure.count import count
 
     configuration = _configuration(asked)
-    dense = configuration.task == "segmentation"
+    dense = configuration.dense
     own, whole = (
         getattr(count(_deployed(each), dense).macs, convention) for each in (configuration, configuration.unpruned())
     )
@@ -106,7 +107,7 @@ def _backbone_of(configuration: Configuration) -> TimmModule:
 
 
 def _deployed(configuration: Configuration) -> ReducedModel:
-    return build(configuration, _backbone_of(configuration))
+    return configuration.build(backbone=_backbone_of(configuration))
 
 
 def _configuration(asked: str) -> Configuration:
@@ -121,21 +122,8 @@ def _configuration(asked: str) -> Configuration:
 @functools.lru_cache(maxsize=1)
 def _assembled(asked: str) -> ReducedModel:
     """The model with all that training needs, on the meta device."""
-    import torch
-
-    from suite.reduction.model import reduce
-
     configuration = _configuration(asked)
-    backbone, rule = _backbone_of(configuration), configuration.schedule
-    rows, columns = backbone.patch_embed.grid_size
-    try:
-        counts = rule.resolve(rows * columns, len(backbone.blocks)).removed if rule else None
-        with torch.device("meta"):
-            return reduce(backbone, configuration.method, counts, configuration.settings, configuration.fusion)
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"method {configuration.method} on {configuration.backbone.name}: {error}") from error
+    return configuration.build(deployed=False, backbone=_backbone_of(configuration))
 
 
 def _parameters(model: ReducedModel) -> int:

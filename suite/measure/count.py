@@ -80,6 +80,12 @@ class Count:
     parts: tuple[Part, ...]
     norms: int
 
+    def __str__(self) -> str:
+        """Tokens that enter the MLP of each block, and multiply-accumulates."""
+        full, linear = (macs / 1e9 for macs in self.macs)
+        tokens = " ".join(map(str, self.tokens.mlp))
+        return f"tokens: {tokens}\nGMACs: {full:.3g} (full), {linear:.3g} (linear)"
+
     @property
     def macs(self) -> Macs:
         """Multiply-accumulates in both conventions, `full` and `linear`."""

@@ -23,14 +23,14 @@ class Dense(NamedTuple):
     """What a dense task reads.
 
     Attributes:
-        features: normalised, for every first patch, (B, N0, D).
-        stayed: which patches have a token of their own at the end, (B, N0).
-        predicted: logits of removed patches, (B, N0, classes), 0 for those that stayed; None but for fusion `logits`.
+        features: normalised, of every original patch, (B, N0, D).
+        is_kept: which patches are tokens after the last block, (B, N0).
+        predicted: logits of removed patches, (B, N0, classes), 0 for kept ones; None except with fusion `logits`.
         auxiliary: outputs of the method that only training needs.
     """
 
     features: Tensor
-    stayed: Tensor
+    is_kept: Tensor
     predicted: Tensor | None
     auxiliary: tuple[Tensor, ...]
 
@@ -63,15 +63,15 @@ class ReducedModel(nn.Module):
         return Output(*blocks.finish(self.backbone, tokens), tokens.auxiliary)
 
     def dense(self, images: Tensor) -> Tensor:
-        """Normalised features for every patch, (B, N0, D), each from the token that speaks for it."""
+        """Normalised features of every original patch, (B, N0, D), from the token that represents it."""
         return self.dense_outputs(images).features
 
     def dense_outputs(self, images: Tensor) -> Dense:
-        """As `dense`, together with what was predicted for removed patches and what only training needs."""
+        """As `dense`, with the predictions for removed patches and what only training needs."""
         tokens = self.tokens(images, track=True)
-        stayed, predicted = tokens.is_kept(), None
+        is_kept, predicted = tokens.is_kept(), None
         if tokens.stashed_logits is not None and tokens.stashed_position is not None:
-            blank = tokens.x.new_zeros(*stayed.shape, tokens.stashed_logits.shape[2])
+            blank = tokens.x.new_zeros(*is_kept.shape, tokens.stashed_logits.shape[2])
             rows = tokens.stashed_position.unsqueeze(-1).expand_as(tokens.stashed_logits)
             predicted = blank.to(tokens.stashed_logits.dtype).scatter(1, rows, tokens.stashed_logits)
         if self.method.context.fusion in ("concatenation", "logits"):
@@ -79,8 +79,8 @@ class ReducedModel(nn.Module):
         tokens = replace(tokens, x=self.backbone.norm(tokens.x))
         features = tokens.dense()
         if isinstance(self.fusion, CrossAttention):
-            features = torch.where(stayed.unsqueeze(-1), features, self.fusion(tokens.x))
-        return Dense(features, stayed, predicted, tokens.auxiliary)
+            features = torch.where(is_kept.unsqueeze(-1), features, self.fusion(tokens.x))
+        return Dense(features, is_kept, predicted, tokens.auxiliary)
 
     def tokens(self, images: Tensor, track: bool = False) -> Tokens:
         """Tokens after the last block."""

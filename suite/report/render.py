@@ -7,6 +7,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from rich import box
 from rich import table as rich_table
 from rich.console import Console
 from rich.measure import Measurement
-from tabulate import tabulate
 
 from suite.errors import UserError
 from suite.report.latex import latex
@@ -27,6 +27,8 @@ CODE = re.compile(r"`([^`]*)`")
 
 def markdown(table: Table) -> str:
     """The short form and its notes. Markdown knows no rule inside a table: a line with a block's name stands there."""
+    from tabulate import tabulate
+
     columns = table.shown("short")
     body = []
     for block in table.blocks:
@@ -133,11 +135,14 @@ FORMATS: dict[str, Callable[[Table], str]] = {
 
 
 def write(table: Table, folder: Path) -> list[str]:
-    """Write every format into a folder; returns the names of the files."""
+    """Write every format into a folder whose packages are installed; returns the names of the files."""
     folder.mkdir(parents=True, exist_ok=True)
+    written = []
     for name, form in FORMATS.items():
-        (folder / name).write_text(form(table), encoding="utf-8")
-    return list(FORMATS)
+        with suppress(ModuleNotFoundError):
+            (folder / name).write_text(form(table), encoding="utf-8")
+            written.append(name)
+    return written
 
 
 def put_into(document: Path, study: str, content: str) -> None:

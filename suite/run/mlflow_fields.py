@@ -10,7 +10,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Param
 
-from suite.kinds.training.cells import Cell
+from suite.study.cells import Cell
 from suite.study.store import Entry
 
 NOT_SHARED = ("kind", "seed", "start", "method", "version", "settings/", "removed", "fusion")

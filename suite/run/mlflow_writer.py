@@ -24,9 +24,9 @@ from typing import Any
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
-from suite.kinds.training.cells import Cell
 from suite.run import mlflow_fields as runs
 from suite.run.mlflow_store import open_experiment, unusable
+from suite.study.cells import Cell
 from suite.study.store import Entry
 
 LAYOUT = 2  # raise it when a cell's run is written otherwise than before

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 
-from suite.kinds.training.schema import Budget, ScheduleRule
 from suite.measure.count import count
 from suite.measure.tokens import expected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, in_multiples
-from suite.study.configuration import Configuration, build, build_backbone
+from suite.study.configuration import Configuration
 from suite.study.knobs import Cost, Rounded, Solution, as_it_is, solve
+from suite.study.schema import Budget, ScheduleRule
 
 
 def used(budget: Budget, model: ReducedModel, dense: bool) -> float:
@@ -41,7 +41,7 @@ def _met(model: str, budget: Budget, multiple_of: int | None) -> Solution:
 
 
 def _meet(model: Configuration, budget: Budget, multiple_of: int | None) -> Solution:
-    backbone, settings = build_backbone(model), settings_class(model.method)(**model.settings)
+    backbone, settings = model.build_backbone(), settings_class(model.method)(**model.settings)
     rows, columns = backbone.patch_embed.grid_size
     rounded = rounding(multiple_of, backbone.num_prefix_tokens)
     cost = cost_of(model, budget, backbone)
@@ -53,12 +53,12 @@ def cost_of(model: Configuration, budget: Budget, backbone: TimmModule) -> Cost:
 
     `backbone` is the configuration's own.
     """
-    dense = model.task == "segmentation"
-    whole = used(budget, build(model.unpruned(), backbone), dense)
+    dense = model.dense
+    whole = used(budget, model.unpruned().build(backbone=backbone), dense)
 
     def cost(counts: Schedule) -> float:
         chosen = model.model_copy(update={"schedule": ScheduleRule(removed=counts.removed)})
-        return used(budget, build(chosen, backbone), dense) / whole
+        return used(budget, chosen.build(backbone=backbone), dense) / whole
 
     return cost
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
+from suite.study.cells import Cell
 from suite.study.records import digest_of, replace, write, write_provenance
 
 Entry = dict[str, Any]

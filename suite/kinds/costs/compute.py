@@ -16,7 +16,6 @@ from suite.measure.count import count
 from suite.measure.tokens import unexpected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
-from suite.study.configuration import build, build_backbone
 from suite.study.kind import Loaded
 from suite.study.provenance import provenance
 from suite.study.published import Excluded
@@ -133,8 +132,9 @@ class Models:
         key = f"{row.backbone.model_dump_json()} {row.classes}"
         try:
             if key not in self.backbones:
-                self.backbones[key] = build_backbone(row)
-            return build(row, self.backbones[key]), build(row.unpruned(), self.backbones[key])
+                self.backbones[key] = row.build_backbone()
+            backbone = self.backbones[key]
+            return row.build(backbone=backbone), row.unpruned().build(backbone=backbone)
         except UserError as error:
             raise UserError(f"the row of {', '.join(row.published)}: {error}") from error
 
@@ -149,7 +149,7 @@ class Models:
 
     def _cost(self, row: CostRow, key: str, model: ReducedModel) -> Cost:
         if key not in self.counted:
-            counted = count(model, row.task == "segmentation")
+            counted = count(model, row.dense)
             if wrong := unexpected_tokens(model, counted.tokens):
                 raise UserError(f"the row of {', '.join(row.published)}: {'; '.join(wrong)}")
             self.counted[key] = Cost(int(counted.macs.full), int(counted.macs.linear), counted.norms)

@@ -12,7 +12,7 @@ from suite.measure.count import METHOD, Count, Part, count, total
 from suite.measure.macs import PER_VALUE, Macs
 from suite.measure.tokens import unexpected_tokens
 from suite.reduction.model import ReducedModel
-from suite.study.configuration import Configuration, build
+from suite.study.configuration import Configuration
 
 SHOWN = 5  # sentences about tokens
 LEGEND = (
@@ -29,9 +29,9 @@ def show_cost(configuration: Configuration, console: Console) -> bool:
     Raises:
         UserError: for whatever of the configuration cannot be.
     """
-    model, dense = build(configuration), configuration.task == "segmentation"
+    model, dense = configuration.build(), configuration.dense
     counted = count(model, dense)
-    unpruned = count(build(configuration.unpruned(), model.backbone), dense)
+    unpruned = count(configuration.unpruned().build(backbone=model.backbone), dense)
     console.print(_headline(configuration, model), soft_wrap=True, highlight=False)
     console.print(_blocks(counted))
     console.print(_parts(counted))

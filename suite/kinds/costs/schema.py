@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from suite.kinds.training.schema import MethodName
 from suite.strict import Strict
 from suite.study.configuration import Configuration
 from suite.study.published import Excluded
+from suite.study.schema import MethodName
 
 Convention = Literal["full", "linear", "full with norms", "linear with norms"]  # the fields of `measure.count`
 CONVENTIONS: tuple[Convention, ...] = ("full", "linear", "full with norms", "linear with norms")
@@ -43,7 +43,7 @@ class CostStudy(Strict):
     """
 
     question: str
-    task: Literal["costs"]
+    kind: Literal["costs"]
     published: Path
     tolerance: float = Field(gt=0)
     rows: tuple[CostRow, ...] = Field(min_length=1)

@@ -15,13 +15,14 @@ from suite.kinds.export.cases import Case, cases
 from suite.kinds.export.record import RECORD, Line, keep, line_of, lines, models
 from suite.kinds.export.table import export_table
 from suite.measure.artefacts import PATHS, QUICK, require_onnx
-from suite.measure.export import Finding, Timing, examine
+from suite.measure.export import TRACED, Finding, examine
+from suite.measure.timing_options import TimingOptions
 from suite.reduction.method import UnmetNeed
 from suite.reduction.registry import default_settings, describe, method_class, modules
 from suite.report import render
 from suite.study.provenance import provenance
 
-TIMING = Timing(rounds=20, warmup_rounds=3)
+TIMING = TimingOptions(batch_size=(TRACED,), rounds=20, warmup_rounds=3)
 RESULTS = Path("results") / "export"
 
 

@@ -8,22 +8,20 @@ from fnmatch import fnmatchcase
 from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
-from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
+from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
+from suite.measure.timing_options import UNPRUNED
 from suite.reduction.registry import settings_class
-from suite.study.configuration import explain
-from suite.study.load import size_of
+from suite.strict import Place, explain
 from suite.study.published import read_published
-from suite.study.yaml_lines import Place
+from suite.tasks.task import task
 
 Problem = tuple[Place, str]
 
 
-def contradictions(study: SpeedStudy) -> Iterator[Problem]:
+def problems(study: SpeedStudy) -> Iterator[Problem]:
     """Place and sentence of everything that contradicts something else: names, schedules, published figures."""
     if study.devices.cpu is None and study.devices.cuda is None:
         yield ("devices",), "name how to measure on at least one type of device: cpu or cuda"
-    if study.devices.cpu is not None and study.devices.cpu.graph:
-        yield ("devices", "cpu", "graph"), "CUDA graphs are replayed on a GPU only; leave it out"
     yield from _twice([one.name for one in study.backbones], ("backbones",))
     for index, one in enumerate(study.backbones):
         yield from _of_backbone(one, ("backbones", index))
@@ -34,7 +32,7 @@ def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
     names = [row.name for row in one.rows]
     yield from _twice([UNPRUNED, *names], (*place, "rows"), first=-1)
     try:
-        _, patches, depth = size_of(one.backbone)
+        _, patches, depth = one.backbone.size()
     except UserError as error:
         yield (*place, "backbone"), str(error)
         return
@@ -44,9 +42,7 @@ def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
         try:
             settings = settings_class(row.method)(**row.settings)
             settings.check(row.schedule.resolve(patches, depth), row.fusion)
-            if row.fusion not in ("none", "last-layer"):
-                message = f"{row.fusion} brings patches back for dense tasks; a classification has none or last-layer"
-                yield (*here, "fusion"), message
+            task(one.task).check_fusion(row.fusion)
         except ValidationError as error:
             yield (*here, "settings"), f"method {row.method}: {explain(error)}"
         except ValueError as error:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from suite.kinds.speed.lines import Line, Measured, Setup, devices_not_measured
-from suite.kinds.speed.schema import UNPRUNED
 from suite.kinds.speed.table import title
+from suite.measure.timing_options import UNPRUNED
 from suite.report.page.facts import Facts
 from suite.study.load import load_speed
 

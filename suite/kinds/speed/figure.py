@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 
 from suite.errors import UserError
 from suite.kinds.speed.lines import Line
-from suite.kinds.speed.schema import UNPRUNED
 from suite.kinds.speed.table import title
+from suite.measure.timing_options import UNPRUNED
 from suite.report.style import canvas
 
 MEASURED = "measured (median and IQR)"

@@ -11,8 +11,8 @@ from typing import Literal
 
 from suite.errors import UserError
 from suite.kinds.speed.rounds import Round, asked_for, read_rounds
-from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
-from suite.measure.timing_options import DeviceType
+from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
+from suite.measure.timing_options import UNPRUNED, DeviceType
 from suite.report.statistics import Spread, spread
 from suite.study.published import Published, Ratio, read_published
 
@@ -112,9 +112,12 @@ def lines(folder: Path) -> list[Line]:
     Raises:
         UserError: if nothing is measured yet, or the record or the published figures cannot be read.
     """
-    from suite.study.load import load_speed
+    from suite.study.load import find
 
-    study = load_speed(folder.name)
+    loaded = find(folder.name)
+    if loaded is None:
+        raise UserError(f"{folder} is of no study in studies/; its table says what the study asks for")
+    study: SpeedStudy = loaded.study
     rounds, _ = asked_for(study, read_rounds(folder))
     if not rounds:
         raise UserError(

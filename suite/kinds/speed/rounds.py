@@ -85,17 +85,17 @@ def _devices(by_cell: dict[str, dict[int, Round]]) -> list[Device]:
 
 
 def _lines(cell_id: str, measurement: Measurement, row: str, entry: Entry) -> list[Round]:
-    how, timed = measurement.how, zip(entry["speedup"], entry["speedup_eager"], strict=True)
+    options, timed = measurement.options, zip(entry["speedup"], entry["speedup_eager"], strict=True)
     shared = {
         "device_type": measurement.device.type,
         "device": measurement.device.name,
         "backbone": measurement.backbone.name,
         "row": row,
-        "batch_size": str(measurement.batch_size),
-        "precision": how.precision,
-        "threads": str(how.threads),
-        "compiled": str(how.compiled).lower(),
-        "graph": str(how.graph).lower(),
+        "batch_size": str(options.batch),
+        "precision": options.precision,
+        "threads": str(options.threads),
+        "compiled": str(options.compile).lower(),
+        "graph": str(options.graph).lower(),
         "macs_ratio": repr(entry["macs_ratio"]),
         "kernels": entry["kernels"],
         "timing_warnings": entry["timing_warnings"],

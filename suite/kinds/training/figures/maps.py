@@ -14,14 +14,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from numpy.typing import NDArray
 
-from suite.data.recipe import DigitScenes
-from suite.data.scenes import make_scenes
 from suite.kinds.training.preflight import check_here
 from suite.kinds.training.results import Results, kept_after, read_examples
 from suite.kinds.training.schema import Study
-from suite.measure.examples import EXAMPLES, decode
+from suite.measure.examples import EXAMPLES
 from suite.report.style import canvas, folded
 from suite.study.load import load_study
+from suite.tasks.segmentation.pixels import decode
 
 Bytes = NDArray[np.uint8]
 SIDE = 0.6  # of a map, inches
@@ -90,14 +89,8 @@ def shown(study: Study) -> Shown:
     Raises:
         UserError: if they are not there.
     """
-    if study.task == "segmentation":
-        from suite.tasks.segmentation.data import first_images, open_data
-
-        data = open_data(study.data)
-        images, labels = zip(*first_images(data, EXAMPLES), strict=True)
-        return Shown(images, labels, data.validation.metainfo["palette"])
-    assert isinstance(study.data, DigitScenes)
-    return Shown(list(make_scenes(study.data, "validation").images[:EXAMPLES]))
+    images, labels = study.goal.examples(study.data, EXAMPLES)
+    return Shown(images, labels, () if labels is None else study.data.colours(study.goal.target))
 
 
 def draw_maps(rows: Sequence[ExampleRow], images: Shown, path: Path, records: Sequence[Path] = ()) -> None:

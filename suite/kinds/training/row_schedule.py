@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 
-from suite.kinds.training.schema import Backbone, Row, ScheduleRule, Study
+from suite.kinds.training.schema import Row, Study
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, nothing
+from suite.study.schema import Backbone, ScheduleRule
 
 
 def schedule_of(study: Study, rule: ScheduleRule, row: Row, patches: int, depth: int) -> Schedule:
@@ -18,7 +19,7 @@ def schedule_of(study: Study, rule: ScheduleRule, row: Row, patches: int, depth:
     if settings_class(row.method).reduces == "nothing":
         return nothing(patches, depth)
     if rule.budget is None:
-        return resolved(study, rule, patches, depth)
+        return resolved(study.backbone, rule, patches, depth)
     from suite.study.budget import meet  # which imports torch
     from suite.study.configuration import Configuration
 
@@ -33,13 +34,13 @@ def schedule_of(study: Study, rule: ScheduleRule, row: Row, patches: int, depth:
     return meet(model, rule.budget, rule.multiple_of).schedule
 
 
-def resolved(study: Study, rule: ScheduleRule, patches: int, depth: int) -> Schedule:
+def resolved(backbone: Backbone, rule: ScheduleRule, patches: int, depth: int) -> Schedule:
     """Patches that a rule other than a budget removes; asks timm for the prefix tokens if the rule counts them.
 
     Raises:
         ValueError: if the rule is impossible there.
     """
-    return rule.resolve(patches, depth, _prefix(study.backbone.model_dump_json()) if rule.multiple_of else None)
+    return rule.resolve(patches, depth, _prefix(backbone.model_dump_json()) if rule.multiple_of else None)
 
 
 @functools.cache
