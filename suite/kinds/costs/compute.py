@@ -61,7 +61,7 @@ def plan(loaded: Loaded) -> list[Mapping[str, Any]]:
     ]
 
 
-def run(loaded: Loaded, console: Console) -> int:
+def run(loaded: Loaded, console: Console, _in_process: bool = False) -> int:
     """Compute every figure and write the record `results/NAME/figures.csv`; returns the exit code.
 
     Raises:
