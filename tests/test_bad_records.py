@@ -12,8 +12,9 @@ import pytest
 from suite.errors import UserError
 from suite.kinds.training.summary import Line, read_record, summarise
 from suite.study.cells import Cell
+from suite.study.exported import COLUMNS, tidy, write_csv
 from suite.study.records import DIGESTS
-from suite.study.store import COLUMNS, Record, tidy, write_csv
+from suite.study.store import Record
 
 Rows = list[dict[str, Any]]
 SCHEDULE = "8 8 0"

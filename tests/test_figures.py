@@ -27,7 +27,7 @@ from suite.kinds.training.figures import classes, ranks
 from suite.kinds.training.results import read_curves, read_examples, read_results
 from suite.report import style
 from suite.report.page.write import outdated
-from suite.study import store
+from suite.study import exported as store
 from suite.study.cells import Cell
 from suite.study.records import write_provenance
 from suite.study.store import Record

@@ -97,14 +97,14 @@ def test_rows_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
     study, record, folder = study_of("classification"), Record(tmp_path), tmp_path / "results/trial"
     with pytest.raises(UserError, match=r"examples.json does not exist; make it with: suite run trial"):
         example_rows(study, folder)
-    export("trial", expand(study), record, tmp_path)
+    export(folder, expand(study), record)
     with pytest.raises(UserError, match=r"examples.json has no example"):
         example_rows(study, folder)
     for cell in expand(study):
         if cell.kind == "accuracy" and cell.row != "none":
             example = {"grid": [8, 8], "depth": 4, "left_after": [[4] * 64], "prediction": [cell.identity["seed"]]}
             record.add(cell, {"status": "done", "reason": "", "provenance": {"started": ""}} | details(example), None)
-    export("trial", expand(study), record, tmp_path)
+    export(folder, expand(study), record)
     rows = example_rows(study, folder)
     assert [row.label for row in rows] == ["variance", "random"]
     assert [row.example["prediction"] for row in rows] == [[1], [1]]

@@ -10,7 +10,8 @@ import pytest
 
 from suite.errors import UserError
 from suite.study.cells import Cell
-from suite.study.store import COLUMNS, Record, tidy, write_csv
+from suite.study.exported import COLUMNS, tidy, write_csv
+from suite.study.store import Record
 
 CELL = Cell({"kind": "accuracy", "task": "classification", "protocol": 1, "seed": 3, "threads": 1}, "cropr", "8 8 0")
 BASE = Cell({"kind": "base", "task": "classification", "protocol": 1, "seed": 0, "threads": 1}, "base", "none")

@@ -38,7 +38,7 @@ from suite.report.page.write import study_page
 from suite.report.render import as_html
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
-from suite.study import store
+from suite.study import exported as store
 from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]

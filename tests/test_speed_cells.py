@@ -31,10 +31,11 @@ from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.render import as_html, markdown
 from suite.report.trace import trace
-from suite.study import store as record
+from suite.study import exported as record
 from suite.study.cells import Cell, Job
+from suite.study.exported import tidy
 from suite.study.load import load
-from suite.study.store import Record, tidy
+from suite.study.store import Record
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}

@@ -17,14 +17,14 @@ from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.training.make import make_table
 from suite.kinds.training.published import Score, read_scores, score_of
 from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.report.latex import escaped, fit, latex
 from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.make import make_table
 from suite.report.render import as_csv, as_html, markdown, show, terminal, write
-from suite.study import store
+from suite.study import exported as store
 
 RESULTS = Path(__file__).parents[1] / "results"
 WRAPS = r">{\raggedright\arraybackslash}p"
@@ -251,10 +251,10 @@ def test_a_score_of_a_row_that_the_study_does_not_have_is_refused(
     head = ",".join(Score._fields) + "\n"
     for row in ("tome", "gone"):
         path.write_text(f"{head}quickstart,{row},,70,%,,,,,\nelsewhere,crpr,,70,%,,,,,\n")
-        make_table("quickstart", Console(quiet=True))
+        make_table(Path("results/quickstart"), Console(quiet=True))
     path.write_text(f"{head}quickstart,tome,,70,%,,,,,\nquickstart,crpr,,70,%,,,,,\n")
     with pytest.raises(UserError, match=r"scores\.csv:3: the study quickstart has no row 'crpr'; did you mean cropr"):
-        make_table("quickstart", Console(quiet=True))
+        make_table(Path("results/quickstart"), Console(quiet=True))
 
 
 @pytest.mark.parametrize("command", ["table", "figures", "report"])

@@ -31,7 +31,7 @@ from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import columns
 from suite.report.render import ENCODING
 from suite.report.trace import trace
-from suite.study import store
+from suite.study import exported as store
 from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
@@ -228,14 +228,14 @@ def test_every_number_that_is_shown_can_be_traced(task: str) -> None:
         assert len(parts) == (len(column.fields) if len(column.fields) > 1 else 0), column.key
 
 
-def test_a_cost_has_source_model_and_formula() -> None:
+def test_a_cost_has_source_and_model() -> None:
     """From the committed table."""
     found = trace("costs:tome-t3-vit-l-r-8:gmacs_full", ROOT / "results")
     assert found.shown.startswith("30.96")
     assert found.facts["value"] == "31.0"
     assert found.facts["source"].startswith("paper table")
     assert '"method":"tome"' in found.facts["computed_as"]
-    assert "2 T T Q" in found.facts["formula"]
+    assert found.facts["record"].endswith("figures.csv")
     with pytest.raises(UserError, match="did you mean tome-t3-vit-l-r-8"):
         trace("costs:tome-t3-vit-l-r8:full", ROOT / "results")
 

@@ -19,21 +19,12 @@ from suite.run import in_process
 from suite.run.in_process import RunCells
 from suite.run.progress import Progress
 from suite.study.cells import Cell, Result
+from suite.study.exported import curves, examples, tidy, write_csv, write_curves, write_examples
 from suite.study.kind import Loaded
 from suite.study.load import FOLDER
 from suite.study.provenance import provenance
 from suite.study.records import merge
-from suite.study.store import (
-    Entry,
-    Record,
-    curves,
-    examples,
-    last_line,
-    tidy,
-    write_csv,
-    write_curves,
-    write_examples,
-)
+from suite.study.store import Entry, Record, last_line
 from suite.tasks.task import tasks
 
 ROUNDS = ("base", "accuracy", "speed")  # kinds of cells, in the order in which they can run
@@ -65,7 +56,7 @@ class ResultWriter:
         self.tell(cell, entry)
 
 
-def run_study(loaded: Loaded, console: Console, alone: bool = False) -> int:
+def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     """Run all cells of a study that are not finished, in rounds: base, accuracy, speed.
 
     Results are exported to `results/<study>/`. An interrupted or killed run loses only the cells that were running.

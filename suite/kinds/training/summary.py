@@ -30,8 +30,8 @@ from suite.report.statistics import (
     tied_groups,
 )
 from suite.seeds import seed_for
+from suite.study.exported import COLUMNS
 from suite.study.records import read
-from suite.study.store import COLUMNS
 
 CONTROL = "random"
 Seeds = dict[int, float]
