@@ -153,7 +153,7 @@ def test_changes_are_made_before_the_study_is_checked() -> None:
     assert load("trial.yaml", changes[1:]).name == "trial+finetune.epochs=2+methods.2.fusion=none"
     names = {load("trial.yaml", [change]).name for change in ("seeds=[6]", "seeds=[ 6]", "question='\u00fc/#'")}
     assert len(names) == 3
-    assert set("".join(names)) <= set("abcdefghijklmnopqrstuvwxyz0123456789+=_-.")
+    assert set("".join(names)) <= set("abcdefghijklmnopqrstuvwxyz0123456789+=_-.[]")
     text = STUDY.replace("finetune: {epochs: 1", "finetune: {epochs: 2").replace("[0, 1]", "[5]")
     assert loaded.study == study(text.replace("last-layer", "none"))
 
@@ -212,7 +212,7 @@ def test_a_results_folder_finds_its_study() -> None:
     """With the changes that its name states; not if the name was cut, or the study is gone."""
     Path("studies").mkdir()
     Path("studies/trial.yaml").write_text(STUDY)
-    for changes in ([], ["finetune.epochs=2"]):
+    for changes in ([], ["finetune.epochs=2"], ["seeds=[1,2]"]):
         loaded = load("trial", changes)
         found = find(loaded.name)
         assert found is not None
