@@ -11,7 +11,12 @@ import pytest
 from pace import slowness
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["data", "reduction", "tasks", "measure", "contract", "study", "report"]
+LEAVES = {"__init__", "__main__", "errors", "seeds", "strict", "plugins", "terminal", "torchvision_operators"}
+PUBLIC = {"api", "methods"}  # what users import
+ROOMS = [  # each knows those before it
+    *("reduction", "data", "tasks", "measure", "official", "study"),
+    *("run", "report", "contract", "kinds", "ledger", "cli"),
+]
 HEAVY = {
     "torch",
     "timm",
@@ -30,25 +35,53 @@ HEAVY = {
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever it does so."""
+    """Every module that a file imports when it runs, wherever it does so."""
+    tree = ast.parse(path.read_text())
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    typing = {inner for block in blocks for inner in ast.walk(block)}
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in (node for node in ast.walk(tree) if node not in typing):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
+            found |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_import_only_from_rooms_before_them(room: str) -> None:
-    """And never from `baselines`: methods are found, not imported by name."""
-    later = tuple(f"suite.{name}" for name in [*ROOMS[ROOMS.index(room) + 1 :], "cli"])
+    """And never from `baselines`, nor what is for users: methods are found, not imported by name."""
+    later = {*ROOMS[ROOMS.index(room) + 1 :], *PUBLIC}
     files = list((ROOT / "suite" / room).rglob("*.py"))
     assert files
     for path in files:
-        wrong = [name for name in imports(path) if name.startswith((*later, "baselines"))]
-        assert not wrong, f"{path.name} imports {wrong}"
+        parts = [name.split(".") for name in imports(path)]
+        wrong = [
+            name for name in parts if name[0] == "baselines" or (name[0] == "suite" and name[1:2] and name[1] in later)
+        ]
+        assert not wrong, f"{path} imports {wrong}"
+
+
+def test_kinds_know_no_other_kind_but_training() -> None:
+    """Cells of a study that trains are timed as those of a study of speed."""
+    for path in (ROOT / "suite/kinds").rglob("*.py"):
+        own = path.relative_to(ROOT / "suite/kinds").parts[0]
+        others = {name.split(".")[2] for name in imports(path) if name.startswith("suite.kinds.")} - {own}
+        assert not others or own == "training", f"{path} imports {others}"
+
+
+def test_nothing_lies_outside_the_rooms() -> None:
+    """But a few leaves, which know no room, and what users import."""
+    loose = {path.stem: path for path in (ROOT / "suite").glob("*.py")}
+    assert loose.keys() == LEAVES | PUBLIC
+    for name in LEAVES - {"__init__", "__main__"}:
+        rooms = {
+            module for module in imports(loose[name]) if module.startswith("suite.") and module.split(".")[1] in ROOMS
+        }
+        assert not rooms, f"{name} imports {rooms}"
+    assert {path.name for path in (ROOT / "suite").iterdir() if path.is_dir() and path.name != "__pycache__"} == set(
+        ROOMS
+    )
 
 
 def test_files_and_functions_are_small() -> None:

@@ -21,6 +21,7 @@ FOLDER, RESULTS = Path("studies"), Path("results")
 DEFAULT_KIND = "training"
 STUDY = "study"  # in provenance.json: the file of a study that is not in `studies/`
 LONGEST = 100  # characters of a suffix of a results folder
+UNSAFE = re.compile(r"[^\w.=,\[\]-]", re.ASCII)  # characters that not every file system has in names
 
 
 def study_names() -> list[str]:
@@ -198,7 +199,7 @@ def _parsed(changes: Sequence[str]) -> dict[Place, Any]:
 def _suffix(changes: Sequence[str]) -> str:
     """What is added to the name of a results folder; characters that file names cannot have give way to a digest."""
     text = "".join(f"+{change}" for change in sorted(changes))
-    safe = "".join(f"+{re.sub('[^A-Za-z0-9_.=,-]', '_', change)}" for change in sorted(changes))
+    safe = "".join(f"+{UNSAFE.sub('_', change)}" for change in sorted(changes))
     if safe == text and len(text) <= LONGEST:
         return text
     return f"{safe[: LONGEST - 20]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
