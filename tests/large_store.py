@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
+from suite.kinds.training.mlflow_views import box_plots, row_metrics
 from suite.kinds.training.runner import export
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
@@ -128,7 +128,7 @@ def look_through(folder: Path, cells: list[Cell]) -> dict[str, float]:
     timed("compare with the record", lambda: tracking.catch_up(record), seconds)
     timed("export the record", lambda: export(results, cells, record), seconds)
     lines = timed("build the table", lambda: summarise(read_record(results)), seconds)
-    summary = Summary(row_metrics(lines), markdown(study_table(TITLE, lines)), box_plots(lines), saved(views(lines)))
+    summary = Summary(row_metrics(lines), markdown(study_table(TITLE, lines)), box_plots(lines))
     timed("give medians to parents", lambda: tracker.conclude(summary, results), seconds)
     return seconds
 

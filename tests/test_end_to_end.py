@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 from tiny_study import (
     CELLS,
     RUN,
@@ -190,6 +192,31 @@ def test_exported_results_tell_mlflow_as_much_as_the_record(tracked: dict[str, P
         for folder in tracked.values()
     ]
     assert found[0] == found[1]
+
+
+def test_without_saved_views_all_else_is_written(
+    tracked: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An MLflow that takes none loses the views and nothing else, and it is said."""
+    for name in (".suite", "results", "mlflow.db", "trial.yaml"):
+        subprocess.run(["cp", "-r", tracked["record"] / name, tmp_path], check=True)
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        store.execute("DELETE FROM experiment_tags WHERE key LIKE 'mlflow.sharedViewState%'")
+        assert store.total_changes == 2
+        store.execute("DELETE FROM latest_metrics WHERE key = 'acc1_last/median'")
+        store.execute("DELETE FROM tags WHERE key = 'summary'")
+    tag = mlflow.MlflowClient.set_experiment_tag
+
+    def choosy(self: mlflow.MlflowClient, experiment_id: str, key: str, value: str) -> None:
+        if key.startswith("mlflow.sharedViewState"):
+            raise MlflowException("no such tag")
+        tag(self, experiment_id, key, value)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_experiment_tag", choosy)
+    done = here(tmp_path, "track", "trial.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "MLflow's page has no saved views of this study: no such tag" in done.stdout
+    assert all("acc1_last/median" in run.data.metrics for run in runs(tmp_path, "'row'"))
 
 
 def _ancestors(client: mlflow.MlflowClient, run: Any) -> list[str]:

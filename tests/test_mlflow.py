@@ -47,7 +47,7 @@ def entry_of(cell: Cell) -> Entry:
 def summary(**metrics: float) -> Summary:
     """The same metrics for every row."""
     rows = {(cell.row, cell.schedule): metrics for cell in CELLS}
-    return Summary(rows, "Which is best?", "Tick all runs.", saved({"methods": {"a": 1}}))
+    return Summary(rows, "Which is best?", "Tick all runs.")
 
 
 def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
@@ -59,6 +59,7 @@ def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
     (folder / "results").mkdir(exist_ok=True)
     (folder / "results/table.md").write_text("| none |")
     tracker.conclude(summary(**metrics), folder / "results")
+    tracker.tag(saved({"methods": {"a": 1}}))
     return tracker
 
 
@@ -391,8 +392,9 @@ def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_pat
 def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     """On the way that the experiment's note tells: a named box for each row, of its seeds alone."""
     lines = [line_of(cell) for cell in CELLS[::2]]
-    shown = Summary(row_metrics(lines), "", box_plots(lines), saved(views(lines)))
-    Tracker("trial", CELLS, copy).conclude(shown, copy / "results")
+    tracker = Tracker("trial", CELLS, copy)
+    tracker.conclude(Summary(row_metrics(lines), "", box_plots(lines)), copy / "results")
+    tracker.tag(saved(views(lines)))
     output, port = tmp_path / "said", browser.free_port()
     with suite_ui(copy, output, "trial", "--port", str(port)) as running, browser.browser() as chromium:
         address = said(output, "Ctrl-C", running).split()[1]

@@ -83,7 +83,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
         console.print(f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
         if left:
             check_backbone(loaded)
-            check_devices(left)
+            check_devices(left, here=alone)
             check_inputs(loaded.study, console)
             try:
                 _run(cells, record, tracking, console)
