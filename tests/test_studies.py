@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from suite.errors import UserError
-from suite.kinds.training import identity
 from suite.kinds.training.cells import expand
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import check_backbone
 from suite.reduction.registry import settings_class
+from suite.study import protocol
 from suite.study.cells import Cell
 from suite.study.load import find, load
 
@@ -312,7 +312,7 @@ def test_versions_decide_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
         raised.setattr(settings_class("cropr"), "version", 99)
         assert not before & cropr_cells(STUDY)
     assert before == cropr_cells(STUDY)
-    monkeypatch.setattr(identity, "PROTOCOL", 99)
+    monkeypatch.setattr(protocol, "PROTOCOL", 99)
     assert not before & cropr_cells(STUDY)
 
 

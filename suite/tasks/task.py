@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
     from suite.reduction.model import ReducedModel
 
+ReadOut = Callable[["ReducedModel"], "nn.Module"]
 PACKAGE, GROUP = "suite.tasks", "cropr_suite.tasks"
 
 
@@ -108,6 +109,11 @@ def _one_output_per_class(task: Task, data: DataSet) -> int:
     return data.targets[task.target]
 
 
+def itself(model: nn.Module) -> nn.Module:
+    """The model, for a task that reads what it computes."""
+    return model
+
+
 def _any(*_arguments: Any) -> None:
     """Refuse nothing."""
 
@@ -143,7 +149,7 @@ class Task:
     target: str
     metrics: tuple[Metric, ...]
     train: Callable[[ReducedModel, Training], Sequence[Epoch]]
-    read_out: Callable[[ReducedModel], nn.Module]
+    read_out: ReadOut
     read_out_unpruned: Callable[[TimmModule], nn.Module]
     predict: Callable[[ReducedModel, Tensor, tuple[int, int]], list[Any]]
     examples: Callable[[DataSet, int], tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]] | None]]
