@@ -20,28 +20,68 @@ from pathlib import Path
 from typing import Any
 
 import browser
-import large_store
 import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from pace import slowness
 from test_on_ray import listening
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 from suite.kinds.training.summary import Line
 from suite.report.statistics import Comparison, Interval, Spread
+from suite.run import mlflow_writer
 from suite.run.mlflow_writer import Summary, Tracker
 from suite.study.cells import Cell
 from suite.study.store import Entry
 
-CELLS = [large_store.cell_of(row, seed) for row in ("none", "random", "tome") for seed in (0, 1)]
 SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 
 
+def cell_of(row: str, seed: int) -> Cell:
+    """An accuracy cell as a study of classification has them."""
+    removed = [0] * 6 if row == "none" else [12, 12, 12, 12, 0, 0]
+    identity = {
+        "kind": "accuracy",
+        "protocol": 1,
+        "task": "classification",
+        "device": "cpu",
+        "precision": "float32",
+        "backbone": {"name": "vit_tiny_patch16_224", "options": {"img_size": 32, "patch_size": 4}},
+        "classes": 10,
+        "method": row.split(maxsplit=1)[0],
+        "version": 1,
+        "removed": removed,
+        "fusion": "none",
+        "settings": {"row": row},
+        "data": {"recipe": {"recipe": "digit-scenes"}, "digest": "0"},
+        "recipe": {"epochs": 8, "batch_size": 32, "learning_rate": 1e-3},
+        "threads": 1,
+        "seed": seed,
+        "start": "none",
+    }
+    return Cell(identity, row, "none" if row == "none" else "12 12 12 12 0 0")
+
+
 def entry_of(cell: Cell) -> Entry:
-    """A finished cell's record."""
-    return {"cell_id": cell.cell_id, "identity": cell.identity} | large_store.result_of(cell)
+    """A finished cell's record, with as many numbers as a real cell has."""
+    score = 50 + len(cell.row) + cell.identity["seed"] / 1000
+    names = ("acc1_last", "acc1_best", "tokens_fewest", "macs_full", "macs_linear")
+    ledger = ("tokens_attention", "tokens_mlp", "tokens_leaving")
+    return {
+        "cell_id": cell.cell_id,
+        "identity": cell.identity,
+        "status": "done",
+        "reason": "",
+        "seconds": 1.0,
+        "metrics": dict(zip(names, (score, score, 17, 9e6, 8e6), strict=True)),
+        "units": dict.fromkeys((*names, *ledger), "1"),
+        "curves": {name: [score] * 8 for name in ("loss", "acc1", "learning_rate")},
+        "repetitions": {name: [65, 53, 41, 29, 17, 17] for name in ledger},
+        "provenance": {"commit": "0", "started": "then", "versions": {}},
+    }
+
+
+CELLS = [cell_of(row, seed) for row in ("none", "random", "tome") for seed in (0, 1)]
 
 
 def summary(**metrics: float) -> Summary:
@@ -150,7 +190,7 @@ def test_doing_it_again_writes_nothing(copy: Path, monkeypatch: pytest.MonkeyPat
 def test_more_seeds_give_parents_new_medians(copy: Path) -> None:
     """On the same run; a metric that is gone is no number any more."""
     before = named(Tracker("trial", CELLS, copy), "tome").info.run_id
-    more = [*CELLS, large_store.cell_of("tome", 2)]
+    more = [*CELLS, cell_of("tome", 2)]
     row = named(write(copy, more, median=4.0, seeds=3), "tome")
     assert row.info.run_id == before
     assert row.data.metrics == {"median": 4.0, "seeds": 3}
@@ -191,7 +231,7 @@ def test_parents_say_how_their_cells_ended(copy: Path) -> None:
     tracker.sync(CELLS[4], {"status": "failed", "reason": "RuntimeError: no"})
     tracker.conclude(summary(), copy / "results")
     assert [named(tracker, name).info.status for name in ("trial", "tome", "none")] == ["FAILED", "FAILED", "FINISHED"]
-    more = [*CELLS, large_store.cell_of("none", 2)]
+    more = [*CELLS, cell_of("none", 2)]
     tracker = Tracker("trial", more, copy)
     tracker.sync(CELLS[4], entry_of(CELLS[4]))
     tracker.conclude(summary(), copy / "results")
@@ -219,20 +259,21 @@ def test_a_changed_file_replaces_its_artifact(tmp_path: Path) -> None:
     assert [run.info.run_id for run in every(tracker)] == before
 
 
-def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
-    """Of 10,000 all must be read, compared with the record and tabled in 20 s of a processor: 2 ms for each."""
-    cells = large_store.make(tmp_path, 2000)
-    assert len(cells) == 2000
-    with sqlite3.connect(tmp_path / "mlflow.db") as store:
-        before = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
-        looks = [large_store.look_through(tmp_path, cells) for _ in range(2)]
-        after = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
-    assert after == before, "every run was found, none written again"
-    assert len(after) == 2000 + len(large_store.ROWS)
-    for seconds in looks:
-        del seconds["export the record"]  # neither reads the store nor builds the tables
-    best = min(sum(seconds.values()) for seconds in looks)
-    assert best / min(slowness() for _ in range(3)) < 2e-3 * 2000, looks
+def test_many_runs_are_read_page_by_page(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In as many requests as there are pages, however many runs there are: none is asked for by itself."""
+    requests: list[int] = []
+    search = MlflowClient.search_runs
+
+    def counted(self: MlflowClient, *arguments: Any, **options: Any) -> Any:
+        requests.append(options["max_results"])
+        return search(self, *arguments, **options)
+
+    monkeypatch.setattr(mlflow_writer, "PAGE", 4)
+    monkeypatch.setattr(MlflowClient, "search_runs", counted)
+    monkeypatch.delattr(MlflowClient, "get_run")
+    tracker = write(copy, CELLS, median=3.0)
+    assert requests == [4, 4, 4], "ten runs"
+    assert sum(map(len, tracker.known.values())) == 1 + 3 + 6
 
 
 def test_mlflow_tells_nobody() -> None:
