@@ -27,7 +27,7 @@ from mlflow.entities import Run
 from test_on_ray import listening
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
-from suite.kinds.training.summary import Line
+from suite.kinds.training.summary import Line, Versus
 from suite.report.statistics import Comparison, Interval, Spread
 from suite.run import mlflow_writer
 from suite.run.mlflow_writer import Summary, Tracker
@@ -287,15 +287,15 @@ def test_mlflow_tells_nobody() -> None:
 def line_of(cell: Cell) -> Line:
     """A line of the table, as good as any, of a row that is compared with random pruning."""
     some = Spread(1, 1, 1, 2)
-    line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, (1, 2), 17, 9e6, some, "", "")
+    line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, 17, 9e6, some)
     gap = Comparison(2, 4.0, Interval(3.5, 4.5, 0.95), 0.5, 0.5, 1, 0.75)
-    return replace(line, interval=Interval(0.5, 2.5, 0.95), comparison=gap, p=0.75)
+    return replace(line, interval=Interval(0.5, 2.5, 0.95), versus=Versus(won=(1, 2), comparison=gap), p=0.75)
 
 
 def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
     """Every metric and parameter that a view names is on the runs that its filter finds."""
     compared = line_of(CELLS[-1])
-    bare = replace(compared, comparison=None, p=None, won=None, interval=None, speed=None)
+    bare = replace(compared, versus=Versus(), p=None, interval=None, speed=None)
     cell = named(Tracker("trial", CELLS, written), "seed 1 · tome").data
     named_in = {}
     for lines in ([compared], [bare]):
