@@ -107,9 +107,10 @@ def _conclude(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Co
     finished = sum(record.finished(cell) is not None for cell in cells)
     failed = sum(record.finished(cell) is None and record.failed(cell) is not None for cell in cells)
     if finished < len(cells):
+        waiting = len(cells) - finished - failed
         console.print(
-            f"{failed} cells failed and {len(cells) - finished - failed} were not run, {finished} are finished and kept; "
-            f"resume with: suite run {loaded.path if loaded.path.parent != FOLDER else loaded.name}",
+            f"{failed} cells failed and {waiting} were not run, {finished} are finished and kept; resume with: "
+            f"suite run {loaded.path if loaded.path.parent != FOLDER else loaded.name}",
             style="yellow",
             soft_wrap=True,
         )
