@@ -400,7 +400,6 @@ def test_maps_of_ade20k(ran: Path) -> None:
     """A line for every row, from the folder's images."""
     done = suite(ran, "maps", "trial.yaml")
     assert done.returncode == 0, done.stderr
-    assert "12 rows" in done.stdout
     image = np.asarray(Image.open(ran / "results/trial/maps.png"))
     assert image.shape[0] > 13 * 100
 

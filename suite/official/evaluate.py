@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from suite.data.folder import open_folder
@@ -20,6 +19,7 @@ from suite.measure.tokens import TokenCounts, check_tokens, count_tokens
 from suite.official import Released
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
+from suite.terminal import ManualProgress
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,8 @@ def check_names(options: dict[str, Any]) -> dict[str, Any]:
 
 def evaluate_with_bar(released: Released, data: Path, batch_size: int, device: str, console: Console) -> Evaluation:
     """As `evaluate`, with a progress bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("images", total=None)
-        return evaluate(
-            released, data, batch_size, device, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with ManualProgress(console, text="images") as bar:
+        return evaluate(released, data, batch_size, device, bar.reach)
 
 
 def show_model(released: Released, console: Console) -> None:
