@@ -23,8 +23,7 @@ from suite.kinds.costs.schema import CostStudy
 from suite.kinds.costs.table import cost_table
 from suite.reduction.settings import ScoringSettings
 from suite.report.render import write
-from suite.study.kind import Loaded
-from suite.study.load import load_costs, load_study
+from suite.study.load import load, load_costs, load_study
 from suite.study.schema import ScheduleRule
 
 ROOT = Path(__file__).parents[1]
@@ -275,7 +274,7 @@ def study(
 ) -> CostStudy:
     """A study of costs in a folder, with its table of published figures."""
     (folder / "published.csv").write_text(f"{HEAD}\n{figures}\n")
-    head = f"question: q\ntask: costs\npublished: {folder / 'published.csv'}\ntolerance: 1\n"
+    head = f"question: q\nkind: costs\npublished: {folder / 'published.csv'}\ntolerance: 1\n"
     (folder / "trial.yaml").write_text(f"{head}rows: {rows}\nexcluded: {excluded}\n")
     return load_costs(str(folder / "trial.yaml"))
 
@@ -361,7 +360,7 @@ def test_a_study_of_costs_from_the_command_line(tmp_path: Path, monkeypatch: pyt
         result = CliRunner().invoke(app, [command, "trial.yaml"])
         assert result.exit_code == 0, result.output
         assert said in " ".join(result.output.split())
-    loaded = Loaded(tmp_path / "trial.yaml", "trial", load_costs("trial.yaml"), None)
+    loaded = load("trial.yaml")
     assert [(work["status"], work["figures"]) for work in plan(loaded)] == [("done", "one")]
     (run,) = json.loads(Path("results/trial/provenance.json").read_text())["runs"]
     assert run.keys() >= {"command", "commit", "versions"}
