@@ -26,6 +26,7 @@ from suite.reduction.registry import modules
 from suite.reduction.scoring import ScoringMethod
 from suite.reduction.tokens import Tokens
 from suite.tasks.segmentation.pixels import PixelModel
+from suite.tasks.task import itself
 
 METHODS = sorted(modules())
 REMOVED = (9, 8, 0, 0)
@@ -53,12 +54,12 @@ def deployed(
 
 def parts(model: nn.Module, dense: bool = False) -> dict[tuple[str, str], int]:
     """Multiply-accumulates of each part, as counted."""
-    return {(part.place, part.what): part.macs for part in count(model, dense).parts}
+    return {(part.place, part.what): part.macs for part in count(model, PixelModel if dense else itself).parts}
 
 
 def assert_exact(model: ReducedModel, dense: bool = False) -> Count:
     """Counter and formula are equal, to the last product, in each part, and in norms; tokens are the schedule's."""
-    found, oracle = count(model, dense), Oracle(model, dense)
+    found, oracle = count(model, PixelModel if dense else itself), Oracle(model, dense)
     assert {(part.place, part.what): part.macs for part in found.parts} == oracle.parts()
     assert found.norms == oracle.norms()
     layers = range(oracle.depth)
@@ -94,7 +95,7 @@ def test_a_tiny_vit_by_hand() -> None:
     assert found.macs == total(found.parts) == Macs(6200, 5656)
     assert found.norms == 5 * 8 * (5 + 5 + 3 + 3 + 3)
     assert found.conventions == (6200, 5656, 6200 + 760, 5656 + 760)
-    assert count(model, dense=True).parts[-1] == Part("read-out", "head", 4 * 24)
+    assert count(model, PixelModel).parts[-1] == Part("read-out", "head", 4 * 24)
 
 
 def test_a_gated_mlp_by_hand() -> None:

@@ -26,7 +26,7 @@ from suite.kinds.speed.rounds import asked_for, read_rounds
 from suite.report import style
 from suite.report.style import drawn_from
 from suite.report.trace import trace
-from suite.study.load import load_speed
+from suite.study.load import load
 from suite.study.records import write_provenance
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +135,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def answered() -> Answer:
     """What the record in the current folder answers."""
-    study = load_speed("trial.yaml")
+    study = load("trial.yaml").study
     rounds, _ = asked_for(study, read_rounds(Path("results/trial")))
     return answer_of_speed(study, summarise(study, rounds))
 
@@ -307,7 +307,7 @@ def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, monk
     kept: list[Any] = []
     monkeypatch.setattr(style.plt, "close", kept.append)
     keep("cpu", "CPU X", trial)
-    study = load_speed("trial.yaml")
+    study = load("trial.yaml").study
     rounds, _ = asked_for(study, read_rounds(Path("results/trial")))
     lines = summarise(study, rounds)
     draw_speeds(lines, Path("results/trial/speed.png"))
@@ -322,7 +322,7 @@ def test_an_untrusted_speed_up_is_hollow(trial: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(style.plt, "close", kept.append)
     for doubts in ((), ("learned",), ("learned", "drawn", "attended")):
         keep("cpu", "CPU X", trial, doubtful(*doubts))
-        study = load_speed("trial.yaml")
+        study = load("trial.yaml").study
         rounds, _ = asked_for(study, read_rounds(Path("results/trial")))
         draw_speeds(summarise(study, rounds), Path("results/trial/speed.png"))
         filled = {
@@ -349,7 +349,7 @@ def _printed(rows: list[dict[str, str]]) -> Iterator[tuple[dict[str, str], float
 def test_the_answer_about_committed_speeds_is_that_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recomputed here from table.csv."""
     monkeypatch.chdir(ROOT)
-    study = load_speed("imagenet-vitl-speed")
+    study = load("imagenet-vitl-speed").study
     rounds, _ = asked_for(study, read_rounds(Path("results/imagenet-vitl-speed")))
     found = answer_of_speed(study, summarise(study, rounds))
     with (ROOT / "results/imagenet-vitl-speed/table.csv").open(newline="") as file:

@@ -27,7 +27,7 @@ from suite.reduction.fusion import CrossAttention
 from suite.reduction.method import Method
 from suite.reduction.model import ReducedModel, unpruned
 from suite.reduction.tokens import Tokens
-from suite.tasks.segmentation.pixels import PixelModel
+from suite.tasks.task import ReadOut, itself
 
 INPUT, FUSION, READ_OUT = "input", "fusion", "read-out"  # places besides the blocks
 PROJECTION, PRODUCTS, OUTPUT, MLP = "queries, keys, values", "attention products", "output projection", "MLP"
@@ -107,14 +107,14 @@ def total(parts: Iterable[Part]) -> Macs:
 
 
 @torch.inference_mode()
-def count(model: nn.Module, dense: bool = False) -> Count:
+def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
     """Count tokens and multiply-accumulates of a model for one image.
 
     The model is left as it is. It is counted deployed: what only training needs does not count.
 
     Args:
         model: a timm model or a `ReducedModel`, with weights or on the meta device.
-        dense: count the read-out for every pixel, as for segmentation, in place of the classification.
+        read_out: what is counted of a reduced model, see `Task.read_out`; by default the model, which classifies.
 
     Returns:
         tokens of each block, and multiply-accumulates in the conventions `full` and `linear` (see `measure.macs`).
@@ -130,7 +130,7 @@ def count(model: nn.Module, dense: bool = False) -> Count:
     counter = FlopCounterMode(display=False, custom_mapping=MISSING | NORMS)
     attribution = _Attribution(reduced, watched, counter)
     with token_counters(reduced) as (attention, mlp), counter, attribution:
-        (PixelModel(reduced) if dense else reduced)(_image(reduced))
+        read_out(reduced)(_image(reduced))
     parts = attribution.parts()
     tokens = TokenCounts(tuple(attention), tuple(mlp), tuple(watched.leaving))
     return Count(tokens, parts, counter.flop_counts["Global"][LAYER_NORM])

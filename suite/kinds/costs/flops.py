@@ -48,9 +48,9 @@ def cost_of(configuration: Configuration) -> ModelCost:
     Raises:
         UserError: for whatever of the configuration cannot be.
     """
-    model, dense = configuration.build(), configuration.dense
-    counted = count(model, dense)
-    unpruned = count(configuration.unpruned().build(backbone=model.backbone), dense)
+    model, read_out = configuration.build(), configuration.read_out
+    counted = count(model, read_out)
+    unpruned = count(configuration.unpruned().build(backbone=model.backbone), read_out)
     return ModelCost(configuration, model, counted, unpruned, tuple(unexpected_tokens(model, counted.tokens)))
 
 
