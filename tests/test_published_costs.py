@@ -274,7 +274,7 @@ def study(
 ) -> CostStudy:
     """A study of costs in a folder, with its table of published figures."""
     (folder / "published.csv").write_text(f"{HEAD}\n{figures}\n")
-    head = f"question: q\ntask: costs\npublished: {folder / 'published.csv'}\ntolerance: 1\n"
+    head = f"question: q\nkind: costs\npublished: {folder / 'published.csv'}\ntolerance: 1\n"
     (folder / "trial.yaml").write_text(f"{head}rows: {rows}\nexcluded: {excluded}\n")
     return load(str(folder / "trial.yaml")).study
 
