@@ -215,8 +215,8 @@ class Results:
         """
         import pandas as pd
 
+        from suite.study.exported import COLUMNS
         from suite.study.records import read
-        from suite.study.store import COLUMNS
         from suite.tasks import tasks
 
         record = read(self.folder / "cells.csv", COLUMNS)
