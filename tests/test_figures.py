@@ -17,7 +17,6 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from suite.kinds.training.figures.draw import FIGURES, draw_study
 from typer.testing import CliRunner
 
 from suite.cli.app import app
