@@ -66,7 +66,7 @@ def attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
     except ValidationError as error:
         raise UserError(f"{model.method}: {explain(error)}") from error
     if model.fusion != "none" and not own.can_stash() and own.reduces != "nothing":
-        return f"has no {model.fusion} fusion: it {own.what_it_does()} patches"
+        return f"has no {model.fusion} fusion: it {own.verb()} patches"
     try:
         return solve()
     except UserError as error:
