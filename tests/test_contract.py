@@ -3,38 +3,66 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 import torch
 import torch._inductor.config
+from _pytest.mark import ParameterSet
 from backbones import PATCHES
 from rich.console import Console
 
 from suite.cli import app as cli
 from suite.contract import compiled
 from suite.contract.backbones import MATRIX
-from suite.contract.run import CHECKS, EVERY, SLOW, Result, examine, judge
+from suite.contract.run import CHECKS, EVERY, ONE_BACKBONE, SLOW, Result, examine, judge
 from suite.contract.show import show
+from suite.reduction import registry
 from suite.reduction.registry import modules
 
 METHODS = sorted(modules())
 PLANTED = Path(__file__).parent / "planted"
 QUICK = [check for check in CHECKS if check not in SLOW]
-COMPILED = ("vit", "eva02", "dinov3")  # one of each type of attention
-RUNS = [
-    (method, backbone, check)
-    for method in METHODS
-    for check in CHECKS
-    for backbone in {"compile": COMPILED, "inductor": ("vit",)}.get(check, MATRIX)
-]
+RECORDED = json.loads((Path(__file__).parent / "method_versions.json").read_text())
+FEW = ("vit", "dinov3", "eva02")  # one for each kind of attention: fused, fused and rotary, unfused and rotary
+
+
+def is_changed(method: str) -> bool:
+    """Whether the code of a method is another than that recorded, which held on every backbone."""
+    file = Path(registry.load(method).__file__ or "")
+    return registry.code_digest(file) != RECORDED.get(method, {}).get("code")
+
+
+def runs(changed: Collection[str]) -> list[ParameterSet]:
+    """Every method on every backbone by every check; slow on most backbones, unless the method has changed."""
+    return [
+        pytest.param(method, backbone, check, marks=[] if backbone in FEW or method in changed else pytest.mark.slow)
+        for method in METHODS
+        for check in CHECKS
+        for backbone in (["vit"] if check in ONE_BACKBONE else MATRIX)
+    ]
+
+
+def test_a_changed_method_is_tried_on_every_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is one without a record; the others on one backbone for each kind of attention."""
+    monkeypatch.setitem(RECORDED, "tome", {"code": "another"})
+    monkeypatch.delitem(RECORDED, "evit")
+    changed = {method for method in METHODS if is_changed(method)}
+    assert changed == {"evit", "tome"}
+    fast = [run.values for run in runs(changed) if not run.marks]
+    assert {backbone for method, backbone, _ in fast if method == "tome"} == set(MATRIX)
+    assert {backbone for method, backbone, _ in fast if method == "cropr"} == set(FEW)
+    kinds = {(type(MATRIX[name]().blocks[0].attn).__name__, MATRIX[name]().blocks[0].attn.qkv is None) for name in FEW}
+    assert len(kinds) == len(FEW)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # inductor's own import
-@pytest.mark.parametrize(("method", "backbone", "check"), RUNS)
+@pytest.mark.parametrize(("method", "backbone", "check"), runs({name for name in METHODS if is_changed(name)}))
 def test_method_keeps_the_contract(method: str, backbone: str, check: str) -> None:
     """Each method, on each backbone, holds each check; a skip carries its reason."""
     result = judge(method, backbone, check)
