@@ -27,7 +27,7 @@ from suite.kinds.training.table import columns
 from suite.report.render import ENCODING
 from suite.report.trace import trace
 from suite.study import store
-from suite.study.load import load_speed
+from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -320,7 +320,7 @@ def test_a_published_speed_has_its_source_and_an_unmeasured_one_says_why() -> No
 
 def test_every_number_of_the_committed_tables_can_be_traced() -> None:
     """Of speeds: what the table shows is what `suite trace` shows."""
-    for name, study in (("imagenet-vitl-speed", load_speed("imagenet-vitl-speed")),):
+    for name, study in (("imagenet-vitl-speed", load("imagenet-vitl-speed").study),):
         folder = ROOT / "results" / name
         table = speed_table(name, study, summarise_speeds(study, asked_for(study, read_rounds(folder))[0]))
         row = list(table.rows())[4]

@@ -195,9 +195,9 @@ def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
 
 def table(name: str, lines: Sequence[Line]) -> Table:
     """The table of the study `name` in `studies/`."""
-    from suite.study.load import load_speed
+    from suite.study.load import study_of
 
-    return speed_table(name, load_speed(name), lines)
+    return speed_table(name, study_of(name), lines)
 
 
 def _numbers(found: Spread | None) -> tuple[float, float, float] | None:
