@@ -218,6 +218,7 @@ def test_a_changed_file_replaces_its_artifact(tmp_path: Path) -> None:
     assert [run.info.run_id for run in every(tracker)] == before
 
 
+@pytest.mark.slow
 def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
     """Of 10,000 all must be read, compared with the record and tabled in 20 s of a processor: 2 ms for each."""
     cells = large_store.make(tmp_path, 2000)
@@ -387,6 +388,7 @@ def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_pat
     assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not all(browser.PROGRAMS), reason="no Chromium and chromedriver here")
 def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     """On the way that the experiment's note tells: a named box for each row, of its seeds alone."""
