@@ -466,6 +466,7 @@ def overfull(folder: Path, content: str) -> list[str]:
     return [line for line in points if "Float" in line or float(re.findall(r"\(([\d.]+)pt", line)[0]) > 2]
 
 
+@pytest.mark.slow
 @needs_latex
 @pytest.mark.parametrize("study", sorted(path.parent.name for path in RESULTS.glob("*/table.tex")))
 def test_committed_latex_fits_its_page(study: str, tmp_path: Path) -> None:
@@ -473,6 +474,7 @@ def test_committed_latex_fits_its_page(study: str, tmp_path: Path) -> None:
     assert overfull(tmp_path, (RESULTS / study / "table.tex").read_text()) == []
 
 
+@pytest.mark.slow
 @needs_latex
 def test_latex_compiles(nasty: Table, tmp_path: Path) -> None:
     """All kinds of table, short and long, upright and across, with the packages that they name; and they fit."""

@@ -72,7 +72,7 @@ def run(loaded: Loaded, console: Console, _in_process: bool = False) -> int:
     computed = compute(loaded.study, partial(track, description="models", console=console, transient=True))
     folder = RESULTS / loaded.name
     write_record(folder, computed)
-    write_provenance(folder, {"runs": [provenance()]}, [RECORD])
+    write_provenance(folder, {"runs": [provenance()]})
     return 0
 
 
