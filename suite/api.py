@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from suite import official
 from suite.errors import UserError
 from suite.measure.accuracy import Accuracy, accuracy
-from suite.measure.count import Count, count
+from suite.measure.count import count
 from suite.measure.side_by_side import time_side_by_side as _time
 from suite.measure.speed import Timing
 from suite.measure.timing_options import TimingOptions

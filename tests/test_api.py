@@ -32,7 +32,7 @@ def test_examples_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_importing_the_package_is_light() -> None:
-    """torch is imported when a function is asked for; an unknown name is refused as everywhere."""
+    """Torch is imported when a function is asked for; an unknown name is refused as everywhere."""
     program = "import sys, suite; print('torch' in sys.modules); suite.reduce; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == ["False", "True"]
     assert suite.count is api.count

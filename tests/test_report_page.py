@@ -17,22 +17,22 @@ import browser
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from suite.kinds.training.answer import Answer, answer
+from suite.kinds.training.figures.draw import figures_of
+from suite.kinds.training.shown import differs_significantly
+from suite.report.page.captions import CAPTIONS
 from test_report import cell, speed
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.training.answer import Answer, answer
 from suite.kinds.training.cells import expand
-from suite.kinds.training.figures.draw import figures_of
 from suite.kinds.training.published import read_scores
 from suite.kinds.training.results import read_results
 from suite.kinds.training.schema import Row
-from suite.kinds.training.shown import differs_significantly
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.ledger.lines import read_lines
-from suite.report.page.captions import CAPTIONS
 from suite.report.page.origin import duration, read_origin
 from suite.report.page.write import study_page
 from suite.report.render import as_html

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from suite.kinds.speed.lines import Line, Measured, Setup, devices_not_measured
+from suite.kinds.speed.lines import Line, Measured, Setup, devices_not_measured, study_of
 from suite.kinds.speed.table import title
 from suite.measure.timing_options import UNPRUNED
 from suite.report.page.facts import Facts
-from suite.study.load import load_speed
 
 SOURCE = {
     "cpu": "Published speed-ups are of GPUs: a processor neither reproduces nor contradicts them.",
@@ -32,7 +31,7 @@ def facts(folder: Path, lines: Sequence[Line]) -> Facts:
         doubts += [f"{place}{doubt}" for doubt in _doubts(pairs, reliable, own)]
         doubts.append(SOURCE[setup.device_type])
     named = {"cpu": "processor", "cuda": "GPU"}
-    doubts += [f"No {named[name]} was measured." for name in devices_not_measured(load_speed(folder.name), lines)]
+    doubts += [f"No {named[name]} was measured." for name in devices_not_measured(study_of(folder.name), lines)]
     return Facts(" ".join(headlines), tuple(found), tuple(dict.fromkeys(doubts)))
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from suite.kinds.training.columns import columns, further_key
 from suite.kinds.training.failed_seeds import ONE_SEED
-from suite.kinds.training.published import PUBLISHED, TOLERANCE, Score, read_scores, score_of
+from suite.kinds.training.published import PUBLISHED, TOLERANCE, Score, check_rows, read_scores, score_of
 from suite.kinds.training.summary import Line
 from suite.report.layout import BELOW, UNRELIABLE, UNTESTABLE, Block, Note, Row, Table
 from suite.report.statistics import ALPHA, Interval, Spread
+from suite.study.load import find
 
 MEANING = {
     "classification": "Accuracy: top-1 of the last epoch",
@@ -32,7 +33,14 @@ def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) 
 
 
 def table(name: str, lines: Sequence[Line]) -> Table:
-    """The table of a study, with the published scores of `results/`."""
+    """The table of a study, with the published scores of `results/`.
+
+    Raises:
+        UserError: for a published score of a row that neither the study nor the record has.
+    """
+    loaded = find(name)
+    if loaded:
+        check_rows(PUBLISHED, name, {row.label for row in loaded.study.methods} | {line.row for line in lines})
     return study_table(name, lines, read_scores(PUBLISHED))
 
 
