@@ -1,4 +1,4 @@
-"""A package that is installed apart from ours brings a data set, a task, a kind of study and a method, in end-to-end runs."""
+"""A package installed apart from ours brings a data set, a task, a kind of study and a method: end-to-end runs."""
 
 import csv
 import json

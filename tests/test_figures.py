@@ -27,7 +27,7 @@ from suite.kinds.training.results import read_curves, read_examples, read_result
 from suite.kinds.training.summary import scores_of
 from suite.report import make, style
 from suite.report.page.write import is_outdated
-from suite.study import store
+from suite.study import exported as store
 from suite.study.cells import Cell
 from suite.study.kind import kind_of
 from suite.study.records import write_provenance
@@ -473,7 +473,7 @@ def test_of_the_unpruned_model_alone_the_rest_is_drawn(
 def test_studies_without_figures_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their tables are named instead of a run."""
     monkeypatch.chdir(ROOT)
-    with pytest.raises(UserError, match="costs has no figures; its table: suite table costs$"):
+    with pytest.raises(UserError, match=r"costs has no figures; its table: suite table costs$"):
         CliRunner().invoke(app, ["figures", "costs"], catch_exceptions=False)
 
 

@@ -21,7 +21,7 @@ from suite.report.layout import Table
 from suite.report.make import make_table
 from suite.report.render import as_html, markdown, put_into, show, write
 from suite.report.statistics import pareto_front, seeds_won, spread
-from suite.study import store
+from suite.study import exported as store
 from suite.study.records import write_provenance
 
 ROOT = Path(__file__).parents[1]

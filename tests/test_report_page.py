@@ -38,8 +38,8 @@ from suite.report.page.write import study_page
 from suite.report.render import as_html
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
-from suite.study import store
-from suite.study.load import load_study
+from suite.study import exported as store
+from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "link", "img", "br", "hr"}
@@ -315,7 +315,7 @@ def test_numbers_of_the_answer_are_those_of_the_table(made: Path, study: str) ->
     assert f"computes {float(best['macs_full']) / 1e9:.3g} GMACs per image, {share:.0f} %" in page
     assert f"runs {float(best['speed_median']):.2f}x as fast" in page
     assert f"rounds {float(best['speed_low']):.2f}–{float(best['speed_high']):.2f})" in page
-    about = load_study(study).focus
+    about = load(study).study.focus
     assert about
     for row in [row for row in rows if row["row"] in about]:
         assert f"{row['row']} has a median of {float(row['accuracy_median']):.1f} %" in page
@@ -484,7 +484,7 @@ def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeyp
     """And a store that does not have them gets nothing."""
     store = f"sqlite:///{made / 'store.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    cells = expand(load_study("quickstart"))
+    cells = expand(load("quickstart").study)
     tracker = Tracker("quickstart", cells)
     assert tracker._study_run.run_id  # asking for it makes it
     assert "not put into MLflow: MLflow has no runs of digits-segmentation" in run("digits-segmentation")

@@ -32,7 +32,7 @@ from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER, TimingOptions
 from suite.study import provenance
 from suite.study.cells import Job
 from suite.study.configuration import Configuration
-from suite.study.load import load_study
+from suite.study.load import load
 from suite.study.schema import Backbone, ScheduleRule
 
 ROOT = Path(__file__).parents[1]
@@ -144,9 +144,9 @@ REFUSED: list[tuple[list[str], str]] = [
     ([*BACKBONE, "--schedule={a"], "--schedule '{a' is not readable as YAML"),
     ([*BACKBONE, *METHODS, "--method=randm"], "unknown method 'randm'; did you mean random?"),
     ([*BACKBONE, *METHODS, "--method=tome", "--fusion=last-layer"], "tome on .*: last-layer fusion needs"),
-    ([*BACKBONE, *METHODS, "--fusion=logits"], "fusion logits is for segmentation"),
+    ([*BACKBONE, *METHODS, "--fusion=logits"], "classification does not read logits fusion"),
     ([*BACKBONE, *METHODS, "--fusion=lastlayer"], "fusion: Input should be .*last-layer"),
-    ([*BACKBONE, *METHODS, "--task=detection"], "task: Input should be 'classification' or 'segmentation'"),
+    ([*BACKBONE, *METHODS, "--task=detection"], "unknown task 'detection'"),
     ([*BACKBONE, *METHODS, "--setting=random.heads=2"], "method random: heads: unknown key; valid: action, stage"),
     ([*BACKBONE, *METHODS, "--setting=tome.order=kept"], "--setting tome.order: tome is not among the methods random,"),
     ([*BACKBONE, *METHODS, "--setting=stage"], "--setting 'stage' is not NAME=VALUE"),
@@ -261,4 +261,4 @@ def test_committed_results_are_still_those_of_their_study(name: str, monkeypatch
     monkeypatch.setattr(cells, "device_name", lambda _kind: device)
     with Path(f"results/{name}/cells.csv").open() as file:
         committed = {row["cell_id"] for row in csv.DictReader(file)}
-    assert {cell.cell_id for cell in expand(load_study(name))} == committed
+    assert {cell.cell_id for cell in expand(load(name).study)} == committed

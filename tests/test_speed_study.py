@@ -37,7 +37,7 @@ from suite.measure.timing_options import UNPRUNED
 from suite.report.layout import Table
 from suite.report.render import FORMATS, as_html, markdown
 from suite.report.trace import trace
-from suite.study.load import load_speed, load_study
+from suite.study.load import load
 from suite.study.published import Published, read_published
 from suite.study.records import write_provenance
 from suite.study.store import Record
@@ -128,7 +128,7 @@ def invented(one: Measurement, row: str, **changes: Any) -> dict[str, Any]:
 
 def keep(kind: str, name: str, record: Path, change: Callable[[str], dict[str, Any]] = lambda row: {}) -> None:
     """Export the invented record of all rows on a device, as another machine would, with its own `.suite`."""
-    study = load_speed("trial.yaml")
+    study = load("trial.yaml").study
     planned = measurements(study, Device(kind, name))  # type: ignore[arg-type]
     for one in planned:
         for row, cell in one.cells.items():
@@ -328,7 +328,7 @@ def test_a_row_that_fails_costs_no_other_row(folder: Path, monkeypatch: pytest.M
 
 def test_the_device_is_the_gpu_if_there_is_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the study names it; a study for another device is refused."""
-    study = load_speed("trial.yaml")
+    study = load("trial.yaml").study
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU X")
     assert speeds.device_here(study) == Device("cuda", "GPU X")
@@ -336,7 +336,7 @@ def test_the_device_is_the_gpu_if_there_is_one(folder: Path, monkeypatch: pytest
     assert speeds.device_here(study).type == "cpu"
     changed("  cpu: {rounds: 5, warmup_rounds: 1}\n", "")
     with pytest.raises(UserError, match=r"measures on cuda, which is not at hand; name under devices how .* on cpu"):
-        speeds.device_here(load_speed("trial.yaml"))
+        speeds.device_here(load("trial.yaml").study)
 
 
 @pytest.mark.parametrize(
@@ -416,12 +416,8 @@ def test_bad_tables_of_published_speeds_are_refused(folder: Path, old: str, new:
         read_published(Path("published.csv"))
 
 
-def test_other_commands_refuse_it_by_name(folder: Path) -> None:
-    """It has no cells that train; a study of another kind is none of speed; a record that is none is refused."""
-    with pytest.raises(UserError, match=r"is a study of speed, without training; make its table: suite run trial"):
-        load_study("trial.yaml")
-    with pytest.raises(UserError, match="is no study of speed, its task is costs"):
-        load_speed(str(ROOT / "studies/costs.yaml"))
+def test_a_record_that_is_none_is_refused(folder: Path) -> None:
+    """A record that is none of speed is refused."""
     with pytest.raises(UserError, match=r"rounds.csv has nothing that the study asks for; measure it with: suite run"):
         speeds.make_table("trial.yaml", Console(quiet=True))
     keep("cpu", "CPU Y", folder)
@@ -446,14 +442,14 @@ def test_other_commands_refuse_it_by_name(folder: Path) -> None:
 
 def lines(kind: str = "") -> list[Line]:
     """Lines of the table of the record in the current folder."""
-    study = load_speed("trial.yaml")
+    study = load("trial.yaml").study
     found = summarise(study, asked_for(study, read_rounds(Path("results/trial")))[0])
     return [line for line in found if kind in line.setup.device_type]
 
 
 def table() -> Table:
     """The table of the record in the current folder."""
-    return speed_table("trial", load_speed("trial.yaml"), lines())
+    return speed_table("trial", load("trial.yaml").study, lines())
 
 
 def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
@@ -616,7 +612,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> list[Measurement]:
         one["batch_sizes"]["cuda"] = [1]
     path = tmp_path_factory.mktemp("committed") / "small.yaml"
     path.write_text(yaml.safe_dump(content))
-    return measurements(load_speed(str(path)), Device("cuda", "GPU X"))
+    return measurements(load(str(path)).study, Device("cuda", "GPU X"))
 
 
 def removed_of(one: Measurement) -> dict[str, list[int]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from suite.kinds.speed.lines import Line, Measured, Setup, devices_not_measured, study_of
+from suite.kinds.speed.lines import Line, Measured, Setup, devices_not_measured
 from suite.kinds.speed.table import title
 from suite.measure.timing_options import UNPRUNED
 from suite.report.page.facts import Facts
+from suite.study.load import study_of
 
 SOURCE = {
     "cpu": "Published speed-ups are of GPUs: a processor neither reproduces nor contradicts them.",

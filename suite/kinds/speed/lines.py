@@ -112,28 +112,15 @@ def lines(folder: Path) -> list[Line]:
     Raises:
         UserError: if nothing is measured yet, or the record or the published figures cannot be read.
     """
-    study = study_of(folder.name)
+    from suite.study.load import study_of
+
+    study: SpeedStudy = study_of(folder.name)
     rounds, _ = asked_for(study, read_rounds(folder))
     if not rounds:
         raise UserError(
             f"{folder}/rounds.csv has nothing that the study asks for; make it with: suite run {folder.name}"
         )
     return summarise(study, rounds)
-
-
-def study_of(name: str) -> SpeedStudy:
-    """The study of a results folder, by the folder's name.
-
-    Raises:
-        UserError: if there is none in `studies/`.
-    """
-    from suite.study.load import find
-
-    loaded = find(name)
-    if loaded is None:
-        raise UserError(f"results/{name} is of no study in studies/; its table says what the study asks for")
-    study: SpeedStudy = loaded.study
-    return study
 
 
 def devices_not_measured(study: SpeedStudy, lines: Sequence[Line]) -> list[DeviceType]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from suite.kinds.speed.lines import Line, Setup, devices_not_measured, study_of
+from suite.kinds.speed.lines import Line, Setup, devices_not_measured
 from suite.kinds.speed.schema import SpeedStudy
 from suite.report.layout import SECOND_HAND, UNRELIABLE, Block, Column, Note, Row, Table, recorded
 from suite.report.statistics import Spread
@@ -195,6 +195,8 @@ def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
 
 def table(name: str, lines: Sequence[Line]) -> Table:
     """The table of the study `name` in `studies/`."""
+    from suite.study.load import study_of
+
     return speed_table(name, study_of(name), lines)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from suite.kinds.speed.lines import Line, study_of
+from suite.kinds.speed.lines import Line
 from suite.kinds.speed.rounds import Round, asked_for, read_rounds
 from suite.kinds.speed.table import COLUMNS, OF_PUBLISHED
 from suite.report.layout import MISSING
 from suite.report.trace.found import Used
+from suite.study.load import study_of
 
 
 def label(line: Line) -> str:

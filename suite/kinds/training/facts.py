@@ -15,8 +15,8 @@ from suite.report.layout import Column, Row
 from suite.report.page.facts import Facts
 from suite.report.statistics import ALPHA, fewest_seeds
 from suite.study.load import find
+from suite.tasks.task import task
 
-NAMES = {"classification": "top-1 accuracy", "segmentation": "mIoU"}
 LETTER = re.compile("[a-z]'*")  # after z comes a'
 
 
@@ -84,7 +84,7 @@ class _Shown:
 
 
 def _headline(line: Line, shown: _Shown) -> str:
-    return f"`{line.label}`: {NAMES[line.task]} {shown.whole(line)}."
+    return f"`{line.label}`: {task(line.task).headline.label} {shown.whole(line)}."
 
 
 def _best(lines: Sequence[Line]) -> list[Line]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from suite.errors import UserError
 from suite.kinds.training.summary import Line, lines_of, read_record
+from suite.study.exported import CURVE_COLUMNS
 from suite.study.records import check_unedited, read
-from suite.study.store import CURVE_COLUMNS
 
 Example = dict[str, Any]
 EXAMPLE_KEYS = {"cell_id", "row", "method", "schedule", "seed", "grid", "depth", "left_after", "prediction"}

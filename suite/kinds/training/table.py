@@ -13,11 +13,7 @@ from suite.kinds.training.summary import Line
 from suite.report.layout import BELOW, UNRELIABLE, UNTESTABLE, Block, Note, Row, Table
 from suite.report.statistics import ALPHA, Interval, Spread
 from suite.study.load import find
-
-MEANING = {
-    "classification": "Accuracy: top-1 of the last epoch",
-    "segmentation": "mIoU: mean over the classes of the last epoch's intersection over union",
-}
+from suite.tasks.task import task
 
 
 def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) -> Table:
@@ -36,10 +32,9 @@ def table(name: str, lines: Sequence[Line]) -> Table:
     """The table of a study, with the published scores of `results/`.
 
     Raises:
-        UserError: for a published score of a row that neither the study nor the record has.
+        UserError: if one of them is of a row that the study does not have.
     """
-    loaded = find(name)
-    if loaded:
+    if loaded := find(name):
         check_rows(PUBLISHED, name, {row.label for row in loaded.study.methods} | {line.row for line in lines})
     return study_table(name, lines, read_scores(PUBLISHED))
 
@@ -134,7 +129,7 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
     """What the columns mean, and every mark that was set."""
     intervals = any(line.interval for line in lines)
     spread = ", with its bootstrap interval" if intervals else ""
-    yield Note(f"{MEANING[lines[0].task]}, median over seeds{spread}. Seeds: finished / tried.")
+    yield Note(f"{task(lines[0].task).headline.note}, median over seeds{spread}. Seeds: finished / tried.")
     if intervals:
         yield Note("Intervals are of one row each and not corrected for the number of rows.")
     yield Note("IQM: inter-quartile mean over seeds; below four seeds the mean.", only="long")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from suite.reduction.model import ReducedModel
 
 
+NOTE = "Score: variance explained in the last epoch"
+
+
 def train(model: ReducedModel, training: Training) -> Sequence[Epoch]:
     """Train with the squared error, the method's auxiliary loss included."""
     import torch
@@ -83,7 +86,7 @@ def _examples(data: DataSet, count: int) -> tuple[list[np.ndarray[Any, Any]], No
 TASK = Task(
     name="counting",
     target="count",
-    metrics=(Metric("explained", "variance explained", "R2", note="Score: variance explained in the last epoch"),),
+    metrics=(Metric("explained", "variance explained", "R2", note=NOTE, limits=(-math.inf, 100)),),
     train=train,
     read_out=_itself,
     read_out_unpruned=_itself,

@@ -14,13 +14,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from numpy.typing import NDArray
 
-from suite.errors import UserError
 from suite.kinds.training.preflight import check_here
 from suite.kinds.training.results import Results, kept_after, read_examples
 from suite.kinds.training.schema import Study
 from suite.measure.examples import EXAMPLES
 from suite.report.style import canvas, folded
-from suite.study.load import find
+from suite.study.load import study_of
 from suite.tasks.segmentation.pixels import decode
 
 Bytes = NDArray[np.uint8]
@@ -62,10 +61,7 @@ def draw_study_maps(results: Results, path: Path) -> None:
     Raises:
         UserError: for a study that cannot be read, images that are not here, or a folder without examples.
     """
-    loaded = find(results.folder.name)
-    if loaded is None:
-        raise UserError(f"there is no study {results.folder.name!r} in studies/, whose recipe makes the images")
-    study: Study = loaded.study
+    study = study_of(results.folder.name)
     rows = example_rows(study, results.folder)
     check_here(study)
     draw_maps(rows, shown(study), path, [results.folder / "examples.json"])
