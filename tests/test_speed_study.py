@@ -55,7 +55,7 @@ ats,T1,ATS,tiny,,32,R=8;pool=cls,throughput,0.49,1000 im/s,paper,primary
 """
 STUDY = f"""\
 question: q
-task: speed
+kind: speed
 published: published.csv
 devices:
   cpu: {{rounds: 5, warmup_rounds: 1}}
