@@ -53,6 +53,7 @@ def _problem(detail: Any) -> tuple[Place, str]:
     if detail["type"] == "missing":
         return place, "this key is required"
     found = detail["input"]
-    if isinstance(found, str | int | float | list | tuple | type(None)) and "found" not in message:
+    shown = isinstance(found, str | int | float | list | tuple | type(None))
+    if shown and "found" not in message and repr(found) not in message:
         message += f", found {found!r}"
     return place, message

@@ -1,14 +1,26 @@
-"""The progress bar of everything that takes long; it does not disturb what is timed."""
+"""Progress bars: one for all loops, and one that does not disturb what is timed."""
 
 from __future__ import annotations
 
 import time
-from typing import Self
+from collections.abc import Iterable, Iterator
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
+Item = TypeVar("Item")
 REFRESH = 0.2  # seconds between two drawings
+
+
+def track(items: Iterable[Item], what: str, total: int, console: Console) -> Iterator[Item]:
+    """The items, with a bar on a terminal as long as there are more; `what` they are is said beside it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        for item in items:
+            bar.advance(task)
+            yield item
 
 
 class ManualProgress:

@@ -12,8 +12,9 @@ import pytest
 from suite.errors import UserError
 from suite.kinds.training.summary import Line, read_record, summarise
 from suite.study.cells import Cell
+from suite.study.exported import COLUMNS, tidy, write_csv
 from suite.study.records import DIGESTS
-from suite.study.store import COLUMNS, Record, tidy, write_csv
+from suite.study.store import Record
 
 Rows = list[dict[str, Any]]
 SCHEDULE = "8 8 0"
@@ -204,7 +205,11 @@ def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:
         ({"kind": "speed"}, {"metric": "speed"}, r"good-speed has no speed_ratio; is it what the record calls speed\?"),
         ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": "84 %"}, r":\d+: the acc1_last '84 %' is not a numb"),
         ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": ""}, r":\d+: the acc1_last '' is not a number"),
-        ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": "840"}, r"an? acc1_last of 840 is not a percentage"),
+        (
+            {"cell_id": "good-2", "metric": "acc1_last"},
+            {"value": "840"},
+            r"an? acc1_last of 840 is not between 0 and 100",
+        ),
         ({"cell_id": "good-2", "metric": "macs_full"}, {"value": "inf"}, r"the macs_full is inf; only a score may be"),
         ({"cell_id": "good-2", "metric": "macs_full"}, {"value": "nan"}, r"the macs_full is nan; only a score may be"),
         ({"metric": "macs_full"}, {"value": "-1.5e9"}, r":\d+: the macs_full is -1.5e9; it cannot be below 0"),

@@ -271,15 +271,15 @@ def test_costs_of_other_figures_are_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     path = Path("results/published/costs.csv")
     path.write_text(path.read_text().replace(",-41,%", ",-42,%"))
-    with pytest.raises(UserError, match=r"table\.csv was not made from \S+costs\.csv as it is now; make"):
+    with pytest.raises(UserError, match=r"figures\.csv was not made from \S+costs\.csv as it is now; make"):
         cost_lines()
     entries = [each._replace(value="-75") if each.id == "cropr-eva02-at-once" else each for each in read_entries()]
     path.write_text((ROOT / path).read_text())
     with pytest.raises(UserError, match="cropr-eva02-at-once: -75 % here is -76 % in the costs"):
         compute(entries)
-    table = Path("results/costs/table.csv")
-    table.write_text(table.read_text().replace(",204.062426112,", ",204.062426113,"))
-    with pytest.raises(UserError, match=r"costs/table\.csv was changed after it was written"):
+    record = Path("results/costs/figures.csv")
+    record.write_text(record.read_text().replace(",204062426112,", ",204062426113,"))
+    with pytest.raises(UserError, match=r"costs/figures\.csv was changed after it was written"):
         cost_lines()
 
 

@@ -31,10 +31,11 @@ from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.render import as_html, markdown
 from suite.report.trace import trace
-from suite.study import store as record
+from suite.study import exported as record
 from suite.study.cells import Cell, Job
-from suite.study.load import load_study
-from suite.study.store import Record, tidy
+from suite.study.exported import tidy
+from suite.study.load import load
+from suite.study.store import Record
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}
@@ -55,7 +56,7 @@ speed: {SPEED}
 def study(said: str) -> Study:
     """A study whose `speed` says this, from a file in the working folder."""
     Path("trial.yaml").write_text(FILE.replace("SPEED", said))
-    return load_study("trial.yaml")
+    return load("trial.yaml").study
 
 
 def speed_cells(said: str) -> list[Cell]:
@@ -108,7 +109,7 @@ def test_trained_cells_are_still_those_that_were_committed(name: str, monkeypatc
     monkeypatch.chdir(ROOT)
     with Path(f"results/{name}/cells.csv").open() as file:
         committed = {row["cell_id"] for row in csv.DictReader(file)}
-    cells = [cell for cell in expand(load_study(name)) if cell.kind != "speed" and cell.row in ("base", "none")]
+    cells = [cell for cell in expand(load(name).study) if cell.kind != "speed" and cell.row in ("base", "none")]
     assert len(cells) > 3
     assert {cell.cell_id for cell in cells} <= committed
 

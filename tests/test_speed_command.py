@@ -32,7 +32,7 @@ from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER, TimingOptions
 from suite.study import provenance
 from suite.study.cells import Job
 from suite.study.configuration import Configuration
-from suite.study.load import load_study
+from suite.study.load import load
 from suite.study.schema import Backbone, ScheduleRule
 
 ROOT = Path(__file__).parents[1]
@@ -261,4 +261,4 @@ def test_committed_results_are_still_those_of_their_study(name: str, monkeypatch
     monkeypatch.setattr(cells, "device_name", lambda _kind: device)
     with Path(f"results/{name}/cells.csv").open() as file:
         committed = {row["cell_id"] for row in csv.DictReader(file)}
-    assert {cell.cell_id for cell in expand(load_study(name))} == committed
+    assert {cell.cell_id for cell in expand(load(name).study)} == committed

@@ -17,14 +17,14 @@ from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.training.make import make_table
 from suite.kinds.training.published import Score, read_scores, score_of
 from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.report.latex import escaped, fit, latex
 from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.make import make_table
 from suite.report.render import as_csv, as_html, markdown, show, terminal, write
-from suite.study import store
+from suite.study import exported as store
 
 RESULTS = Path(__file__).parents[1] / "results"
 WRAPS = r">{\raggedright\arraybackslash}p"
@@ -75,7 +75,7 @@ def nasty() -> Table:
 
 def test_seeds_without_a_score_stay_in_the_denominator(tmp_path: Path) -> None:
     """One diverged with an exception, one with a score that is not a number, one broke, one was skipped."""
-    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.stability.TrainingFailed: the loss became nan"}
+    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.loop.TrainingFailed: the loss became nan"}
     skipped = cell("good", 4, None)[0] | {"status": "skipped", "reason": "it needs a class token"}
     rows = [*cell("good", 0, 80.0), *cell("good", 1, 82.0), stopped, *cell("good", 3, None), skipped]
     (line,) = summary(tmp_path, [*rows, *diverged("good", 5)])
@@ -251,10 +251,10 @@ def test_a_score_of_a_row_that_the_study_does_not_have_is_refused(
     head = ",".join(Score._fields) + "\n"
     for row in ("tome", "gone"):
         path.write_text(f"{head}quickstart,{row},,70,%,,,,,\nelsewhere,crpr,,70,%,,,,,\n")
-        make_table("quickstart", Console(quiet=True))
+        make_table(Path("results/quickstart"), Console(quiet=True))
     path.write_text(f"{head}quickstart,tome,,70,%,,,,,\nquickstart,crpr,,70,%,,,,,\n")
     with pytest.raises(UserError, match=r"scores\.csv:3: the study quickstart has no row 'crpr'; did you mean cropr"):
-        make_table("quickstart", Console(quiet=True))
+        make_table(Path("results/quickstart"), Console(quiet=True))
 
 
 @pytest.mark.parametrize("command", ["table", "figures", "report"])
@@ -281,13 +281,13 @@ def test_a_study_that_is_not_there_is_not_to_be_run(
 
 def test_committed_scores_are_of_studies_and_rows_that_exist() -> None:
     """A misspelt row would never be shown."""
-    from suite.study.load import load_study
+    from suite.study.load import load
 
     root = Path(__file__).parents[1]
     scores = read_scores(root / "results/published/scores.csv")
     assert scores
     for published in scores:
-        study = load_study(str(root / "studies" / f"{published.study}.yaml"))
+        study = load(str(root / "studies" / f"{published.study}.yaml")).study
         assert published.row in {row.label for row in study.methods}, published
         assert published.source, published
 

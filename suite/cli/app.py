@@ -36,12 +36,23 @@ app = typer.Typer(
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Studies": {
         "list": list_,
-        **{"validate": validate, "plan": plan, "run": run, "track": track, "pack": pack, "unpack": unpack, "ui": ui},
+        "validate": validate,
+        "plan": plan,
+        "run": run,
+        "track": track,
+        "pack": pack,
+        "unpack": unpack,
+        "ui": ui,
     },
     "Results": {"table": table, "figures": figures, "maps": maps, "report": report, "trace": trace, "ledger": ledger},
     "Methods and models": {
-        **{"check-method": check_method, "evaluate": evaluate, "flops": flops, "budget": budget, "speed": speed},
-        **{"export": export, "power": power},
+        "check-method": check_method,
+        "evaluate": evaluate,
+        "flops": flops,
+        "budget": budget,
+        "speed": speed,
+        "export": export,
+        "power": power,
     },
 }
 for panel, commands in COMMANDS.items():

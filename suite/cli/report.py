@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from suite.cli.options import StudyName
 
 
@@ -13,9 +15,28 @@ def report(study: StudyName) -> None:
     from suite.study.load import load, results_of
 
     console, loaded, folder = Console(markup=False), load(study), results_of(study)
-    text = page(loaded, folder, console)
+    text = page(loaded, folder, console, _published(folder))
     path = folder / "report.html"
     path.write_text(text, encoding="utf-8")
     size = len(text.encode()) / 2**20
     console.print(f"Written to {path}: {size:.1f} MiB, opens in any browser", highlight=False, soft_wrap=True)
     loaded.kind.publish(loaded, folder, console)
+
+
+def _published(folder: Path) -> list[dict[str, str]]:
+    """Numbers of the ledger that this study answers: they name it as their command."""
+    from suite.ledger.lines import read_lines
+
+    path = folder.parent / "ledger.csv"
+    found = [line for line in read_lines(path) if line.command == f"suite run {folder.name}"] if path.is_file() else []
+    return [
+        {
+            "id": line.id,
+            "number": f"{line.method}, {line.metric}",
+            "published": f"{line.published} {line.unit}",
+            "measured": line.measured,
+            "tolerance": line.tolerance,
+            "state": line.state,
+        }
+        for line in found
+    ]

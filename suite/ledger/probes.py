@@ -71,9 +71,9 @@ def _cost_change(convention: str, asked: str) -> Value:
     from suite.measure.count import count
 
     configuration = _configuration(asked)
-    dense = configuration.dense
+    read_out = configuration.read_out
     own, whole = (
-        getattr(count(_deployed(each), dense).macs, convention) for each in (configuration, configuration.unpruned())
+        getattr(count(_deployed(each), read_out).macs, convention) for each in (configuration, configuration.unpruned())
     )
     return (own / whole - 1,)
 

@@ -8,7 +8,7 @@ from suite.errors import UserError, suggest
 from suite.kinds.speed.lines import Line, Measured, summarise
 from suite.kinds.speed.rounds import asked_for, read_rounds
 from suite.kinds.speed.table import GPU
-from suite.study.load import load_speed
+from suite.study.load import load
 
 RESULTS = Path("results")
 NUMBERS = {"times unpruned": "x", "images/s": "1000 im/s"}  # what can be asked for, and in which unit
@@ -28,7 +28,7 @@ def speed_value(asked: str, unit: str) -> tuple[float | None, bytes, str]:
     if len(parts) != 4:
         raise UserError(f"{asked!r} does not name a measured speed; write STUDY: BACKBONE: ROW: NUMBER")
     name, backbone, row, number = parts
-    study, path = load_speed(name), RESULTS / name / "rounds.csv"
+    study, path = load(name).study, RESULTS / name / "rounds.csv"
     rows = [f"{one.name}: {own}" for one in study.backbones for own in ("unpruned", *(each.name for each in one.rows))]
     if f"{backbone}: {row}" not in rows:
         raise UserError(f"the study {name} has no row {f'{backbone}: {row}'!r}; {suggest(f'{backbone}: {row}', rows)}")

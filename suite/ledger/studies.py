@@ -10,17 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from suite.errors import UserError, suggest
-from suite.kinds.costs.answer import read_costs
 from suite.kinds.costs.figures import Figure, read_published
 from suite.kinds.costs.record import RECORD
 from suite.kinds.costs.schema import CostStudy
-from suite.kinds.costs.table import column_read
+from suite.kinds.costs.table import column_read, read_costs
 from suite.kinds.training.published import read_scores
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.ledger.lines import NOT_TAKEN, OUTSIDE, REPRODUCED, Line, digest
 from suite.report.render import as_csv
-from suite.study.load import is_of_costs, load_costs, load_study, study_names
+from suite.study.load import load, study_names
 from suite.study.published import half_a_unit
 
 RESULTS = Path("results")
@@ -31,7 +30,8 @@ VERDICTS = {"fits": REPRODUCED, "near": OUTSIDE, "off": OUTSIDE, "not computed":
 
 def cost_studies() -> dict[str, CostStudy]:
     """The studies of costs in `studies/`, by name."""
-    return {name: load_costs(name) for name in study_names() if is_of_costs(name)}
+    studies = {name: load(name) for name in study_names()}
+    return {name: one.study for name, one in studies.items() if one.kind.name == "costs"}
 
 
 def cost_lines() -> list[Line]:
@@ -57,7 +57,7 @@ def study_value(asked: str) -> tuple[float | None, bytes]:
     if len(parts) != 3:
         raise UserError(f"{asked!r} does not name a study's number; write STUDY: ROW: COLUMN")
     study, rows, column = parts
-    labels = [row.label for row in load_study(study).methods]
+    labels = [row.label for row in load(study).study.methods]
     for row in rows.split(MINUS):
         name = row.partition(" [")[0]
         if name not in labels:

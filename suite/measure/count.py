@@ -23,10 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from suite.errors import UserError
 from suite.measure.macs import LAYER_NORM, MISSING, NORMS, Macs
 from suite.measure.tokens import TokenCounts, token_counters
+from suite.reduction.fusion import CrossAttention
 from suite.reduction.method import Method
 from suite.reduction.model import ReducedModel, unpruned
 from suite.reduction.tokens import Tokens
-from suite.tasks.segmentation.pixels import PixelModel
+from suite.tasks.task import ReadOut, itself
 
 INPUT, FUSION, READ_OUT = "input", "fusion", "read-out"  # places besides the blocks
 PROJECTION, PRODUCTS, OUTPUT, MLP = "queries, keys, values", "attention products", "output projection", "MLP"
@@ -80,6 +81,12 @@ class Count:
     parts: tuple[Part, ...]
     norms: int
 
+    def __str__(self) -> str:
+        """Tokens that enter the MLP of each block, and multiply-accumulates."""
+        full, linear = (macs / 1e9 for macs in self.macs)
+        tokens = " ".join(map(str, self.tokens.mlp))
+        return f"tokens: {tokens}\nGMACs: {full:.3g} (full), {linear:.3g} (linear)"
+
     @property
     def macs(self) -> Macs:
         """Multiply-accumulates in both conventions, `full` and `linear`."""
@@ -100,14 +107,14 @@ def total(parts: Iterable[Part]) -> Macs:
 
 
 @torch.inference_mode()
-def count(model: nn.Module, dense: bool = False) -> Count:
+def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
     """Count tokens and multiply-accumulates of a model for one image.
 
     The model is left as it is. It is counted deployed: what only training needs does not count.
 
     Args:
         model: a timm model or a `ReducedModel`, with weights or on the meta device.
-        dense: count the read-out for every pixel, as for segmentation, in place of the classification.
+        read_out: what is counted of a reduced model, see `Task.read_out`; by default the model, which classifies.
 
     Returns:
         tokens of each block, and multiply-accumulates in the conventions `full` and `linear` (see `measure.macs`).
@@ -123,7 +130,7 @@ def count(model: nn.Module, dense: bool = False) -> Count:
     counter = FlopCounterMode(display=False, custom_mapping=MISSING | NORMS)
     attribution = _Attribution(reduced, watched, counter)
     with token_counters(reduced) as (attention, mlp), counter, attribution:
-        (PixelModel(reduced) if dense else reduced)(_image(reduced))
+        read_out(reduced)(_image(reduced))
     parts = attribution.parts()
     tokens = TokenCounts(tuple(attention), tuple(mlp), tuple(watched.leaving))
     return Count(tokens, parts, counter.flop_counts["Global"][LAYER_NORM])
@@ -173,6 +180,7 @@ class _Attribution(TorchFunctionMode):
     def __init__(self, model: ReducedModel, method: _Watched, counter: FlopCounterMode) -> None:
         super().__init__()
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.fuses = isinstance(model.fusion, CrossAttention)
         self.method, self.counter = method, counter
         self.macs: Counter[tuple[str, str]] = Counter()
         self.unknown: dict[str, str] = {}  # by place, an operator that the counter does not know
@@ -220,8 +228,8 @@ class _Attribution(TorchFunctionMode):
             if re.match(pattern, name):
                 return place or here, what
         if func is F.scaled_dot_product_attention:
-            return here if here.startswith("block") else FUSION, PRODUCTS
-        return here, METHOD if here.startswith("block") else HEAD
+            return FUSION if here == READ_OUT and self.fuses else here, PRODUCTS
+        return here, {INPUT: PATCHES, READ_OUT: HEAD}.get(here, METHOD)
 
 
 def _position(part: Part) -> int:

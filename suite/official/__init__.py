@@ -59,7 +59,7 @@ class Layout(ABC):
 
     name: ClassVar[str]
     source: ClassVar[str]
-    task: ClassVar[Literal["classification", "segmentation"]] = "classification"
+    task: ClassVar[str] = "classification"
     options: ClassVar[type[Options]] = Options
 
     @abstractmethod

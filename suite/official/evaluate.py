@@ -18,6 +18,7 @@ from suite.measure.accuracy import Accuracy, accuracy
 from suite.measure.macs import Macs, count_macs
 from suite.measure.tokens import TokenCounts, check_tokens, count_tokens
 from suite.official import Released
+from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 
 
@@ -50,7 +51,7 @@ def evaluate(
             f"layout {released.layout.name} is for {released.layout.task}; evaluate measures classification only"
         )
     model = released.model.deploy()
-    images = open_for(model, data, released.options.crop, released.options.normalisation)
+    images = open_for(model.backbone, data, released.options.crop, released.options.normalisation)
     check_device(device)
     noise = torch.zeros(1, 3, *model.backbone.patch_embed.img_size)
     tokens, macs = count_tokens(model, noise), count_macs(model, noise)
@@ -60,13 +61,12 @@ def evaluate(
     return Evaluation(found, tokens, macs)
 
 
-def open_for(model: ReducedModel, folder: Path, crop: float, normalisation: str) -> Any:
-    """A folder of images as a data set of (image, label), prepared for a model.
+def open_for(backbone: TimmModule, folder: Path, crop: float, normalisation: str) -> Any:
+    """A folder of images as a data set of (image, label), prepared for a timm model.
 
     Raises:
         UserError: if the folder is none of images, or has another number of classes than the model.
     """
-    backbone = model.backbone
     images: Any = open_folder(folder, tuple(backbone.patch_embed.img_size), crop, normalisation)
     classes, channels = backbone.num_classes, backbone.patch_embed.proj.in_channels
     if channels != 3:

@@ -96,11 +96,11 @@ def _tabular(table: Table, blocks: Sequence[Block], several: bool) -> str:
     heads = [rf"\shortstack[{one.align[0]}]{{{words}}}" for one, words in zip(columns, stacked, strict=True)]
     letters = "@{}" + "".join(column.align[0] for column in columns) + "@{}"
     text = pd.DataFrame(rows, columns=heads).style.hide(axis="index").to_latex(hrules=True, column_format=letters)
+    begins = {}
     for index, block in enumerate(blocks):
         name = rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\emph{{{escaped(block.name)}}}}} \\" + "\n"
-        begin = ("\\midrule\n" if index else "") + (name if several else "")
-        text = re.sub(rf"^@@{index}\b.*\n", lambda _, new=begin: new, text, count=1, flags=re.MULTILINE)
-    return str(text)
+        begins[str(index)] = ("\\midrule\n" if index else "") + (name if several else "")
+    return re.sub(r"^@@(\d+) .*\n", lambda found: begins[found[1]], str(text), flags=re.MULTILINE)
 
 
 def _notes(table: Table) -> str:

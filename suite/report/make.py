@@ -10,10 +10,11 @@ from rich.console import Console
 
 from suite.errors import UserError
 from suite.report.layout import Table
-from suite.report.render import markdown, put_into, show, write
+from suite.report.render import FORMATS, markdown, put_into, show, write
 from suite.study.kind import Kind, kind_of
 
 RESULTS = Path("results")
+EXTRAS = "pip install 'cropr-suite[study,segmentation]'"
 
 
 class Made(NamedTuple):
@@ -51,6 +52,8 @@ def make_table(folder: Path, console: Console, into: Path | None = None) -> Made
         put_into(into, folder.name, markdown(table))
     show(table, console)
     console.print(f"Written to {folder}/: {', '.join(files)}, from {kind.record}", soft_wrap=True)
+    if missing := FORMATS.keys() - files:
+        console.print(f"Not written: {', '.join(sorted(missing))}; get what they need with: {EXTRAS}", soft_wrap=True)
     return Made(lines, table, tuple(files))
 
 
@@ -65,5 +68,4 @@ def draw(kind: Kind, folder: Path, lines: Sequence[Any], suffix: str, names: Seq
             path.unlink(missing_ok=True)
             yield Drawn(name, None, str(error))
         except ModuleNotFoundError as error:
-            extra = "pip install 'cropr-suite[segmentation]'"
-            yield Drawn(name, None, f"{error.name} is not installed; get it with: {extra}")
+            yield Drawn(name, None, f"{error.name} is not installed; get it with: {EXTRAS}")

@@ -13,12 +13,13 @@ from suite.reduction.schedule import Schedule, in_multiples
 from suite.study.configuration import Configuration
 from suite.study.knobs import Cost, Rounded, Solution, as_it_is, solve
 from suite.study.schema import Budget, ScheduleRule
+from suite.tasks.task import ReadOut
 
 
-def used(budget: Budget, model: ReducedModel, dense: bool) -> float:
+def used(budget: Budget, model: ReducedModel, read_out: ReadOut) -> float:
     """What a deployed model uses of what the budget is about."""
     if budget.macs is not None:
-        return float(getattr(count(model, dense).macs, budget.convention))
+        return float(getattr(count(model, read_out).macs, budget.convention))
     tokens = expected_tokens(model)
     return (sum(tokens.attention) + sum(tokens.mlp)) / 2 / len(tokens.mlp)
 
@@ -53,14 +54,19 @@ def cost_of(model: Configuration, budget: Budget, backbone: TimmModule) -> Cost:
 
     `backbone` is the configuration's own.
     """
-    dense = model.dense
-    whole = used(budget, model.unpruned().build(backbone=backbone), dense)
+    read_out, whole = model.read_out, _whole(model.unpruned().model_dump_json(), budget)
 
     def cost(counts: Schedule) -> float:
         chosen = model.model_copy(update={"schedule": ScheduleRule(removed=counts.removed)})
-        return used(budget, chosen.build(backbone=backbone), dense) / whole
+        return used(budget, chosen.build(backbone=backbone), read_out) / whole
 
     return cost
+
+
+@functools.cache
+def _whole(unpruned: str, budget: Budget) -> float:
+    model = Configuration.model_validate_json(unpruned)
+    return used(budget, model.build(), model.read_out)
 
 
 def rounding(multiple_of: int | None, prefix: int) -> Rounded:

@@ -16,6 +16,12 @@ Identity = dict[str, Any]
 Result = dict[str, Any]
 
 
+def id_of(identity: Identity) -> str:
+    """The id of a cell: a hash of its identity."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Cell:
     """One piece of work.
@@ -36,8 +42,7 @@ class Cell:
 
     @functools.cached_property
     def cell_id(self) -> str:
-        canonical = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return id_of(self.identity)
 
     @property
     def kind(self) -> str:

@@ -41,11 +41,6 @@ class Configuration(Strict):
         task(self.task).check_fusion(self.fusion)
         return self
 
-    @property
-    def dense(self) -> bool:
-        """Whether the task reads every patch."""
-        return task(self.task).dense
-
     def unpruned(self) -> Configuration:
         """The same backbone and task without reduction."""
         return Configuration(backbone=self.backbone, task=self.task, classes=self.classes)

@@ -54,7 +54,7 @@ def results_of(name: str) -> Path:
         UserError: if there is neither a record nor such a study, with the nearest names.
     """
     folder = RESULTS / Path(title_of(name)).name
-    if not any((folder / kind.record).is_file() for kind in kinds_of_study().values()):
+    if not any((folder / kind.record).is_file() for kind in kinds().values()):
         find_study(name.split("+", maxsplit=1)[0])
     return folder
 
@@ -70,8 +70,23 @@ def find(name: str) -> Loaded | None:
         find_study(title)
     except UserError:
         return None
-    loaded = load(title, changes)
+    try:
+        loaded = load(title, changes)
+    except UserError:
+        if not changes:
+            raise
+        return None  # the name has a digest in the place of its changes
     return loaded if loaded.name == Path(title_of(name)).name else None
+
+
+def study_of(name: str) -> Any:
+    """What the study of a results folder says, with the changes that the folder's name states.
+
+    Raises:
+        UserError: if its file is gone or wrong.
+    """
+    loaded = find(name)
+    return loaded.study if loaded else load(name).study
 
 
 def load(name: str, changes: Sequence[str] = ()) -> Loaded:
@@ -107,20 +122,12 @@ def refusal(path: Path, place: Place, message: object) -> UserError:
     return _refused(path, _read(path)[0], {}, [(place, str(message))])
 
 
-def kinds_of_study() -> dict[str, Kind]:
-    """Every kind by its name."""
-    # TODO(coordinator): plain `kinds()` once every folder of suite/kinds/ has its KIND.
-    from suite.kinds.adapters import ADAPTERS
-
-    return ADAPTERS | kinds()
-
-
 def _names() -> list[str]:
-    return [name for name, kind in kinds_of_study().items() if kind.schema]
+    return [name for name, kind in kinds().items() if kind.schema]
 
 
 def _kind(content: dict[str, Any]) -> Kind | None:
-    return kinds_of_study().get(str(content.get("kind", DEFAULT_KIND)))
+    return kinds().get(str(content.get("kind", DEFAULT_KIND)))
 
 
 def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
@@ -184,52 +191,3 @@ def _suffix(changes: Sequence[str]) -> str:
     if safe == text and len(text) <= LONGEST:
         return text
     return f"{safe[: LONGEST - 20]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-# Below: for callers that do not carry a `Loaded` yet; to be deleted with the last of them.
-
-
-def load_study(name: str) -> Any:
-    """A study that trains."""
-    return _of_kind(name, "training")
-
-
-def load_costs(name: str) -> Any:
-    """A study of costs."""
-    return _of_kind(name, "costs")
-
-
-def load_speed(name: str) -> Any:
-    """A study of speed."""
-    return _of_kind(name, "speed")
-
-
-def is_of_costs(name: str) -> bool:
-    """Whether there is a study of that name whose kind is costs, right or wrong otherwise."""
-    return _stated_kind(name) == "costs"
-
-
-def is_of_speed(name: str) -> bool:
-    """As `is_of_costs`, for the kind speed."""
-    return _stated_kind(name) == "speed"
-
-
-def check_backbone(name: str) -> None:
-    """As `suite.kinds.training.study.check_backbone`."""
-    from suite.kinds.training.study import check_backbone
-
-    check_backbone(load(name))
-
-
-def _stated_kind(name: str) -> object:
-    try:
-        return _read(find_study(name))[1].get("kind", DEFAULT_KIND)
-    except UserError:
-        return None
-
-
-def _of_kind(name: str, kind: str) -> Any:
-    loaded = load(name)
-    if loaded.kind.name != kind:
-        raise UserError(f"{loaded.path} is a study of {loaded.kind.name}, not of {kind}")
-    return loaded.study

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
     from suite.reduction.model import ReducedModel
 
+ReadOut = Callable[["ReducedModel"], "nn.Module"]
 PACKAGE, GROUP = "suite.tasks", "cropr_suite.tasks"
 
 
@@ -39,6 +40,7 @@ class Metric:
         label, short: how figures and tables call it.
         unit: such as "%".
         note: what a table says of it: "Accuracy: top-1 of the last epoch".
+        limits: smallest and largest possible value.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Metric:
     short: str
     unit: str = "%"
     note: str = ""
+    limits: tuple[float, float] = (0, 100)
 
     @property
     def last(self) -> str:
@@ -72,7 +75,8 @@ class Epoch:
         loss: mean training loss.
         learning_rate: at its end.
         scores: of the validation set, by the name of the metric.
-        parts: scores of parts of the validation set, such as classes, in the unit of the first metric.
+        parts: scores of parts of the validation set, such as classes, in the unit of the first metric; their names
+            begin with the task's `parts`.
     """
 
     epoch: int
@@ -105,6 +109,11 @@ def _one_output_per_class(task: Task, data: DataSet) -> int:
     return data.targets[task.target]
 
 
+def itself(model: nn.Module) -> nn.Module:
+    """The model, for a task that reads what it computes."""
+    return model
+
+
 def _any(*_arguments: Any) -> None:
     """Refuse nothing."""
 
@@ -123,6 +132,7 @@ class Task:
         predict: predictions for images, (B, 3, height, width), padded to the model's size, of which the first rows and
             columns (the last argument) are no padding; one value for each, ready for JSON.
         recipe: the class of its training recipes.
+        parts: what the names of scores of parts, such as classes, begin with; empty if it has none.
         fusions: the ways of bringing removed patches back that it can read.
         outputs: outputs of the model's head for a data set; by default one for each class of the target.
         usual_outputs: the same where no data set is named, as in a measurement of speed.
@@ -139,11 +149,12 @@ class Task:
     target: str
     metrics: tuple[Metric, ...]
     train: Callable[[ReducedModel, Training], Sequence[Epoch]]
-    read_out: Callable[[ReducedModel], nn.Module]
+    read_out: ReadOut
     read_out_unpruned: Callable[[TimmModule], nn.Module]
     predict: Callable[[ReducedModel, Tensor, tuple[int, int]], list[Any]]
     examples: Callable[[DataSet, int], tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]] | None]]
     recipe: type[TrainingRecipe] = TrainingRecipe
+    parts: str = ""
     fusions: tuple[Fusion, ...] = ("none", "last-layer")
     outputs: Callable[[Task, DataSet], int] = _one_output_per_class
     usual_outputs: int = 1000
@@ -189,6 +200,17 @@ def task(name: str) -> Task:
     if name not in known:
         raise UserError(f"unknown task {name!r}; {suggest(name, known)}")
     return known[name]
+
+
+def recorded_metrics() -> dict[str, Metric]:
+    """The metrics of every task, by the names that they have in records."""
+    found = {metric.last: metric for one in tasks().values() for metric in one.metrics}
+    return found | {one.headline.best: one.headline for one in tasks().values()}
+
+
+def is_of_part(metric: str) -> bool:
+    """Whether a metric of a record is that of a part, such as a class."""
+    return metric.startswith(tuple(one.parts for one in tasks().values() if one.parts))
 
 
 def _known(name: str) -> str:

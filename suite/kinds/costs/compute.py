@@ -149,7 +149,7 @@ class Models:
 
     def _cost(self, row: CostRow, key: str, model: ReducedModel) -> Cost:
         if key not in self.counted:
-            counted = count(model, row.dense)
+            counted = count(model, row.read_out)
             if wrong := unexpected_tokens(model, counted.tokens):
                 raise UserError(f"the row of {', '.join(row.published)}: {'; '.join(wrong)}")
             self.counted[key] = Cost(int(counted.macs.full), int(counted.macs.linear), counted.norms)

@@ -29,9 +29,9 @@ def show_cost(configuration: Configuration, console: Console) -> bool:
     Raises:
         UserError: for whatever of the configuration cannot be.
     """
-    model, dense = configuration.build(), configuration.dense
-    counted = count(model, dense)
-    unpruned = count(configuration.unpruned().build(backbone=model.backbone), dense)
+    model, read_out = configuration.build(), configuration.read_out
+    counted = count(model, read_out)
+    unpruned = count(configuration.unpruned().build(backbone=model.backbone), read_out)
     console.print(_headline(configuration, model), soft_wrap=True, highlight=False)
     console.print(_blocks(counted))
     console.print(_parts(counted))

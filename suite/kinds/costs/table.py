@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from suite.kinds.costs.figures import Figure, Line
+from suite.kinds.costs.record import lines
 from suite.kinds.costs.schema import CONVENTIONS
 from suite.report.layout import Block, Column, Note, Row, Table, recorded
 
@@ -64,10 +66,10 @@ def _explanations(lines: Sequence[Line]) -> list[Note]:
             f"does not, but is within {lines[0].tolerance:g} %."
         ),
         Note(
-            "full, linear: computed GMACs of one image, or their change against the unpruned model. 1 GMAC is 1e9 "
+            "full, linear: computed GMACs of one image, or their change against the unpruned model; 1 GMAC is 1e9 "
             "multiply-accumulates, 2 GFLOPs. full: all matrix products and convolutions; linear: without the two "
-            "matrix products of the attention; neither counts norms, softmax or activations. norms: G operations of norms, 5 "
-            "per value that enters a LayerNorm, as in fvcore; `with norms` adds them to the MACs (no FLOPs of it)."
+            "matrix products of the attention; neither counts norms, softmax or activations. norms: G operations of "
+            "norms, 5 per value that enters a LayerNorm, as in fvcore; `with norms` adds them to the MACs."
         ),
         Note(
             "read as: the convention, and MACs or FLOPs, in which most figures of the same source fit, of several the "
@@ -156,6 +158,17 @@ def record_of(line: Line) -> dict[str, Any]:
         "read_as": "",
         **_computed(line),
     }
+
+
+def read_costs(folder: Path) -> list[dict[str, str]]:
+    """The rows of the table in a results folder, as texts.
+
+    Raises:
+        UserError: as `record.lines`.
+    """
+    empty = dict.fromkeys(("read_as", "deviation", "also_fits", "computed_as"), "")  # where nothing is computed
+    rows = [empty | record_of(line) for line in lines(folder)]
+    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
 
 
 def _computed(line: Line) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _lines(cell_id: str, measurement: Measurement, row: str, entry: Entry) -> li
         "session": entry["session"],
         "cell_id": cell_id,
     }
-    seconds = entry.get("seconds", [])  # of a GPU only
+    seconds: list[float] = entry.get("seconds", [])  # of a GPU only
     return [
         shared
         | {"round": str(index), "speedup": repr(unpruned), "speedup_eager": repr(eager)}

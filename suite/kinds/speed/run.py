@@ -121,7 +121,7 @@ def _macs(one: SpeedBackbone) -> dict[str, float]:
     found = {}
     for name, row in one.configurations().items():
         try:
-            found[name] = count(row.build(), row.dense).macs.full
+            found[name] = count(row.build(), row.read_out).macs.full
         except UserError as error:
             raise UserError(f"{one.name}: {name}: {error}") from error
     return found

@@ -33,8 +33,8 @@ OF_PUBLISHED = ("published_id", "throughput", "speedup", "evidence", "source", "
 
 def _columns() -> Iterator[Column]:
     yield from recorded(*Setup.__annotations__, how=SAID)
-    yield Column("backbone", "backbone", align="left", fields=("backbone",), how=SAID)
     yield Column("row", "row", align="left", fields=("row",), how=SAID)
+    yield Column("backbone", "backbone", align="left", fields=("backbone",), how=SAID)
     yield Column("batch", "batch", fields=("batch_size",), how=SAID)
     yield from recorded("status", how=SAID)
     yield from recorded("published_id", how="printed by the source")
@@ -195,9 +195,9 @@ def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
 
 def table(name: str, lines: Sequence[Line]) -> Table:
     """The table of the study `name` in `studies/`."""
-    from suite.study.load import load_speed
+    from suite.study.load import study_of
 
-    return speed_table(name, load_speed(name), lines)
+    return speed_table(name, study_of(name), lines)
 
 
 def _numbers(found: Spread | None) -> tuple[float, float, float] | None:

@@ -11,7 +11,7 @@ from suite.kinds.speed.rounds import Round, asked_for, read_rounds
 from suite.kinds.speed.table import COLUMNS, OF_PUBLISHED
 from suite.report.layout import MISSING
 from suite.report.trace.found import Used
-from suite.study.load import load_speed
+from suite.study.load import study_of
 
 
 def label(line: Line) -> str:
@@ -23,7 +23,7 @@ def cells(folder: Path, lines: Sequence[Line], line: Line, key: str, field: str)
     """The cells of the row, and of the row that it is compared to where the column is about both."""
     if line.measured is None or key in ("published", *OF_PUBLISHED):
         return []
-    rounds, _ = asked_for(load_speed(folder.name), read_rounds(folder))
+    rounds, _ = asked_for(study_of(folder.name), read_rounds(folder))
     names = [line.row, *([line.compare_to] if key == "compare_to ratio" and line.compare_to else [])]
     metric = next(column.metric for column in COLUMNS if column.key == key)
     return [cell for name in names for cell in _cells(line, name, rounds, metric)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from suite.kinds.training.checks import SCORES, SPEED
+from suite.kinds.training.checks import SPEED, score_of_task
 from suite.kinds.training.summary import Line
 from suite.report.layout import Column, recorded
+from suite.tasks.task import task
 
-SCORE = {"classification": "acc. %", "segmentation": "mIoU %"}
 TEST = "Wilcoxon's signed-rank test of paired seeds, two-sided and exact"
 NAMED = "as the study's file and the record call it"
 EAGER = "speed_ratio_eager"
@@ -22,10 +22,10 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
     """The columns of a study, which has one task; how wide an interval is meant to be stands above it."""
     level = next((f"{100 * line.interval.level:g} % " for line in lines if line.interval), "")
     family = sum(line.p is not None for line in lines)
-    score = SCORES[lines[0].task]
+    score, headline = score_of_task(lines[0].task), task(lines[0].task).headline
     return (
         *_names(),
-        *_scores(SCORE[lines[0].task], score, level),
+        *_scores(f"{headline.short} {headline.unit}".rstrip(), score, level),
         *_comparisons(score, level, family),
         *_published(score),
         *_costs(),

@@ -14,15 +14,15 @@ from suite.kinds.training.table import schedules, table
 from suite.report.layout import Column, Row
 from suite.report.page.facts import Facts
 from suite.report.statistics import ALPHA, fewest_seeds
-from suite.study.load import load_study
+from suite.study.load import study_of
+from suite.tasks.task import task
 
-NAMES = {"classification": "top-1 accuracy", "segmentation": "mIoU"}
 LETTER = re.compile("[a-z]'*")  # after z comes a'
 
 
 def facts(folder: Path, lines: Sequence[Line]) -> Facts:
     """The facts of the study of a results folder, whose file is in `studies/`."""
-    study = load_study(folder.name)
+    study = study_of(folder.name)
     shown = _Shown(folder.name, lines)
     focus = [line for name in study.focus for line in lines if line.row == name]
     leading = [line for line in [*focus, *_best(lines)] if line.accuracy]
@@ -80,7 +80,7 @@ class _Shown:
 
 
 def _headline(line: Line, shown: _Shown) -> str:
-    return f"`{line.label}`: {NAMES[line.task]} {shown.whole(line)}."
+    return f"`{line.label}`: {task(line.task).headline.label} {shown.whole(line)}."
 
 
 def _best(lines: Sequence[Line]) -> list[Line]:

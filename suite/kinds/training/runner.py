@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +13,21 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.preflight import check_devices, check_inputs
-from suite.kinds.training.track import Tracking
+from suite.kinds.training.study import check_backbone
+from suite.kinds.training.track import RESULTS, Tracking
 from suite.run import in_process
 from suite.run.in_process import RunCells
 from suite.run.progress import Progress
 from suite.study.cells import Cell, Result
-from suite.study.load import check_backbone, load_study, title_of
+from suite.study.exported import curves, examples, tidy, write_csv, write_curves, write_examples
+from suite.study.kind import Loaded
+from suite.study.load import FOLDER
 from suite.study.provenance import provenance
 from suite.study.records import merge
-from suite.study.store import Entry, Record, curves, examples, tidy, write_csv, write_curves, write_examples
+from suite.study.store import Entry, Record, last_line
+from suite.tasks.task import tasks
 
 ROUNDS = ("base", "accuracy", "speed")  # kinds of cells, in the order in which they can run
-SHOWN = {"acc1_last": "{:.1f} %", "miou_last": "{:.1f} % mIoU", "speed_ratio": "{:.2f} x"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run of a study ended: how many of its cells are finished, failed, and not run.
-
-    `compared` counts the accuracy cells among those that finished or failed, the ones a table is made of. `tracking`
-    writes what the table says into MLflow; None where the study ran in this process.
-    """
-
-    compared: int
-    finished: int
-    failed: int
-    not_run: int
-    tracking: Tracking | None
 
 
 class ResultWriter:
@@ -69,52 +56,65 @@ class ResultWriter:
         self.tell(cell, entry)
 
 
-def run_study(name: str, console: Console, folder: Path = Path(), *, alone: bool = False) -> Outcome:
+def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     """Run all cells of a study that are not finished, in rounds: base, accuracy, speed.
 
     Results are exported to `results/<study>/`. An interrupted or killed run loses only the cells that were running.
 
     Args:
-        name: of the study, or its path.
+        loaded: the study.
         console: to tell what happens.
-        folder: where `.suite/` and `results/` are.
         alone: run in this process, without Ray and MLflow, one cell after another.
+
+    Returns:
+        The exit code: 0 if all cells are finished, 1 if one failed, 130 if only some were not run.
 
     Raises:
         UserError: for a study that cannot run, a second run in the same folder, or a record that cannot be written.
         OSError: if `results/` cannot be written.
     """
     provenance()  # as the code is now, not when the first cell ends
-    study, title = load_study(name), title_of(name)
-    cells, record = expand(study), Record(folder)
+    cells, record = expand(loaded.study), Record()
     with record.locked():
-        tracking = None if alone else Tracking(title, cells, folder, console)
+        tracking = None if alone else Tracking(loaded.name, cells, console)
         if tracking:
             tracking.catch_up(record)
         left = [cell for cell in cells if record.finished(cell) is None]
-        console.print(f"{title}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
+        console.print(f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
         if left:
-            check_backbone(name)
+            check_backbone(loaded)
             check_devices(left)
-            check_inputs(study, console)
+            check_inputs(loaded.study, console)
             try:
                 _run(cells, record, tracking, console)
             except KeyboardInterrupt:
                 console.print("interrupted")
-        export(title, cells, record, folder)
-    finished = {cell.cell_id for cell in cells if record.finished(cell)}
-    failed = {cell.cell_id for cell in cells if record.failed(cell)} - finished
-    compared = sum(cell.kind == "accuracy" and cell.cell_id in finished | failed for cell in cells)
-    return Outcome(compared, len(finished), len(failed), len(cells) - len(finished) - len(failed), tracking)
+        export(RESULTS / loaded.name, cells, record)
+    return _concluded(loaded, cells, record, console)
 
 
-def export(title: str, cells: Sequence[Cell], record: Record, folder: Path) -> None:
+def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
     """Write `results/<study>/`: `cells.csv`, `curves.csv`, `examples.json` and `provenance.json`, from the record."""
-    results = folder / "results" / title
     write_curves(results / "curves.csv", curves(cells, record))
     write_examples(results / "examples.json", examples(cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
-    write_csv(results / "cells.csv", tidy(title, cells, record), _origins(entries))
+    write_csv(results / "cells.csv", tidy(results.name, cells, record), _origins(entries))
+
+
+def _concluded(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Console) -> int:
+    """Say what has failed or was not run, and how to go on; returns the exit code."""
+    finished = sum(record.finished(cell) is not None for cell in cells)
+    failed = sum(record.finished(cell) is None and record.failed(cell) is not None for cell in cells)
+    waiting = len(cells) - finished - failed
+    if not failed and not waiting:
+        return 0
+    console.print(
+        f"{failed} cells failed and {waiting} were not run, {finished} are finished and kept; resume with: "
+        f"suite run {loaded.path if loaded.path.parent != FOLDER else loaded.name}",
+        style="yellow",
+        soft_wrap=True,
+    )
+    return 1 if failed else 130
 
 
 def _run(cells: Sequence[Cell], record: Record, tracking: Tracking | None, console: Console) -> None:
@@ -156,8 +156,10 @@ def _scheduler(cells: Sequence[Cell], left: Sequence[Cell], *, alone: bool) -> I
 
 def _note(entry: Entry) -> str:
     metrics = entry.get("metrics", {})
-    parts = [form.format(metrics[name]) for name, form in SHOWN.items() if name in metrics]
-    return ", ".join(parts + str(entry.get("reason", "")).strip().splitlines()[-1:])
+    headlines = [one.headline for one in tasks().values()]
+    parts = [f"{one.short} {metrics[one.last]:.1f} {one.unit}" for one in headlines if one.last in metrics]
+    parts += [f"{metrics['speed_ratio']:.2f} x"] if "speed_ratio" in metrics else []
+    return ", ".join(filter(None, [*parts, last_line(entry)]))
 
 
 def _origins(entries: Sequence[Entry]) -> dict[str, Any]:

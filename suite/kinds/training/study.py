@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.preflight import lacking
@@ -12,6 +10,7 @@ from suite.kinds.training.schema import Study
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
 from suite.study.load import refusal
+from suite.study.store import Record, last_line
 
 
 def check(loaded: Loaded) -> str:
@@ -51,22 +50,19 @@ def missing(study: Study) -> list[str]:
     return [*not_on_disk(study), *lacking(expand(study))]
 
 
-def plan(loaded: Loaded) -> list[dict[str, Any]]:
+def plan(loaded: Loaded) -> list[dict[str, str]]:
     """Every cell, with what the store of finished cells says of it."""
-    from suite.study.store import Record
-
-    record = Record()
-    return [_planned(cell, record.finished(cell) or record.failed(cell) or {}) for cell in expand(loaded.study)]
+    return [_planned(cell, Record()) for cell in expand(loaded.study)]
 
 
-def _planned(cell: Cell, entry: dict[str, Any]) -> dict[str, Any]:
-    reason = str(entry.get("reason", "")).strip().splitlines()[-1:]
+def _planned(cell: Cell, record: Record) -> dict[str, str]:
+    entry = record.finished(cell) or record.failed(cell)
     return {
         "cell_id": cell.cell_id,
-        "status": entry.get("status", "to run"),
+        "status": entry["status"] if entry else "to run",
         "kind": cell.kind,
         "variant": cell.variant,
         "row": cell.row,
         "schedule": cell.schedule,
-        "reason": "".join(reason),
+        "reason": last_line(entry) if entry else "",
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from suite.errors import UserError
-from suite.kinds.training.checks import SCORES, check_record
+from suite.kinds.training.checks import check_record, scores
 from suite.kinds.training.failed_seeds import failed_seeds, marks, named_seeds
 from suite.kinds.training.speed_by_batch import Speed, speeds_of
 from suite.report.statistics import (
@@ -30,8 +30,8 @@ from suite.report.statistics import (
     tied_groups,
 )
 from suite.seeds import seed_for
+from suite.study.exported import COLUMNS
 from suite.study.records import read
-from suite.study.store import COLUMNS
 
 CONTROL = "random"
 Seeds = dict[int, float]
@@ -270,7 +270,7 @@ def scores_of(cells: pd.DataFrame, schedule: str) -> dict[str, Seeds]:
 
 def _by_seed(cells: pd.DataFrame) -> Seeds:
     """Scores of the last epoch; a run that diverged has none."""
-    last = cells[cells["metric"].isin(SCORES.values()) & cells["value"].map(math.isfinite)]
+    last = cells[cells["metric"].isin(scores()) & cells["value"].map(math.isfinite)]
     return {int(seed): float(value) for seed, value in zip(last["seed"], last["value"], strict=True)}
 
 

@@ -8,15 +8,12 @@ from typing import Any
 
 from suite.kinds.training.columns import columns, further_key
 from suite.kinds.training.failed_seeds import ONE_SEED
-from suite.kinds.training.published import PUBLISHED, TOLERANCE, Score, read_scores, score_of
+from suite.kinds.training.published import PUBLISHED, TOLERANCE, Score, check_rows, read_scores, score_of
 from suite.kinds.training.summary import Line
 from suite.report.layout import BELOW, UNRELIABLE, UNTESTABLE, Block, Note, Row, Table
 from suite.report.statistics import ALPHA, Interval, Spread
-
-MEANING = {
-    "classification": "Accuracy: top-1 of the last epoch",
-    "segmentation": "mIoU: mean over the classes of the last epoch's intersection over union",
-}
+from suite.study.load import find
+from suite.tasks.task import task
 
 
 def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) -> Table:
@@ -32,7 +29,13 @@ def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) 
 
 
 def table(name: str, lines: Sequence[Line]) -> Table:
-    """The table of a study, with the published scores of `results/`."""
+    """The table of a study, with the published scores of `results/`.
+
+    Raises:
+        UserError: if one of them is of a row that the study does not have.
+    """
+    if loaded := find(name):
+        check_rows(PUBLISHED, name, {row.label for row in loaded.study.methods} | {line.row for line in lines})
     return study_table(name, lines, read_scores(PUBLISHED))
 
 
@@ -99,7 +102,7 @@ def _marks(line: Line) -> dict[str, str]:
 
 def _details(line: Line, published: Score | None) -> dict[str, dict[str, str]]:
     """What a trace says besides: why a speed is unreliable, and where a published score is from."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for key, reason in _timing_warnings(line).items():
         if reason:
             found |= {one: {"timing warnings": reason} for one in (key, *_speeds_of(key))}
@@ -126,7 +129,7 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
     """What the columns mean, and every mark that was set."""
     intervals = any(line.interval for line in lines)
     spread = ", with its bootstrap interval" if intervals else ""
-    yield Note(f"{MEANING[lines[0].task]}, median over seeds{spread}. Seeds: finished / tried.")
+    yield Note(f"{task(lines[0].task).headline.note}, median over seeds{spread}. Seeds: finished / tried.")
     if intervals:
         yield Note("Intervals are of one row each and not corrected for the number of rows.")
     yield Note("IQM: inter-quartile mean over seeds; below four seeds the mean.", only="long")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +13,16 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.results import read_curves
-from suite.kinds.training.summary import Line, read_record, summarise
+from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
-from suite.report.layout import Table
 from suite.report.render import markdown
 from suite.study.cells import Cell
-from suite.study.load import load_study, title_of
+from suite.study.kind import Loaded
 from suite.study.store import Entry, Record
 from suite.terminal import ManualProgress
 
 if TYPE_CHECKING:
-    from suite.run.mlflow_writer import Tracker
+    from suite.run.mlflow_writer import Summary, Tracker
 
 RESULTS = Path("results")
 
@@ -32,8 +30,8 @@ RESULTS = Path("results")
 class Tracking:
     """Writes a study's runs into MLflow; what fails there is said, the study goes on, and the record has it all."""
 
-    def __init__(self, title: str, cells: Sequence[Cell], folder: Path, console: Console) -> None:
-        self.title, self.cells, self.folder, self.console = title, cells, folder, console
+    def __init__(self, title: str, cells: Sequence[Cell], console: Console) -> None:
+        self.title, self.cells, self.console = title, cells, console
         self.tracker: Tracker | None = None
         self._try("this run", self._connect)
 
@@ -44,34 +42,28 @@ class Tracking:
                 if entry := record.finished(cell) or record.failed(cell):
                     self.sync(cell, entry)
                 bar.advance()
-        self._write("earlier runs", lambda tracker: tracker.put_aside())
+        if tracker := self.tracker:
+            self._try("earlier runs", tracker.put_aside)
 
     def sync(self, cell: Cell, entry: Entry) -> None:
         """Have the run of one cell."""
-        self._write(cell.row, lambda tracker: tracker.sync(cell, entry))
-
-    def conclude(self, lines: Sequence[Line], made: Table, question: str) -> None:
-        """Give parent runs their medians, and the study's run its table and all that its folder holds."""
-        self._write("medians", partial(_conclude, self.folder / RESULTS / self.title, lines, made, question))
+        if tracker := self.tracker:
+            self._try(cell.row, lambda: tracker.sync(cell, entry))
 
     def _connect(self) -> None:
         from suite.run.mlflow_writer import Tracker
 
-        self.tracker = Tracker(self.title, self.cells, self.folder)
+        self.tracker = Tracker(self.title, self.cells)
 
-    def _write(self, what: str, write: Callable[[Tracker], None]) -> None:
-        if self.tracker:
-            self._try(what, partial(write, self.tracker))
-
-    def _try(self, what: str, work: Callable[[], None]) -> None:
+    def _try(self, what: str, write: Callable[[], None]) -> None:
         try:
-            work()
+            write()
         except Exception as error:  # whatever MLflow, its store or a server between may raise
             cure = f"write it later with: suite track {self.title}"
             self.console.print(f"{what}: not written to MLflow ({error}); {cure}", style="yellow", soft_wrap=True)
 
 
-def track_study(name: str, console: Console, folder: Path = Path()) -> None:
+def track_study(loaded: Loaded, console: Console) -> None:
     """Write a study's runs into MLflow from the record in `.suite/`, and what is not there from `results/<study>/`.
 
     Raises:
@@ -79,27 +71,25 @@ def track_study(name: str, console: Console, folder: Path = Path()) -> None:
     """
     from suite.run.mlflow_writer import Tracker
 
-    study, title = load_study(name), Path(title_of(name)).name
-    cells, record, results = expand(study), Record(folder), folder / RESULTS / title
+    cells, record, results = expand(loaded.study), Record(), RESULTS / loaded.name
     exported = entries_of(results, cells) if (results / "cells.csv").is_file() else {}
     known = [(cell, record.finished(cell) or exported.get(cell.cell_id) or record.failed(cell)) for cell in cells]
     found = [(cell, entry) for cell, entry in known if entry]
     if not found:
-        raise UserError(f"nothing of {title} is recorded, in .suite or in {results}; run it with: suite run {name}")
-    tracker = Tracker(title, cells, folder)
+        raise UserError(f"there is nothing of {loaded.name} in .suite or {results}; run it: suite run {loaded.path}")
+    tracker = Tracker(loaded.name, cells)
     with ManualProgress(console, len(found), text="writing to MLflow") as bar:
         for cell, entry in found:
             tracker.sync(cell, entry)
             bar.advance()
     tracker.put_aside()
     if exported:
-        lines = summarise(read_record(results))
-        _conclude(results, lines, study_table(title, lines), study.question, tracker)
-    console.print(f"MLflow has {len(found)} of {len(cells)} cells; show them with: suite ui {name}", soft_wrap=True)
+        tracker.conclude(_summary(results, loaded.study.question), results)
+    console.print(f"{len(found)} of {len(cells)} cells are in MLflow; see them with: suite ui {loaded.name}")
 
 
-def attach(study: str, folder: Path, console: Console) -> bool:
-    """Have what the folder holds in MLflow too, if the study's runs are there; returns whether it is.
+def publish(loaded: Loaded, folder: Path, console: Console) -> bool:
+    """Give the study's run all that a results folder holds, and rows their medians; returns whether MLflow has it.
 
     Pages and figures need no store and make none.
     """
@@ -113,7 +103,10 @@ def attach(study: str, folder: Path, console: Console) -> bool:
         return False
     try:
         experiment_id(uri, folder.name)
-        Tracker(folder.name, expand(load_study(study))).attach(folder)
+        tracker = Tracker(folder.name, expand(loaded.study))
+        if not tracker.started:
+            return False
+        tracker.conclude(_summary(folder, loaded.study.question), folder)
     except Exception as error:  # what it is about is written already
         console.print(f"not put into MLflow: {error}", style="yellow", soft_wrap=True)
         return False
@@ -161,9 +154,11 @@ def _series(rows: pd.DataFrame) -> dict[str, list[float]]:
     return {str(metric): list(own["value"]) for metric, own in rows.groupby("metric", sort=False)}
 
 
-def _conclude(results: Path, lines: Sequence[Line], made: Table, question: str, tracker: Tracker) -> None:
-    from suite.kinds.training.mlflow_views import box_plots, row_metrics, views
+def _summary(results: Path, question: str) -> Summary:
+    """What a results folder says of its study."""
+    from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
     from suite.run.mlflow_writer import Summary
 
-    note = f"{question.strip()}\n\n{markdown(made)}"
-    tracker.conclude(Summary(row_metrics(lines), note, box_plots(lines), views(lines)), results)
+    lines = summarise(read_record(results))
+    note = f"{question.strip()}\n\n{markdown(study_table(results.name, lines))}"
+    return Summary(row_metrics(lines), note, box_plots(lines), saved(views(lines)))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.tasks.recipe import TrainingRecipe
-from suite.tasks.task import Epoch, Metric, Task, Training
+from suite.tasks.task import Epoch, Metric, Task, Training, itself
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from suite.data.dataset import DataSet
     from suite.reduction.model import ReducedModel
@@ -24,10 +24,6 @@ def _train(model: ReducedModel, training: Training) -> Sequence[Epoch]:
         epochs.append(epoch)
         training.report(epoch)
     return epochs
-
-
-def _itself(model: nn.Module) -> nn.Module:
-    return model
 
 
 def _predict(model: ReducedModel, images: Tensor, _size: tuple[int, int]) -> list[Any]:
@@ -50,8 +46,8 @@ TASK = Task(
     target="labels",
     metrics=(Metric("acc1", "top-1 accuracy", "acc.", note="Accuracy: top-1 of the last epoch"),),
     train=_train,
-    read_out=_itself,
-    read_out_unpruned=_itself,
+    read_out=itself,
+    read_out_unpruned=itself,
     predict=_predict,
     examples=_examples,
     check_recipe=_check_recipe,

@@ -104,6 +104,7 @@ TASK = Task(
     predict=_predict,
     examples=_examples,
     recipe=SegmentationRecipe,
+    parts="iou_",
     fusions=get_args(Fusion),
     usual_outputs=150,  # of ADE20k
     whole_patches=True,

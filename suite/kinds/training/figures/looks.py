@@ -11,7 +11,6 @@ from suite.kinds.training.summary import CONTROL, Line
 
 MARKERS = "osD^vP<X>*hpd8"
 BLACK, GREY = (0.0, 0.0, 0.0), (0.55, 0.55, 0.55)
-SCORE = {"classification": "top-1 accuracy, %", "segmentation": "mIoU, %"}
 
 Colour = tuple[float, float, float]
 

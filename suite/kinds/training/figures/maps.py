@@ -19,7 +19,7 @@ from suite.kinds.training.results import Results, kept_after, read_examples
 from suite.kinds.training.schema import Study
 from suite.measure.examples import EXAMPLES
 from suite.report.style import canvas, folded
-from suite.study.load import load_study
+from suite.study.load import study_of
 from suite.tasks.segmentation.pixels import decode
 
 Bytes = NDArray[np.uint8]
@@ -61,7 +61,7 @@ def draw_study_maps(results: Results, path: Path) -> None:
     Raises:
         UserError: for a study that cannot be read, images that are not here, or a folder without examples.
     """
-    study = load_study(results.folder.name)
+    study = study_of(results.folder.name)
     rows = example_rows(study, results.folder)
     check_here(study)
     draw_maps(rows, shown(study), path, [results.folder / "examples.json"])

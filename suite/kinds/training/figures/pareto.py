@@ -10,11 +10,12 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from suite.errors import UserError
-from suite.kinds.training.figures.looks import SCORE, Look, looks
+from suite.kinds.training.figures.looks import Look, looks
 from suite.kinds.training.results import Results
 from suite.kinds.training.summary import Line
 from suite.report.statistics import Spread, pareto_front
 from suite.report.style import TWO_COLUMNS, canvas
+from suite.tasks.task import task
 
 HOLLOW = "hollow: unreliable timing, not on the front"
 FRONT = "Pareto front"
@@ -57,7 +58,7 @@ def draw_pareto(results: Results, path: Path) -> None:
             _panel(axis, lines, looks(lines), cost)
             handles, labels = axis.get_legend_handles_labels()
             named |= dict(zip(labels, handles, strict=True))  # multiply-accumulates come last: their marks are filled
-        axes[0, 0].set(ylabel=f"{SCORE[lines[0].task]}\n(median and IQR over seeds)")
+        axes[0, 0].set(ylabel=f"{task(lines[0].task).headline.axis}\n(median and IQR over seeds)")
         named |= {HOLLOW: named.pop(HOLLOW)} if HOLLOW in named else {}  # to the end
         figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
 

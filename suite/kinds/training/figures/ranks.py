@@ -87,7 +87,7 @@ def draw_ranks(results: Results, path: Path) -> None:
                 alpha=ALPHA,
                 label_fmt_left="{label} ({rank:.1f}) ",
                 label_fmt_right=" ({rank:.1f}) {label}",
-                label_props={"fontsize": 7, "color": "black"},
+                label_props={"fontsize": 7},
                 color_palette={row: style[name].colour for row, name in label.items()},
                 marker_props={"s": 14},
             )
