@@ -106,7 +106,7 @@ def _shown(named: Named, row: Row) -> str:
 
 def _exact(column: Column, row: Row) -> dict[str, str]:
     """What the CSV says in each field of a column."""
-    return dict(zip(column.fields, map(str, row.raw(column)), strict=True))
+    return dict(zip(column.fields, map(str, row.raw(column)), strict=True)) if column.fields else {}
 
 
 def _facts(named: Named, row: Row) -> dict[str, str]:
