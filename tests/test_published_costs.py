@@ -15,16 +15,17 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.costs.compute import make_cost_table
-from suite.kinds.costs.figures import Figure, Line, choose, compute, read_published
+from suite.kinds.costs.figures import FIELDS, Line, choose, compute, read_published
 from suite.kinds.costs.table import cost_table
 from suite.kinds.training.schema import ScheduleRule
 from suite.measure.norms import Counts
 from suite.report.render import write
 from suite.study.configuration import CostRow, CostStudy
 from suite.study.load import load_costs, load_study
+from suite.study.published import Number
 
 ROOT = Path(__file__).parents[1]
-HEAD = ",".join(Figure._fields)
+HEAD = ",".join(FIELDS)
 TINY = {
     "name": "vit_tiny_patch16_224",
     "options": {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": 4, "num_heads": 4},
@@ -39,9 +40,9 @@ def lines() -> dict[str, Line]:
     return {line.figure.id: line for line in compute(absolute)}
 
 
-def figure(value: str, unit: str = "G", name: str = "one", where: str = "Paper, Table 1", source: str = "s") -> Figure:
+def figure(value: str, unit: str = "G", name: str = "one", where: str = "Paper, Table 1", source: str = "s") -> Number:
     """A published figure."""
-    return Figure(name, where, "ToMe", "ViT", "", "224", "r=8", "GFLOPs", value, unit, source, "primary")
+    return Number(id=name, where=where, value=value, unit=unit, source=source, evidence="primary")
 
 
 def line(
@@ -287,8 +288,8 @@ ONE = f"[{{published: [one], backbone: {yaml.safe_dump(TINY, default_flow_style=
         (ONE, "two", "[]", "no row computes two; add rows, or name them under left_out"),
         (ONE.replace("}]", ", schedule: {removed: [1]}, method: cropr}]"), "", "[]", "the row of one: .* 1 counts for"),
         (ONE.replace("}]", ", settings: {a: 1}}]"), "", "[]", "the row of one: method none: a: unknown key"),
-        (ONE, "twice", "[]", "published.csv:3: the id one stands twice"),
-        (ONE, "word", "[]", "published.csv:3: 'many' 'G' is not a number other than 0 in G or %"),
+        (ONE, "twice", "[]", "published.csv:3: duplicate id 'one'"),
+        (ONE, "word", "[]", "published.csv:3: value: expected a number, found 'many'"),
         (ONE, "short", "[]", "published.csv:3: 2 columns instead of 12"),
     ],
 )
@@ -351,7 +352,7 @@ def test_a_study_of_costs_from_the_command_line(tmp_path: Path, monkeypatch: pyt
     ):
         load_study("trial.yaml")
     (tmp_path / "published.csv").unlink()
-    with pytest.raises(UserError, match=r"published\.csv does not exist; a study of costs needs"):
+    with pytest.raises(UserError, match=r"published\.csv does not exist"):
         read_published(tmp_path / "published.csv")
 
 

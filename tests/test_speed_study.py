@@ -28,23 +28,24 @@ from suite.errors import UserError
 from suite.kinds.speed import run as speeds
 from suite.kinds.speed.cells import Device, Measurement, measurements
 from suite.kinds.speed.lines import Line, summarise
+from suite.kinds.speed.published import Published, read_published
 from suite.kinds.speed.rounds import asked_for, export, read_rounds
 from suite.kinds.speed.schema import UNPRUNED
 from suite.kinds.speed.table import speed_table
-from suite.ledger.speeds import speed_value
+from suite.ledger.asks import TableNumber
+from suite.ledger.values import measure
 from suite.measure import fit
 from suite.report.layout import Table
 from suite.report.render import FORMATS, as_html, markdown
 from suite.report.trace import trace
 from suite.study.digests import write_provenance
 from suite.study.load import load_speed, load_study
-from suite.study.published import Published, read_published
 from suite.study.store import Record
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": 4, "num_heads": 4, "global_pool": "avg"}
 FIGURES = """\
-id,where,method,backbone,pretraining,resolution,setting,name,value,unit,source,evidence
+id,where,method,backbone,pretraining,resolution,setting,metric,value,unit,source,evidence
 plain,T1,No pruning,tiny,,32,none,throughput,0.86,1000 im/s,paper,primary
 drawn,T1,Random,tiny,,32,LLF,throughput,1.5,1000 im/s,paper,primary
 cropr,T1,Cropr,tiny,,32,LLF,throughput,1.48,1000 im/s,paper,primary
@@ -203,16 +204,14 @@ def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path)
     """A processor decides nothing; a GPU's ratio and its thousand images per second do."""
     Path("studies").mkdir()
     shutil.copy("trial.yaml", "studies")
-    asked = "trial: tiny: learned: times unpruned"
-    assert speed_value(asked, "x") == (None, b"", "")
+    row, only = {"backbone": "tiny", "row": "learned"}, {"device_type": "cuda", "timing_warnings": ""}
+    asked = TableNumber(study="trial", row=row, column="measured_median", only=only, beside="device")
+    images = TableNumber(study="trial", row=row, column="images_per_second", only=only, per=1000)
+    assert measure(asked, "x") == (None, "", "")
     keep("cpu", "CPU X", folder / "here")
-    value, record, remark = speed_value(asked, "x")
-    assert value is None
-    assert record == Path("results/trial/rounds.csv").read_bytes()
-    assert remark == "on a processor (CPU X) 1.60x, which neither reproduces nor contradicts it"
-    assert speed_value("trial: tiny: learned: images/s", "1000 im/s")[2] == "", "its images say nothing about a GPU's"
+    assert measure(asked, "x")[::2] == (None, "CPU X (device_type cpu): 1.60 x, which decides nothing")
     keep("cuda", "GPU Y", folder / "there")
-    assert speed_value(asked, "x")[0] == pytest.approx(1.6)
+    assert measure(asked, "x").value == pytest.approx((1.6,))
     own = ("cuda", "tiny", "learned")
     rounds = [
         line
@@ -220,19 +219,17 @@ def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path)
         if (line["device_type"], line["backbone"], line["row"]) == own
     ]
     middle = median(float(line["seconds"]) for line in rounds)
-    assert speed_value("trial: tiny: learned: images/s", "1000 im/s")[0] == pytest.approx(0.064 / middle)
+    assert measure(images, "1000 im/s").value == pytest.approx((0.064 / middle,))
     keep("cuda", "GPU Y", folder / "again", doubtful)
-    value, _, remark = speed_value(asked, "x")
+    value, _, remark = measure(asked, "x")
     assert value is None
-    assert "on a GPU (GPU Y) 1.60x, not to be trusted there, which decides nothing" in remark
-    for wrong, unit, sentence in (
-        ("trial: tiny: learned", "x", "does not name a measured speed"),
-        ("trial: tiny: lerned: times unpruned", "x", "no row 'tiny: lerned'; did you mean tiny: learned"),
-        ("trial: tiny: learned: times unprund", "x", "has no 'times unprund'; did you mean times unpruned"),
-        ("trial: tiny: learned: images/s", "x", "images/s are in 1000 im/s, and the published number in 'x'"),
+    assert "GPU Y (timing_warnings learned drifted): 1.60 x, which decides nothing" in remark
+    for wrong, sentence in (
+        ({"row": {"backbone": "tiny", "row": "lerned"}}, "the study trial has no row 'lerned'; did you mean learned"),
+        ({"column": "measured_medium"}, "no column 'measured_medium'; did you mean measured_median"),
     ):
         with pytest.raises(UserError, match=sentence):
-            speed_value(wrong, unit)
+            measure(asked.model_copy(update=wrong), "x")
 
 
 def test_a_second_run_measures_only_what_is_missing(folder: Path) -> None:
@@ -396,11 +393,20 @@ def test_a_published_ratio_is_as_sure_as_its_digits(
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("0.86,1000", "none,1000", "published.csv:2: throughput 'none' '1000 im/s' is neither a throughput"),
-        ("2.1,x", "2.1,%", "published.csv:6: speedup '2.1' '%' is neither"),
-        ("big,T2", "cropr,T2", "published.csv:6: the id cropr stands for another one already"),
-        ("speedup,1.7,x", "throughput,1.7,1000 im/s", "published.csv:5: the id cropr stands"),
-        ("id,where", "key,where", "published.csv has the columns key, where"),
+        ("0.86,1000", "none,1000", "published.csv:2: value: expected a number, found 'none'"),
+        ("2.1,x", "2.1,%", "published.csv:6: speedup 2.1 %: expected throughput in"),
+        ("LLF,speedup", "R=9,speedup", "published.csv:5: the id cropr is already that of another"),
+        (
+            "speedup,1.7,x",
+            "throughput,1.7,1000 im/s",
+            "published.csv:5: duplicate id 'cropr'; the other is at published.csv:4",
+        ),
+        ("id,where", "key,where", "published.csv lacks the columns id; it has key, where"),
+        (
+            "pretraining,res",
+            "pretrainin,res",
+            "published.csv has the unknown column 'pretrainin'; did you mean pretraining",
+        ),
         (",a note,secondary", "", "published.csv:6: 10 columns instead of 12"),
     ],
 )

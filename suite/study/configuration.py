@@ -88,10 +88,10 @@ class CostStudy(Strict):
     left_out: tuple[LeftOut, ...] = ()
 
 
-def build(configuration: Configuration, backbone: TimmModule | None = None) -> ReducedModel:
-    """The deployed model on the meta device: all shapes, no weights. Imports torch.
+def build(configuration: Configuration, backbone: TimmModule | None = None, deployed: bool = True) -> ReducedModel:
+    """The model on the meta device: all shapes, no weights; if `deployed`, without what only training needs.
 
-    `backbone` saves building it; it must be the configuration's own.
+    `backbone` saves building it; it must be the configuration's own. Imports torch.
 
     Raises:
         UserError: for whatever of it cannot be.
@@ -115,7 +115,7 @@ def build(configuration: Configuration, backbone: TimmModule | None = None) -> R
         raise
     except ValueError as error:
         raise UserError(f"method {method} on {configuration.backbone.name}: {error}") from error
-    return model.deploy()
+    return model.deploy() if deployed else model
 
 
 def build_backbone(configuration: Configuration) -> TimmModule:

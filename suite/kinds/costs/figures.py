@@ -4,43 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import UserError, suggest
-from suite.ledger.lines import read_rows
 from suite.measure.crosscheck import compare, disagreements
 from suite.measure.macs import Macs
 from suite.measure.norms import Counts, counts
 from suite.reduction.blocks import TimmModule
 from suite.study.configuration import CONVENTIONS, CostRow, CostStudy, LeftOut, build, build_backbone
-from suite.study.published import half_a_unit
+from suite.study.published import Number, half_a_unit, read_numbers
 
 Row = CostRow | LeftOut
 Progress = Callable[[int, int], None]
 UNITS = ("G", "%")
-
-
-class Figure(NamedTuple):
-    """A published cost, as its source prints it.
-
-    `name` is what the source calls it; `unit` is G, for 1e9, or % of change against the unpruned model.
-    """
-
-    id: str
-    where: str
-    method: str
-    backbone: str
-    pretraining: str
-    resolution: str
-    setting: str
-    name: str
-    value: str
-    unit: str
-    source: str
-    evidence: str
+FIELDS = (  # of a published figure, that tables have
+    *("id", "where", "method", "backbone", "pretraining", "resolution", "setting", "metric", "value", "unit"),
+    *("source", "evidence"),
+)
 
 
 class Reading(NamedTuple):
@@ -58,7 +40,7 @@ class Line:
     Both are None where the figure is left out; else `read_as` names the reading that was taken, see `choose`.
     """
 
-    figure: Figure
+    figure: Number
     row: Row
     tolerance: float
     counts: Counts | None = None
@@ -139,22 +121,19 @@ def _reading_of(group: Sequence[Line]) -> list[str]:
     return [names[min(away, key=away.__getitem__)]]
 
 
-def read_published(path: Path) -> list[Figure]:
-    """Read the table of published figures.
+def read_published(path: Path) -> list[Number]:
+    """The published figures of a file: in G, for 1e9, or in % of change against the unpruned model.
 
     Raises:
-        UserError: if it is missing, or not such a table.
+        UserError: if it is missing, or not such a file, with the line.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; a study of costs needs the table of published figures there")
-    figures: dict[str, Figure] = {}
-    for number, row in read_rows(path, Figure._fields):
-        figure = Figure(*row)
-        if figure.unit not in UNITS or not _is_count(figure.value):
-            raise UserError(f"{path}:{number}: {figure.value!r} {figure.unit!r} is not a number other than 0 in G or %")
-        if figures.setdefault(figure.id, figure) is not figure:
-            raise UserError(f"{path}:{number}: the id {figure.id} stands twice")
-    return list(figures.values())
+    found: dict[str, Number] = {}
+    for place, figure in read_numbers(path, ("id", "where", "method", "backbone", "metric")):
+        if figure.unit not in UNITS or float(figure.value) == 0:
+            raise UserError(f"{place}: expected a number other than 0 in G or %, found {figure.value} {figure.unit}")
+        if found.setdefault(figure.id, figure) is not figure:
+            raise UserError(f"{place}: duplicate id {figure.id!r}")
+    return list(found.values())
 
 
 def compute(study: CostStudy, progress: Progress = lambda done, rows: None, check: bool = True) -> list[Line]:
@@ -182,7 +161,7 @@ def compute(study: CostStudy, progress: Progress = lambda done, rows: None, chec
     return choose(lines)
 
 
-def _assign(study: CostStudy, figures: Sequence[Figure]) -> dict[str, Row]:
+def _assign(study: CostStudy, figures: Sequence[Number]) -> dict[str, Row]:
     """The row of each figure; every figure must have one, and every pattern must name some."""
     rows: dict[str, Row] = {}
     ids = [figure.id for figure in figures]
@@ -214,10 +193,3 @@ def _cost(row: CostRow, backbones: dict[str, TimmModule], check: bool) -> tuple[
     if wrong:
         raise UserError(f"the row of {', '.join(row.published)}: formula and counter disagree: {'; '.join(wrong)}")
     return counts(reduced, dense), counts(unpruned, dense)
-
-
-def _is_count(text: str) -> bool:
-    try:
-        return Decimal(text).is_finite() and Decimal(text) != 0
-    except InvalidOperation:
-        return False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from suite.kinds.costs.figures import Figure, Line
+from suite.kinds.costs.figures import FIELDS as PUBLISHED
+from suite.kinds.costs.figures import Line
 from suite.measure.macs import Macs
 from suite.report.layout import Block, Column, Note, Row, Table
 from suite.study.configuration import CONVENTIONS, CostRow
@@ -17,7 +18,7 @@ COUNTS = (
     *(f"change_{field}" for field in FIELDS),
 )
 COLUMNS = (
-    *(Column(name, form="record", fields=(name,)) for name in Figure._fields),
+    *(Column(name, form="record", fields=(name,)) for name in PUBLISHED),
     *(Column(name, form="record", fields=(name,)) for name in COUNTS),
     Column("source table", "where", align="left"),
     Column("model", "backbone", align="left"),
@@ -87,7 +88,7 @@ def texts(record: Mapping[str, Any], notes: Sequence[str]) -> dict[str, str | No
         record: the figure's fields as the CSV has them; numbers may be their texts.
         notes: all notes of the table, in order.
     """
-    unit, name, value = record["unit"], record["name"], record["value"]
+    unit, name, value = record["unit"], record["metric"], record["value"]
     whole = record["method"] in ("No merging", "No pruning")
     printed = " %" if unit == "%" else f" {name}" if name.startswith("G") else f" G{name}"
     setting, resolution = record["setting"], record["resolution"]
@@ -139,7 +140,7 @@ def _values(line: Line, notes: Sequence[str]) -> dict[str, Any]:
 def _record(line: Line) -> dict[str, Any]:
     """A figure's fields as the CSV has them."""
     return {
-        **line.figure._asdict(),
+        **{name: getattr(line.figure, name) for name in PUBLISHED},
         "verdict": line.verdict,
         "computed_as": line.row.model if isinstance(line.row, CostRow) else None,
         "note": line.row.note,

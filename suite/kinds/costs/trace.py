@@ -25,7 +25,7 @@ def trace_cost(folder: Path, row: str, column: str) -> Trace:
     values = look_up("row", row, rows, folder)
     named = look_up("column", column, by_name(COLUMNS), folder)
     text = texts(values, numbered_notes(one["note"] for one in rows.values())).get(named.column.key)
-    told = ("where", "method", "backbone", "setting", "name", "value", "unit", "source", "evidence")
+    told = ("where", "method", "backbone", "setting", "metric", "value", "unit", "source", "evidence")
     facts = {name: values[name] for name in (*told, "computed_as", "read_as", "note") if values[name]}
     facts |= named.exact(values)
     if values["computed_as"]:

@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
+from suite.kinds.speed.published import read_published
 from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
 from suite.reduction.registry import settings_class
 from suite.study.configuration import explain
 from suite.study.load import size_of
-from suite.study.published import read_published
 from suite.study.yaml_lines import Place
 
 Problem = tuple[Place, str]

@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from statistics import median
 from typing import Literal
 
+from suite.kinds.speed.published import Published, Ratio, read_published
 from suite.kinds.speed.rounds import Round
 from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
 from suite.measure.timing_options import DeviceType
 from suite.report.statistics import Spread, spread
-from suite.study.published import Published, Ratio, read_published
 
 Status = Literal["measured", "not measured", "not available"]
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from suite.errors import UserError
 from suite.kinds.training.figures.pareto import draw_pareto
-from suite.kinds.training.published import check_rows, read_scores
+from suite.kinds.training.published import read_scores
 from suite.kinds.training.results import read_results
 from suite.kinds.training.summary import Line
 from suite.kinds.training.table import study_table
@@ -45,10 +45,9 @@ def make_table(title: str, console: Console, into: Path | None = None) -> tuple[
     folder = RESULTS / title
     results = read_results(folder)
     lines = list(results.lines)
-    scores = RESULTS / "published/scores.csv"
-    if title in study_names():
-        check_rows(scores, title, {row.label for row in load_study(title).methods} | {line.row for line in lines})
-    made = study_table(folder.name, lines, read_scores(scores))
+    asked = {row.label for row in load_study(title).methods} if title in study_names() else set()
+    known = asked | {line.row for line in lines} if asked else set()
+    made = study_table(folder.name, lines, read_scores(RESULTS / "published/scores.csv", title, known))
     files = write(made, folder)
     pareto = folder / "pareto.png"
     try:

@@ -7,10 +7,11 @@ from itertools import groupby
 from typing import Any
 
 from suite.kinds.training.failed_seeds import ONE_SEED
-from suite.kinds.training.published import TOLERANCE, Score, score_of
+from suite.kinds.training.published import TOLERANCE, score_of, verdict
 from suite.kinds.training.summary import Line
 from suite.report.layout import BELOW, TAINTED, UNTESTABLE, Block, Column, Note, Row, Table
 from suite.report.statistics import ALPHA, Interval, Spread
+from suite.study.published import Number
 
 SCORE = {"classification": "acc. %", "segmentation": "mIoU %"}
 MEANING = {
@@ -77,7 +78,7 @@ def _further_columns(lines: Sequence[Line]) -> Iterator[Column]:
         yield Column(f"timing_warnings {size}", form="record", fields=(names[3],))
 
 
-def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) -> Table:
+def study_table(name: str, lines: Sequence[Line], scores: Sequence[Number] = ()) -> Table:
     """The table of the study `name`, which has one task; published scores stand beside the rows that they are of."""
     rows = [_row(line, score_of(scores, name, line.row, line.schedule)) for line in lines]
     pairs = list(zip(lines, rows, strict=True))
@@ -88,7 +89,7 @@ def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) 
     return Table(name, _caption(name, lines), columns(lines), tuple(blocks), tuple(_notes(lines, rows)))
 
 
-def _row(line: Line, published: Score | None) -> Row:
+def _row(line: Line, published: Number | None) -> Row:
     score, lost = line.accuracy, [f"{count} {what}" for what, count in line.lost]
     compared = line.comparison
     values: dict[str, Any] = {
@@ -131,13 +132,16 @@ def _row(line: Line, published: Score | None) -> Row:
     return Row(values | _beside(line, published), marks)
 
 
-def _beside(line: Line, published: Score | None) -> dict[str, Any]:
+def _beside(line: Line, published: Number | None) -> dict[str, Any]:
     """A published score, and how the measured one compares with it."""
     if published is None or line.accuracy is None:
         return {"published": published and published.value}
     score, interval = line.accuracy, _ends(line.interval)
-    verdict = published.verdict(score.median, interval, score.n)
-    return {"published": published.value, "difference": score.median - float(published.value), "verdict": verdict}
+    return {
+        "published": published.value,
+        "difference": score.median - float(published.value),
+        "verdict": verdict(published.value, score.median, interval, score.n),
+    }
 
 
 def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:

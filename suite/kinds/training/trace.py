@@ -45,7 +45,7 @@ def trace_score(folder: Path, row: str, column: str) -> Trace:
     if origin.kind == "speed" and doubts[origin.batch]:
         facts["not to be trusted"] = doubts[origin.batch]
     if published and key in ("published", "difference", "verdict"):
-        facts |= {name: value for name, value in published._asdict().items() if name not in ("study", "row") and value}
+        facts |= {name: value for name, value in published if name not in ("study", "row") and value}
     return with_runs(folder, named.shown(text, values), facts, cells)
 
 

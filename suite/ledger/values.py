@@ -1,0 +1,155 @@
+"""Numbers of studies' tables, made from their records."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from suite.errors import UserError, suggest
+from suite.ledger.asks import TableNumber
+from suite.ledger.lines import digest
+from suite.ledger.probes import Value
+from suite.report.layout import Table
+from suite.study.load import find_study
+
+RESULTS = Path("results")
+Fields = Mapping[str, Any]  # of a row, by column of the CSV
+
+
+class Found(NamedTuple):
+    """A value in the published unit, None while it is not measured; what it rests on; what else is known."""
+
+    value: Value | None
+    record: str = ""
+    remark: str = ""
+
+
+def value(folder: Path, row: Mapping[str, str], column: str, first: bool = False) -> tuple[float | None, str]:
+    """What the record of a results folder says in the CSV column of a row, and the digest of the record.
+
+    None while there is no record, no such row, or no number in it. `first`: of several rows the first counts.
+
+    Raises:
+        UserError: for a column that the table does not have or that has no numbers, for several rows, or a record that
+            was edited.
+    """
+    if not folder.is_dir():
+        return None, ""
+    rows, record = rows_of(folder)
+    for name in (*row, column):
+        if rows and name not in rows[0]:
+            raise UserError(f"the table of {folder} has no column {name!r}; {suggest(name, rows[0])}")
+    matching = [one for one in rows if _has(one, row)]
+    if len(matching) > 1 and not first:
+        raise UserError(f"the table of {folder} has {len(matching)} rows with {dict(row)}; name its schedule too")
+    return (_number(matching[0], column, folder) if matching else None), record
+
+
+def measure(ask: TableNumber, unit: str) -> Found:
+    """The number that is asked for, which is published in `unit`.
+
+    Raises:
+        UserError: for a study, a row or a column that is not there.
+    """
+    folder, asked = RESULTS / ask.study, [ask.row, *([ask.minus] if ask.minus else [])]
+    known = _row_names(ask.study, digest(find_study(ask.study).read_bytes()))
+    for row in asked:
+        if row["row"] not in known:
+            raise UserError(f"the study {ask.study} has no row {row['row']!r}; {suggest(row['row'], known)}")
+    found = [value(folder, row | ask.only, ask.column, first=bool(ask.only)) for row in asked]
+    numbers = [number / ask.per for number, _ in found if number is not None]
+    measured = (numbers[0] - sum(numbers[1:]),) if len(numbers) == len(asked) else None
+    return Found(measured, found[0][1], _beside(ask, folder, unit))
+
+
+def rows_of(folder: Path) -> tuple[Sequence[Fields], str]:
+    """The rows of the table that the record of a results folder makes, and the record's digest."""
+    record = digest(_record(folder).read_bytes())
+    return _made(folder.resolve(), record), record
+
+
+@functools.lru_cache
+def _made(folder: Path, _record: str) -> Sequence[Fields]:
+    """Once for a record, for intervals take a second."""
+    return _adapted(folder)
+
+
+def _has(row: Fields, wanted: Mapping[str, str]) -> bool:
+    return all(("" if row[name] is None else str(row[name])) == text for name, text in wanted.items())
+
+
+def _number(row: Fields, column: str, folder: Path) -> float | None:
+    try:
+        return None if row[column] in (None, "") else float(row[column])
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"the table of {folder} has {row[column]!r} in {column}; ask for a column of numbers"
+        ) from error
+
+
+def _beside(ask: TableNumber, folder: Path, unit: str) -> str:
+    """The numbers of rows that do not count, if they are asked for, and what these rows have instead."""
+    rows = rows_of(folder)[0] if ask.beside and folder.is_dir() else ()
+    texts = []
+    for row in (one for one in rows if _has(one, ask.row) and not _has(one, ask.only)):
+        number = _number(row, ask.column, folder)
+        instead = ", ".join(f"{name} {row[name]}" for name, text in ask.only.items() if not _has(row, {name: text}))
+        if number is not None:
+            texts.append(f"{row[ask.beside]} ({instead}): {number / ask.per:.2f} {unit}, which decides nothing")
+    return "; ".join(texts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Until every kind defines KIND. Then: `kind = kind_of(folder)`; _record is `folder / kind.record`; _adapted is
+# `fields_of(kind.table(folder.name, kind.lines(folder)))`; _row_names asks the loaded study.
+
+
+def fields_of(table: Table) -> Sequence[Fields]:
+    """The rows of a table, by column of its CSV."""
+    found = []
+    for row in table.rows():
+        fields: dict[str, Any] = {}
+        for column in table.columns:
+            held = row.values.get(column.key)
+            fields |= dict(zip(column.fields, held if isinstance(held, tuple) else [held] * 9, strict=False))
+        found.append(fields)
+    return found
+
+
+def _record(folder: Path) -> Path:
+    names = [name for name in ("cells.csv", "rounds.csv", "table.csv") if (folder / name).is_file()]
+    if not names:
+        raise UserError(f"{folder} has no record; make it with: suite run {folder.name}")
+    return folder / names[0]
+
+
+def _adapted(folder: Path) -> Sequence[Fields]:
+    from suite.kinds.costs.answer import read_costs
+    from suite.kinds.speed import lines as speed
+    from suite.kinds.speed.rounds import asked_for, read_rounds
+    from suite.kinds.speed.table import speed_table
+    from suite.kinds.training.summary import read_record, summarise
+    from suite.kinds.training.table import study_table
+    from suite.study.load import load_speed
+
+    name = _record(folder).name
+    if name == "cells.csv":
+        return fields_of(study_table(folder.name, summarise(read_record(folder))))
+    if name == "rounds.csv":
+        study = load_speed(folder.name)
+        return fields_of(
+            speed_table(folder.name, study, speed.summarise(study, asked_for(study, read_rounds(folder))[0]))
+        )
+    return read_costs(folder)
+
+
+@functools.lru_cache
+def _row_names(name: str, _file: str) -> set[str]:
+    """Once for a study's file, for checking it asks timm."""
+    from suite.study.load import is_of_speed, load_speed, load_study
+
+    if is_of_speed(name):
+        return {"unpruned", *(row.name for one in load_speed(name).backbones for row in one.rows)}
+    return {row.label for row in load_study(name).methods}
