@@ -289,8 +289,6 @@ ONE = f"[{{published: [one], backbone: {yaml.safe_dump(TINY, default_flow_style=
         (ONE.replace("}]", ", schedule: {removed: [1]}, method: cropr}]"), "", "[]", "the row of one: .* 1 counts for"),
         (ONE.replace("}]", ", settings: {a: 1}}]"), "", "[]", "the row of one: method none: a: unknown key"),
         (ONE, "twice", "[]", "published.csv:3: duplicate id 'one'"),
-        (ONE, "word", "[]", "published.csv:3: value: expected a number, found 'many'"),
-        (ONE, "short", "[]", "published.csv:3: 2 columns instead of 12"),
     ],
 )
 def test_what_a_study_of_costs_refuses(tmp_path: Path, rows: str, figures: str, left_out: str, sentence: str) -> None:
@@ -300,8 +298,6 @@ def test_what_a_study_of_costs_refuses(tmp_path: Path, rows: str, figures: str, 
         "": "",
         "two": "\n" + first.replace("one", "two"),
         "twice": "\n" + first,
-        "word": "\n" + first.replace("one", "two").replace("1.0", "many"),
-        "short": "\ntwo,a",
     }[figures]
     with pytest.raises(UserError, match=sentence):
         compute(study(tmp_path, rows, first + second, left_out), check=False)

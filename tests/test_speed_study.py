@@ -393,7 +393,6 @@ def test_a_published_ratio_is_as_sure_as_its_digits(
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("0.86,1000", "none,1000", "published.csv:2: value: expected a number, found 'none'"),
         ("2.1,x", "2.1,%", "published.csv:6: speedup 2.1 %: expected throughput in"),
         ("LLF,speedup", "R=9,speedup", "published.csv:5: the id cropr is already that of another"),
         (
@@ -401,13 +400,6 @@ def test_a_published_ratio_is_as_sure_as_its_digits(
             "throughput,1.7,1000 im/s",
             "published.csv:5: duplicate id 'cropr'; the other is at published.csv:4",
         ),
-        ("id,where", "key,where", "published.csv lacks the columns id; it has key, where"),
-        (
-            "pretraining,res",
-            "pretrainin,res",
-            "published.csv has the unknown column 'pretrainin'; did you mean pretraining",
-        ),
-        (",a note,secondary", "", "published.csv:6: 10 columns instead of 12"),
     ],
 )
 def test_bad_tables_of_published_speeds_are_refused(folder: Path, old: str, new: str, sentence: str) -> None:

@@ -221,9 +221,7 @@ def test_published_scores_stand_beside_their_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("trial,cropr,,about 5,%,s,primary", "scores.csv:2: value: expected a number, found 'about 5'"),
         ("trial,cropr,,5.1,x,s,primary", "scores.csv:2: expected one number in %, found '5.1' 'x'"),
-        ("trial,cropr", "scores.csv:2: 2 columns instead of 7"),
         (
             "trial,cropr,,5.1,%,s,primary\ntrial,cropr,,5.2,%,s,primary",
             "scores.csv:3: duplicate; trial has the row 'cropr'",
@@ -236,12 +234,6 @@ def test_a_broken_table_of_scores_is_refused(tmp_path: Path, line: str, message:
     assert read_scores(path) == []
     path.write_text(SCORES + line + "\n")
     with pytest.raises(UserError, match=re.escape(message)):
-        read_scores(path)
-    path.write_text("study,row\n")
-    with pytest.raises(UserError, match="lacks the columns value, unit, source, evidence; it has study, row"):
-        read_scores(path)
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"scores\.csv is damaged, it is not readable as CSV: .*; restore it"):
         read_scores(path)
 
 

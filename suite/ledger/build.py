@@ -16,7 +16,7 @@ from suite.kinds.costs.figures import read_published
 from suite.kinds.costs.table import column_read
 from suite.ledger import asks as asked
 from suite.ledger.asks import Ask, Probe, TableNumber
-from suite.ledger.lines import Line, digest
+from suite.ledger.lines import Line, State, digest
 from suite.ledger.probes import Value, probe
 from suite.ledger.values import RESULTS, Found, measure, rows_of
 from suite.study.configuration import CostStudy
@@ -25,25 +25,27 @@ from suite.study.published import Number, half_a_unit, read_numbers
 
 PUBLISHED = Path("results/published")
 REQUIRED = ("where", "method", "metric", "tolerance", "tolerance_from")
-VERDICTS = {"fits": "reproduced", "near": "outside", "off": "outside", "not computed": "out of scope"}
 
 
 class Entry(NamedTuple):
-    """A published number, and what measures it, the stated reading first.
+    """A published number, what measures it, the stated reading first, and what is known of it beforehand.
 
-    Without anything that does, `needs` of the number says what is missing, and `command` what would do it; without a
-    command it is out of scope.
+    Without anything that measures it, `needs` of the number says what is missing, and `command` what would do it;
+    without a command it is out of scope.
     """
 
     number: Number
     asks: tuple[Ask, ...] = ()
+    remark: str = ""
 
 
 def read_entries(folder: Path = PUBLISHED) -> list[Entry]:
-    """The published numbers that have a tolerance; those without are for the tables of studies.
+    """The published numbers that have a tolerance, and the figures of studies of costs; others are for studies alone.
+
+    An entry with the id of such a figure takes its place: it adds readings.
 
     Raises:
-        UserError: naming file and line of whatever is wrong.
+        UserError: naming file and line of whatever is wrong, and a study of costs without its record.
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
@@ -58,28 +60,38 @@ def read_entries(folder: Path = PUBLISHED) -> list[Entry]:
                 raise UserError(f"{place}: duplicate id {number.id!r}")
     for name in asks:
         raise UserError(f"{folder / asked.NAME}: no published number has the id {name!r}; {suggest(name, entries)}")
+    for cost in cost_entries():
+        own, twin = cost.number, entries.setdefault(cost.number.id, cost).number
+        if (twin.value, twin.unit) != (own.value, own.unit):
+            raise UserError(f"{own.id}: {twin.value} {twin.unit} in the ledger is {own.value} {own.unit} in the costs")
     return list(entries.values())
 
 
-def compute(entries: Sequence[Entry], progress: Callable[[int, int], None] = lambda done, of: None) -> list[Line]:
-    """The ledger's lines: every entry, and every figure of the studies of costs that no entry replaces.
-
-    An entry with the id of such a figure takes its place: it adds readings.
+def cost_entries() -> Iterator[Entry]:
+    """The published figures of the studies of costs, each with the row and the convention that computes it.
 
     Raises:
-        UserError: for an entry that asks for a study, row or column that is not there, or cannot be computed.
+        UserError: if a record is missing, was changed after it was written, or was made from other figures.
     """
-    costs, lines = {line.id: line for line in cost_lines()}, dict[str, Line]()
+    studies = {name: load_costs(name) for name in study_names() if is_of_costs(name)}
+    for name, study in studies.items():
+        yield from _figures(name, study)
+
+
+def compute(entries: Sequence[Entry], progress: Callable[[int, int], None] = lambda done, of: None) -> list[Line]:
+    """The ledger's lines, by paper.
+
+    Raises:
+        UserError: for an entry that asks for a row or a column that is not there, or cannot be computed.
+    """
+    lines = []
     for done, entry in enumerate(entries, 1):
-        number, twin = entry.number, costs.get(entry.number.id)
-        if twin and (number.value, number.unit) != (twin.value, twin.unit):
-            raise UserError(f"{number.id}: {number.value} {number.unit} here is {twin.value} {twin.unit} in the costs")
-        lines[number.id] = _line(entry)
+        lines.append(_line(entry))
         progress(done, len(entries))
-    return sorted((lines | (costs | lines)).values(), key=lambda line: line.paper)
+    return sorted(lines, key=lambda line: line.paper)
 
 
-def state_of(entry: Entry, values: Sequence[Value]) -> tuple[str, str]:
+def state_of(entry: Entry, values: Sequence[Value]) -> tuple[State, str]:
     """State and remark of an entry, from what its readings gave, the stated one first; see `lines.STATES`.
 
     A number that is known at second hand is never contradicted: what its source says is not known to the word.
@@ -96,8 +108,8 @@ def state_of(entry: Entry, values: Sequence[Value]) -> tuple[str, str]:
         return "outside", f"another reading would fit; readings besides the stated one: {others}"
     if not named:
         return "outside", ""
-    state = "contradicted" if number.evidence == "primary" else "outside"
-    return state, f"no other reading fits either: {others}"
+    contradicted = number.evidence == "primary"
+    return ("contradicted" if contradicted else "outside"), f"no other reading fits either: {others}"
 
 
 def shown(value: Value) -> str:
@@ -105,35 +117,20 @@ def shown(value: Value) -> str:
     return " ".join(str(part) if isinstance(part, int) else f"{part:.6g}" for part in value)
 
 
-def cost_lines() -> list[Line]:
-    """A line for each published figure of the studies of costs, out of their records.
-
-    Raises:
-        UserError: if a record is missing, was changed after it was written, or was made from other figures.
-    """
-    studies = {name: load_costs(name) for name in study_names() if is_of_costs(name)}
-    return [line for name, study in studies.items() for line in _cost_lines(name, study)]
-
-
-def _cost_lines(name: str, study: CostStudy) -> Iterator[Line]:
-    figures = read_published(study.published)
-    rows, record = rows_of(RESULTS / name)
+def _figures(name: str, study: CostStudy) -> Iterator[Entry]:
+    figures, rows = read_published(study.published), rows_of(RESULTS / name)[0]
     if [(row["id"], row["value"], row["unit"]) for row in rows] != [(one.id, one.value, one.unit) for one in figures]:
         raise UserError(f"{RESULTS / name} was not made from {study.published}; make it again with: suite run {name}")
     for figure, row in zip(figures, rows, strict=True):
-        more = {"where": figure.where.partition(", ")[2], "state": VERDICTS[row["verdict"]], "record_digest": record}
-        more |= {
-            "tolerance": f"{half_a_unit(figure.value):.6g}",
-            "tolerance_from": "half a unit of the last printed digit",
-        }
-        if row["read_as"]:
-            computed = float(row[column_read(row)])
-            more |= {"measured": f"{computed:.6g}", "off_by": f"{computed - float(figure.value):.6g}"}
-            more |= {"remark": ". ".join(filter(None, (f"read as {row['read_as']}", row["note"])))}
-            more |= {"command": f"suite run {name}"}
-        else:
-            more |= {"needs": f"a model that can be computed: {row['note']}"}
-        yield _line_of(figure, (), **more)
+        more = {"where": figure.where.partition(", ")[2], "tolerance": f"{half_a_unit(figure.value):.6g}"}
+        more |= {"tolerance_from": "half a unit of the last printed digit"}
+        if not row["read_as"]:
+            missing = f"a model that can be computed: {row['note']}"
+            yield Entry(figure.model_copy(update=more | {"needs": missing}))
+            continue
+        ask = TableNumber(study=name, row={"id": figure.id}, column=column_read(row))
+        remark = ". ".join(filter(None, (f"read as {row['read_as']}", row["note"])))
+        yield Entry(figure.model_copy(update=more | {"command": f"suite run {name}"}), (ask,), remark)
 
 
 def _line(entry: Entry) -> Line:
@@ -145,23 +142,23 @@ def _line(entry: Entry) -> Line:
     values = [each.value for each in found if each.value is not None]
     values = values if len(values) == len(found) else []
     state, remark = state_of(entry, values)
-    more = {"record_digest": digest(*(each.record.encode() for each in found)) if found else ""}
+    remarks = (entry.remark, remark, *(each.remark for each in found if not values))
+    more = {"state": state, "remark": "; ".join(filter(None, remarks))}
+    more |= {"published_digest": digest(*(_json(one) for one in (number, *entry.asks)))}
+    more |= {"record_digest": digest(*(each.record.encode() for each in found)) if found else ""}
     if values:
         more |= {"measured": shown(values[0]), "off_by": f"{_off(number, values[0]):.6g}", "needs": ""}
-    else:
-        remark = "; ".join(filter(None, (each.remark for each in found)))
-    return _line_of(number, entry.asks, state=state, remark=remark, **more)
-
-
-def _line_of(number: Number, asks: Sequence[Ask], **more: str) -> Line:
-    published = digest(*(one.model_dump_json(exclude_defaults=True).encode() for one in (number, *asks)))
-    return Line.model_validate(number.model_dump() | {"published_digest": published} | more)
+    return Line.model_validate(number.model_dump() | more)
 
 
 def _measure(ask: Ask, unit: str) -> Found:
     if isinstance(ask, Probe):
-        return Found(probe(ask.probe, ask.model, unit), ask.model_dump_json(exclude_defaults=True))
+        return Found(probe(ask.probe, ask.model, unit), _json(ask).decode())
     return measure(ask, unit)
+
+
+def _json(model: Number | Ask) -> bytes:
+    return model.model_dump_json(exclude_defaults=True).encode()
 
 
 def _off(number: Number, value: Value) -> float:

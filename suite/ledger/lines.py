@@ -21,6 +21,7 @@ STATES: dict[State, str] = {
 }
 UNMEASURED = ("not runnable here", "out of scope")
 UPDATE = "suite ledger --update"
+CAUSES = {"published_digest": "its published row changed", "record_digest": "its record changed"}
 
 
 class Line(Number):
@@ -87,15 +88,11 @@ def digest(*parts: bytes) -> str:
 
 def _change(before: Line, after: Line) -> str:
     """What changed, the cause first."""
-    causes = {"published_digest": "its published row changed", "record_digest": "its record changed"}
-    changed = [name for name, new in after if getattr(before, name) != new]
-    return "; ".join(
-        [
-            *(text for name, text in causes.items() if name in changed),
-            *(
-                f"{name} is {getattr(after, name) or 'empty'} now, the ledger says {getattr(before, name) or 'nothing'}"
-                for name in changed
-                if name not in causes
-            ),
-        ]
-    )
+    changed = {name: text for name, text in after if getattr(before, name) != text}
+    causes = [CAUSES[name] for name in changed if name in CAUSES]
+    texts = [
+        f"{name} is {text or 'empty'} now, the ledger says {getattr(before, name) or 'nothing'}"
+        for name, text in changed.items()
+        if name not in CAUSES
+    ]
+    return "; ".join([*causes, *texts])

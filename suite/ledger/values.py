@@ -12,7 +12,6 @@ from suite.ledger.asks import TableNumber
 from suite.ledger.lines import digest
 from suite.ledger.probes import Value
 from suite.report.layout import Table
-from suite.study.load import find_study
 
 RESULTS = Path("results")
 Fields = Mapping[str, Any]  # of a row, by column of the CSV
@@ -51,13 +50,9 @@ def measure(ask: TableNumber, unit: str) -> Found:
     """The number that is asked for, which is published in `unit`.
 
     Raises:
-        UserError: for a study, a row or a column that is not there.
+        UserError: as `value`.
     """
     folder, asked = RESULTS / ask.study, [ask.row, *([ask.minus] if ask.minus else [])]
-    known = _row_names(ask.study, digest(find_study(ask.study).read_bytes()))
-    for row in asked:
-        if row["row"] not in known:
-            raise UserError(f"the study {ask.study} has no row {row['row']!r}; {suggest(row['row'], known)}")
     found = [value(folder, row | ask.only, ask.column, first=bool(ask.only)) for row in asked]
     numbers = [number / ask.per for number, _ in found if number is not None]
     measured = (numbers[0] - sum(numbers[1:]),) if len(numbers) == len(asked) else None
@@ -103,7 +98,7 @@ def _beside(ask: TableNumber, folder: Path, unit: str) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Until every kind defines KIND. Then: `kind = kind_of(folder)`; _record is `folder / kind.record`; _adapted is
-# `fields_of(kind.table(folder.name, kind.lines(folder)))`; _row_names asks the loaded study.
+# `fields_of(kind.table(folder.name, kind.lines(folder)))`.
 
 
 def fields_of(table: Table) -> Sequence[Fields]:
@@ -143,13 +138,3 @@ def _adapted(folder: Path) -> Sequence[Fields]:
             speed_table(folder.name, study, speed.summarise(study, asked_for(study, read_rounds(folder))[0]))
         )
     return read_costs(folder)
-
-
-@functools.lru_cache
-def _row_names(name: str, _file: str) -> set[str]:
-    """Once for a study's file, for checking it asks timm."""
-    from suite.study.load import is_of_speed, load_speed, load_study
-
-    if is_of_speed(name):
-        return {"unpruned", *(row.name for one in load_speed(name).backbones for row in one.rows)}
-    return {row.label for row in load_study(name).methods}
