@@ -7,13 +7,7 @@ Departures:
 2. Patches leave after the block, where Cropr's modules sit; EViT's is `stage: mid`.
 """
 
-from torch import Tensor
-
-from suite.reduction.method import BlockShape
-from suite.reduction.projection import Projection
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import Projection, ScoringMethod, ScoringSettings, Tensor, Tokens
 
 
 class Settings(ScoringSettings):
@@ -31,6 +25,3 @@ class AttentionTopK(ScoringMethod):
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         assert projection is not None
         return projection.class_row()
-
-    def score_macs(self, patches: int, block: BlockShape) -> int:
-        return (self.context.prefix + patches) * block.query

@@ -22,17 +22,25 @@ Departures:
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
-from torch import Tensor, nn
 
-from suite.reduction.method import BlockShape, Context, Criterion, initialise, paired
-from suite.reduction.projection import Projection
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import MethodSettings, ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import (
+    Context,
+    Criterion,
+    Field,
+    Literal,
+    MethodSettings,
+    Projection,
+    ScoringMethod,
+    ScoringSettings,
+    Tensor,
+    Tokens,
+    initialise,
+    nn,
+    paired,
+)
 
 
 class Settings(ScoringSettings):
@@ -128,9 +136,6 @@ class Cropr(ScoringMethod):
         module = self.croppers[str(layer)]
         x = tokens.x if module.aggregator is None else tokens.patches.detach()  # deployed: a slice would be copied
         return (module.norm(x) @ module.folded())[:, -tokens.count :]  # type: ignore[no-any-return]
-
-    def score_macs(self, patches: int, block: BlockShape) -> int:
-        return (self.context.prefix + patches) * block.width
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         if not self.training or str(layer) not in self.croppers:

@@ -13,16 +13,16 @@ Departures:
 3. Registers and a distillation token are protected; the official code treats them as patches.
 """
 
-from typing import Literal
-
-from torch import Tensor
-
-from suite.reduction.method import BlockShape
-from suite.reduction.projection import Projection
-from suite.reduction.schedule import Schedule
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import Fusion, ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import (
+    Fusion,
+    Literal,
+    Projection,
+    Schedule,
+    ScoringMethod,
+    ScoringSettings,
+    Tensor,
+    Tokens,
+)
 
 
 class Settings(ScoringSettings):
@@ -59,6 +59,3 @@ class EViT(ScoringMethod):
     def score(self, tokens: Tokens, projection: Projection | None, layer: int) -> Tensor:
         assert projection is not None
         return projection.class_row()
-
-    def score_macs(self, patches: int, block: BlockShape) -> int:
-        return (self.context.prefix + patches) * block.query

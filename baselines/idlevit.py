@@ -28,17 +28,26 @@ Departures:
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from pydantic import Field
-from torch import Tensor, nn
 from torch.nn import functional as F
 
-from suite.reduction import blocks
-from suite.reduction.method import BlockShape, Criterion, Method, Output, OwnCost
-from suite.reduction.settings import MethodSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import (
+    Criterion,
+    Field,
+    Literal,
+    Method,
+    MethodSettings,
+    Output,
+    Tensor,
+    Tokens,
+    attend,
+    class_logits,
+    feed_forward,
+    nn,
+    project,
+    run,
+)
 
 
 class Settings(MethodSettings):
@@ -64,30 +73,17 @@ class IdleViT(Method):
     settings: Settings
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
-        left_out = sum(self.counts[:layer])
-        if not left_out:
-            return blocks.run(block, tokens)
-        kept, cuts = tokens.count - left_out, self.training and self.settings.cut_weight > 0
-        if not cuts and blocks.folds_keys(block.attn, tokens.rotary is not None):
-            keep = blocks.class_scores(block, tokens).topk(kept, sorted=False).indices
-            active, _ = blocks.attend(block, tokens.select(keep))
-            return tokens.write_back(blocks.feed_forward(block, active), keep)
-        projection = blocks.project(block, tokens)
-        keep = projection.class_logits().topk(kept, sorted=False).indices
-        if cuts:
-            logits, selected = projection.mean_logits(), tokens.with_prefix(keep)
-            tokens = tokens.with_auxiliary(token_cut_loss(logits, selected, tokens.prefix, self.settings.cut))
-        active, _ = blocks.attend(block, tokens, projection, keep)
-        return tokens.write_back(blocks.feed_forward(block, active), keep)
-
-    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        left_out, entering = sum(self.counts[:layer]), self.context.prefix + patches
-        if not left_out:
-            return OwnCost()
-        if block.folds_keys:
-            macs = 2 * block.width * block.query + entering * block.width
-            return OwnCost(macs, normed=entering if block.pre_norm else 0)
-        return OwnCost(entering * block.query, left_out)
+        idle = sum(self.counts[:layer])
+        if not idle:
+            return run(block, tokens)
+        cuts = self.training and self.settings.cut_weight > 0
+        logits, projection = class_logits(block, tokens, project(block, tokens) if cuts else None)
+        keep = logits.topk(tokens.count - idle, sorted=False).indices
+        if cuts and projection is not None:
+            loss = token_cut_loss(projection.mean_logits(), tokens.with_prefix(keep), tokens.prefix, self.settings.cut)
+            tokens = tokens.with_auxiliary(loss)
+        active, _ = attend(block, tokens, projection, keep)
+        return tokens.write_back(feed_forward(block, active), keep)
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         counted = auxiliary[::2] if self.settings.cut_blocks == "official" else auxiliary

@@ -3,8 +3,7 @@
 Departures: none; it equals the timm model bit for bit.
 """
 
-from suite.reduction.method import Method
-from suite.reduction.settings import MethodSettings
+from suite.methods import Method, MethodSettings
 
 
 class Settings(MethodSettings):

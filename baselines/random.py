@@ -8,12 +8,8 @@ Departures:
 """
 
 import torch
-from torch import Tensor
 
-from suite.reduction.projection import Projection
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import Projection, ScoringMethod, ScoringSettings, Tensor, Tokens
 
 
 class Settings(ScoringSettings):

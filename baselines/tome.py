@@ -19,16 +19,21 @@ Departures:
 """
 
 from dataclasses import replace
-from typing import Literal
 
 import torch
-from torch import Tensor, nn
 
-from suite.reduction import blocks
-from suite.reduction.method import BlockShape, Method, OwnCost
-from suite.reduction.schedule import Schedule
-from suite.reduction.settings import Fusion, MethodSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import (
+    Fusion,
+    Literal,
+    Method,
+    MethodSettings,
+    Schedule,
+    Tensor,
+    Tokens,
+    attend,
+    feed_forward,
+    nn,
+)
 
 
 class Settings(MethodSettings):
@@ -59,22 +64,15 @@ class ToMe(Method):
     settings: Settings
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
-        tokens, projection = blocks.attend(block, tokens, proportional=self.settings.proportional_attention)
+        tokens, projection = attend(block, tokens, proportional=self.settings.proportional_attention)
         if self.counts[layer]:
             in_order = self.settings.order == "kept"
             groups = bipartite_matching(projection.keys(), tokens.prefix, self.counts[layer], in_order)
             tokens = tokens.merge(*groups)
-        tokens = blocks.feed_forward(block, tokens)
+        tokens = feed_forward(block, tokens)
         if layer == self.context.depth - 1 and not self.settings.weighted_pooling:
             return replace(tokens, size=None)
         return tokens
-
-    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        in_a = len(range(self.context.prefix % 2, patches, 2))
-        return OwnCost(in_a * (patches - in_a) * block.query // block.heads if self.counts[layer] else 0)
-
-    def weighs_pooling(self) -> bool:
-        return super().weighs_pooling() and self.settings.weighted_pooling
 
 
 @torch.no_grad()

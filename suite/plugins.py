@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -45,3 +46,12 @@ def every(package: str, group: str, attribute: str) -> dict[str, Any]:
     """All of them by name; a module without the object is a helper of the others and left out."""
     loaded = {name: importlib.import_module(module) for name, module in modules(package, group).items()}
     return {name: found for name, module in loaded.items() if (found := getattr(module, attribute, None)) is not None}
+
+
+def later(package: str, module: str, name: str) -> Callable[..., Any]:
+    """A function of a package's module, imported at its first call, so that what describes a plugin stays light."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return getattr(importlib.import_module(f"{package}.{module}"), name)(*arguments, **options)
+
+    return call

@@ -1,25 +1,58 @@
-"""A progress bar that does not disturb what is timed."""
+"""Progress bars: one for all loops, and one that does not disturb what is timed."""
 
 from __future__ import annotations
 
 import time
-from typing import Self
+from collections.abc import Iterable, Iterator
+from typing import Self, TypeVar
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
+Item = TypeVar("Item")
 REFRESH = 0.2  # seconds between two drawings
 
 
-class ManualProgress:
-    """It has no thread of its own, which would compute while models are timed: it is drawn between rounds."""
+def track(items: Iterable[Item], what: str, total: int, console: Console) -> Iterator[Item]:
+    """The items, with a bar on a terminal as long as there are more; `what` they are is said beside it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        for item in items:
+            bar.advance(task)
+            yield item
 
-    def __init__(self, console: Console, total: float, *columns: ProgressColumn, memory: float = 30.0) -> None:
-        """`memory`: the seconds from which the time that remains is estimated."""
-        self.progress = Progress(
-            *columns, console=console, transient=True, auto_refresh=False, speed_estimate_period=memory
+
+class ManualProgress:
+    """It has no thread of its own, which would compute while models are timed: it is drawn when something is done.
+
+    On a terminal only; it is gone when it ends.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        total: float | None = None,
+        *columns: ProgressColumn,
+        text: str = "",
+        memory: float = 30.0,
+    ) -> None:
+        """`columns`: by default text, bar, count and time left, estimated from the last `memory` seconds."""
+        usual = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
         )
-        self.task = self.progress.add_task("", total=total)
+        self.progress = Progress(
+            *(columns or usual),
+            console=console,
+            transient=True,
+            auto_refresh=False,
+            speed_estimate_period=memory,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task(text, total=total)
         self.drawn = 0.0
 
     def __enter__(self) -> Self:
@@ -35,6 +68,15 @@ class ManualProgress:
 
     def advance(self, by: float = 1) -> None:
         """So much more is done."""
-        due = time.monotonic() - self.drawn > REFRESH
-        self.progress.update(self.task, advance=by, refresh=due)
-        self.drawn = time.monotonic() if due else self.drawn
+        self.progress.update(self.task, advance=by)
+        self._draw()
+
+    def reach(self, done: float, total: float) -> None:
+        """So much is done, of so much."""
+        self.progress.update(self.task, completed=done, total=total)
+        self._draw()
+
+    def _draw(self) -> None:
+        if time.monotonic() - self.drawn > REFRESH:
+            self.progress.refresh()
+            self.drawn = time.monotonic()

@@ -2,7 +2,7 @@
 
 import pytest
 
-RAY = {"test_ade20k", "test_end_to_end", "test_runner", "test_segmentation_study", "test_speed_cells"}
+RAY = {"test_on_ray", "test_speed_cells"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

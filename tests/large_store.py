@@ -3,6 +3,7 @@
 `python tests/large_store.py 10000` times what `suite run` does when nothing is left to run.
 """
 
+import contextlib
 import json
 import sqlite3
 import sys
@@ -12,14 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from suite.kinds.training.cells import Cell
-from suite.kinds.training.mlflow_views import box_plots, row_metrics, views
-from suite.kinds.training.runner import _catch_up, export
+from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
+from suite.kinds.training.runner import export
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
+from suite.kinds.training.track import Tracking
 from suite.report.render import markdown
 from suite.run.mlflow_writer import Summary, Tracker, digest_of
-from suite.study.store import Entry, Record
+from suite.study.cells import Cell
+from suite.study.store import FORMAT, Entry, Record
 
 TITLE = "large"
 ROWS = ("none", "random", "tome", "evit", *(f"cropr {index}" for index in range(16)))
@@ -75,6 +77,7 @@ def make(folder: Path, count: int) -> list[Cell]:
     entries: dict[str, Entry] = {}
     tracker = Tracker(TITLE, cells, folder)
     (record.home / "cells").mkdir(parents=True)
+    (record.home / "format").write_text(FORMAT)
     for cell in cells:
         entry = entries[cell.cell_id] = {"cell_id": cell.cell_id, "identity": cell.identity} | result_of(cell)
         (record.home / "cells" / f"{cell.cell_id}.json").write_text(json.dumps(entry, indent=1))
@@ -119,11 +122,13 @@ def look_through(folder: Path, cells: list[Cell]) -> dict[str, float]:
 
     seconds: dict[str, float] = {}
     record, results = Record(folder), folder / "results" / TITLE
-    tracker = timed("read the store", lambda: Tracker(TITLE, cells, folder), seconds)
-    timed("compare with the record", lambda: _catch_up(cells, record, tracker, Console()), seconds)
-    timed("export the record", lambda: export(TITLE, cells, record, folder), seconds)
+    with contextlib.chdir(folder):
+        tracking = timed("read the store", lambda: Tracking(TITLE, cells, Console()), seconds)
+    tracker = tracking.tracker
+    timed("compare with the record", lambda: tracking.catch_up(record), seconds)
+    timed("export the record", lambda: export(results, cells, record), seconds)
     lines = timed("build the table", lambda: summarise(read_record(results)), seconds)
-    summary = Summary(row_metrics(lines), markdown(study_table(TITLE, lines)), box_plots(lines), views(lines))
+    summary = Summary(row_metrics(lines), markdown(study_table(TITLE, lines)), box_plots(lines), saved(views(lines)))
     timed("give medians to parents", lambda: tracker.conclude(summary, results), seconds)
     return seconds
 

@@ -18,23 +18,23 @@ from ade20k import ALL, SIZES, make_folder
 from backbones import BACKBONES
 from PIL import Image
 from safetensors.torch import save_file
-from test_end_to_end import suite
 from test_segmentation import REMOVED, images_seen
+from tiny_study import RUN, suite
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from suite.data.ade20k import examine
-from suite.data.recipe import Ade20k
+from suite.data.ade20k import Ade20k, examine
 from suite.errors import UserError
 from suite.kinds.training import execute
 from suite.kinds.training.cells import expand, weights_digest
-from suite.kinds.training.execute import Job, run_cell
+from suite.kinds.training.execute import run_cell
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
-from suite.study.load import load_study
-from suite.tasks.segmentation.data import CheckLabels, first_images, open_ade20k
+from suite.study.cells import Job
+from suite.study.load import load
+from suite.tasks.segmentation.data import CheckLabels, first_images, open_data
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.segmentation.train import evaluate, train
 
@@ -77,7 +77,7 @@ def test_ade20k_trains_and_scores(
     """One epoch of the official augmentation; scores are those of a numpy count at the images' own sizes."""
     torch.manual_seed(0)
     model = reduce(BACKBONES["eva02"](num_classes=150), "random", REMOVED, fusion="last-layer")
-    data = open_ade20k(ade20k.model_copy(update={"stride": stride}))
+    data = open_data(ade20k.model_copy(update={"stride": stride}))
     recipe = SegmentationRecipe(epochs=1, batch_size=2, learning_rate=1e-4, decay="polynomial")
     assert len(train(model, data, recipe, seed=0)) == 1
     model = reduce(model.backbone.eval(), "none")
@@ -93,7 +93,7 @@ def test_ade20k_trains_and_scores(
 
 def test_the_official_augmentation(ade20k: Ade20k) -> None:
     """Long sides from half the size to twice, crops of the size, half of them flipped, labels 0 to 149 or 255."""
-    data = open_ade20k(ade20k)
+    data = open_data(ade20k)
     np.random.seed(0)  # noqa: NPY002  (the generator that transforms draw from)
     resize = data.train.pipeline.transforms[3]
     sides = [max(resize({"img": np.zeros((40, 90, 3), np.uint8)})["img"].shape[:2]) for _ in range(200)]
@@ -117,7 +117,7 @@ def test_augmentation_pairs_up_across_methods(ade20k: Ade20k, workers: int) -> N
     """Crops and colours depend on the seed and not on what a method draws, and are new in every epoch."""
     recipe = SegmentationRecipe(epochs=2, batch_size=4, learning_rate=1e-4, workers=workers)
     first, again, other = (
-        images_seen(method, seed, recipe, open_ade20k(ade20k))
+        images_seen(method, seed, recipe, open_data(ade20k))
         for method, seed in (("none", 0), ("random", 0), ("none", 1))
     )
     assert len(first) == 2
@@ -142,7 +142,7 @@ def test_a_broken_folder_is_refused(ade20k: Ade20k, break_it: Callable[[Path], o
     """The sentence names the file, the cause and the cure."""
     break_it(ade20k.folder)
     with pytest.raises(UserError, match=message):
-        evaluate(reduce(BACKBONES["vit"](num_classes=150), "none"), open_ade20k(ade20k))
+        evaluate(reduce(BACKBONES["vit"](num_classes=150), "none"), open_data(ade20k))
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 3), (8, 6)])
@@ -264,7 +264,7 @@ def test_the_digest_is_that_of_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stride", [None, 20])
 def test_pictures_show_what_the_model_sees(ade20k: Ade20k, stride: int | None) -> None:
     """Red first, labels on the pixels of the resized image, a larger image cut to one window."""
-    data = open_ade20k(ade20k.model_copy(update={"stride": stride}))
+    data = open_data(ade20k.model_copy(update={"stride": stride}))
     found = first_images(data, 5)
     shapes = [(32, 24), (16, 32)] if stride is None else [(32, 32), (32, 32)]
     assert [image.shape[1:] for image, _ in found] == [labels.shape for _, labels in found] == shapes
@@ -330,7 +330,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_folder(home / "ade", ALL)
     write_weights(home / "weights/eva.safetensors")
     (home / "trial.yaml").write_text(json.dumps(reduced_study()))
-    done = suite(home, "run", "trial.yaml")
+    done = suite(home, *RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     return home
 
@@ -374,7 +374,7 @@ def test_it_starts_from_the_file(ran: Path) -> None:
 def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its backbone has the file's weights when training begins; another file under that name is refused."""
     monkeypatch.chdir(ran)
-    cell = next(cell for cell in expand(load_study("trial.yaml")) if cell.row == "cropr + last-layer")
+    cell = next(cell for cell in expand(load("trial.yaml").study) if cell.row == "cropr + last-layer")
     seen: dict[str, Tensor] = {}
 
     def spy(model: ReducedModel, _job: Job) -> dict[str, Any]:
@@ -414,7 +414,7 @@ def test_what_is_missing_is_named(ran: Path, tmp_path: Path) -> None:
     planned = suite(tmp_path, "plan", "trial.yaml")
     assert planned.returncode == 0
     assert len(planned.stdout.splitlines()) == 12
-    for done in (planned, suite(tmp_path, "run", "trial.yaml")):
+    for done in (planned, suite(tmp_path, *RUN)):
         assert "data.folder: there is no here in" in done.stderr
         assert "start: there is no weights/none.pt in" in done.stderr
     assert done.returncode == 2
@@ -426,7 +426,7 @@ def test_a_broken_folder_stops_before_training(ran: Path, tmp_path: Path) -> Non
     shutil.copytree(ran / "weights", tmp_path / "weights")
     broken(make_folder(tmp_path / "ade", ALL))
     (tmp_path / "trial.yaml").write_text(json.dumps(reduced_study()))
-    done = suite(tmp_path, "run", "trial.yaml")
+    done = suite(tmp_path, *RUN)
     assert done.returncode == 2
     assert "ADE_2.jpg cannot be read (image file is truncated" in done.stderr
     assert not (tmp_path / ".suite/cells").exists()
@@ -452,7 +452,7 @@ def test_paths_are_dropped_as_officially() -> None:
 def test_the_study_is_the_published_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens after every module as the official log has them; 20,210 images in 64 epochs are its 161,728 updates."""
     monkeypatch.chdir(STUDY.parents[1])
-    study = load_study("ade20k-eva02")
+    study = load("ade20k-eva02").study
     cell = next(cell for cell in expand(study) if cell.row == "cropr + last-layer")
     left = 1024 - np.cumsum(cell.identity["removed"])
     assert (left[:22] + 1).tolist() == list(range(984, 143, -40))
@@ -478,7 +478,7 @@ def test_scores_are_computed_in_the_precision(ade20k: Ade20k) -> None:
     model = reduce(BACKBONES["eva02"](num_classes=150), "none")
     found: set[torch.dtype] = set()
     model.backbone.head.register_forward_hook(lambda _module, _inputs, output: found.add(output.dtype))
-    evaluate(model, open_ade20k(ade20k), "bfloat16")
+    evaluate(model, open_data(ade20k), "bfloat16")
     assert found == {torch.bfloat16}
 
 
@@ -490,7 +490,7 @@ def test_half_precision_trains_and_scores(ade20k: Ade20k, precision: str) -> Non
         torch.manual_seed(0)
         model = reduce(BACKBONES["eva02"](num_classes=150), "cropr", REMOVED, {"queries": 64}, "last-layer")
         recipe = SegmentationRecipe(epochs=2, batch_size=2, learning_rate=1e-3, precision=kind, clip_gradient=1.0)
-        losses[kind] = [epoch.loss for epoch in train(model, open_ade20k(ade20k), recipe, seed=0)]
+        losses[kind] = [epoch.loss for epoch in train(model, open_data(ade20k), recipe, seed=0)]
     assert losses[precision] != losses["float32"]
     assert losses[precision] == pytest.approx(losses["float32"], rel=0.02)
 
@@ -517,4 +517,4 @@ def test_impossible_studies_are_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trial.yaml").write_text(json.dumps(reduced_study(**changes)))
     with pytest.raises(UserError, match=message):
-        load_study("trial.yaml")
+        load("trial.yaml")

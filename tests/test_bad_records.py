@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.summary import Line, read_record, summarise
-from suite.study.digests import DIGESTS
-from suite.study.store import COLUMNS, Record, tidy, write_csv
+from suite.study.cells import Cell
+from suite.study.exported import COLUMNS, tidy, write_csv
+from suite.study.records import DIGESTS
+from suite.study.store import Record
 
 Rows = list[dict[str, Any]]
 SCHEDULE = "8 8 0"
@@ -180,11 +181,11 @@ def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:
     with path.open() as file:
         rows = list(csv.reader(file))
     path.write_text("".join(",".join(row[:-1]) + "\n" for row in rows))
-    with pytest.raises(UserError, match=r"expected .*protocol; write it again, .* with: suite run trial"):
+    with pytest.raises(UserError, match=r"expected .*protocol; make it again with: suite run trial"):
         read_record(folder)
     for broken in (b"", b"a,b\n1,2,3,4\n1\n", b"\xff\xfe\x00"):
         path.write_bytes(broken)
-        with pytest.raises(UserError, match=r"cells.csv (is no CSV|has the columns)"):
+        with pytest.raises(UserError, match=r"cells.csv(:2: 4 fields| is no CSV| has the columns)"):
             read_record(folder)
 
 
@@ -204,7 +205,11 @@ def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:
         ({"kind": "speed"}, {"metric": "speed"}, r"good-speed has no speed_ratio; is it what the record calls speed\?"),
         ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": "84 %"}, r":\d+: the acc1_last '84 %' is not a numb"),
         ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": ""}, r":\d+: the acc1_last '' is not a number"),
-        ({"cell_id": "good-2", "metric": "acc1_last"}, {"value": "840"}, r"an? acc1_last of 840 is not a percentage"),
+        (
+            {"cell_id": "good-2", "metric": "acc1_last"},
+            {"value": "840"},
+            r"an? acc1_last of 840 is not between 0 and 100",
+        ),
         ({"cell_id": "good-2", "metric": "macs_full"}, {"value": "inf"}, r"the macs_full is inf; only a score may be"),
         ({"cell_id": "good-2", "metric": "macs_full"}, {"value": "nan"}, r"the macs_full is nan; only a score may be"),
         ({"metric": "macs_full"}, {"value": "-1.5e9"}, r":\d+: the macs_full is -1.5e9; it cannot be below 0"),

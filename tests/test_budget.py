@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_end_to_end import STUDY, suite
+from tiny_study import STUDY, suite
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.kinds.training.schema import Budget
 from suite.measure.macs import count_macs
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
@@ -20,7 +19,8 @@ from suite.reduction.schedule import Schedule
 from suite.study.budget import meet
 from suite.study.configuration import Configuration
 from suite.study.knobs import choices, solve
-from suite.study.load import load_study
+from suite.study.load import load
+from suite.study.schema import Budget
 
 METHODS = sorted(set(modules()) - {"none"})
 OPTIONS = {"img_size": 64, "patch_size": 8, "embed_dim": 48, "depth": 8, "num_heads": 4}
@@ -105,14 +105,14 @@ def test_a_study_may_say_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     rows = ["none", "random", "tome", {"method": "cropr", "fusion": "last-layer"}]
     study = STUDY | {"schedules": [{"budget": {"macs": 0.8}}], "methods": rows, "speed": None}
     (tmp_path / "trial.yaml").write_text(json.dumps(study))
-    cells = [cell for cell in expand(load_study("trial.yaml")) if cell.kind == "accuracy"]
+    cells = [cell for cell in expand(load("trial.yaml").study) if cell.kind == "accuracy"]
     counts = {cell.row: tuple(cell.identity["removed"]) for cell in cells}
     assert len(set(counts.values())) == 4
     assert {cell.schedule for cell in cells} == {"none", "0.8 of MACs (full)"}
     (tmp_path / "plain.yaml").write_text(
         json.dumps(study | {"schedules": [{"removed": counts["tome"]}], "methods": ["tome"]})
     )
-    plain = {cell.cell_id for cell in expand(load_study("plain.yaml")) if cell.row == "tome"}
+    plain = {cell.cell_id for cell in expand(load("plain.yaml").study) if cell.row == "tome"}
     assert plain == {cell.cell_id for cell in cells if cell.row == "tome"}
 
 
@@ -122,7 +122,7 @@ def test_a_study_may_round_its_schedule(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     study = STUDY | {"methods": ["random", "tome", "evit"], "speed": None}
     (tmp_path / "rounded.yaml").write_text(json.dumps(study | {"schedules": [rule | {"multiple_of": 4}]}))
-    cells = [cell for cell in expand(load_study("rounded.yaml")) if cell.kind == "accuracy"]
+    cells = [cell for cell in expand(load("rounded.yaml").study) if cell.kind == "accuracy"]
     for cell in cells:
         counts = cell.identity["removed"]
         left = [17 - sum(counts[: block + 1]) for block in range(4)]
@@ -130,9 +130,9 @@ def test_a_study_may_round_its_schedule(tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / "said.yaml").write_text(
             json.dumps(study | {"schedules": [{"removed": counts}], "methods": [cell.row]})
         )
-        assert cell.cell_id in {same.cell_id for same in expand(load_study("said.yaml"))}
+        assert cell.cell_id in {same.cell_id for same in expand(load("said.yaml").study)}
     (tmp_path / "plain.yaml").write_text(json.dumps(study | {"schedules": [rule]}))
-    assert not {cell.cell_id for cell in cells} & {cell.cell_id for cell in expand(load_study("plain.yaml"))}
+    assert not {cell.cell_id for cell in cells} & {cell.cell_id for cell in expand(load("plain.yaml").study)}
 
 
 def test_halves_are_not_exceeded_by_rounding() -> None:
@@ -181,7 +181,7 @@ def test_impossible_budgets_are_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trial.yaml").write_text(json.dumps(STUDY | changes))
     with pytest.raises(UserError, match=message):
-        load_study("trial.yaml")
+        load("trial.yaml")
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -19,17 +19,19 @@ from suite.contract.backbones import MATRIX, scramble
 from suite.contract.compiled import inductor_trouble
 from suite.errors import UserError
 from suite.kinds.export import run as exporting
-from suite.kinds.export.record import Line, line_of, read_findings
-from suite.kinds.export.run import BACKBONES, MEASURED, TINY, Case, cases, judge, keep
+from suite.kinds.export.record import Line, keep, line_of, read_findings
+from suite.kinds.export.run import BACKBONES, MEASURED, TINY, Case, cases, judge
 from suite.kinds.export.table import export_table
 from suite.measure import artefacts
 from suite.measure.artefacts import PATHS, Compiled, InOnnxRuntime, exported
-from suite.measure.export import IMAGES, TRACED, Finding, Timing, Unfaithful, _require_same_draws, examine
+from suite.measure.export import IMAGES, TRACED, Finding, Unfaithful, _require_same_draws, examine
+from suite.measure.timing_options import TimingOptions
 from suite.measure.watched import Watched, replay
 from suite.reduction.model import reduce
 from suite.reduction.registry import default_settings, modules
 from suite.report.render import FORMATS, as_csv, as_html, markdown
-from suite.study.digests import write_provenance
+from suite.study import records
+from suite.study.records import write_provenance
 
 torch.set_num_threads(1)
 COMMITTED = Path(__file__).parents[1] / "results/export"
@@ -38,6 +40,7 @@ COMMITTED = Path(__file__).parents[1] / "results/export"
 
 
 # the contract has every method under torch.compile, with batches of one size
+TIMING = TimingOptions(batch_size=(TRACED,), rounds=5, warmup_rounds=1)
 RUNS = [("torch.compile", method) for method in ("cropr", "random", "tome")]
 RUNS += [(path, method) for path in ("torch.export", "ONNX Runtime") for method in sorted(modules())]
 
@@ -82,11 +85,11 @@ def test_with_code_generated_it_is_compiled_once() -> None:
     """Inductor itself, on a model small enough."""
     if inductor_trouble():
         pytest.skip(inductor_trouble())
-    found = examine(Sums(), PATHS["torch.compile"], torch.randn(IMAGES, 3, 4, 4), Timing(rounds=3, warmup_rounds=1))
+    found = examine(Sums(), PATHS["torch.compile"], torch.randn(IMAGES, 3, 4, 4), TIMING)
     assert found.reason == ""
     assert found.recompiled == 0
     assert found.speed is not None
-    assert len(found.speed.ratios) == 3
+    assert len(found.speed.ratios) == 5
 
 
 # ---------------------------------------------------------------- what a watched model says
@@ -243,7 +246,7 @@ def test_an_artefact_with_other_outputs_is_found(name: str) -> None:
         def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
             return spoil(*super().forward(images))
 
-    found = examine(Sums(), lambda *_: Spoilt(), torch.randn(IMAGES, 3, 4, 4), Timing(3, 1))
+    found = examine(Sums(), lambda *_: Spoilt(), torch.randn(IMAGES, 3, 4, 4), TIMING)
     assert found.reason[: len(reason)] == reason
     assert found.speed is None
 
@@ -400,7 +403,7 @@ def test_a_later_run_replaces_its_own_models_only(tmp_path: Path) -> None:
     runs = json.loads((tmp_path / "provenance.json").read_text())["runs"]
     names = {run["started"]: [model[2] for model in run["models"]] for run in runs}
     assert names == {"first": ["tome"], "second": ["cropr"]}
-    assert "| ViT-Ti     | cropr    |   3.0e-06 |" in (tmp_path / "table.md").read_text()
+    assert "| ViT-Ti     | cropr    |   3.0e-06 |" in markdown(export_table("export", lines))
     keep(_lines("tome", 2e-6), {"started": "third"}, tmp_path)
     assert [run["started"] for run in json.loads((tmp_path / "provenance.json").read_text())["runs"]] == [
         "second",
@@ -412,7 +415,7 @@ def test_a_record_with_other_columns_is_refused(tmp_path: Path) -> None:
     """The message names the file and the columns."""
     (tmp_path / "findings.csv").write_text("a,b\n1,2\n")
     write_provenance(tmp_path, {"runs": []})
-    with pytest.raises(UserError, match=r"findings.csv has other columns than these: task, backbone"):
+    with pytest.raises(UserError, match=r"findings.csv has the columns a, b; expected task, backbone"):
         keep(_lines("tome", 1e-6), {"started": "now"}, tmp_path)
 
 
@@ -422,7 +425,7 @@ def test_an_edited_record_is_refused_with_the_cure(tmp_path: Path) -> None:
     keep(_lines("cropr", 1e-6), {"started": "first"}, folder)
     path = folder / "findings.csv"
     path.write_text(path.read_text().replace("1e-06", "1e-09", 1))
-    cure = r"findings.csv was changed after it was written.*or delete both and export again with: suite export"
+    cure = r"findings.csv was changed after it was written.*or delete both and make them again with: suite export"
     with pytest.raises(UserError, match=cure):
         exporting.make_table(Console(quiet=True), folder)
     with pytest.raises(UserError, match=cure):
@@ -442,10 +445,10 @@ def test_a_run_that_is_killed_between_record_and_provenance_says_the_cure(
         if earlier:
             keep(_lines("cropr", 1e-6), {"started": "first"}, folder)
         with monkeypatch.context() as killed:
-            killed.setattr(exporting, "write_provenance", _killed)
+            killed.setattr(records, "write_provenance", _killed)
             with pytest.raises(KeyboardInterrupt):
                 keep(_lines("tome", 1e-6), {"started": "second"}, folder)
-        with pytest.raises(UserError, match="delete both and export again with: suite export"):
+        with pytest.raises(UserError, match="delete both and make them again with: suite export"):
             keep(_lines("tome", 1e-6), {"started": "third"}, folder)
         for name in ("findings.csv", "provenance.json"):
             (folder / name).unlink(missing_ok=True)

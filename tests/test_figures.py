@@ -17,19 +17,19 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from suite.kinds.training.figures.draw import FIGURES, draw_study
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training import overlap
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.figures import classes, ranks
-from suite.kinds.training.figures.draw import FIGURES, draw_study
 from suite.kinds.training.results import read_curves, read_examples, read_results
 from suite.report import style
 from suite.report.page.write import outdated
-from suite.study import record
-from suite.study.digests import write_provenance
+from suite.study import exported as store
+from suite.study.cells import Cell
+from suite.study.records import write_provenance
 from suite.study.store import Record
 
 ROOT = Path(__file__).parents[1]
@@ -100,9 +100,9 @@ def drawn_picture(row: str, seed: int) -> dict[str, Any]:
 def write(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
     """A results folder with a hand-made record."""
     pairs = list(itertools.product(ROWS, seeds))
-    record.write_curves(folder / "curves.csv", itertools.chain(*(curve(*pair) for pair in pairs)))
-    record.write_examples(folder / "examples.json", [drawn_picture(*pair) for pair in pairs])
-    record.write_csv(
+    store.write_curves(folder / "curves.csv", itertools.chain(*(curve(*pair) for pair in pairs)))
+    store.write_examples(folder / "examples.json", [drawn_picture(*pair) for pair in pairs])
+    store.write_csv(
         folder / "cells.csv", [*itertools.chain(*(cell(*pair) for pair in pairs)), *itertools.chain(*map(speed, ROWS))]
     )
     return folder
@@ -140,8 +140,8 @@ def test_curves_and_pictures_are_exported(tmp_path: Path) -> None:
     here.add(cropr, done | {"details": {"example": example}})
     here.add(poor, {"status": "failed", "reason": "it broke", "curves": {"loss": [1.0]}})
     for cells in ([base, cropr, poor], [poor, cropr, base]):
-        record.write_curves(tmp_path / "curves.csv", record.curves(cells, here))
-        record.write_examples(tmp_path / "examples.json", record.examples(cells, here))
+        store.write_curves(tmp_path / "curves.csv", store.curves(cells, here))
+        store.write_examples(tmp_path / "examples.json", store.examples(cells, here))
         write_provenance(tmp_path, {})
         lines = (tmp_path / "curves.csv").read_text().splitlines()[1:]
         assert sorted(line.split(",", 1)[1] for line in lines) == [
@@ -248,11 +248,11 @@ def test_a_schedule_with_too_few_rows_leaves_the_others_their_diagram(results: P
     """It is named with its reason; without any diagram the reason is the figure's."""
     rows = [row for pair in itertools.product(ROWS, SEEDS) for row in cell(*pair)]
     other = [row | {"schedule": "8 0 0", "cell_id": f"other-{row['cell_id']}"} for row in rows if row["row"] == "cropr"]
-    record.write_csv(results / "cells.csv", rows + other)
+    store.write_csv(results / "cells.csv", rows + other)
     ranks.draw_ranks(read_results(results), results / "ranks.png")
     assert [axis.get_title() for axis in kept[-1].axes] == ["schedule 4 4 0"]
     assert kept[-1].get_supxlabel().startswith("schedule 8 0 0: not drawn, 2 rows have a score in each of 3 seeds")
-    record.write_csv(results / "cells.csv", [row for row in rows if row["row"] in ("none", "cropr")])
+    store.write_csv(results / "cells.csv", [row for row in rows if row["row"] in ("none", "cropr")])
     with pytest.raises(UserError, match="2 rows have a score in each of 3 seeds"):
         ranks.draw_ranks(read_results(results), results / "ranks.png")
 
@@ -549,7 +549,7 @@ def test_an_edited_record_of_figures_is_refused(results: Path, name: str, read: 
     path = results / name
     assert read(results) is not None
     path.write_text(path.read_text().replace("1", "2", 1))
-    with pytest.raises(UserError, match=f"{name} was changed after it was written: .*restore it, or write both again"):
+    with pytest.raises(UserError, match=f"{name} was changed after it was written: .*restore it, or delete both and"):
         read(results)
 
 

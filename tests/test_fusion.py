@@ -50,7 +50,7 @@ def test_concatenation_shows_patches_as_they_left(name: str) -> None:
     images = draw_images(model.backbone)
     left, last, stays = expected_dense(model, images)
     dense = model.dense_outputs(images)
-    assert torch.equal(dense.stayed, stays)
+    assert torch.equal(dense.is_kept, stays)
     assert dense.predicted is None
     assert_near(dense.features, torch.where(stays[..., None], last, model.backbone.norm(left)), 4e-6)
 
@@ -65,7 +65,7 @@ def test_logit_fusion_predicts_where_patches_left(name: str) -> None:
     images = draw_images(model.backbone)
     left, last, stays = expected_dense(model, images)
     dense = model.dense_outputs(images)
-    assert torch.equal(dense.stayed, stays)
+    assert torch.equal(dense.is_kept, stays)
     assert_near(dense.features[stays], last[stays], 4e-6)
     expected = F.linear(F.layer_norm(left, (WIDTH,), norm.weight, norm.bias, 1e-6), head.weight, head.bias)
     assert dense.predicted.shape == (HEADS, PATCHES, CLASSES)
@@ -75,7 +75,7 @@ def test_logit_fusion_predicts_where_patches_left(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_cross_attention_reads_removed_patches_off_the_others(name: str) -> None:
-    """A learned query for each patch attends, head by head, to the normalised tokens that stayed, prefix included."""
+    """A learned query for each patch attends, head by head, to the normalised kept tokens, prefix included."""
     model = keep_given(name, GONE, "cross-attention")
     fusion, images = shaken(model.fusion), draw_images(model.backbone)
     _, last, stays = expected_dense(model, images)
@@ -115,7 +115,7 @@ def test_every_method_is_dense(method: str, fusion: str) -> None:
     stays_all = method in ("none", "idlevit") or fusion == "last-layer"
     fused = 2 if method == "evit" else 0  # each fusion removes one more, to make room for the fused token
     expected = PATCHES if stays_all else PATCHES - 17 - fused
-    assert (dense.stayed.sum(1) - expected).abs().max() <= (1 if method == "evit" else 0)
+    assert (dense.is_kept.sum(1) - expected).abs().max() <= (1 if method == "evit" else 0)
     assert (dense.predicted is not None) == (fusion == "logits" and method != "none")
 
 

@@ -22,7 +22,8 @@ from suite.errors import UserError
 from suite.measure.clock import Run, WallClock
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
 from suite.measure.macs import count_macs
-from suite.measure.speed import UNPRUNED, Timing, race
+from suite.measure.speed import Timing, race
+from suite.measure.timing_options import UNPRUNED
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules, settings_class
@@ -196,7 +197,7 @@ class Counting(WallClock):
 
 def test_real_models_on_a_clock_that_counts_macs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then time is MACs: the two columns agree, and a model with the counts of the last has that share of them."""
-    monkeypatch.setattr("suite.kinds.speed.latency.clock_of", lambda device: Counting())
+    monkeypatch.setattr("suite.measure.speed.clock_of", lambda device: Counting())
     done = suite("--latency=0.7", "--methods=random,evit,tome", "--rounds=5", "--batch-size=2", "--multiple-of=8")
     assert done.exit_code == 0, done.output + str(done.exception)
     found = rows(done.output)
@@ -248,8 +249,8 @@ def test_the_command_measures() -> None:
         (["--macs=0.6", "--methods=cropr", "--setting=cropr.queries=0"], "cropr: queries: Input should be greater"),
         (["--latency=0.6", "--methods=cropr", "--setting=cropr.querys=1"], "did you mean queries"),
         (["--latency=0.6", "--methods=random,,tome"], "names separated by commas"),
-        (["--latency=0.6", "--device=cudda"], "cannot use the device 'cudda'"),
-        (["--latency=0.6", "--precision=float8"], "unknown precision"),
+        (["--latency=0.6", "--device=cudda"], "device: Input should be 'cpu' or 'cuda'"),
+        (["--latency=0.6", "--precision=float8"], "precision: Input should be"),
         (["--latency=0.6", "--methods=random", "--option=depth=1"], "random: no block may remove patches"),
         (["--macs=0.6", "--methods=random,idlevit", "--option=depth=1"], "idlevit: stages need at least two blocks"),
         (

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from suite.kinds.training.figures.draw import FIGURES
+from suite.kinds.training.figures.layers import across_layers
 from test_figures import drawn_picture, renew_digest, write
 
 from suite.errors import UserError
 from suite.kinds.training import overlap
 from suite.kinds.training.figures import maps
-from suite.kinds.training.figures.draw import FIGURES
-from suite.kinds.training.figures.layers import across_layers
 from suite.kinds.training.overlap import Kept, between_blocks, within_runs
 from suite.kinds.training.results import kept_after, read_examples, read_results
 from suite.report import style

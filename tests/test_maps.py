@@ -15,13 +15,14 @@ from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.figures.maps import ExampleRow, Shown, draw_maps, example_rows, shown
 from suite.kinds.training.runner import export
-from suite.kinds.training.schema import STUDIES, Study
-from suite.measure.examples import decode, encode, example
+from suite.kinds.training.schema import Study
+from suite.measure.examples import example
 from suite.measure.presence import left_after, presence
 from suite.reduction.model import reduce
 from suite.report.style import DPI
 from suite.study.store import Record
-from suite.tasks.segmentation.pixels import PixelModel
+from suite.tasks.segmentation.pixels import PixelModel, decode, encode
+from suite.tasks.task import task as task_of
 
 
 @pytest.mark.parametrize("method", ["random", "variance"])
@@ -34,7 +35,7 @@ def test_a_picture_says_what_the_model_does(task: str, size: tuple[int, int], me
     model = reduce(build("vit", global_pool="avg"), method, (9, 8, 8, 0)).train()
     draw, (height, width) = np.random.default_rng(0), size
     images = [draw.integers(0, 256, (3, height, width), np.uint8) for _ in range(3)]
-    found = example(model, images, task)
+    found = example(model, images, task_of(task))
     assert (found["grid"], found["depth"]) == ([8, 8], 4)
     assert found["patches"] == [[size[0] // 4, -(-size[1] // 4)]] * 3
     for index, image in enumerate(images):
@@ -60,13 +61,13 @@ def test_only_a_picture_of_idling_patches_says_what_each_block_computed(task: st
     draw = np.random.default_rng(0)
     images = [draw.integers(0, 256, (3, 32, 32), np.uint8) for _ in range(3)]
     model = reduce(build("vit"), "idlevit", (30, 10, 0, 0))
-    found = example(model, images, task)
+    found = example(model, images, task_of(task))
     present = presence(model, torch.from_numpy(np.stack(images)) / 127.5 - 1)
     assert [[[int(mark) for mark in block] for block in image] for image in found["computed"]] == present.int().tolist()
     assert [[block.count("1") for block in image] for image in found["computed"]] == [[64, 34, 24, 24]] * 3
     assert any(image[1][patch] < image[2][patch] for image in found["computed"] for patch in range(PATCHES))
     assert found["left_after"] == left_after(present).tolist()
-    assert "computed" not in example(reduce(build("vit"), "cropr", (30, 10, 0, 0)), images, task)
+    assert "computed" not in example(reduce(build("vit"), "cropr", (30, 10, 0, 0)), images, task_of(task))
 
 
 def test_label_maps_survive_as_text() -> None:
@@ -88,7 +89,7 @@ def study_of(task: str) -> Study:
         "methods": ["none", "variance", "random"],
         "seeds": [3, 1],
     }
-    return STUDIES[task].model_validate(text)
+    return Study.model_validate(text)
 
 
 def test_rows_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
@@ -96,14 +97,14 @@ def test_rows_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
     study, record, folder = study_of("classification"), Record(tmp_path), tmp_path / "results/trial"
     with pytest.raises(UserError, match=r"examples.json does not exist; make it with: suite run trial"):
         example_rows(study, folder)
-    export("trial", expand(study), record, tmp_path)
+    export(folder, expand(study), record)
     with pytest.raises(UserError, match=r"examples.json has no example"):
         example_rows(study, folder)
     for cell in expand(study):
         if cell.kind == "accuracy" and cell.row != "none":
             example = {"grid": [8, 8], "depth": 4, "left_after": [[4] * 64], "prediction": [cell.identity["seed"]]}
             record.add(cell, {"status": "done", "reason": "", "provenance": {"started": ""}} | details(example), None)
-    export("trial", expand(study), record, tmp_path)
+    export(folder, expand(study), record)
     rows = example_rows(study, folder)
     assert [row.label for row in rows] == ["variance", "random"]
     assert [row.example["prediction"] for row in rows] == [[1], [1]]

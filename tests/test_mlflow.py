@@ -26,13 +26,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from pace import slowness
-from test_end_to_end import listening
+from test_on_ray import listening
 
-from suite.kinds.training.cells import Cell
-from suite.kinds.training.mlflow_views import box_plots, row_metrics, views
+from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 from suite.kinds.training.summary import Line
 from suite.report.statistics import Comparison, Interval, Spread
 from suite.run.mlflow_writer import Summary, Tracker
+from suite.study.cells import Cell
 from suite.study.store import Entry
 
 CELLS = [large_store.cell_of(row, seed) for row in ("none", "random", "tome") for seed in (0, 1)]
@@ -47,7 +47,7 @@ def entry_of(cell: Cell) -> Entry:
 def summary(**metrics: float) -> Summary:
     """The same metrics for every row."""
     rows = {(cell.row, cell.schedule): metrics for cell in CELLS}
-    return Summary(rows, "Which is best?", "Tick all runs.", {"methods": {"a": 1}})
+    return Summary(rows, "Which is best?", "Tick all runs.", saved({"methods": {"a": 1}}))
 
 
 def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
@@ -206,16 +206,16 @@ def test_a_changed_file_replaces_its_artifact(tmp_path: Path) -> None:
     sent: list[str] = []
     log = tracker.client.log_artifact
     tracker.client.log_artifact = lambda run, path, inside: (sent.append(Path(path).name), log(run, path, inside))  # type: ignore[assignment, func-returns-value]
-    tracker.attach(tmp_path / "results")
+    tracker.conclude(summary(), tmp_path / "results")
     (tmp_path / "results/deep/maps.png").write_text("second")
-    tracker.attach(tmp_path / "results")
+    tracker.conclude(summary(), tmp_path / "results")
     assert sent == ["maps.png", "maps.png"]
     found = tracker.client.download_artifacts(named(tracker, "trial").info.run_id, "deep/maps.png", str(tmp_path))
     assert Path(found).read_text() == "second"
     before = [run.info.run_id for run in every(tracker)]
     other = [replace(cell, identity=cell.identity | {"threads": 7}) for cell in CELLS[:1]]
-    Tracker("trial", other, tmp_path).attach(tmp_path / "results")
-    assert [run.info.run_id for run in every(tracker)] == before, "nothing has run with other settings"
+    assert not Tracker("trial", other, tmp_path).started, "nothing has run with other settings"
+    assert [run.info.run_id for run in every(tracker)] == before
 
 
 def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
@@ -236,9 +236,7 @@ def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
 
 def test_mlflow_tells_nobody() -> None:
     """Its telemetry is off, whichever module of ours is the first."""
-    program = (
-        "import suite.kinds.training.runner, mlflow.telemetry.client as client; print(client.get_telemetry_client())"
-    )
+    program = "import suite.run.mlflow_writer, mlflow.telemetry.client as client; print(client.get_telemetry_client())"
     hushed = {"MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "CI", "PYTEST_CURRENT_TEST"}
     environment = {name: value for name, value in os.environ.items() if name not in hushed}
     assert subprocess.check_output([sys.executable, "-c", program], text=True, env=environment) == "None\n"
@@ -393,7 +391,7 @@ def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_pat
 def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     """On the way that the experiment's note tells: a named box for each row, of its seeds alone."""
     lines = [line_of(cell) for cell in CELLS[::2]]
-    shown = Summary(row_metrics(lines), "", box_plots(lines), views(lines))
+    shown = Summary(row_metrics(lines), "", box_plots(lines), saved(views(lines)))
     Tracker("trial", CELLS, copy).conclude(shown, copy / "results")
     output, port = tmp_path / "said", browser.free_port()
     with suite_ui(copy, output, "trial", "--port", str(port)) as running, browser.browser() as chromium:

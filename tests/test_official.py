@@ -286,8 +286,8 @@ def test_files_wrappers_and_arguments_are_understood(tmp_path: Path) -> None:
     path = save(tmp_path, {"model": weights, "args": arguments, "epoch": 3, "best": np.float32(70)})
     released = official.resolve(path, heads=4)
     assert released.layout.name == "evit"
-    assert released.origin["keep_rate"] == "in the checkpoint"
-    assert released.origin["crop"] == "assumed"
+    assert released.origin["keep_rate"] == "checkpoint"
+    assert released.origin["crop"] == "default"
     with torch.no_grad():
         assert_equal(released.model(torch.from_numpy(images(**case["image"]))), case["logits"])
     assert official.resolve(path, keep_rate=0.5, heads=4).options.keep_rate == 0.5
@@ -514,7 +514,7 @@ def test_evaluate_counts_what_the_model_gets_right(tmp_path: Path) -> None:
     assert f"{100 * first / 70:.2f} %" in done.stdout
     assert f"{100 * five / 70:.2f} %" in done.stdout
     assert "65 65 65 47 47 47 35 35 35 26 26 26" in done.stdout
-    assert re.search(r"keep_rate +0.7 +assumed", done.stdout)
+    assert re.search(r"keep_rate +0.7 +default", done.stdout)
 
 
 def test_evaluate_refuses_what_does_not_fit(
@@ -534,7 +534,7 @@ def test_evaluate_refuses_what_does_not_fit(
     for checkpoint, data, more, message in [
         (path, "nowhere", [], "there is no folder nowhere"),
         (path, tmp_path / "empty", [], "is not laid out as one folder of images for each class"),
-        (path, few, [], "has 3 folders but the checkpoint knows 10 classes"),
+        (path, few, [], "has 3 folders but the model has 10 classes"),
         (path, broken, [], "cannot read the image .*n03/0.png"),
         (path, fine, ["--device", "cuda:7"], "cannot use the device 'cuda:7'"),
         (path, fine, ["--device", "meta"], "cannot use the device 'meta'"),

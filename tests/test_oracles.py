@@ -431,11 +431,11 @@ def test_tome_equals_loops(name: str) -> None:
         again = tome_again(model.backbone, image, removed)
         assert tokens.size is not None
         assert tokens.position is not None
-        assert tokens.owner is not None
+        assert tokens.representative is not None
         assert tokens.size[i].tolist() == again.size[prefix:].tolist()
         assert tokens.position[i].tolist() == again.position[prefix:]
-        owner = {patch: token for token, members in enumerate(again.members[prefix:]) for patch in members}
-        assert tokens.owner[i].tolist() == [owner[patch] for patch in range(PATCHES)]
+        representative = {patch: token for token, members in enumerate(again.members[prefix:]) for patch in members}
+        assert tokens.representative[i].tolist() == [representative[patch] for patch in range(PATCHES)]
         assert_near(logits[i], read_out(model.backbone, again))
         assert_near(dense[i], dense_read_out(model.backbone, again))
     assert tokens.size is not None
@@ -469,12 +469,12 @@ def test_evit_without_fusion_equals_loops(name: str) -> None:
 
 @pytest.mark.parametrize("name", WITH_CLASS_TOKEN)
 def test_idlevit_equals_masked_dense_training(name: str) -> None:
-    """The official training form, masks and all, in every block; nobody loses a patch to another."""
+    """The official training form, masks and all, in every block; each patch represents itself."""
     model = reduced(name, "idlevit", (32, 8, 8, 0))
     images = draw_images(model.backbone)
     logits, dense, tokens = model(images), model.dense(images), model.tokens(images, track=True)
-    assert tokens.owner is not None
-    assert torch.equal(tokens.owner, torch.arange(PATCHES).expand(len(images), -1))
+    assert tokens.representative is not None
+    assert torch.equal(tokens.representative, torch.arange(PATCHES).expand(len(images), -1))
     for i, image in enumerate(images):
         again = idlevit_again(model.backbone, image, (64, 32, 24, 16))
         assert_near(logits[i], read_out(model.backbone, again))
@@ -658,7 +658,7 @@ def test_fusion_brings_everybody_back_as_they_left(name: str) -> None:
     hook.remove()
     logits, dense, prefix = model(images), model.dense(images), model.backbone.num_prefix_tokens
     assert tokens.position is not None
-    assert tokens.owner is not None
+    assert tokens.representative is not None
     assert entered[0].shape[1] == prefix + PATCHES
     for i, image in enumerate(images):
         again, entering, _ = ranked_again(model.backbone, image, REMOVED_EARLY, variance_of, fusion=True)
@@ -666,16 +666,16 @@ def test_fusion_brings_everybody_back_as_they_left(name: str) -> None:
         theirs = dict(zip(entering.position[prefix:], entering.x[prefix:], strict=True))
         assert sorted(ours) == list(range(PATCHES)) == sorted(theirs)
         assert_near(torch.stack([ours[p] for p in range(PATCHES)]), torch.stack([theirs[p] for p in range(PATCHES)]))
-        owner = tokens.owner[i].tolist()
-        assert sorted(owner) == list(range(PATCHES))
-        assert [tokens.position[i, token].item() for token in owner] == list(range(PATCHES))
+        representative = tokens.representative[i].tolist()
+        assert sorted(representative) == list(range(PATCHES))
+        assert [tokens.position[i, token].item() for token in representative] == list(range(PATCHES))
         assert_near(dense[i], dense_read_out(model.backbone, again))
         assert_near(logits[i], read_out(model.backbone, again))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_fuses_or_refuses(method: str) -> None:
-    """With last-layer fusion all patches are back, each owned by itself; merging, idling and fusing are refused."""
+    """With last-layer fusion all patches are back, each its own representative; merging, idling, fusing are refused."""
     if not accepts_fusion(method):
         with pytest.raises(ValueError, match="last-layer fusion needs removed patches to be stashed"):
             reduced("vit", method, REMOVED_EARLY, "last-layer")
@@ -683,8 +683,8 @@ def test_every_method_fuses_or_refuses(method: str) -> None:
     tokens = reduced("vit", method, REMOVED_EARLY, "last-layer").tokens(draw_images(build("vit")), track=True)
     assert tokens.count == PATCHES
     assert tokens.stashed is None
-    assert tokens.owner is not None
-    assert torch.equal(tokens.where.gather(1, tokens.owner), torch.arange(PATCHES).expand(HEADS, -1))
+    assert tokens.representative is not None
+    assert torch.equal(tokens.where.gather(1, tokens.representative), torch.arange(PATCHES).expand(HEADS, -1))
 
 
 @pytest.mark.parametrize("method", ["attention-topk", "cropr", "random", "variance"])
@@ -694,12 +694,12 @@ def test_fusion_refuses_to_remove_at_the_end(method: str) -> None:
         reduced("vit", method, REMOVED, "last-layer")
 
 
-# ---------------------------------------------------------------- 6. who speaks for a patch
+# ---------------------------------------------------------------- 6. representatives of removed patches
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("method", METHODS)
-def test_dense_read_out_of_everybody_is_timms(method: str, name: str) -> None:
+def test_dense_read_out_of_all_patches_is_timms(method: str, name: str) -> None:
     """With all patches kept, the dense read-out has the bits of timm's own features."""
     model = reduced(name, method)
     images = draw_images(model.backbone, 2)
@@ -709,30 +709,30 @@ def test_dense_read_out_of_everybody_is_timms(method: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["vit", "vit not square", "eva02"])
 @pytest.mark.parametrize("method", ["attention-topk", "cropr", "random", "variance"])
-def test_dropped_patches_are_spoken_for_by_the_nearest(method: str, name: str) -> None:
-    """Whoever spoke for a patch and left hands over to a kept token than which none is nearer in the grid."""
+def test_the_nearest_kept_patch_represents_a_dropped_one(method: str, name: str) -> None:
+    """The representative of a representative that is dropped is a kept patch than which none is nearer in the grid."""
     model = reduced(name, method, REMOVED)
     images = draw_images(model.backbone)
     columns = model.method.context.grid[1]
     patches = model.method.context.schedule.patches
     before = [{patch: patch for patch in range(patches)} for _ in images]
-    handed_over = 0
+    changed = 0
     for tokens in model.steps(images, track=True):
-        assert tokens.owner is not None
+        assert tokens.representative is not None
         for i in range(len(images)):
             where = tokens.where[i].tolist()
             for patch in range(patches):
-                old, new = before[i][patch], where[tokens.owner[i, patch]]
+                old, new = before[i][patch], where[tokens.representative[i, patch]]
                 nearest = min(math.dist(divmod(old, columns), divmod(kept, columns)) for kept in where)
                 assert math.dist(divmod(old, columns), divmod(new, columns)) == nearest
                 before[i][patch] = new
-                handed_over += old != new
-    assert handed_over >= len(images) * sum(REMOVED)
+                changed += old != new
+    assert changed >= len(images) * sum(REMOVED)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_tracking_changes_no_logits(method: str) -> None:
-    """Owner and position are bookkeeping: the tokens are the same with and without."""
+    """The tokens are the same with and without representatives and positions."""
     model = reduced("vit", method, REMOVED)
     images = draw_images(model.backbone)
     torch.manual_seed(0)
@@ -740,7 +740,7 @@ def test_tracking_changes_no_logits(method: str) -> None:
     torch.manual_seed(0)
     tracked = model.tokens(images, track=True)
     assert torch.equal(bare.x, tracked.x)
-    assert bare.owner is None
+    assert bare.representative is None
     with pytest.raises(ValueError, match="track=True"):
         bare.dense()
     torch.manual_seed(0)

@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from suite.kinds.costs.answer import answer_of_costs, read_costs
+from suite.kinds.speed.answer import answer_of_speed
+from suite.kinds.training.answer import Answer
 from test_speed_study import FIGURES, STUDY, keep
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.costs.answer import answer_of_costs, read_costs
-from suite.kinds.speed.answer import answer_of_speed
 from suite.kinds.speed.figure import draw_speeds
 from suite.kinds.speed.lines import summarise
 from suite.kinds.speed.rounds import asked_for, read_rounds
-from suite.kinds.training.answer import Answer
 from suite.report import style
 from suite.report.style import drawn_from
 from suite.report.trace import trace
-from suite.study.digests import write_provenance
-from suite.study.load import load_speed
+from suite.study.load import load
+from suite.study.records import write_provenance
 
 ROOT = Path(__file__).parents[1]
 Change = Callable[[str], dict[str, Any]]
@@ -147,7 +147,7 @@ def trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def answered() -> Answer:
     """What the record in the current folder answers."""
-    study = load_speed("trial.yaml")
+    study = load("trial.yaml").study
     rounds, _ = asked_for(study, read_rounds(Path("results/trial")))
     return answer_of_speed(study, summarise(study, rounds))
 
@@ -319,7 +319,7 @@ def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, monk
     kept: list[Any] = []
     monkeypatch.setattr(style.plt, "close", kept.append)
     keep("cpu", "CPU X", trial)
-    study = load_speed("trial.yaml")
+    study = load("trial.yaml").study
     rounds, _ = asked_for(study, read_rounds(Path("results/trial")))
     lines = summarise(study, rounds)
     draw_speeds(lines, Path("results/trial/speed.png"))
@@ -334,7 +334,7 @@ def test_an_untrusted_speed_up_is_hollow(trial: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(style.plt, "close", kept.append)
     for doubts in ((), ("learned",), ("learned", "drawn", "attended")):
         keep("cpu", "CPU X", trial, doubtful(*doubts))
-        study = load_speed("trial.yaml")
+        study = load("trial.yaml").study
         rounds, _ = asked_for(study, read_rounds(Path("results/trial")))
         draw_speeds(summarise(study, rounds), Path("results/trial/speed.png"))
         filled = {
@@ -361,7 +361,7 @@ def _printed(rows: list[dict[str, str]]) -> Iterator[tuple[dict[str, str], float
 def test_the_answer_about_committed_speeds_is_that_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recomputed here from table.csv."""
     monkeypatch.chdir(ROOT)
-    study = load_speed("imagenet-vitl-speed")
+    study = load("imagenet-vitl-speed").study
     rounds, _ = asked_for(study, read_rounds(Path("results/imagenet-vitl-speed")))
     found = answer_of_speed(study, summarise(study, rounds))
     with (ROOT / "results/imagenet-vitl-speed/table.csv").open(newline="") as file:
@@ -386,8 +386,8 @@ def test_the_answer_about_committed_speeds_is_that_of_the_table(monkeypatch: pyt
     assert f"x ({float(farthest['measured_low']):.2f}–" in found.verdict
     assert f"where {farthest['published_ratio']}x {how} ({100 * off:+.1f} %)" in found.verdict
     said = " ".join(found.sentences)
-    compared = [row for row in rows if row["beside"]]
+    compared = [row for row in rows if row["compare_to"]]
     assert compared
     for row in compared:
-        assert f"{row['row']} over {row['beside']}, {row['backbone']}, batch of {row['batch_size']}: " in said
-        assert f"{float(row['beside_median']):.3f}x" in said
+        assert f"{row['row']} over {row['compare_to']}, {row['backbone']}, batch of {row['batch_size']}: " in said
+        assert f"{float(row['compare_to_median']):.3f}x" in said

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from suite.kinds.training.cells import Cell
 from suite.run import progress
 from suite.run.progress import Progress
+from suite.study.cells import Cell
 
 
 def cell(kind: str, seed: int, epochs: int = 4) -> Cell:

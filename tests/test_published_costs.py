@@ -10,22 +10,21 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.console import Console
+from suite.measure.norms import Counts
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.costs.compute import make_cost_table
-from suite.kinds.costs.figures import FIELDS, Line, choose, compute, read_published
+from suite.kinds.costs.figures import Figure, Line, choose, compute, read_published
 from suite.kinds.costs.table import cost_table
-from suite.kinds.training.schema import ScheduleRule
-from suite.measure.norms import Counts
 from suite.report.render import write
 from suite.study.configuration import CostRow, CostStudy
-from suite.study.load import load_costs, load_study
-from suite.study.published import Number
+from suite.study.load import load
+from suite.study.schema import ScheduleRule
 
 ROOT = Path(__file__).parents[1]
-HEAD = ",".join(FIELDS)
+HEAD = ",".join(Figure._fields)
 TINY = {
     "name": "vit_tiny_patch16_224",
     "options": {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": 4, "num_heads": 4},
@@ -35,14 +34,14 @@ TINY = {
 @pytest.fixture(scope="module")
 def lines() -> dict[str, Line]:
     """Every published figure of studies/costs.yaml, computed and counted by torch."""
-    study = load_costs(str(ROOT / "studies/costs.yaml"))
+    study = load(str(ROOT / "studies/costs.yaml")).study
     absolute = study.model_copy(update={"published": ROOT / study.published})
     return {line.figure.id: line for line in compute(absolute)}
 
 
-def figure(value: str, unit: str = "G", name: str = "one", where: str = "Paper, Table 1", source: str = "s") -> Number:
+def figure(value: str, unit: str = "G", name: str = "one", where: str = "Paper, Table 1", source: str = "s") -> Figure:
     """A published figure."""
-    return Number(id=name, where=where, value=value, unit=unit, source=source, evidence="primary")
+    return Figure(name, where, "ToMe", "ViT", "", "224", "r=8", "GFLOPs", value, unit, source, "primary")
 
 
 def line(
@@ -274,7 +273,7 @@ def study(
     (folder / "published.csv").write_text(f"{HEAD}\n{figures}\n")
     head = f"question: q\ntask: costs\npublished: {folder / 'published.csv'}\ntolerance: 1\n"
     (folder / "trial.yaml").write_text(f"{head}rows: {rows}\nleft_out: {left_out}\n")
-    return load_costs(str(folder / "trial.yaml"))
+    return load(str(folder / "trial.yaml")).study
 
 
 ONE = f"[{{published: [one], backbone: {yaml.safe_dump(TINY, default_flow_style=True, width=1000).strip()}}}]"
@@ -288,7 +287,9 @@ ONE = f"[{{published: [one], backbone: {yaml.safe_dump(TINY, default_flow_style=
         (ONE, "two", "[]", "no row computes two; add rows, or name them under left_out"),
         (ONE.replace("}]", ", schedule: {removed: [1]}, method: cropr}]"), "", "[]", "the row of one: .* 1 counts for"),
         (ONE.replace("}]", ", settings: {a: 1}}]"), "", "[]", "the row of one: method none: a: unknown key"),
-        (ONE, "twice", "[]", "published.csv:3: duplicate id 'one'"),
+        (ONE, "twice", "[]", "published.csv:3: the id one stands twice"),
+        (ONE, "word", "[]", "published.csv:3: 'many' 'G' is not a number other than 0 in G or %"),
+        (ONE, "short", "[]", "published.csv:3: 2 columns instead of 12"),
     ],
 )
 def test_what_a_study_of_costs_refuses(tmp_path: Path, rows: str, figures: str, left_out: str, sentence: str) -> None:
@@ -298,6 +299,8 @@ def test_what_a_study_of_costs_refuses(tmp_path: Path, rows: str, figures: str, 
         "": "",
         "two": "\n" + first.replace("one", "two"),
         "twice": "\n" + first,
+        "word": "\n" + first.replace("one", "two").replace("1.0", "many"),
+        "short": "\ntwo,a",
     }[figures]
     with pytest.raises(UserError, match=sentence):
         compute(study(tmp_path, rows, first + second, left_out), check=False)
@@ -343,12 +346,8 @@ def test_a_study_of_costs_from_the_command_line(tmp_path: Path, monkeypatch: pyt
     assert float(row["gmacs_full_with_norms"]) > float(row["gmacs_full"]) > float(row["gmacs_linear"]) > 0
     assert "gflops_full_with_norms" not in row
     assert "vit_tiny_patch16_224" in row["computed_as"]
-    with pytest.raises(
-        UserError, match=r"is a study of costs and has no cells; compute its table: suite run trial\.yaml"
-    ):
-        load_study("trial.yaml")
     (tmp_path / "published.csv").unlink()
-    with pytest.raises(UserError, match=r"published\.csv does not exist"):
+    with pytest.raises(UserError, match=r"published\.csv does not exist; a study of costs needs"):
         read_published(tmp_path / "published.csv")
 
 

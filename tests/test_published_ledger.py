@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.cli.ledger import check_command
 from suite.errors import UserError
+from suite.kinds.speed.schema import SpeedStudy
 from suite.ledger import build as room
 from suite.ledger.asks import NAME, Probe, TableNumber, read_asks
 from suite.ledger.build import Entry, compute, cost_entries, read_entries, state_of
@@ -26,9 +27,9 @@ from suite.ledger.probes import PROBES, probe
 from suite.ledger.table import markdown
 from suite.ledger.values import measure, value
 from suite.study.configuration import Configuration
-from suite.study.digests import write_provenance
-from suite.study.load import is_of_speed, load_speed, load_study
+from suite.study.load import load
 from suite.study.published import Number, read_numbers
+from suite.study.records import write_provenance
 
 SIZE = {"img_size": 32, "patch_size": 8, "embed_dim": 12, "depth": 3}
 TINY = Configuration.model_validate({"backbone": {"name": "vit_tiny_patch16_224", "options": SIZE}})
@@ -151,10 +152,11 @@ def test_rows_that_are_asked_for_are_in_their_studies(monkeypatch: pytest.Monkey
     columns = {name: Path(f"results/{name}/table.csv").read_text().split("\n")[0].split(",") for name in KNOWN.values()}
     asks = [ask for asks in read_asks(Path("results/published") / NAME).values() for ask in asks]
     for ask in (ask for ask in asks if isinstance(ask, TableNumber)):
-        if is_of_speed(ask.study):
-            rows = {row.name for one in load_speed(ask.study).backbones for row in one.rows} | {"unpruned"}
+        study = load(ask.study).study
+        if isinstance(study, SpeedStudy):
+            rows = {row.name for one in study.backbones for row in one.rows} | {"unpruned"}
         else:
-            rows = {row.label for row in load_study(ask.study).methods}
+            rows = {row.label for row in study.methods}
         assert {each["row"] for each in (ask.row, ask.minus) if each} <= rows, ask
         assert ask.column in columns[KNOWN[ask.study]]
     assert {ask.probe for ask in asks if isinstance(ask, Probe)} == PROBES.keys()

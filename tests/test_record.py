@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
-from suite.study.store import COLUMNS, Record, tidy, write_csv
+from suite.study.cells import Cell
+from suite.study.exported import COLUMNS, tidy, write_csv
+from suite.study.store import Record
 
 CELL = Cell({"kind": "accuracy", "task": "classification", "protocol": 1, "seed": 3, "threads": 1}, "cropr", "8 8 0")
 BASE = Cell({"kind": "base", "task": "classification", "protocol": 1, "seed": 0, "threads": 1}, "base", "none")
@@ -67,7 +68,7 @@ def test_a_cell_is_finished_only_with_the_weights_it_started_from(tmp_path: Path
 def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     """A file that is not the cell's record is neither done nor silently overwritten."""
     path = tmp_path / ".suite" / "cells" / f"{CELL.cell_id}.json"
-    path.parent.mkdir(parents=True)
+    Record(tmp_path).add(CELL, DONE)
     path.write_text(content)
     with pytest.raises(UserError, match=f"{CELL.cell_id}.json is .*; delete it"):
         Record(tmp_path).finished(CELL)
@@ -80,7 +81,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
 import resource, signal
 from pathlib import Path
 from tests.test_record import BASE, CELL, DONE
-from suite.study.record import Record
+from suite.study.store import Record
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, {resource.RLIM_INFINITY}))
 for cell in (CELL, BASE):
@@ -98,7 +99,7 @@ for cell in (CELL, BASE):
     entry = Record(tmp_path).finished(BASE)
     assert entry is not None
     assert "details" not in entry
-    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2, "the cell, and the format"
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -136,3 +137,19 @@ def test_the_record_says_what_the_id_stands_for(tmp_path: Path) -> None:
     Record(tmp_path).add(CELL, DONE)
     written = json.loads((tmp_path / ".suite" / "cells" / f"{CELL.cell_id}.json").read_text())
     assert written["identity"] == CELL.identity
+
+
+@pytest.mark.parametrize("found", [None, "1", "3"])
+def test_a_record_of_another_format_is_refused(tmp_path: Path, found: str | None) -> None:
+    """Whoever asks is told to move it away; nothing in it is changed. Older records have no mark."""
+    Record(tmp_path).add(CELL, DONE)
+    marker = tmp_path / ".suite/format"
+    assert marker.read_text() == "2\n"
+    marker.unlink() if found is None else marker.write_text(found)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for ask in (lambda: Record(tmp_path).finished(CELL), lambda: Record(tmp_path).add(BASE, DONE)):
+        with pytest.raises(UserError, match=rf"has the format {found or 1}, this version reads 2.*move it away"):
+            ask()
+    with pytest.raises(UserError, match="move it away"), Record(tmp_path).locked():
+        pass
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

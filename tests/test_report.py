@@ -13,16 +13,16 @@ from scipy import stats
 
 from suite.errors import UserError
 from suite.kinds.training.figures.pareto import draw_pareto
-from suite.kinds.training.make import make_table
 from suite.kinds.training.published import read_scores
 from suite.kinds.training.results import read_results
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.report.layout import Table
+from suite.report.make import make_table
 from suite.report.render import as_html, markdown, put_into, terminal, write
 from suite.report.statistics import pareto_front, seeds_won, spread
-from suite.study import record
-from suite.study.digests import write_provenance
+from suite.study import exported as store
+from suite.study.records import write_provenance
 
 ROOT = Path(__file__).parents[1]
 
@@ -105,7 +105,7 @@ def results(tmp_path: Path) -> Path:
         *speed("good", [1.9, 2.0, 2.2]),
         *speed("poor", [1.5, 1.5, 1.5], reason="not alone: other processes used 0.80 cores meanwhile"),
     ]
-    record.write_csv(tmp_path / "trial" / "cells.csv", rows)
+    store.write_csv(tmp_path / "trial" / "cells.csv", rows)
     return tmp_path / "trial"
 
 
@@ -136,11 +136,10 @@ def test_a_picture_that_cannot_be_drawn_stops_no_table(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No row with a score: the reason is said, and the picture of an earlier record is gone."""
-    record.write_csv(results / "cells.csv", [*cell("good", 0, None), *speed("good", [1.9, 2.0])])
+    store.write_csv(results / "cells.csv", [*cell("good", 0, None), *speed("good", [1.9, 2.0])])
     (results / "pareto.png").write_bytes(b"of an earlier record")
-    monkeypatch.setattr("suite.kinds.training.make.RESULTS", tmp_path)
     with (console := Console(width=200)).capture() as said:
-        make_table("trial", console)
+        make_table(results, console)
     assert "pareto.png is not drawn: no row has both a score and a speed or MACs" in said.get()
     assert "table.md, table.csv, table.tex, table.html, from cells.csv" in said.get()
     assert not (results / "pareto.png").exists()
@@ -194,7 +193,7 @@ def test_schedules_are_told_apart_everywhere(tmp_path: Path) -> None:
         ),
         *cell("none", 0, 90.0, schedule="none"),
     ]
-    record.write_csv(tmp_path / "trial" / "cells.csv", rows)
+    store.write_csv(tmp_path / "trial" / "cells.csv", rows)
     lines = summarise(read_record(tmp_path / "trial"))
     assert [line.label for line in lines] == ["none", "random [[/x]]", "random [mild]"]
     console = Console(markup=False, width=80, file=io.StringIO())

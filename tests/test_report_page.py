@@ -17,29 +17,29 @@ import browser
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from suite.kinds.training.answer import Answer, answer
+from suite.kinds.training.figures.draw import figures_of
+from suite.kinds.training.shown import differs_significantly
+from suite.report.page.captions import CAPTIONS
 from test_report import cell, speed
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.training.answer import Answer, answer
 from suite.kinds.training.cells import expand
-from suite.kinds.training.figures.draw import figures_of
 from suite.kinds.training.published import read_scores
 from suite.kinds.training.results import read_results
 from suite.kinds.training.schema import Row
-from suite.kinds.training.shown import differs_significantly
 from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.ledger.lines import read_lines
-from suite.report.page.captions import CAPTIONS
 from suite.report.page.origin import duration, read_origin
 from suite.report.page.write import study_page
 from suite.report.render import as_html
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
-from suite.study import record
-from suite.study.load import load_study
+from suite.study import exported as store
+from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "link", "img", "br", "hr"}
@@ -116,7 +116,7 @@ def rows_of(folder: Path, study: str) -> list[dict[str, str]]:
 
 def answered(folder: Path, rows: list[dict[str, object]], *about: Row) -> Answer:
     """What a record answers about rows."""
-    record.write_csv(folder / "trial" / "cells.csv", rows)
+    store.write_csv(folder / "trial" / "cells.csv", rows)
     lines = summarise(read_record(folder / "trial"))
     return answer(lines, study_table("trial", lines), about)
 
@@ -232,7 +232,7 @@ def test_rows_that_the_study_is_about_are_answered_for(tmp_path: Path) -> None:
 
 def test_an_unfinished_study_says_so_first(tmp_path: Path) -> None:
     """How many seeds are not there; a finished one says nothing of it."""
-    record.write_csv(tmp_path / "trial" / "cells.csv", trial(3, cropr=[9.0, 9.5, 9.7]))
+    store.write_csv(tmp_path / "trial" / "cells.csv", trial(3, cropr=[9.0, 9.5, 9.7]))
     lines = summarise(read_record(tmp_path / "trial"))
     table = study_table("trial", lines)
     for missing, words in ((41, "41 seeds of its rows are not in"), (1, "1 seed of its rows is not in")):
@@ -245,9 +245,7 @@ def test_what_was_not_tested_is_not_told_apart(tmp_path: Path) -> None:
     """One seed has no groups; twelve that differ in all have other letters."""
     apart = {}
     for seeds in (1, 12):
-        record.write_csv(
-            tmp_path / "trial" / "cells.csv", trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)])
-        )
+        store.write_csv(tmp_path / "trial" / "cells.csv", trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)]))
         by_row = {line.row: line for line in summarise(read_record(tmp_path / "trial"))}
         apart[seeds] = differs_significantly(by_row["cropr"], by_row["random"])
     assert apart == {1: False, 12: True}
@@ -317,7 +315,7 @@ def test_numbers_of_the_answer_are_those_of_the_table(made: Path, study: str) ->
     assert f"computes {float(best['macs_full']) / 1e9:.3g} GMACs per image, {share:.0f} %" in page
     assert f"runs {float(best['speed_median']):.2f}x as fast" in page
     assert f"rounds {float(best['speed_low']):.2f}–{float(best['speed_high']):.2f})" in page
-    about = load_study(study).focus
+    about = load(study).study.focus
     assert about
     for row in [row for row in rows if row["row"] in about]:
         assert f"{row['row']} has a median of {float(row['accuracy_median']):.1f} %" in page
@@ -486,7 +484,7 @@ def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeyp
     """And a store that does not have them gets nothing."""
     store = f"sqlite:///{made / 'store.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    cells = expand(load_study("quickstart"))
+    cells = expand(load("quickstart").study)
     tracker = Tracker("quickstart", cells)
     assert tracker._study_run.run_id  # asking for it makes it
     assert "not put into MLflow: MLflow has no runs of digits-segmentation" in run("digits-segmentation")

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.runner import ResultWriter
-from suite.run.mlflow_writer import Tracker
-from suite.run.on_ray import _resources
+from suite.kinds.training.track import Tracking
+from suite.run.in_process import attempt, run_cells
+from suite.run.on_ray import _config, _resources
 from suite.run.progress import Progress
+from suite.study.cells import Cell, Job, Result
 from suite.study.store import Record
 
 CELL = Cell(
@@ -39,9 +40,9 @@ def result() -> dict[str, Any]:
 
 def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     """A worker that dies between its last word and its end is replaced, and the replacement reports again."""
-    record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
+    record, told = Record(tmp_path), []
     progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
-    keeper = ResultWriter([CELL], record, tracker, progress)
+    keeper = ResultWriter([CELL], record, progress, lambda cell, _entry: told.append(cell))
     for _ in range(2):
         keeper.started(CELL.cell_id)
         keeper.ended(CELL.cell_id, result())
@@ -50,30 +51,29 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     assert entry is not None
     assert entry["metrics"] == {"acc1_last": 90.0}
     assert record.failed(CELL) is None
-    cells = tracker.client.search_runs([tracker.experiment.experiment_id], "tags.kind = 'accuracy'")
-    assert len(cells) == 1
+    assert told == [CELL]
 
 
 @pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001), ("base", 0.001)])
 def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float) -> None:
     """Nobody else can hold any of `quiet` while it runs; all others share it."""
-    config = {"cell": {"identity": {"kind": kind, "threads": 2, "device": "cpu"}}}
-    assert _resources(config).bundles == [{"CPU": 2, "quiet": quiet}]
+    cell = Cell({"kind": kind, "threads": 2, "device": "cpu"}, "a", "b")
+    assert _resources({"cell": _config(cell, Path())}).bundles == [{"CPU": 2, "quiet": quiet}]
 
 
 @pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001)])
 def test_a_cell_on_cuda_takes_a_gpu(kind: str, quiet: float) -> None:
     """One, of whatever node has it; where speed is measured, with the machine around it."""
-    config = {"cell": {"identity": {"kind": kind, "threads": 4, "device": "cuda"}}}
-    assert _resources(config).bundles == [{"CPU": 4, "quiet": quiet, "GPU": 1}]
+    cell = Cell({"kind": kind, "threads": 4, "device": "cuda"}, "a", "b")
+    assert _resources({"cell": _config(cell, Path())}).bundles == [{"CPU": 4, "quiet": quiet, "GPU": 1}]
 
 
 def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) -> None:
     """The driver may run on another one: the device is the worker's."""
-    record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
+    record = Record(tmp_path)
     progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
     said = result() | {"origin": {"device": "Fake 1"}}
-    ResultWriter([CELL], record, tracker, progress).ended(CELL.cell_id, said)
+    ResultWriter([CELL], record, progress, lambda *_: None).ended(CELL.cell_id, said)
     entry = record.finished(CELL)
     assert entry is not None
     assert entry["provenance"]["device"] == "Fake 1"
@@ -81,15 +81,50 @@ def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) 
     assert "origin" not in entry
 
 
-def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path) -> None:
-    """It is said, the cell is in the record, and the next run writes it."""
-    record, tracker = Record(tmp_path), Tracker("trial", [CELL], tmp_path)
-    console = Console(file=io.StringIO(), width=200)
+def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said, the cell is in the record, and later it is written."""
+    monkeypatch.chdir(tmp_path)
+    record, console = Record(), Console(file=io.StringIO(), width=200)
+    tracking = Tracking("trial", [CELL], console)
+    tracker = tracking.tracker
+    assert tracker is not None
     experiment, tracker.experiment = tracker.experiment, type("Gone", (), {"experiment_id": "999"})()
-    ResultWriter([CELL], record, tracker, Progress([CELL], set(), 1, console)).ended(CELL.cell_id, result())
-    assert "not written to MLflow, the next run will" in console.file.getvalue()  # type: ignore[attr-defined]
-    entry = record.finished(CELL)
-    assert entry is not None
+    ResultWriter([CELL], record, Progress([CELL], set(), 1, console), tracking.sync).ended(CELL.cell_id, result())
+    assert "write it later with: suite track trial" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert record.finished(CELL) is not None
     tracker.experiment = experiment
-    tracker.sync(CELL, entry)
+    tracking.catch_up(record)
     assert len(tracker.client.search_runs([experiment.experiment_id], "tags.kind = 'accuracy'")) == 1
+
+
+def test_in_this_process_cells_run_in_order_and_fail_alone(tmp_path: Path) -> None:
+    """A cell gets the weights that it starts from, says its steps, and may write below `scratch`; Ctrl-C passes."""
+    cells = [Cell({"seed": seed}, "a", "b", start="base") for seed in range(3)]
+    seen: list[tuple[str, Any]] = []
+
+    class Watching:
+        def started(self, cell_id: str) -> None:
+            seen.append(("started", cell_id))
+
+        def advanced(self, cell_id: str, steps: int) -> None:
+            seen.append(("advanced", steps))
+
+        def ended(self, cell_id: str, result: Result) -> None:
+            seen.append(("ended", result["reason"].splitlines()[-1]))
+
+    def work(job: Job) -> Result:
+        if job.identity["seed"] == 1:
+            raise ValueError("no")
+        if job.identity["seed"] == 2:
+            raise KeyboardInterrupt
+        job.progress(5)
+        Path(job.places["scratch"]).mkdir()
+        assert job.weights == b"w"
+        return {"reason": "fine"}
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(work, cells, {"base": b"w"}, Watching(), tmp_path / "scratch")
+    first, second, third = (("started", cell.cell_id) for cell in cells)
+    assert seen == [first, ("advanced", 5), ("ended", "fine"), second, ("ended", "ValueError: no"), third]
+    assert not (tmp_path / "scratch").exists()
+    assert attempt(work, Job({"seed": 1}, None))["status"] == "failed"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from suite.data.recipe import GENERATOR_VERSION, DigitScenes
-from suite.data.scenes import BACKGROUND, Scenes, _digits, make_scenes
+from suite.data.dataset import Examples
+from suite.data.digit_scenes import BACKGROUND, GENERATOR_VERSION, DigitScenes, _digits, make_scenes
 
 PINNED = "94f55e792585fe16"
 SMALL = DigitScenes(recipe="digit-scenes", train=40, validation=20)
@@ -40,23 +40,23 @@ def test_no_digit_image_is_in_both_splits() -> None:
     assert len(validation) / 1797 == pytest.approx(0.2, abs=0.001)
 
 
-def background_free(scenes: Scenes) -> list[set[int]]:
+def background_free(scenes: Examples) -> list[set[int]]:
     """Digits that the label map of each scene has."""
-    return [set(np.unique(label_map).tolist()) - {BACKGROUND} for label_map in scenes.label_maps]
+    return [set(np.unique(label_map).tolist()) - {BACKGROUND} for label_map in scenes.targets["maps"]]
 
 
 def test_labels_and_label_maps_agree() -> None:
     """With one digit, the only digit in the label map is the label, and its pixels are the brightest."""
     scenes = make_scenes(SMALL, "train")
     assert scenes.images.shape == (40, 3, 32, 32)
-    assert background_free(scenes) == [{label} for label in scenes.labels.tolist()]
-    for image, label_map in zip(scenes.images, scenes.label_maps, strict=True):
+    assert background_free(scenes) == [{label} for label in scenes.targets["labels"].tolist()]
+    for image, label_map in zip(scenes.images, scenes.targets["maps"], strict=True):
         assert image[:, label_map != BACKGROUND].mean() > image[:, label_map == BACKGROUND].mean() + 40
 
 
 def test_every_class_occurs() -> None:
     """Labels run over all ten digits."""
-    labels = make_scenes(SMALL.model_copy(update={"train": 400}), "train").labels
+    labels = make_scenes(SMALL.model_copy(update={"train": 400}), "train").targets["labels"]
     assert set(labels.tolist()) == set(range(10))
 
 
@@ -66,7 +66,7 @@ def test_several_digits_do_not_cover_each_other() -> None:
     scenes = make_scenes(recipe, "train")
     present = background_free(scenes)
     assert scenes.images.shape == (30, 3, 64, 64)
-    assert all(label in digits for label, digits in zip(scenes.labels.tolist(), present, strict=True))
+    assert all(label in digits for label, digits in zip(scenes.targets["labels"].tolist(), present, strict=True))
     assert max(len(digits) for digits in present) == 4
     plain = make_scenes(recipe.model_copy(update={"clutter": 0}), "train")
     assert not np.array_equal(plain.images, scenes.images)

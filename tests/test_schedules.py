@@ -30,7 +30,7 @@ def test_one_patch_may_remain() -> None:
     schedule = Schedule(16, (8, 7))
     assert schedule.entering == (16, 8)
     assert schedule.leaving == (8, 1)
-    assert schedule.left_out == (0, 8)
+    assert schedule.idle == (0, 8)
     assert nothing(16, 3).leaving == (16, 16, 16)
 
 
@@ -150,7 +150,7 @@ def test_stages_are_idlevit(rate: float, active: tuple[int, ...]) -> None:
     """Twelve layers, idle from layer 3 on, three per stage: floor(196 * rate^s) patches work, all others sit out."""
     schedule = stages(196, 12, rate, first=3, length=3)
     expected = [0, 0, 0, *(196 - count for count in active for _ in range(3))]
-    assert list(schedule.left_out) == expected
+    assert list(schedule.idle) == expected
 
 
 def test_training_script_of_idlevit() -> None:

@@ -17,26 +17,27 @@ from backbones import BACKBONES, build, draw_images
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from suite.data.recipe import Ade20k
-from suite.data.scenes import Scenes
+from suite.data.ade20k import Ade20k
+from suite.data.dataset import Examples
 from suite.errors import UserError
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
-from suite.tasks.segmentation.data import SegmentationData, open_scenes
+from suite.tasks.loop import TrainingFailed
+from suite.tasks.segmentation.data import SegmentationData, in_memory
 from suite.tasks.segmentation.metric import ExactIoU
 from suite.tasks.segmentation.model import build_segmentor, patch_labels, patch_loss
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.segmentation.train import GuardedOptimizer, SegmentationEpoch, evaluate, train
-from suite.tasks.stability import TrainingFailed
 
 METHODS = sorted(modules())
 CLASSES = 11
+NAMES = tuple(map(str, range(CLASSES)))
 REMOVED = (9, 8, 0, 0)
 SIZES = [(32, 32), (30, 26)]
 RECIPE = SegmentationRecipe(epochs=2, batch_size=8, learning_rate=5e-3, warmup_epochs=0.25)
 
 
-def make(count: int, height: int = 32, width: int = 32, classes: int = 8, seed: int = 0) -> Scenes:
+def make(count: int, height: int = 32, width: int = 32, classes: int = 8, seed: int = 0) -> Examples:
     """Noisy scenes in blocks of 8 pixels whose colour tells their class; some blocks are not labelled."""
     draw = np.random.default_rng(seed)
     colours = np.random.default_rng(9).integers(0, 256, (CLASSES, 3))
@@ -44,13 +45,14 @@ def make(count: int, height: int = 32, width: int = 32, classes: int = 8, seed: 
     maps = blocks.repeat(8, 1).repeat(8, 2)[:, :height, :width].astype(np.uint8)
     images = (0.7 * colours[maps] + draw.integers(0, 77, (*maps.shape, 3))).astype(np.uint8)
     maps[(draw.random(blocks.shape) < 0.1).repeat(8, 1).repeat(8, 2)[:, :height, :width]] = 255
-    return Scenes(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), np.zeros(count, np.int64), maps)
+    pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return Examples(pixels, {"labels": np.zeros(count, np.int64), "maps": maps})
 
 
 @functools.cache
 def few(height: int = 32, width: int = 32) -> SegmentationData:
     """Thirty-six scenes to train on, so that the last batch is a smaller one, and ten; classes 8 to 10 never occur."""
-    return open_scenes(make(36, height, width), make(10, height, width, seed=1))
+    return in_memory(make(36, height, width), make(10, height, width, seed=1), NAMES)
 
 
 def fresh(method: str, backbone: str = "vit", **options: Any) -> ReducedModel:
@@ -123,7 +125,7 @@ def test_scores_equal_an_independent_count(backbone: str, size: tuple[int, int])
     """mIoU, mAcc, aAcc and IoU are those of a numpy count over timm's own features, with odd sizes and gaps."""
     data, model = few(*size), reduce(build(backbone, num_classes=CLASSES), "none")
     height, width = size
-    scenes = data.validation.scenes
+    scenes = data.validation.examples
     images = F.pad(
         torch.from_numpy((scenes.images - np.float32(127.5)) / np.float32(127.5)), (0, 32 - width, 0, 32 - height)
     )
@@ -132,8 +134,8 @@ def test_scores_equal_an_independent_count(backbone: str, size: tuple[int, int])
         logits = timm.head(timm.fc_norm(timm.forward_features(images)[:, timm.num_prefix_tokens :]))
     upsampled = F.interpolate(logits.transpose(1, 2).unflatten(2, (8, 8)), size=(32, 32), mode="bilinear")
     predicted = upsampled.argmax(1).numpy()[:, :height, :width]
-    seen = scenes.label_maps != 255
-    truth, guess = scenes.label_maps[seen].astype(int), predicted[seen]
+    seen = scenes.targets["maps"] != 255
+    truth, guess = scenes.targets["maps"][seen].astype(int), predicted[seen]
     table = np.zeros((CLASSES, CLASSES), int)
     np.add.at(table, (truth, guess), 1)
     right, labelled, union = table.diagonal(), table.sum(1), table.sum(0) + table.sum(1) - table.diagonal()
@@ -186,10 +188,10 @@ def test_images_are_padded_and_predictions_cut(training: bool) -> None:
     """Zeros on the right and at the bottom after normalisation, 255 in labels; predictions have the image's size."""
     data, model = few(30, 26), fresh("none").eval()
     batch = preprocessed(model, data, [0, 1], training)
-    scenes = data.train.scenes
+    scenes = data.train.examples
     inside = torch.from_numpy((scenes.images[:2] - np.float32(127.5)) / np.float32(127.5))
     assert torch.equal(batch["inputs"], F.pad(inside, (0, 6, 0, 2)))
-    labels = torch.from_numpy(scenes.label_maps[:2]).long()
+    labels = torch.from_numpy(scenes.targets["maps"][:2]).long()
     truth = torch.stack([sample.gt_sem_seg.data[0] for sample in batch["data_samples"]])
     assert torch.equal(truth, F.pad(labels, (0, 6, 0, 2), value=255) if training else labels)
     if not training:
@@ -211,7 +213,7 @@ def test_the_auxiliary_target_is_the_nearest_label(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(model.method, "auxiliary_loss", spy)
     losses = build_segmentor(model, data).train()(**batch, mode="loss")
-    padded = np.pad(data.train.scenes.label_maps[:3], ((0, 0), (0, 2), (0, 6)), constant_values=255)
+    padded = np.pad(data.train.examples.targets["maps"][:3], ((0, 0), (0, 2), (0, 6)), constant_values=255)
     assert torch.equal(seen[0][0], torch.from_numpy(padded[:, ::4, ::4]).long().flatten(1))
     assert seen[0][1] is patch_loss
     assert losses["auxiliary.loss"] == 5
@@ -247,7 +249,7 @@ def test_cropr_learns_one_label_for_each_patch() -> None:
     data, model = few(30, 26), fresh("cropr").train()
     batch = preprocessed(model, data, [0, 1, 2], training=True)
     losses = build_segmentor(model, data).train()(**batch, mode="loss")
-    labels = np.pad(data.train.scenes.label_maps[:3], ((0, 0), (0, 2), (0, 6)), constant_values=255)[:, ::4, ::4]
+    labels = np.pad(data.train.examples.targets["maps"][:3], ((0, 0), (0, 2), (0, 6)), constant_values=255)[:, ::4, ::4]
     target = torch.from_numpy(labels.reshape(3, 64)).long()
     said = model.dense_outputs(batch["inputs"]).auxiliary
     assert [prediction.shape for prediction in said] == [(3, 64, CLASSES)] * 2
@@ -298,7 +300,7 @@ def test_every_method_sees_the_same_batches() -> None:
     assert not torch.equal(first[0], first[5])
     for epoch in (first[:5], first[5:]):
         bytes_seen = (torch.cat(epoch) * 127.5 + 127.5).round().flatten(1)
-        scenes = torch.from_numpy(few().train.scenes.images).float().flatten(1)
+        scenes = torch.from_numpy(few().train.examples.images).float().flatten(1)
         assert torch.equal(bytes_seen.sum(1).sort().values, scenes.sum(1).sort().values)
     assert len(torch.cat(images_seen("none", 0, RECIPE.model_copy(update={"images": 10})))) == 20
 
@@ -455,9 +457,9 @@ def test_two_heads_and_teachers_are_refused() -> None:
 def test_a_label_that_is_no_class_is_refused() -> None:
     """The sentence names the label, the scenes and the numbers that would work."""
     scenes = make(3)
-    scenes.label_maps[1, 2, 3] = 11
-    with pytest.raises(UserError, match="the validation scenes: class 11 on 1 pixels; classes run from 0 to 10"):
-        open_scenes(make(3), scenes)
+    scenes.targets["maps"][1, 2, 3] = 11
+    with pytest.raises(UserError, match="the validation images: class 11 on 1 pixels; classes run from 0 to 10"):
+        in_memory(make(3), scenes, NAMES)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A segmentation study through the real command line, Ray, MLflow and mmsegmentation."""
+"""A segmentation study through the real command line, MLflow and mmsegmentation."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import Any
 import mlflow
 import pytest
 import torch
-from test_end_to_end import STUDY, suite
+from tiny_study import RUN, STUDY, here
 from torch import nn
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.measure.examples import decode
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
-from suite.study.load import load_study
-from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
+from suite.study.load import load
+from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels, decode
 
 SEGMENTATION: dict[str, Any] = STUDY | {
     "task": "segmentation",
@@ -48,8 +47,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which the study ran once."""
     folder = tmp_path_factory.mktemp("segmentation")
     write(folder)
-    done = suite(folder, "run", "trial.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
+    for command in (RUN, ("track", "trial.yaml")):
+        done = here(folder, *command)
+        assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
@@ -83,7 +83,7 @@ def test_the_table_is_about_miou(ran: Path) -> None:
     assert "- mIoU: mean over the classes of the last epoch's intersection over union, median over seeds" in table
     for name in ("none", "random", "tome", "random + logits", "cropr + last-layer"):
         assert f"| {name}" in table
-    assert suite(ran, "table", "trial").returncode == 0
+    assert here(ran, "table", "trial").returncode == 0
     assert (ran / "results/trial/table.md").read_text() == table
 
 
@@ -114,7 +114,7 @@ def test_tokens_come_back(ran: Path) -> None:
 def test_the_same_cell_has_the_same_bits(ran: Path, tmp_path: Path) -> None:
     """Run again elsewhere, alone, it ends with the same scores."""
     write(tmp_path, methods=["tome"], seeds=[1], speed=None)
-    assert suite(tmp_path, "run", "trial.yaml").returncode == 0
+    assert here(tmp_path, *RUN).returncode == 0
     again = {row["metric"]: row["value"] for row in rows_of(tmp_path) if row["kind"] == "accuracy"}
     first = {
         row["metric"]: row["value"]
@@ -149,7 +149,7 @@ def test_impossible_studies_are_refused(
     monkeypatch.chdir(tmp_path)
     write(tmp_path, **changes)
     with pytest.raises(UserError, match=message):
-        load_study("trial.yaml")
+        load("trial.yaml")
 
 
 def test_every_fusion_is_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_every_fusion_is_another_cell(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     fusions = ["none", "last-layer", "concatenation", "logits", "cross-attention"]
     write(tmp_path, methods=[{"method": "random", "fusion": fusion} for fusion in fusions])
-    cells = [cell for cell in expand(load_study("trial.yaml")) if cell.kind == "accuracy"]
+    cells = [cell for cell in expand(load("trial.yaml").study) if cell.kind == "accuracy"]
     assert len({cell.cell_id for cell in cells}) == len(cells) == 10
     assert {cell.identity["classes"] for cell in cells} == {11}
 
@@ -181,7 +181,7 @@ def test_pixels_of_the_unpruned_model_are_timms(side: tuple[int, int]) -> None:
 def test_maps_are_drawn_and_kept(ran: Path) -> None:
     """A example in results/ and, however often it is drawn, on the one run of the study."""
     for _ in range(2):
-        done = suite(ran, "maps", "trial.yaml")
+        done = here(ran, "maps", "trial.yaml")
         assert done.returncode == 0, done.stderr
         assert "Written to results/trial/maps.png and MLflow: 5 rows" in done.stdout
     assert (ran / "results/trial/maps.png").read_bytes().startswith(b"\x89PNG")
@@ -196,20 +196,20 @@ def test_images_that_are_not_whole_patches(tmp_path: Path) -> None:
     """Scenes of 14 pixels on a backbone for 16: padded for the model, and predictions cut back to 14."""
     data = SEGMENTATION["data"] | {"canvas": 14}
     write(tmp_path, data=data, methods=["random"], seeds=[0], speed=None)
-    done = suite(tmp_path, "run", "trial.yaml")
+    done = here(tmp_path, *RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     entries = [json.loads(path.read_text()) for path in (tmp_path / ".suite/cells").iterdir()]
     example = next(entry["details"]["example"] for entry in entries if entry["identity"]["kind"] == "accuracy")
     assert example["grid"] == [4, 4]
     assert [decode(text).shape for text in example["prediction"]] == [(14, 14)] * 3
-    assert suite(tmp_path, "maps", "trial.yaml").returncode == 0
+    assert here(tmp_path, "maps", "trial.yaml").returncode == 0
     write(tmp_path, data=data | {"canvas": 12})
-    refused = suite(tmp_path, "validate", "trial.yaml")
+    refused = here(tmp_path, "validate", "trial.yaml")
     assert "the backbone takes 16 pixels, data.canvas is 12" in refused.stderr
     write(
         tmp_path, backbone={"name": "deit_tiny_distilled_patch16_224", "options": SEGMENTATION["backbone"]["options"]}
     )
     assert (
         "segmentation reads one linear head, which this VisionTransformerDistilled"
-        in suite(tmp_path, "validate", "trial.yaml").stderr
+        in here(tmp_path, "validate", "trial.yaml").stderr
     )

@@ -15,7 +15,8 @@ import torch
 from suite.measure import machine, selftest, speed
 from suite.measure.clock import Clock, CudaClock, Run, WallClock, clock_of
 from suite.measure.machine import Reading, Snapshot
-from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER, Timing, in_turn, quartiles, race
+from suite.measure.speed import Timing, in_turn, quartiles, race
+from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER
 
 QUIET = Reading(wall=60.0, others=0.0, share=1.0, faults=0.0, faulting=0.0)
 

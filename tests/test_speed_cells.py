@@ -16,23 +16,26 @@ from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.speed import cell as side_by_side
-from suite.kinds.training.cells import Cell, expand
-from suite.kinds.training.execute import Job, run_cell
+from suite.kinds.speed.cell import _result
+from suite.kinds.training.cells import expand
+from suite.kinds.training.execute import run_cell
 from suite.kinds.training.preflight import check_devices, lacking
 from suite.kinds.training.schema import Study
 from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import columns, study_table
-from suite.measure import device, fit
+from suite.measure import device, fit, side_by_side
 from suite.measure.passes import prepare
-from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER, compare, references
+from suite.measure.speed import compare, references
+from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.render import as_html, markdown
 from suite.report.trace import trace
-from suite.study import store as record
-from suite.study.load import load_study
-from suite.study.store import Record, tidy
+from suite.study import exported as record
+from suite.study.cells import Cell, Job
+from suite.study.exported import tidy
+from suite.study.load import load
+from suite.study.store import Record
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}
@@ -53,7 +56,7 @@ speed: {SPEED}
 def study(said: str) -> Study:
     """A study whose `speed` says this, from a file in the working folder."""
     Path("trial.yaml").write_text(FILE.replace("SPEED", said))
-    return load_study("trial.yaml")
+    return load("trial.yaml").study
 
 
 def speed_cells(said: str) -> list[Cell]:
@@ -106,7 +109,7 @@ def test_trained_cells_are_still_those_that_were_committed(name: str, monkeypatc
     monkeypatch.chdir(ROOT)
     with Path(f"results/{name}/cells.csv").open() as file:
         committed = {row["cell_id"] for row in csv.DictReader(file)}
-    cells = [cell for cell in expand(load_study(name)) if cell.kind != "speed" and cell.row in ("base", "none")]
+    cells = [cell for cell in expand(load(name).study) if cell.kind != "speed" and cell.row in ("base", "none")]
     assert len(cells) > 3
     assert {cell.cell_id for cell in cells} <= committed
 
@@ -224,12 +227,12 @@ def test_a_batch_that_does_not_fit_fails_with_the_largest_that_does(monkeypatch:
         return torch.rand(count, 3, *size, device=where, dtype=dtype)
 
     monkeypatch.setattr(side_by_side, "draw_images", spy)
-    monkeypatch.setattr(fit, "usable_memory", lambda: 2**20)
+    monkeypatch.setattr(fit, "usable_memory", lambda _device=None: 2**20)
     result = run_cell(Job(identity(batch_size=4096), None))
     assert result["status"] == "failed"
     assert result["reason"].startswith("a batch of 4096 does not fit into memory: ")
     largest = int(result["reason"].rpartition(" ")[2])
-    assert max(drawn) == 2
+    assert max(drawn) == 3
     assert run_cell(Job(identity(batch_size=largest), None))["status"] == "done"
     assert run_cell(Job(identity(batch_size=largest + 1), None))["status"] == "failed"
     monkeypatch.setattr(device, "_has_instructions", lambda dtype, _device: dtype == torch.float32)
@@ -241,7 +244,7 @@ def test_a_batch_that_does_not_fit_fails_with_the_largest_that_does(monkeypatch:
 def test_a_compiled_speed_cell_says_what_the_compiler_did(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every model in one graph, compiled once, before it is timed; the compiler is tried first."""
     tried: list[torch.device] = []
-    monkeypatch.setattr(side_by_side, "check_compiler", tried.append)
+    monkeypatch.setattr(device, "check_compiler", tried.append)
     monkeypatch.setattr(side_by_side, "prepare", functools.partial(prepare, backend="eager"))
     result = run_cell(Job(identity(compile=True), None))
     assert result["status"] == "done", result["reason"]
@@ -259,7 +262,7 @@ def test_a_gpu_has_its_seconds_under_its_name() -> None:
     models = {"reduced": backbone, **references(backbone)}
     passes = {name: prepare(name, model, torch.rand(2, 3, 16, 16)) for name, model in models.items()}
     timing = compare(passes, torch.device("cpu"), rounds=5, warmup_rounds=1)
-    result = side_by_side._result(timing, passes, {"gpu": "Fake 1"})
+    result = _result(timing, {"gpu": "Fake 1"})
     assert result["repetitions"]["seconds"] == list(timing.seconds["reduced"])
     assert result["repetitions"]["seconds_unpruned"] == list(timing.seconds[UNPRUNED])
     assert result["units"]["seconds"] == "s"

@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import csv
-import inspect
 import io
 import json
 import statistics
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 from test_speed import hasty
-from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
 from suite.cli import options
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.speed import command as speed
-from suite.kinds.speed import printed as speed_table
-from suite.kinds.speed.candidates import Words, build
-from suite.kinds.speed.command import Bar, How
+from suite.kinds.speed import command, printed
+from suite.kinds.speed.command import configurations
+from suite.kinds.speed.models import build_side_by_side
+from suite.kinds.training import cells
 from suite.kinds.training.cells import expand
-from suite.kinds.training.execute import Job, run_cell
-from suite.kinds.training.schema import Backbone, ScheduleRule, Study
-from suite.measure import fit, selftest
+from suite.kinds.training.execute import run_cell
+from suite.kinds.training.schema import Study
+from suite.measure import selftest
 from suite.measure.clock import Clock
-from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER
+from suite.measure.macs import count_macs
+from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER, TimingOptions
 from suite.study import provenance
-from suite.study.load import load_study
+from suite.study.cells import Job
+from suite.study.configuration import Configuration
+from suite.study.load import load
+from suite.study.schema import Backbone, ScheduleRule
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}
 BACKBONE = ["vit_tiny_patch16_224", *(f"--option={name}={value}" for name, value in TINY.items())]
-METHODS = ["--method=random", "--method=cropr", "--removed=4,4,0,0"]
+METHODS = ["--method=random", "--method=cropr", "--schedule={removed: [4, 4, 0, 0]}"]
 
 
 def suite(*arguments: str) -> Result:
@@ -82,9 +82,12 @@ def test_the_file_has_every_repetition_and_where_it_comes_from(measured: tuple[s
     """Ratios are those of the rounds; provenance, settings, schedule, memory and verdict are there."""
     _, content = measured
     assert content["provenance"].keys() >= {"command", "commit", "versions", "processor", "allocator", "gpu"}
-    assert content["removed"] == [4, 4, 0, 0]
-    assert content["settings"] == {"random": {"stage": "pre"}, "cropr": {"stage": "pre", "heads": 2}}
-    assert content["how"]["rounds"] == 5
+    assert content["unpruned"]["classes"] == 7
+    assert content["options"]["rounds"] == 5
+    rows = content["rows"]
+    assert {row["schedule"]["removed"] == [4, 4, 0, 0] for row in rows.values()} == {True}
+    assert rows["random"]["settings"] == {"stage": "pre"}
+    assert rows["cropr"]["settings"] == {"stage": "pre", "heads": 2}
     assert [batch["batch_size"] for batch in content["batches"]] == [1, 6]
     for batch in content["batches"]:
         models = batch["models"]
@@ -101,54 +104,60 @@ def test_the_file_has_every_repetition_and_where_it_comes_from(measured: tuple[s
         assert batch["machine"].keys() >= {"others", "share", "faults", "timed", "drift"}
 
 
+def rows_of(removed: tuple[int, ...], *more: str, **settings: Any) -> dict[str, Configuration]:
+    """Random pruning and the unpruned model, as the command makes them."""
+    fusion, task = more or ("none", "classification")
+    rule = ScheduleRule(removed=removed)
+    return configurations("vit_tiny_patch16_224", TINY, ("random",), {"random": settings}, rule, fusion, task)
+
+
 def test_settings_and_schedule_reach_the_models() -> None:
     """All share the backbone's weights; patches leave where the settings say; MACs follow."""
-    words = Words("vit_tiny_patch16_224", TINY, ("random",), {"random": {"stage": "pre"}}, rule(removed=(8, 0, 0, 0)))
-    before = build(words)
-    after = build(replace(words, settings={}))
-    assert before.models["random"].method.settings.stage == "pre"
-    assert before.macs["random"] < after.macs["random"] < after.macs[UNPRUNED] == after.macs[UNPRUNED_EAGER]
-    weights = {id(parameter) for model in before.models.values() for parameter in model.parameters()}
-    assert len(weights) == len(list(before.models[UNPRUNED].parameters()))
+    macs = []
+    for settings in ({"stage": "pre"}, {}):
+        models, size = build_side_by_side(rows_of((8, 0, 0, 0), **settings))
+        assert list(models) == [UNPRUNED, UNPRUNED_EAGER, "random"]
+        weights = {id(parameter) for model in models.values() for parameter in model.parameters()}
+        assert len(weights) == len(list(models[UNPRUNED].parameters()))
+        macs.append({name: count_macs(model, torch.zeros(1, 3, *size)).full for name, model in models.items()})
+    before, after = macs
+    assert before["random"] < after["random"] < after[UNPRUNED] == after[UNPRUNED_EAGER]
 
 
 def test_a_dense_task_times_its_read_out() -> None:
     """Every model gives logits for each pixel, of as many classes as ADE20k has."""
-    words = Words("vit_tiny_patch16_224", TINY, ("random",), {}, rule(removed=(4, 4, 0, 0)), "logits", "segmentation")
-    found = build(words)
-    assert list(found.models) == [UNPRUNED, UNPRUNED_EAGER, "random + logits"]
-    for model in found.models.values():
+    models, _ = build_side_by_side(rows_of((4, 4, 0, 0), "logits", "segmentation"))
+    assert list(models) == [UNPRUNED, UNPRUNED_EAGER, "random + logits"]
+    for model in models.values():
         assert model(torch.zeros(2, 3, 16, 16)).shape == (2, 150, 16, 16)
-
-
-def rule(**said: Any) -> ScheduleRule:
-    """A schedule by one of a study's rules."""
-    return ScheduleRule(**said)
 
 
 REFUSED: list[tuple[list[str], str]] = [
     ([], "name a timm model to time, for example: suite speed vit_small_patch16_224"),
-    ([*BACKBONE, "--method=random"], "random must be told how many patches to remove; .* has 16 and 4 blocks"),
-    ([*BACKBONE, "--method=random", "--removed=4,4"], "schedule: 2 counts for a backbone of 4 blocks"),
-    ([*BACKBONE, "--method=random", "--removed=4,x"], "schedule: removed: 'x' is neither a number nor a range"),
-    ([*BACKBONE, "--constant=4", "--linear=4"], "schedule: a schedule needs exactly one of .*; found constant, linear"),
-    ([*BACKBONE, "--linear=2", "--fused"], "schedule: the rule linear does not read fused; leave it out"),
+    ([*BACKBONE, "--method=random"], "random must be told how many patches to remove, for example: --schedule"),
+    ([*BACKBONE, "--method=random", "--schedule={removed: [4,4]}"], "2 counts for a backbone of 4 blocks"),
+    ([*BACKBONE, "--schedule={removed: 4-x}"], "schedule: removed: '4-x' is neither a number nor a range"),
+    ([*BACKBONE, "--schedule={constant: 4, linear: 4}"], "schedule: .* needs exactly one of .*constant, linear"),
+    ([*BACKBONE, "--schedule={linear: 2, fused: true}"], "schedule: the rule linear does not read fused; leave it out"),
+    ([*BACKBONE, "--schedule={budget: {macs: 0.6}}"], "schedule: a budget gives every method a schedule of its own"),
+    ([*BACKBONE, "--schedule=8"], "--schedule '8' is not a rule in braces; write for example --schedule '{constant"),
+    ([*BACKBONE, "--schedule={a"], "--schedule '{a' is not readable as YAML"),
     ([*BACKBONE, *METHODS, "--method=randm"], "unknown method 'randm'; did you mean random?"),
-    ([*BACKBONE, *METHODS, "--method=tome", "--fusion=last-layer"], "tome: last-layer fusion needs removed patches"),
-    ([*BACKBONE, *METHODS, "--fusion=logits"], "fusion logits brings patches back for dense tasks"),
-    ([*BACKBONE, *METHODS, "--fusion=lastlayer"], "unknown fusion 'lastlayer'; did you mean last-layer?"),
-    ([*BACKBONE, *METHODS, "--task=detection"], "unknown task 'detection'"),
-    ([*BACKBONE, *METHODS, "--setting=random.heads=2"], "random: heads: unknown key; valid: action, stage"),
+    ([*BACKBONE, *METHODS, "--method=tome", "--fusion=last-layer"], "tome on .*: last-layer fusion needs"),
+    ([*BACKBONE, *METHODS, "--fusion=logits"], "fusion logits is for segmentation"),
+    ([*BACKBONE, *METHODS, "--fusion=lastlayer"], "fusion: Input should be .*last-layer"),
+    ([*BACKBONE, *METHODS, "--task=detection"], "task: Input should be 'classification' or 'segmentation'"),
+    ([*BACKBONE, *METHODS, "--setting=random.heads=2"], "method random: heads: unknown key; valid: action, stage"),
     ([*BACKBONE, *METHODS, "--setting=tome.order=kept"], "--setting tome.order: tome is not among the methods random,"),
     ([*BACKBONE, *METHODS, "--setting=stage"], "--setting 'stage' is not NAME=VALUE"),
     ([*BACKBONE, "--option=depth=3"], "--option depth is given twice"),
     ([*BACKBONE, "--option=classtoken=1"], "unexpected keyword argument 'classtoken'"),
-    ([*BACKBONE, "--option=class_token=false", "--option=global_pool=avg", "--method=evit", "--removed=4,0,0,0"],
-     "evit: EViT needs a class token and the backbone has none"),
-    ([*BACKBONE, "--precision=fp8"], "unknown precision 'fp8'; valid: bfloat16, float16, float32"),
-    ([*BACKBONE, "--device=gpu"], "cannot use the device 'gpu' .*; --device cpu always works"),
-    ([*BACKBONE, "--graph"], "--graph replays CUDA graphs, which cpu has not"),
-    ([*BACKBONE, "--batch-size=100000000000"], "a batch of 100000000000 does not fit into memory: .* is --batch-size"),
+    ([*BACKBONE, "--option=class_token=false", "--option=global_pool=avg", "--method=evit",
+     "--schedule={removed: [4, 0, 0, 0]}"], "EViT needs a class token and the backbone has none"),
+    ([*BACKBONE, "--precision=fp8"], "precision: Input should be 'float32', 'bfloat16' or 'float16'"),
+    ([*BACKBONE, "--device=gpu"], "device: Input should be 'cpu' or 'cuda'"),
+    ([*BACKBONE, "--graph"], "graph: CUDA graphs are replayed on a GPU only"),
+    ([*BACKBONE, "--batch-size=100000000000"], "a batch of 100000000000 does not fit .* about --batch-size"),
     ([*BACKBONE, "--json=nowhere/speed.json"], "nowhere/speed.json cannot be written: there is no folder nowhere"),
 ]  # fmt: skip
 
@@ -166,53 +175,20 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
     assert "cannot use the device 'cuda'" in refusal(*BACKBONE, "--device=cuda")
 
 
-class Hungry(nn.Module):
-    """Runs out of memory above a batch of so many images."""
-
-    def __init__(self, most: int, message: str) -> None:
-        super().__init__()
-        self.most, self.message = most, message
-
-    def forward(self, images: Tensor) -> Tensor:
-        if len(images) > self.most:
-            raise RuntimeError(self.message)
-        return images
-
-    def refuse(self, *_arguments: object) -> None:
-        """What a GPU says that cannot hold the weights."""
-        raise torch.OutOfMemoryError(self.message)
-
-
-def test_a_device_that_runs_out_of_memory_is_asked_for_less() -> None:
-    """The largest batch that all models run; other errors are nobody's memory and pass through."""
-    out = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
-    models: dict[str, nn.Module] = {"small": Hungry(5, out), "large": Hungry(100, out)}
-    how, console = How(batch_sizes=(64,), rounds=5), Console()
-    with Bar(how, console) as bar, pytest.raises(UserError, match=r"can't allocate memory.* is --batch-size 5,"):
-        speed._measure_batch(how, models, torch.zeros, 64, bar)
-    with Bar(how, console) as bar, pytest.raises(RuntimeError, match="something else"):
-        speed._measure_batch(how, {"odd": Hungry(5, "something else")}, torch.zeros, 64, bar)
-    full = SimpleNamespace(to=Hungry(0, "CUDA out of memory").refuse)
-    with pytest.raises(UserError, match=r"the weights do not fit on cpu .*; take a smaller backbone"):
-        fit.place({"large": full}, torch.device("cpu"), torch.float32)  # type: ignore[dict-item]
-    assert fit.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert fit.is_out_of_memory(MemoryError())
-
-
-def test_a_gpu_has_absolute_units_under_its_name() -> None:
-    """Images per second, and the name beside them; the same report on a processor has neither."""
-    words = Words("vit_tiny_patch16_224", TINY, ("random",), {}, rule(removed=(4, 4, 0, 0)))
-    report = speed.measure(words, How(batch_sizes=(2,), rounds=5), Console(quiet=True))
+def test_a_gpu_has_absolute_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images per second; the same report on a processor has none."""
+    options = TimingOptions(batch_size=(2,), rounds=5)
+    report = command.measure(rows_of((4, 4, 0, 0)), options, Console(quiet=True))
 
     def shown(gpu: str) -> str:
+        monkeypatch.setattr(command.Report, "gpu", gpu)
         console = Console(record=True, width=120, file=io.StringIO())
-        speed_table.show(replace(report, gpu=gpu), console)
+        printed.show(report, console)
         return console.export_text()
 
-    rate = f"{2 / statistics.median(report.batches[0].timing.seconds['random']):.0f}"
+    rate = f"{2 / statistics.median(report.timings[2].seconds['random']):.0f}"
     assert "images/s" in shown("Fake 1")
     assert rate in shown("Fake 1")
-    assert "Fake 1, 1 thread" in shown("Fake 1")
     assert "images/s" not in shown("")
     assert provenance.provenance()["processor"] in shown("")
 
@@ -230,36 +206,16 @@ def test_the_self_test_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("text", "expected"),
     [
-        (["--removed=4,4,0,0"], {"removed": (4, 4, 0, 0)}),
-        (["--removed=4 4 0 0"], {"removed": (4, 4, 0, 0)}),
-        (["--constant=2", "--blocks=0-2", "--extra-first=1"], {"constant": 2, "blocks": (0, 1, 2), "extra_first": 1}),
-        (["--keep-rate=0.7", "--blocks=1,3", "--rounding=floor", "--fused"],
-         {"keep_rate": 0.7, "blocks": (1, 3), "rounding": "floor", "fused": True}),
-        (["--linear=2", "--inflect=0"], {"linear": 2, "inflect": 0.0}),
-        (["--stages=0.5", "--first=1", "--length=2"], {"stages": 0.5, "first": 1, "length": 2}),
-        ([], None),
+        ("{constant: 2, blocks: 0-2, extra_first: 1}", {"constant": 2, "blocks": (0, 1, 2), "extra_first": 1}),
+        ("{keep_rate: 0.7, blocks: [1, 3], fused: true}", {"keep_rate": 0.7, "blocks": (1, 3), "fused": True}),
+        (None, None),
     ],
-)  # fmt: skip
-def test_a_command_takes_every_rule_of_a_study(arguments: list[str], expected: dict[str, Any] | None) -> None:
+)
+def test_a_command_takes_a_schedule_in_the_words_of_a_study(text: str | None, expected: dict[str, Any] | None) -> None:
     """With the same names and the same meaning."""
-    import typer
-
-    found: list[ScheduleRule | None] = []
-    trial = typer.Typer()
-
-    @trial.command()
-    @options.takes_schedule
-    def command(schedule: options.Rule) -> None:
-        """Take a schedule."""
-        found.append(schedule)
-
-    done = CliRunner().invoke(trial, arguments)
-    assert done.exit_code == 0, done.output + str(done.exception)
-    assert found == [None if expected is None else rule(**expected)]
-    assert set(options.RULE) == set(ScheduleRule.model_fields) - {"name", "budget"}
-    assert "schedule" not in inspect.signature(command).parameters
+    assert options.schedule_rule(text) == (None if expected is None else ScheduleRule(**expected))
 
 
 IDENTITY = {
@@ -301,6 +257,8 @@ def test_a_speed_cell_compares_with_both_references(task: str) -> None:
 def test_committed_results_are_still_those_of_their_study(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell, speed cells included, has the id under which its result was committed."""
     monkeypatch.chdir(ROOT)
+    (device,) = {run["device"] for run in json.loads(Path(f"results/{name}/provenance.json").read_text())["runs"]}
+    monkeypatch.setattr(cells, "device_name", lambda _kind: device)
     with Path(f"results/{name}/cells.csv").open() as file:
         committed = {row["cell_id"] for row in csv.DictReader(file)}
-    assert {cell.cell_id for cell in expand(load_study(name))} == committed
+    assert {cell.cell_id for cell in expand(load(name).study)} == committed

@@ -17,14 +17,14 @@ from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.training.make import make_table
 from suite.kinds.training.published import read_scores, score_of, verdict
 from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.report.latex import escaped, fit, latex
 from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.make import make_table
 from suite.report.render import as_csv, as_html, markdown, show, terminal, write
-from suite.study import record
+from suite.study import exported as store
 from suite.study.published import Number
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -36,7 +36,7 @@ needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there
 
 def summary(folder: Path, rows: list[dict[str, object]]) -> list[Line]:
     """Lines of a record."""
-    record.write_csv(folder / "trial" / "cells.csv", rows)
+    store.write_csv(folder / "trial" / "cells.csv", rows)
     return summarise(read_record(folder / "trial"))
 
 
@@ -77,7 +77,7 @@ def nasty() -> Table:
 
 def test_seeds_without_a_score_stay_in_the_denominator(tmp_path: Path) -> None:
     """One diverged with an exception, one with a score that is not a number, one broke, one was skipped."""
-    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.stability.TrainingFailed: the loss became nan"}
+    stopped = cell("good", 2, None)[0] | {"reason": "suite.tasks.loop.TrainingFailed: the loss became nan"}
     skipped = cell("good", 4, None)[0] | {"status": "skipped", "reason": "it needs a class token"}
     rows = [*cell("good", 0, 80.0), *cell("good", 1, 82.0), stopped, *cell("good", 3, None), skipped]
     (line,) = summary(tmp_path, [*rows, *diverged("good", 5)])
@@ -183,7 +183,7 @@ def test_the_file_of_html_says_its_encoding(tmp_path: Path) -> None:
 def score(value: str, row: str = "cropr", schedule: str = "") -> Number:
     """A published score."""
     said = {"study": "trial", "row": row, "schedule": schedule, "value": value}
-    return Number(**said, unit="%", source="a source", evidence="primary")
+    return Number.model_validate(said | {"unit": "%", "source": "a source", "evidence": "primary"})
 
 
 @pytest.mark.parametrize(
@@ -222,10 +222,7 @@ def test_published_scores_stand_beside_their_rows(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("trial,cropr,,5.1,x,s,primary", "scores.csv:2: expected one number in %, found '5.1' 'x'"),
-        (
-            "trial,cropr,,5.1,%,s,primary\ntrial,cropr,,5.2,%,s,primary",
-            "scores.csv:3: duplicate; trial has the row 'cropr'",
-        ),
+        ("trial,cropr,,5.1,%,s,primary\ntrial,cropr,,5.2,%,s,primary", "scores.csv:3: duplicate; trial has the row 'cropr'"),
     ],
 )
 def test_a_broken_table_of_scores_is_refused(tmp_path: Path, line: str, message: str) -> None:
@@ -243,15 +240,15 @@ def test_a_score_of_a_row_that_the_study_does_not_have_is_refused(
     """When the table is made, with its line; a row that has not run yet and a row of before are no mistakes."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(RESULTS.parent / "studies", "studies")
-    record.write_csv(Path("results/quickstart/cells.csv"), [*cell("random", 0, 70.0), *cell("gone", 0, 71.0)])
+    store.write_csv(Path("results/quickstart/cells.csv"), [*cell("random", 0, 70.0), *cell("gone", 0, 71.0)])
     path = Path("results/published/scores.csv")
     path.parent.mkdir()
     for row in ("tome", "gone"):
         path.write_text(f"{SCORES}quickstart,{row},,70,%,s,primary\nelsewhere,crpr,,70,%,s,primary\n")
-        make_table("quickstart", Console(quiet=True))
+        make_table(Path("results/quickstart"), Console(quiet=True))
     path.write_text(f"{SCORES}quickstart,tome,,70,%,s,primary\nquickstart,crpr,,70,%,s,primary\n")
     with pytest.raises(UserError, match=r"scores\.csv:3: the study quickstart has no row 'crpr'; did you mean cropr"):
-        make_table("quickstart", Console(quiet=True))
+        make_table(Path("results/quickstart"), Console(quiet=True))
 
 
 @pytest.mark.parametrize("command", ["table", "figures", "report"])
@@ -261,7 +258,7 @@ def test_a_study_that_is_not_there_is_not_to_be_run(
     """The nearest are named; one that is there but has not run says how, and what has a record needs no file."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(RESULTS.parent / "studies", "studies")
-    record.write_csv(Path("results/trial/cells.csv"), [*cell("random", 0, 70.0)])
+    store.write_csv(Path("results/trial/cells.csv"), [*cell("random", 0, 70.0)])
 
     def said(study: str) -> str:
         with pytest.raises(UserError) as error:
@@ -278,13 +275,13 @@ def test_a_study_that_is_not_there_is_not_to_be_run(
 
 def test_committed_scores_are_of_studies_and_rows_that_exist() -> None:
     """A misspelt row would never be shown."""
-    from suite.study.load import load_study
+    from suite.study.load import load
 
     root = Path(__file__).parents[1]
     scores = read_scores(root / "results/published/scores.csv")
     assert scores
     for published in scores:
-        study = load_study(str(root / "studies" / f"{published.study}.yaml"))
+        study = load(str(root / "studies" / f"{published.study}.yaml")).study
         assert published.row in {row.label for row in study.methods}, published
         assert published.source, published
 

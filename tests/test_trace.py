@@ -14,6 +14,7 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pytest
+from suite.kinds.training.origins import origins
 from test_report import cell, speed
 from typer.testing import CliRunner
 
@@ -24,14 +25,13 @@ from suite.kinds.export.table import export_table
 from suite.kinds.speed.lines import summarise as summarise_speeds
 from suite.kinds.speed.rounds import asked_for, read_rounds
 from suite.kinds.speed.table import speed_table
-from suite.kinds.training.origins import origins
 from suite.kinds.training.speed_by_batch import Speed
 from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import columns
 from suite.report.render import ENCODING
 from suite.report.trace import trace
-from suite.study import record
-from suite.study.load import load_speed
+from suite.study import exported as store
+from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,7 +49,7 @@ def results(tmp_path: Path) -> Path:
         {"command": "suite run trial", "commit": "abc", "versions": {"torch": "2"}, "cells": ["good-0", "random-0"]},
         {"command": "suite run trial", "commit": "def", "versions": {"torch": "3"}, "cells": ["good-1", "good-speed"]},
     ]
-    record.write_csv(tmp_path / "trial" / "cells.csv", rows, {"runs": runs})
+    store.write_csv(tmp_path / "trial" / "cells.csv", rows, {"runs": runs})
     (tmp_path / "trial" / "table.csv").write_text("")
     return tmp_path
 
@@ -88,7 +88,7 @@ def test_a_corrected_p_has_the_cells_of_all_comparisons(column: str, results: Pa
     rows = [row for name in ("random", "good", "other") for seed in range(3) for row in cell(name, seed, 70.0 + seed)]
     rows += [row | {"schedule": "a", "cell_id": f"{row['cell_id']}-a"} for row in rows]
     rows += cell("single", 0, 75.0)
-    record.write_csv(results / "trial" / "cells.csv", rows, {"runs": []})
+    store.write_csv(results / "trial" / "cells.csv", rows, {"runs": []})
     found = trace(f"trial:good [a]:{column}", results)
     labels = {f"{name} [{schedule}]" for name in ("random", "good", "other") for schedule in ("8 8 0", "a")}
     assert {one.row for one in found.cells} == labels
@@ -108,7 +108,7 @@ def test_a_speed_that_is_not_to_be_trusted_says_why(results: Path) -> None:
     doubt = "not to be trusted"
     assert doubt not in trace("trial:good:speed", results).facts
     rows = [*cell("good", 0, 80.0), *speed("good", [1.9, 2.0, 2.2], "the clock jumped")]
-    record.write_csv(results / "trial" / "cells.csv", rows, {"runs": []})
+    store.write_csv(results / "trial" / "cells.csv", rows, {"runs": []})
     assert trace("trial:good:speed", results).facts[doubt] == "the clock jumped"
     assert doubt not in trace("trial:good:acc. %", results).facts
 
@@ -290,7 +290,7 @@ def test_a_measured_speed_has_every_round_and_its_machine() -> None:
     (run,) = found.runs
     assert run["cells"] == [only.cell_id]
     assert run["device"] in found.facts["measured on"]
-    beside = trace(f"{address}:beside_median", ROOT / "results")
+    beside = trace(f"{address}:compare_to_median", ROOT / "results")
     assert [one.row for one in beside.cells] == ["cropr R=8 LLF", "random R=8 LLF"]
     own, other = (one.values for one in beside.cells)
     assert float(beside.shown) == pytest.approx(median(a / b for a, b in zip(own, other, strict=True)))
@@ -347,7 +347,7 @@ def test_an_exported_model_has_its_line_and_run() -> None:
 
 def test_every_number_of_the_committed_tables_can_be_traced() -> None:
     """Of speeds and of the matrix: what the table shows is what `suite trace` shows."""
-    for name, study in (("imagenet-vitl-speed", load_speed("imagenet-vitl-speed")), ("export", None)):
+    for name, study in (("imagenet-vitl-speed", load("imagenet-vitl-speed").study), ("export", None)):
         folder = ROOT / "results" / name
         if study is None:
             table = export_table(name, read_findings(folder))

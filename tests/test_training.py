@@ -11,12 +11,13 @@ from backbones import BACKBONES
 from torch import Tensor
 from torch.nn import functional as F
 
-from suite.data.scenes import Scenes
+from suite.data.dataset import Examples
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
-from suite.tasks.classification.train import Epoch, accuracy, to_input, train, training_loss
+from suite.tasks.classification.train import accuracy, train, training_loss
+from suite.tasks.loop import TrainingFailed, clip, to_input
 from suite.tasks.recipe import TrainingRecipe
-from suite.tasks.stability import TrainingFailed, clip
+from suite.tasks.task import Epoch
 
 # isort: split
 from timm.optim import create_optimizer_v2
@@ -28,15 +29,15 @@ RECIPE = TrainingRecipe(epochs=3, batch_size=16, learning_rate=5e-3, warmup_epoc
 
 
 @functools.cache
-def few_scenes() -> tuple[Scenes, Scenes]:
+def few_scenes() -> tuple[Examples, Examples]:
     """Noisy scenes whose colour tells their class: 40 to train on, so that the last batch is a smaller one, and 20."""
     draw = np.random.default_rng(0)
     colours = draw.integers(0, 256, (10, 3, 1, 1))
 
-    def make(count: int) -> Scenes:
+    def make(count: int) -> Examples:
         labels = np.arange(count) % 10
         images = (0.7 * colours[labels] + draw.integers(0, 77, (count, 3, 32, 32))).astype(np.uint8)
-        return Scenes(images, labels, np.zeros((count, 32, 32), np.uint8))
+        return Examples(images, {"labels": labels, "maps": np.zeros((count, 32, 32), np.uint8)})
 
     return make(40), make(20)
 
@@ -59,7 +60,7 @@ def test_loss_falls(method: str) -> None:
     epochs = trained(fresh(method), recipe=RECIPE.model_copy(update={"epochs": 5}))
     assert [epoch.epoch for epoch in epochs] == [0, 1, 2, 3, 4]
     assert epochs[-1].loss < 0.8 * epochs[0].loss
-    assert 0 <= epochs[-1].acc1 <= 100
+    assert 0 <= epochs[-1].scores["acc1"] <= 100
     assert epochs[-1].learning_rate < epochs[0].learning_rate
 
 
@@ -71,7 +72,7 @@ def test_memorising_shows_in_accuracy() -> None:
     trained(model, recipe=RECIPE.model_copy(update={"epochs": 12}))
     after = accuracy(model, scenes)
     assert after >= 80 > 30 >= before
-    images, labels = to_input(torch.from_numpy(scenes.images)), torch.from_numpy(scenes.labels)
+    images, labels = to_input(torch.from_numpy(scenes.images)), torch.from_numpy(scenes.targets["labels"])
     assert images.min() >= -1
     assert images.max() <= 1
     assert after == 100 * (model.eval()(images).argmax(1) == labels).double().mean().item()
@@ -196,7 +197,7 @@ def test_the_unpruned_model_teaches_idlevit(weight: float) -> None:
     model = reduce(BACKBONES["vit"](), "idlevit", REMOVED, {"distillation_weight": weight})
     teacher, started = model.unpruned(), {key: x.clone() for key, x in model.backbone.state_dict().items()}
     scenes, _ = few_scenes()
-    images, labels = to_input(torch.from_numpy(scenes.images)), torch.from_numpy(scenes.labels)
+    images, labels = to_input(torch.from_numpy(scenes.images)), torch.from_numpy(scenes.targets["labels"])
     model.train()
     output, reference = model.outputs(images), teacher.outputs(images)
     extra = (

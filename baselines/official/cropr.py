@@ -66,16 +66,16 @@ class Cropr(Layout):
     source = "github benbergner/cropr (2f8b624), cls/"
     options = CroprOptions
 
-    def mismatch(self, checkpoint: Checkpoint) -> str | None:
+    def why_not(self, checkpoint: Checkpoint) -> str | None:
         plain = checkpoint.without("cropr.")
         return not_plain(plain) or without_class_token(plain)
 
-    def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        return _said(checkpoint)
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        return _from_args(checkpoint)
 
-    def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def defaults(self, checkpoint: Checkpoint) -> dict[str, Any]:
         side = math.isqrt(checkpoint.shape("pos_embed")[1]) * checkpoint.shape("patch_embed.proj.weight")[2]
-        return super().assumed(checkpoint) | _published(checkpoint) | {"crop": 1.0 if side > 224 else 0.875}
+        return super().defaults(checkpoint) | _published(checkpoint) | {"crop": 1.0 if side > 224 else 0.875}
 
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
         pool = "avg" if "fc_norm.weight" in checkpoint else "token"
@@ -91,14 +91,14 @@ class CroprSegmentation(Layout):
     task = "segmentation"
     options = CroprOptions
 
-    def mismatch(self, checkpoint: Checkpoint) -> str | None:
+    def why_not(self, checkpoint: Checkpoint) -> str | None:
         return lacking(checkpoint, DIMENSIONS)
 
-    def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        return _said(checkpoint)
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        return _from_args(checkpoint)
 
-    def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        return super().assumed(checkpoint) | _published(checkpoint)
+    def defaults(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        return super().defaults(checkpoint) | _published(checkpoint)
 
     def build(self, checkpoint: Checkpoint, options: Any) -> Segmenter:
         image_size, _ = sizes_of(checkpoint, options)
@@ -140,7 +140,7 @@ class Segmenter(PixelModel):
         return Output(logits, features, tuple(on_grid(prediction, grid) for prediction in auxiliary))
 
 
-def _said(checkpoint: Checkpoint) -> dict[str, Any]:
+def _from_args(checkpoint: Checkpoint) -> dict[str, Any]:
     arguments = checkpoint.arguments
     names = {"heads": "num_heads", "pruning_rate": "cropr_pruning_rate", "cropr_heads": "cropr_num_heads"}
     return {ours: arguments.get(theirs) for ours, theirs in names.items() if "use_cropr" in arguments}

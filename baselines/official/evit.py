@@ -39,20 +39,20 @@ class EViT(Layout):
     source = "github youweiliang/evit (5ca95a7)"
     options = EViTOptions
 
-    def mismatch(self, checkpoint: Checkpoint) -> str | None:
+    def why_not(self, checkpoint: Checkpoint) -> str | None:
         foreign = not_plain(checkpoint) or without_class_token(checkpoint)
         return foreign or ("has fc_norm, which DeiT does not" if "fc_norm.weight" in checkpoint else None)
 
-    def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
         arguments = checkpoint.arguments
         if "base_keep_rate" not in arguments:
             return {}
-        said = {"fuse_token": arguments.get("fuse_token"), "drop_loc": _places(arguments.get("drop_loc"))}
+        options = {"fuse_token": arguments.get("fuse_token"), "drop_loc": _places(arguments.get("drop_loc"))}
         model = str(arguments.get("model", "shrink_base"))
         if model.endswith("shrink_base"):
-            return said | {"keep_rate": arguments["base_keep_rate"]}
+            return options | {"keep_rate": arguments["base_keep_rate"]}
         fixed = re.search(r"_shrink(\d*)$", model)  # these official models ignore both arguments
-        return said | {"keep_rate": 0.1 * int(fixed[1] or 7) if fixed else 1.0, "drop_loc": (3, 6, 9)}
+        return options | {"keep_rate": 0.1 * int(fixed[1] or 7) if fixed else 1.0, "drop_loc": (3, 6, 9)}
 
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
         backbone = plain_vit(_resized(checkpoint, options), options)
@@ -62,12 +62,14 @@ class EViT(Layout):
         return reduce(backbone, "evit", removed, settings)
 
 
-def _places(said: Any) -> Any:
+def _places(argument: Any) -> Any:
     """The official argument is text, such as "(3, 6, 9)"."""
     try:
-        return ast.literal_eval(said) if isinstance(said, str) else said
+        return ast.literal_eval(argument) if isinstance(argument, str) else argument
     except (ValueError, SyntaxError) as error:
-        raise ValueError(f"its argument drop_loc is {said!r} instead of numbers of blocks; give drop_loc") from error
+        raise ValueError(
+            f"its argument drop_loc is {argument!r} instead of numbers of blocks; give drop_loc"
+        ) from error
 
 
 def _rates(options: EViTOptions, depth: int) -> tuple[float, ...]:

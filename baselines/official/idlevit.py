@@ -40,23 +40,27 @@ class IdleViT(Layout):
     source = "github Ackesnal/IdleViT (d46c1c2)"
     options = IdleViTOptions
 
-    def mismatch(self, checkpoint: Checkpoint) -> str | None:
+    def why_not(self, checkpoint: Checkpoint) -> str | None:
         if "patch_embed.conv1.weight" in checkpoint or "aux_head.weight" in checkpoint:
             return "is an LV-ViT (a convolutional stem and an auxiliary head), which is not supported; DeiT is"
         foreign = not_plain(checkpoint) or without_class_token(checkpoint)
         return foreign or ("has fc_norm, which DeiT does not" if "fc_norm.weight" in checkpoint else None)
 
-    def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
         arguments = checkpoint.arguments
         if "base_rate" not in arguments:
             return {}
         weight = arguments.get("distillw", 0.0) if arguments.get("distill") else 0.0
-        said = {"base_rate": arguments["base_rate"], "cut_weight": arguments.get("cutw"), "distillation_weight": weight}
+        options = {
+            "base_rate": arguments["base_rate"],
+            "cut_weight": arguments.get("cutw"),
+            "distillation_weight": weight,
+        }
         kind = arguments.get("cutloss_type")
-        return said | ({"cut_weight": 0.0} if kind == "none" else {"cut": kind})
+        return options | ({"cut_weight": 0.0} if kind == "none" else {"cut": kind})
 
-    def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        return super().assumed(checkpoint) | {"idle_layers": checkpoint.depth - checkpoint.depth // 4}
+    def defaults(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        return super().defaults(checkpoint) | {"idle_layers": checkpoint.depth - checkpoint.depth // 4}
 
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
         backbone = plain_vit(checkpoint, options)

@@ -61,10 +61,10 @@ class ToMe(Layout):
 
         global_pool: Literal["token", "avg"] | None = None
 
-    def mismatch(self, checkpoint: Checkpoint) -> str | None:
+    def why_not(self, checkpoint: Checkpoint) -> str | None:
         return not_plain(checkpoint)
 
-    def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
         return {}
 
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
@@ -86,10 +86,10 @@ class ToMeMAE(Layout):
 
         prop_attn: bool = False
 
-    def mismatch(self, checkpoint: Checkpoint) -> str | None:
+    def why_not(self, checkpoint: Checkpoint) -> str | None:
         return not_plain(checkpoint) or without_class_token(checkpoint)
 
-    def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
         return {}
 
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:

@@ -22,7 +22,9 @@ Convention = Annotated[
 MethodSettings = Annotated[
     list[str] | None, typer.Option(metavar="METHOD.NAME=VALUE", help="Of one of the methods; repeatable.")
 ]
-MultipleOf = Annotated[int | None, typer.Option(min=2, help=options.RULE["multiple_of"][1])]
+MultipleOf = Annotated[
+    int | None, typer.Option(min=2, help="Round: blocks leave multiples of so many tokens, prefix included.")
+]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Images at a time.", show_default="64", rich_help_panel=PANEL)
 ]
@@ -60,9 +62,10 @@ def budget(
     from pydantic import ValidationError
     from rich.console import Console
 
-    from suite.kinds.training.schema import Budget
     from suite.reduction.settings import Fusion
-    from suite.study.configuration import Configuration, explain
+    from suite.strict import explain
+    from suite.study.configuration import Configuration
+    from suite.study.schema import Budget
 
     if fusion not in get_args(Fusion):
         raise UserError(f"unknown fusion {fusion!r}; {suggest(fusion, get_args(Fusion))}")
@@ -89,13 +92,15 @@ def budget(
 def _measure(
     models: list[Configuration], wanted: float, how: dict[str, Any], multiple_of: int | None, console: Console
 ) -> None:
-    from suite.kinds.speed import latency
-    from suite.kinds.speed import latency_printed as latency_table
-    from suite.kinds.speed.command import How
+    from suite.kinds.speed import latency, latency_printed
+    from suite.kinds.speed.command import WARMUP_ROUNDS
 
-    said = {name: value for name, value in how.items() if value is not None}
-    sizes = (said.pop("batch_size", 64),)
-    latency_table.show(latency.find(models, wanted, How(sizes, **said), multiple_of, console), console)
+    timing = options.timing_options(**{"batch_size": 64, **_said(how)}, warmup_rounds=WARMUP_ROUNDS)
+    latency_printed.show(latency.find(models, wanted, timing, multiple_of, console), console)
+
+
+def _said(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention: str | None) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention:
     Raises:
         UserError: if there are none or several, or options that it does not read.
     """
-    said = {kind: share for kind, share in kinds.items() if share is not None}
+    said = _said(kinds)
     if len(said) != 1:
         found = " and ".join(f"--{kind}" for kind in said) or "none"
         raise UserError(f"give exactly one budget: --macs, --tokens or --latency, such as --macs 0.63; found {found}")

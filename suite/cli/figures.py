@@ -1,4 +1,4 @@
-"""The command `suite figures`."""
+"""The commands `suite figures` and `suite maps`."""
 
 from __future__ import annotations
 
@@ -6,36 +6,42 @@ from typing import Annotated
 
 import typer
 
+from suite.cli.options import StudyName
 from suite.errors import UserError
 
 
 def figures(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A path, or a name in studies/.")],
+    study: StudyName,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write vector graphics instead of PNG.")] = False,
 ) -> None:
     """Draw all figures of a study again from results/STUDY/; nothing is trained."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    _draw(study, ".pdf" if pdf else ".png")
 
-    from suite.kinds.training.figures.draw import draw_study, figures_of
-    from suite.kinds.training.make import results_of
-    from suite.kinds.training.results import read_results
-    from suite.study.load import is_of_costs, is_of_speed
+
+def maps(study: StudyName) -> None:
+    """Draw, for a few images, when each patch left and what each method predicts, from results/STUDY/examples.json."""
+    _draw(study, ".png", "maps")
+
+
+def _draw(study: str, suffix: str, only: str = "") -> None:
+    from rich.console import Console
+
+    from suite.report.make import draw
+    from suite.study.kind import kind_of
+    from suite.study.load import find, results_of
+    from suite.terminal import track
 
     console, folder = Console(markup=False), results_of(study)
-    if is_of_costs(study):
-        raise UserError(f"{study} is a study of costs and has no figures; its table: suite table {study}")
-    if is_of_speed(study):
-        raise UserError(f"{study} is a study of speed; its one figure comes with its table: suite table {study}")
-    results = read_results(folder)
+    kind = kind_of(folder)
+    names = [name for name in kind.drawings if only in ("", name)]
+    if not names:
+        raise UserError(f"a study of {kind.name} has no {only or 'figures'}; its table: suite table {study}")
     written = 0
-    columns = (TextColumn("figures"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=len(figures_of(study)))
-        for drawn in draw_study(study, results, ".pdf" if pdf else ".png"):
-            bar.advance(task)
-            written += drawn.path is not None
-            said = f"written to {drawn.path}" if drawn.path else f"not drawn: {drawn.reason}"
-            console.print(f"{drawn.name:<16} {said}", soft_wrap=True, highlight=False)
+    for drawn in track(draw(kind, folder, kind.lines(folder), suffix, names), "figures", len(names), console):
+        written += drawn.path is not None
+        said = f"written to {drawn.path}" if drawn.path else f"not drawn: {drawn.reason}"
+        console.print(f"{drawn.name:<16} {said}", soft_wrap=True, highlight=False)
     if not written:
         raise UserError(f"no figure of {study} could be drawn")
+    if loaded := find(study):
+        kind.publish(loaded, folder, console)

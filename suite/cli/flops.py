@@ -10,37 +10,33 @@ from suite.cli import options
 from suite.errors import UserError
 
 
-@options.takes_schedule
 def flops(
-    schedule: options.Rule,
     backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="A timm model.")],
     method: Annotated[str, typer.Option(help="A method by name or file.")] = "none",
     setting: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the method; repeatable.")] = None,
+    schedule: options.ScheduleText = None,
     option: options.BackboneOptions = None,
     fusion: options.FusionName = "none",
     task: Annotated[
         str, typer.Option(help="classification, or segmentation with a head for every patch.")
     ] = "classification",
     classes: Annotated[int, typer.Option(min=0, help="Outputs of the head; 0 for none.")] = 1000,
-    cross_check: Annotated[bool, typer.Option("--cross-check", help="Compare with torch's counter.")] = False,
 ) -> None:
     """Show tokens and multiply-accumulates of a model, block by block, in both conventions; needs no weights."""
     from pydantic import ValidationError
     from rich.console import Console
 
-    from suite.kinds.costs.compute import show_cost
-    from suite.study.configuration import Configuration, explain
+    from suite.kinds.costs.flops import show_cost
+    from suite.strict import explain
+    from suite.study.configuration import Configuration
 
-    if method != "none" and schedule is None:
-        raise UserError(
-            f"{method} removes nothing without a schedule; give one of --removed, --constant, --keep-rate, --linear, "
-            "--stages"
-        )
+    rule = options.schedule_rule(schedule)
+    options.require_schedule([method], rule)
     words = {
         "backbone": {"name": backbone, "options": options.pairs(option or [], "--option", "img_size=384")},
         "method": method,
         "settings": options.pairs(setting or [], "--setting", "place=before"),
-        "schedule": schedule,
+        "schedule": rule,
         "fusion": fusion,
         "task": task,
         "classes": classes,
@@ -49,5 +45,5 @@ def flops(
         configuration = Configuration.model_validate(words)
     except ValidationError as error:
         raise UserError(explain(error)) from error
-    if not show_cost(configuration, Console(markup=False), cross_check):
+    if not show_cost(configuration, Console(markup=False)):
         raise typer.Exit(1)

@@ -44,7 +44,7 @@ def ledger(
 
 
 def check_command(text: str, group: Any) -> None:
-    """Parse a command line as `suite` would, without running it; a study, a method and a layout in it must exist.
+    """Parse a command line as `suite` would, without running it; what it names must exist.
 
     `group` is click's group of all commands, see `context.find_root()`.
 
@@ -53,7 +53,7 @@ def check_command(text: str, group: Any) -> None:
     """
     from pydantic import ValidationError
 
-    from suite.study.configuration import explain
+    from suite.strict import explain
 
     program, name, *arguments = [*shlex.split(text), "", ""]
     if program != "suite" or name not in group.commands:
@@ -73,6 +73,7 @@ def _check_names(given: dict[str, Any]) -> None:
 
     if given.get("study"):
         find_study(given["study"])
+    options.schedule_rule(given.get("schedule"))
     for method in [given["method"]] if isinstance(given.get("method"), str) else given.get("method") or []:
         module_of(method)
     if layout := given.get("layout"):

@@ -1,10 +1,8 @@
-"""Options that several commands share: a schedule by a study's rules, and NAME=VALUE pairs. All imports are light."""
+"""Options that several commands share: a schedule in the words of a study, NAME=VALUE pairs. All imports are light."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +12,36 @@ import yaml
 from suite.errors import UserError
 
 if TYPE_CHECKING:
-    from suite.kinds.training.schema import ScheduleRule
+    from suite.measure.timing_options import TimingOptions
+    from suite.study.schema import ScheduleRule
 
-Rule = Any  # a ScheduleRule or None; `takes_schedule` fills it in
+
+def _complete_study(beginning: str) -> list[str]:
+    """Names in studies/ for the shell's completion."""
+    return sorted(path.stem for path in Path("studies").glob(f"{beginning}*.yaml"))
+
+
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A path, or a name in studies/.", autocompletion=_complete_study)
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key, such as finetune.epochs=2; repeatable. Results go to a folder of their own.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def print_json(found: object) -> None:
+    """Print what was found as JSON; what JSON has no word for is written as text."""
+    import json
+
+    typer.echo(json.dumps(found, indent=1, default=str, allow_nan=False))
+
+
 BackboneName = Annotated[str, typer.Argument(metavar="BACKBONE", help="A timm model, such as vit_small_patch16_224.")]
 Methods = Annotated[
     list[str] | None, typer.Option("--method", metavar="NAME_OR_FILE", help="A method or its file; repeatable.")
@@ -31,61 +56,71 @@ BackboneOptions = Annotated[
 FusionName = Annotated[str, typer.Option("--fusion", help="How removed patches come back, in all methods.")]
 TaskName = Annotated[str, typer.Option("--task", help="classification or segmentation.")]
 
-# The options of `ScheduleRule`: name, what it takes, what it says.
-RULE: dict[str, tuple[type, str]] = {
-    "removed": (str, "Patches to remove, a count per block: 12,12,12,12,0,0"),
-    "constant": (int, "Remove this many in each of --blocks."),
-    "keep_rate": (float, "Keep this share of the remaining patches, in each of --blocks."),
-    "linear": (int, "Remove this many in the mean of all blocks, falling or rising linearly."),
-    "stages": (float, "Keep this share, to the power of the stage, of all patches."),
-    "blocks": (str, "Blocks by number, from 0: 3,6,9 or 0-21"),
-    "extra_first": (int, "With --constant: so many more in the first of the blocks."),
-    "rounding": (str, "With --keep-rate: ceil or floor."),
-    "fused": (bool, "With --keep-rate: one more token takes the place of those removed."),
-    "inflect": (float, "With --linear: -1 falls to 0, 0 is constant, 1 rises from 0."),
-    "first": (int, "With --stages: the block where the first stage begins."),
-    "length": (int, "With --stages: how many blocks a stage has."),
-    "multiple_of": (int, "Round: blocks leave multiples of so many tokens, prefix included."),
-}
-PANEL = "Schedule: one of a study's rules"
+ScheduleText = Annotated[
+    str | None,
+    typer.Option(
+        "--schedule",
+        metavar="YAML",
+        help="Patches to remove per block, in the words of a study: '{constant: 8, blocks: 0-21}'",
+    ),
+]
+EXAMPLE = "--schedule '{constant: 8, blocks: 0-9}'"
 
 
-def takes_schedule(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a schedule's rule; its parameter `schedule` gets the rule, or None."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [parameter for name, parameter in signature.parameters.items() if name != "schedule"]
-    rule = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(name))
-        for name in RULE
-    ]
-
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        said = {name: given.pop(name) for name in RULE}
-        command(**given, schedule=schedule_rule(said))
-
-    wrapped.__signature__ = signature.replace(parameters=[*own, *rule])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *rule)}
-    return wrapped
-
-
-def schedule_rule(said: dict[str, Any]) -> ScheduleRule | None:
-    """The rule of the options that are not None.
+def schedule_rule(text: str | None) -> ScheduleRule | None:
+    """The rule of a schedule that is written as in a study; None if nothing is said.
 
     Raises:
-        UserError: if they are not exactly one rule with what it reads.
+        UserError: if it is no such rule.
     """
     from pydantic import ValidationError
 
-    from suite.kinds.training.schema import ScheduleRule
+    from suite.study.schema import ScheduleRule
 
-    given = {name: value for name, value in said.items() if value is not None}
-    if not given:
+    if text is None:
         return None
     try:
-        return ScheduleRule(**given)
+        said = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"--schedule {text!r} is not readable as YAML; write for example {EXAMPLE}") from error
+    if not isinstance(said, dict):
+        raise UserError(f"--schedule {text!r} is not a rule in braces; write for example {EXAMPLE}")
+    try:
+        rule = ScheduleRule.model_validate(said)
     except ValidationError as error:
         raise UserError(f"schedule: {reason(error)}") from error
+    if rule.budget is not None:
+        raise UserError("schedule: a budget gives every method a schedule of its own; find them with: suite budget")
+    return rule
+
+
+def require_schedule(methods: Sequence[str], rule: ScheduleRule | None) -> None:
+    """Refuse methods that would remove nothing for want of a schedule.
+
+    Raises:
+        UserError: naming them.
+    """
+    from suite.reduction.registry import settings_class
+
+    removing = [method for method in methods if settings_class(method).reduces != "nothing"]
+    if removing and rule is None:
+        raise UserError(f"{', '.join(removing)} must be told how many patches to remove, for example: {EXAMPLE}")
+
+
+def timing_options(**said: Any) -> TimingOptions:
+    """How models are timed, of what is said (not None).
+
+    Raises:
+        UserError: for a value that cannot be.
+    """
+    from pydantic import ValidationError
+
+    from suite.measure.timing_options import TimingOptions
+
+    try:
+        return TimingOptions(**{name: value for name, value in said.items() if value is not None})
+    except ValidationError as error:
+        raise UserError(reason(error)) from error
 
 
 def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, Any]:
@@ -151,12 +186,3 @@ def _said(detail: Any) -> str:
     place = [*map(str, detail["loc"]), *([detail["ctx"]["key"]] if detail["type"] == "at_key" else [])]
     message = detail["msg"].removeprefix("Value error, ")
     return f"{'.'.join(place)}: {message}" if place else message
-
-
-def _annotation(name: str) -> Any:
-    kind, text = RULE[name]
-    return Annotated[kind | None, typer.Option(_flag(name), help=text, rich_help_panel=PANEL)]
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

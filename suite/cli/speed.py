@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from suite.cli import options
+from suite.errors import UserError
 
 
-@options.takes_schedule
 def speed(
-    schedule: options.Rule,
     backbone: options.BackboneName = "",
     method: options.Methods = None,
     setting: options.Settings = None,
+    schedule: options.ScheduleText = None,
     fusion: options.FusionName = "none",
     option: options.BackboneOptions = None,
     task: options.TaskName = "classification",
@@ -32,20 +32,30 @@ def speed(
     """Time methods side by side with the unpruned model, with fused and with eager attention."""
     from rich.console import Console
 
-    from suite.kinds.speed import command as protocol
-    from suite.kinds.speed import printed as speed_table
-    from suite.kinds.speed.candidates import Words
+    from suite.kinds.speed import command, printed
 
     console = Console(markup=False)
     if self_test:
-        raise typer.Exit(0 if protocol.test_protocol(device, console) else 1)
-    methods = tuple(dict.fromkeys(method or ()))
-    settings = options.settings_by_method(setting or [], methods)
-    timm_options = options.pairs(option or [], "--option", "img_size=224")
-    words = Words(backbone, timm_options, methods, settings, schedule, fusion, task)
-    how = protocol.How(tuple(dict.fromkeys(batch_size)), precision, compiled, graph, device, rounds, threads)
+        raise typer.Exit(0 if command.test_protocol(device, console) else 1)
+    if not backbone:
+        raise UserError("name a timm model to time, for example: suite speed vit_small_patch16_224 --method random ...")
     options.check_output(json)
-    report = protocol.measure(words, how, console)
-    speed_table.show(report, console)
+    timing = options.timing_options(
+        batch_size=tuple(dict.fromkeys(batch_size)),
+        precision=precision,
+        compile=compiled,
+        graph=graph,
+        device=device,
+        rounds=rounds,
+        warmup_rounds=command.WARMUP_ROUNDS,
+        threads=threads,
+    )
+    methods, rule = tuple(dict.fromkeys(method or ())), options.schedule_rule(schedule)
+    options.require_schedule(methods, rule)
+    timm_options = options.pairs(option or [], "--option", "img_size=224")
+    settings = options.settings_by_method(setting or [], methods)
+    rows = command.configurations(backbone, timm_options, methods, settings, rule, fusion, task)
+    report = command.measure(rows, timing, console)
+    printed.show(report, console)
     if json:
-        speed_table.write(report, json)
+        printed.write(report, json)

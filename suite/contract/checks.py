@@ -34,19 +34,19 @@ def check_parity(case: Case) -> None:
 
 @torch.no_grad()
 def check_schedule(case: Case) -> None:
-    """Tokens per block equal the schedule, read off the tensors, and the method does what its label says."""
+    """Tokens per block equal the schedule, read off the tensors, and the method does what it declares."""
     for fusion in case.fusions():
         model = case.model(EARLY if fusion == "last-layer" else EVERYWHERE, fusion)
-        ledger = _keeps_to_schedule(model, case.images(), "" if fusion == "none" else FUSION)
-        _trains_on_as_many(model.train(), case.images(), ledger)
+        counts = _keeps_to_schedule(model, case.images(), "" if fusion == "none" else FUSION)
+        _trains_on_as_many(model.train(), case.images(), counts)
         model.eval()
-        if case.settings.reduces == "idles" and len(set(ledger.leaving)) > 1:
-            raise Broken(f"its label says that it idles, but tokens leave the sequence: {list(ledger.leaving)}")
+        if case.settings.reduces == "idles" and len(set(counts.leaving)) > 1:
+            raise Broken(f"it declares that it idles, but tokens leave the sequence: {list(counts.leaving)}")
         changes = distance(seeded(model, case.images()), seeded(case.model(), case.images())) > 1e-5
         if case.settings.reduces == "nothing" and changes:
-            raise Broken("its label says that it reduces nothing, but a schedule changes its outputs")
+            raise Broken("it declares that it reduces nothing, but a schedule changes its outputs")
         if case.settings.reduces != "nothing" and not changes:
-            raise Broken(f"its label says that it {case.settings.reduces}, but a schedule changes no output")
+            raise Broken(f"it declares that it {case.settings.reduces}, but a schedule changes no output")
 
 
 @torch.no_grad()
@@ -154,22 +154,22 @@ def check_deploy(case: Case) -> None:
 
 
 def _keeps_to_schedule(model: ReducedModel, images: Tensor, hint: str = "") -> TokenCounts:
-    ledger = count_tokens(model, images)
+    counts = count_tokens(model, images)
     try:
-        check_tokens(model, ledger)
+        check_tokens(model, counts)
     except RuntimeError as error:
         raise Broken(f"{error}{hint}") from error
-    return ledger
+    return counts
 
 
-def _trains_on_as_many(model: ReducedModel, images: Tensor, ledger: TokenCounts) -> None:
+def _trains_on_as_many(model: ReducedModel, images: Tensor, counts: TokenCounts) -> None:
     """In training as many tokens leave each block as in evaluation, unless the method says that it masks there."""
     if model.method.settings.masks_in_training:
         return
     found = tuple(tokens.x.shape[1] for tokens in model.steps(images))
-    if found != ledger.leaving:
+    if found != counts.leaving:
         raise Broken(
-            f"in training tokens {list(found)} leave the blocks instead of {list(ledger.leaving)}; set "
+            f"in training tokens {list(found)} leave the blocks instead of {list(counts.leaving)}; set "
             "masks_in_training if that is meant"
         )
 

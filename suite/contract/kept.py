@@ -20,7 +20,7 @@ from suite.reduction.model import ReducedModel
 from suite.reduction.tokens import Tokens
 
 WHERE = next(block for block, count in enumerate(ONCE) if count)
-NOBODY = torch.tensor(float("-inf"))
+MASKED = torch.tensor(float("-inf"))
 REASONS = {
     "nothing": "it removes nothing",
     "masks": "it masks by its own rule, which only it knows",
@@ -84,7 +84,7 @@ class Grid:
 
 
 def _spread(tokens: Tokens, patches: int) -> Grid:
-    """Put tokens at their places."""
+    """Tokens scattered into the whole grid."""
     position, prefix = tokens.where, tokens.prefix
     if position.shape != tokens.patches.shape[:2] or position.max() >= patches:
         raise Broken(f"positions of shape {tuple(position.shape)}, up to {int(position.max())}, fit no token")
@@ -96,7 +96,7 @@ def _spread(tokens: Tokens, patches: int) -> Grid:
     length = prefix + patches + int(nowhere.sum(1).max())
     size = torch.ones(position.shape) if tokens.size is None else tokens.size
     empty = Grid(
-        tokens.x.new_zeros(len(places), length, tokens.x.shape[2]), places[:, :0], NOBODY.expand(len(places), length)
+        tokens.x.new_zeros(len(places), length, tokens.x.shape[2]), places[:, :0], MASKED.expand(len(places), length)
     )
     return empty.put(tokens.x, places, pad(size.log(), (prefix, 0)))
 
@@ -116,7 +116,7 @@ def _check_leaving(model: ReducedModel, steps: list[Tokens], table: Tensor | Non
     expected = [full.run(block, table)]
     if attending[WHERE : WHERE + 1] != (before.x.shape[1],):
         if not alone.all():
-            return  # merged before they attend: nobody else knows these keys
+            return  # merged before they attend: these keys cannot be known here
         expected.append(replace(full, bias=grid.bias).run(block, table))
     found, alike = after.x[alone], [option.at(grid.places.clamp(max=full.x.shape[1] - 1))[alone] for option in expected]
     nearest = min(alike, key=lambda option: distance(found, option))
@@ -141,9 +141,9 @@ def _check_idling(model: ReducedModel, steps: list[Tokens], tables: list[Tensor 
     for layer in range(1, len(steps)):
         before, after, block = steps[layer - 1], steps[layer], model.backbone.blocks[layer]
         active = (after.x != before.x).any(-1)
-        everybody = _spread(before, before.count)
-        alone = replace(everybody, bias=torch.where(active, 0.0, NOBODY))
-        alike = [option.run(block, tables[layer]).x[active] for option in (alone, everybody)]
+        everything = _spread(before, before.count)
+        alone = replace(everything, bias=torch.where(active, 0.0, MASKED))
+        alike = [option.run(block, tables[layer]).x[active] for option in (alone, everything)]
         nearest = min(alike, key=lambda option: distance(after.x[active], option))
         require_near(after.x[active], nearest, f"tokens that are not idle in block {layer}, against timm's block,")
 

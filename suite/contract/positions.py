@@ -31,7 +31,7 @@ def check_prefix(case: Case) -> None:
 def check_positions(case: Case) -> None:
     """Through blocks that add nothing, each patch is the one embedded at the position that it claims.
 
-    Sizes and owners are checked there too, as far as they can be.
+    Sizes and representatives are checked there too, as far as they can be.
     """
     for model in _silent(case):
         embedded = _embedded(model, case.images())[:, model.backbone.num_prefix_tokens :]
@@ -42,7 +42,7 @@ def check_positions(case: Case) -> None:
                     f"after block {layer}, {wrong} of {tokens.where.numel()} patches are not what was embedded at the "
                     "position that they claim"
                 )
-            _check_books(tokens, embedded, layer)
+            _check_representatives(tokens, embedded, layer)
 
 
 def _silent(case: Case) -> list[ReducedModel]:
@@ -74,36 +74,38 @@ def _is_what_it_claims(tokens: Tokens, embedded: Tensor) -> Tensor:
     return equal | excused
 
 
-def _check_books(tokens: Tokens, embedded: Tensor, layer: int) -> None:
-    """Each patch has an owner that exists; patches that stayed own themselves; merged ones are means of what they own.
+def _check_representatives(tokens: Tokens, embedded: Tensor, layer: int) -> None:
+    """Each original patch has a representative; a kept one is its own; a merged token the mean of those it stands for.
 
-    `embedded` are the first patches, (B, N0, D).
+    `embedded` are the original patches, (B, N0, D).
     """
-    owner = tokens.owner
+    representative = tokens.representative
     if tokens.stashed is not None:
-        return  # owners are made anew when those aside rejoin
-    assert owner is not None
-    lost = int(((owner < 0) | (owner >= tokens.count)).sum())
+        return  # `rejoin` makes them anew
+    assert representative is not None
+    lost = int(((representative < 0) | (representative >= tokens.count)).sum())
     if lost:
         raise Broken(
-            f"after block {layer}, {lost} of {owner.numel()} first patches are spoken for by a token that does not "
-            "exist"
+            f"after block {layer}, {lost} of {representative.numel()} original patches are represented by a token that "
+            "does not exist"
         )
     position = tokens.where
-    itself = owner.gather(1, position.clamp(min=0)) == torch.arange(tokens.count)
-    disowned = int((~itself & (position >= 0)).sum())
-    if disowned:
-        raise Broken(f"after block {layer}, {disowned} patches that stayed are spoken for by another token")
+    itself = representative.gather(1, position.clamp(min=0)) == torch.arange(tokens.count)
+    wrong = int((~itself & (position >= 0)).sum())
+    if wrong:
+        raise Broken(f"after block {layer}, {wrong} kept patches are represented by another token")
     if tokens.size is None:
         return
     total = float(tokens.size.sum(1).max())
     if total > embedded.shape[1] + 0.5:
         raise Broken(f"after block {layer}, sizes of an image add up to {total:g} patches of {embedded.shape[1]}")
     if (tokens.size.sum(1) < embedded.shape[1]).any():
-        return  # it also drops, and what was dropped is spoken for by others
-    members = nn.functional.one_hot(owner, tokens.count).to(embedded.dtype)
+        return  # it also drops, and dropped patches have representatives too
+    members = nn.functional.one_hot(representative, tokens.count).to(embedded.dtype)
     wrong = int((members.sum(1) != tokens.size).sum())
     if wrong:
-        raise Broken(f"after block {layer}, {wrong} tokens are not of the size of what they speak for")
+        raise Broken(f"after block {layer}, {wrong} tokens have another size than the number of patches they represent")
     means = torch.einsum("bij,bid->bjd", members, embedded) / tokens.size.unsqueeze(-1)
-    require_near(tokens.patches, means, f"merged tokens after block {layer}, against the mean of what they speak for,")
+    require_near(
+        tokens.patches, means, f"merged tokens after block {layer}, against the mean of the patches they represent,"
+    )

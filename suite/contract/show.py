@@ -1,4 +1,4 @@
-"""What a person sees of a contract: progress, a matrix, and a sentence for whatever does not hold or was skipped."""
+"""What a person sees of a contract: progress, a matrix, and a sentence for each failure and skip."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SPLIT = {
 
 
 def examine_visibly(methods: Sequence[str], checks: Sequence[str], console: Console) -> list[Result]:
-    """Run checks of methods over the matrix under a progress bar, which stays silent where nobody watches."""
+    """Run checks of methods over the matrix, with a progress bar on terminals."""
     total = len(methods) * sum(1 if check in ONE_BACKBONE else len(MATRIX) for check in checks)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     results = []

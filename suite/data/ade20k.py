@@ -1,26 +1,131 @@
-"""ADE20k's folder: whether images and masks are pairs, whole, of one size, and labelled with all classes.
+"""ADE20k's folder, and whether images and masks are pairs, whole, of one size, and labelled with all classes.
 
 Masks are 8 bit PNG images with one number for each pixel: 0 is not labelled, class c is written as c + 1.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from pydantic import Field, model_validator
 
-from suite.data.recipe import Ade20k
+from suite.data.dataset import SPLITS, Augmentation, DataSet, Examples, Split
+from suite.data.labels import mask_shape
 from suite.errors import UserError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+CLASSES = 150
+FOLDERS: dict[Split, str] = {"train": "training", "validation": "validation"}
 SHOWN = 5  # problems in one message
 ORIENTATION = 0x0112  # the EXIF tag; mmcv turns images by it, and masks have none
 Pair = tuple[Path, Path]
+
+
+class Ade20k(DataSet):
+    """ADE20k as mmsegmentation lays it out: `images` and `annotations`, each with `training` and `validation`.
+
+    The augmentation is that of Cropr's official recipe (github benbergner/cropr, segm/): resize by `scale` of a long
+    side of `size` pixels, crop `size` pixels with no class on more than `largest_class` of them, flip every second
+    image, distort colours. Evaluation is in one shot, with the long side resized to `size`. With a `stride` it is by
+    sliding windows of `size` pixels over an image whose short side is `size`, as is common elsewhere: other numbers,
+    that do not compare with those of one shot.
+
+    A class without a pixel in the masks of a split is refused, unless `allow_empty_classes`.
+    """
+
+    PLACES: ClassVar[frozenset[str]] = frozenset({"folder"})
+    CHECKS: ClassVar[frozenset[str]] = frozenset({"allow_empty_classes"})
+    SIDE: ClassVar[str] = "size"
+    UNLABELLED_ZERO: ClassVar[bool] = True
+
+    recipe: Literal["ade20k"]
+    folder: Path
+    size: int = Field(512, ge=8)
+    scale: tuple[float, float] = (0.5, 2.0)
+    largest_class: float = Field(0.75, gt=0, le=1)
+    stride: int | None = Field(None, ge=1)
+    allow_empty_classes: bool = False
+
+    @model_validator(mode="after")
+    def _scale_rises(self) -> Ade20k:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must rise from a number above 0, found {list(self.scale)}")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_leave_no_gap(self) -> Ade20k:
+        if self.stride is not None and self.stride > self.size:
+            raise ValueError(f"stride must be at most the size of a window, {self.size} pixels, found {self.stride}")
+        return self
+
+    @property
+    def targets(self) -> dict[str, int]:
+        return {"maps": CLASSES}
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return Augmentation(self.size, self.scale, self.largest_class, self.stride)
+
+    def digest(self) -> str:
+        """A hash of names and sizes of all images and of masks themselves; "missing" without them."""
+        folders = [self.folder / kind / FOLDERS[split] for kind in ("images", "annotations") for split in SPLITS]
+        if not all(folder.is_dir() for folder in folders):
+            return "missing"
+        files = sorted(path for folder in folders for path in folder.iterdir() if path.suffix in (".jpg", ".png"))
+        content = json.dumps([(path.relative_to(self.folder).as_posix(), _fingerprint(path)) for path in files])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def missing(self) -> str:
+        if self.folder.is_dir():
+            return ""
+        shown = self.folder if self.folder.is_absolute() else f"{self.folder} in {Path.cwd()}"
+        return (
+            f"data.folder: there is no {shown}; put ADE20k there (ADEChallengeData2016 of the scene parsing benchmark, "
+            "with images and annotations in it), or name the folder that it is in"
+        )
+
+    def open(self, split: Split) -> Examples:
+        pairs = sorted(check_pairs(self.folder, FOLDERS[split]), key=lambda pair: str(pair[0]))
+        images, masks = ([pair[part] for pair in pairs] for part in (0, 1))
+        return Examples(images, {"maps": masks})
+
+    def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        examine(self, advanced)
+
+    def class_names(self, target: str) -> tuple[str, ...]:
+        return tuple(name.strip() for name in _official()["classes"])
+
+    def colours(self, target: str) -> tuple[tuple[int, int, int], ...]:
+        return tuple((red, green, blue) for red, green, blue in _official()["palette"])
+
+
+DATA = Ade20k
+
+
+def _official() -> Mapping[str, Any]:
+    """Names and colours of the classes, as mmsegmentation has them."""
+    import suite.torchvision_operators  # noqa: F401  (before mmcv, which imports torchvision)
+
+    # isort: split
+    from mmseg.datasets import ADE20KDataset
+
+    found: Mapping[str, Any] = ADE20KDataset.METAINFO
+    return found
+
+
+def _fingerprint(path: Path) -> str | int:
+    """Size of an image, which compression makes telling; hash of a mask, where one pixel may change without a trace."""
+    return path.stat().st_size if path.suffix == ".jpg" else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def check_pairs(folder: Path, split: str) -> list[Pair]:
@@ -61,12 +166,14 @@ def examine(recipe: Ade20k, advanced: Callable[[int, int], None] = lambda _done,
     Raises:
         UserError: naming files (the first few), cause and cure; or the classes that no pixel of a split has.
     """
-    splits = {split: check_pairs(recipe.folder, split) for split in recipe.SPLITS}
+    import numpy as np
+
+    splits = {split: check_pairs(recipe.folder, split) for split in FOLDERS.values()}
     total, done, problems = sum(map(len, splits.values())), 0, list[str]()
     pixels = {split: np.zeros(256, np.int64) for split in splits}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for split, pairs in splits.items():
-            for counted, problem in pool.map(lambda pair: _examine(pair, recipe.classes), pairs):
+            for counted, problem in pool.map(lambda pair: _examine(pair, CLASSES), pairs):
                 done += 1
                 advanced(done, total)
                 pixels[split] += counted
@@ -80,6 +187,8 @@ def examine(recipe: Ade20k, advanced: Callable[[int, int], None] = lambda _done,
 
 def _examine(pair: Pair, classes: int) -> tuple[NDArray[np.int64], str]:
     """How many pixels have each of 256 labels, and what is wrong with the pair; empty if nothing."""
+    import numpy as np
+
     none = np.zeros(256, np.int64)
     try:
         image, labels = _read(pair[0]), np.asarray(_read(pair[1]))
@@ -102,15 +211,9 @@ def _examine(pair: Pair, classes: int) -> tuple[NDArray[np.int64], str]:
     return np.bincount(labels.ravel(), minlength=256), ""
 
 
-def mask_shape(where: object, labels: NDArray[Any], wanted: tuple[int, ...]) -> str:
-    """What is wrong with a mask that is not of its image's size."""
-    return (
-        f"{where} is a mask of shape {labels.shape} for an image of {wanted[0]} x {wanted[1]}; a mask has one number "
-        "for each pixel"
-    )
-
-
 def _read(path: Path) -> Image.Image:
+    from PIL import Image
+
     try:
         with Image.open(path) as image:
             image.load()
@@ -120,13 +223,15 @@ def _read(path: Path) -> Image.Image:
 
 
 def _empty(pixels: dict[str, NDArray[np.int64]], recipe: Ade20k) -> Iterator[str]:
+    import numpy as np
+
     for split, counted in pixels.items():
-        absent = np.flatnonzero(counted[1 : recipe.classes + 1] == 0).tolist()
+        absent = np.flatnonzero(counted[1 : CLASSES + 1] == 0).tolist()
         if absent:
             shown = ", ".join(str(label + 1) for label in absent[:10]) + (", ..." if len(absent) > 10 else "")
             what = f"label {shown} has" if len(absent) == 1 else f"{len(absent)} labels ({shown}) have"
             yield (
                 f"{what} no pixel in the masks of {recipe.folder / 'annotations' / split}, so the mean IoU would not "
-                f"be that of all {recipe.classes} classes; complete the masks, or accept the mean over those that are "
+                f"be that of all {CLASSES} classes; complete the masks, or accept the mean over those that are "
                 "there with data.allow_empty_classes: true"
             )

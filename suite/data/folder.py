@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import suite.torchvision_operators  # noqa: F401  (before torchvision, see there)
-
-# isort: split
-from timm.data.constants import (
-    IMAGENET_DEFAULT_MEAN,
-    IMAGENET_DEFAULT_STD,
-    IMAGENET_INCEPTION_MEAN,
-    IMAGENET_INCEPTION_STD,
-)
-from torch.utils.data import Dataset
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
-from torchvision.datasets.folder import default_loader
+from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError
 
-NORMALISATIONS = {
-    "imagenet": (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
-    "inception": (IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD),
-}
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
 
 def open_folder(folder: Path, size: tuple[int, int], crop: float, normalisation: str) -> Dataset[Any]:
@@ -36,10 +20,18 @@ def open_folder(folder: Path, size: tuple[int, int], crop: float, normalisation:
     Raises:
         UserError: if there are no images in class folders; on reading, if an image is broken.
     """
+    import suite.torchvision_operators  # noqa: F401  (before torchvision, see there)
+
+    # isort: split
+    from timm.data import constants
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
     chosen = folder / "val" if (folder / "val").is_dir() else folder
     if not chosen.is_dir():
         raise UserError(f"there is no folder {folder}; --data takes one that holds a folder of images for each class")
-    mean, deviation = NORMALISATIONS[normalisation]
+    prefix = {"imagenet": "IMAGENET_DEFAULT", "inception": "IMAGENET_INCEPTION"}[normalisation]
+    mean, deviation = getattr(constants, f"{prefix}_MEAN"), getattr(constants, f"{prefix}_STD")
     prepare = transforms.Compose(
         [
             transforms.Resize(int(max(size) / crop), transforms.InterpolationMode.BICUBIC),
@@ -57,6 +49,8 @@ def open_folder(folder: Path, size: tuple[int, int], crop: float, normalisation:
 
 
 def _load(path: str) -> Any:
+    from torchvision.datasets.folder import default_loader
+
     try:
         return default_loader(path)
     except Exception as error:  # PIL raises half a dozen types for a broken image

@@ -1,12 +1,13 @@
-"""Label maps: which numbers may stand in them."""
+"""Label maps: which numbers they may hold, and which shape they have."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 IGNORED = 255
 
@@ -23,3 +24,11 @@ def check_labels(labels: np.ndarray[Any, Any], classes: int, where: str) -> None
             f"{where}: class {wrong[0]} on {wrong.size} pixels; classes run from 0 to {classes - 1}, and {IGNORED} is "
             "ignored (in ADE20k's masks class c is written as c + 1, and 0 is ignored)"
         )
+
+
+def mask_shape(where: object, labels: np.ndarray[Any, Any], wanted: tuple[int, ...]) -> str:
+    """What is wrong with a mask that is not of its image's size."""
+    return (
+        f"{where} is a mask of shape {labels.shape} for an image of {wanted[0]} x {wanted[1]}; a mask has one number "
+        "for each pixel"
+    )

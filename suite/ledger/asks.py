@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from pydantic import Field, ValidationError, field_validator
 
 from suite.errors import UserError, suggest
 from suite.ledger.probes import PROBES
-from suite.strict import Strict
-from suite.study.configuration import Configuration, explain
-from suite.study.yaml_lines import Place, doubled_keys, line_of
+from suite.strict import Place, Strict, dotted, problems
+from suite.study.configuration import Configuration
+from suite.study.yaml_lines import doubled_keys, line_of
 
 NAME = "asks.yaml"
 RowOf = dict[str, str]  # what a row has in columns of the CSV, by name
@@ -80,25 +80,24 @@ def read_asks(path: Path) -> dict[str, tuple[Ask, ...]]:
         raise UserError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping of ids")
-    problems = list(doubled_keys(root, ()))
-    asks = {str(name): tuple(_each(name, said, problems)) for name, said in content.items()}
-    if problems:
-        raise UserError("\n".join(f"{path}:{line_of(root, at)}: {at[0]}: {message}" for at, message in problems))
+    wrong = list(doubled_keys(root, ()))
+    asks = {str(name): tuple(_each(name, said, wrong)) for name, said in content.items()}
+    if wrong:
+        raise UserError("\n".join(f"{path}:{line_of(root, at)}: {dotted(at)}: {message}" for at, message in wrong))
     return asks
 
 
-def _each(name: str, said: object, problems: list[tuple[Place, str]]) -> Iterator[Ask]:
-    """The readings of an id; what is wrong with them is added to `problems`."""
-    several, seen = isinstance(said, list), set[str]()
+def _each(name: str, said: object, wrong: list[tuple[Place, str]]) -> Iterator[Ask]:
+    """The readings of an id; what is wrong with them is added to `wrong`."""
+    seen = set[str]()
     for index, one in enumerate(said if isinstance(said, list) else [said]):
-        place: Place = (name, index) if several else (name,)
-        model = Probe if isinstance(one, Mapping) and "probe" in one else TableNumber
+        place: Place = (name, index) if isinstance(said, list) else (name,)
         try:
-            ask = model.model_validate(one)
+            ask = (Probe if isinstance(one, dict) and "probe" in one else TableNumber).model_validate(one)
         except ValidationError as error:
-            problems.append(((*place, *error.errors()[0]["loc"]), explain(error)))
+            wrong += [((*place, *inside), message) for inside, message in problems(error)]
             continue
         if (not ask.reading) != (index == 0) or ask.reading in seen:
-            problems.append((place, "each reading after the stated one needs a name of its own, as `reading`"))
+            wrong.append((place, "each reading after the stated one needs a name of its own, as `reading`"))
         seen.add(ask.reading)
         yield ask

@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from suite.errors import UserError, suggest
 from suite.kinds.costs.figures import read_published
+from suite.kinds.costs.schema import CostStudy
 from suite.kinds.costs.table import column_read
 from suite.ledger import asks as asked
 from suite.ledger.asks import Ask, Probe, TableNumber
 from suite.ledger.lines import Line, State, digest
 from suite.ledger.probes import Value, probe
 from suite.ledger.values import RESULTS, Found, measure, rows_of
-from suite.study.configuration import CostStudy
-from suite.study.load import is_of_costs, load_costs, study_names
+from suite.study.load import load, study_names
 from suite.study.published import Number, half_a_unit, read_numbers
 
 PUBLISHED = Path("results/published")
@@ -73,9 +73,9 @@ def cost_entries() -> Iterator[Entry]:
     Raises:
         UserError: if a record is missing, was changed after it was written, or was made from other figures.
     """
-    studies = {name: load_costs(name) for name in study_names() if is_of_costs(name)}
-    for name, study in studies.items():
-        yield from _figures(name, study)
+    for loaded in (load(name) for name in study_names()):
+        if loaded.kind.name == "costs":
+            yield from _figures(loaded.name, loaded.study)
 
 
 def compute(entries: Sequence[Entry], progress: Callable[[int, int], None] = lambda done, of: None) -> list[Line]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from suite.errors import UserError, suggest
-from suite.study.configuration import Configuration, build, build_backbone
+from suite.study.configuration import Configuration
 
 if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
@@ -61,11 +61,10 @@ def _patches(configuration: Configuration) -> Value:
 
 def _cost_change(convention: str, configuration: Configuration) -> Value:
     """Multiply-accumulates of the deployed model less those of the unpruned one, of those of the unpruned one."""
-    from suite.measure.cost import account, total
+    from suite.measure.count import count
 
-    dense = configuration.task == "segmentation"
     models = (_built(each) for each in (configuration, configuration.unpruned()))
-    own, whole = (float(getattr(total(account(model, dense)), convention)) for model in models)
+    own, whole = (float(getattr(count(model, configuration.read_out).macs, convention)) for model in models)
     return (own / whole - 1,)
 
 
@@ -81,7 +80,7 @@ PROBES: dict[str, Callable[[Configuration], Value]] = {
 
 
 def _built(configuration: Configuration, deployed: bool = True) -> ReducedModel:
-    return build(configuration, _backbone(configuration.unpruned()), deployed)
+    return configuration.build(deployed=deployed, backbone=_backbone(configuration.unpruned()))
 
 
 def _backbone(unpruned: Configuration) -> TimmModule:
@@ -91,7 +90,7 @@ def _backbone(unpruned: Configuration) -> TimmModule:
 
 @functools.cache
 def _backbone_from(unpruned: str) -> TimmModule:
-    return build_backbone(Configuration.model_validate_json(unpruned))
+    return Configuration.model_validate_json(unpruned).build_backbone()
 
 
 def _parameters(model: ReducedModel) -> int:

@@ -11,7 +11,8 @@ from suite.errors import UserError, suggest
 from suite.ledger.asks import TableNumber
 from suite.ledger.lines import digest
 from suite.ledger.probes import Value
-from suite.report.layout import Table
+from suite.report.layout import Column, Row
+from suite.study.kind import kind_of
 
 RESULTS = Path("results")
 Fields = Mapping[str, Any]  # of a row, by column of the CSV
@@ -60,15 +61,30 @@ def measure(ask: TableNumber, unit: str) -> Found:
 
 
 def rows_of(folder: Path) -> tuple[Sequence[Fields], str]:
-    """The rows of the table that the record of a results folder makes, and the record's digest."""
-    record = digest(_record(folder).read_bytes())
-    return _made(folder.resolve(), record), record
+    """The rows of the table that the record of a results folder makes, and the record's digest.
+
+    Raises:
+        UserError: if there is no record, or it is damaged or was edited.
+    """
+    record = digest((folder / kind_of(folder).record).read_bytes())
+    return _made(folder, Path.cwd(), record), record
 
 
 @functools.lru_cache
-def _made(folder: Path, _record: str) -> Sequence[Fields]:
+def _made(folder: Path, _root: Path, _record: str) -> Sequence[Fields]:
     """Once for a record, for intervals take a second."""
-    return _adapted(folder)
+    kind = kind_of(folder)
+    table = kind.table(folder.name, kind.lines(folder))
+    return [_fields(row, table.columns) for row in table.rows()]
+
+
+def _fields(row: Row, columns: Sequence[Column]) -> Fields:
+    found: dict[str, Any] = {}
+    for column in columns:
+        held = row.values.get(column.key)
+        parts = held if isinstance(held, tuple) else (held,) * len(column.fields)
+        found |= dict(zip(column.fields, parts, strict=True))
+    return found
 
 
 def _has(row: Fields, wanted: Mapping[str, str]) -> bool:
@@ -94,47 +110,3 @@ def _beside(ask: TableNumber, folder: Path, unit: str) -> str:
         if number is not None:
             texts.append(f"{row[ask.beside]} ({instead}): {number / ask.per:.2f} {unit}, which decides nothing")
     return "; ".join(texts)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Until every kind defines KIND. Then: `kind = kind_of(folder)`; _record is `folder / kind.record`; _adapted is
-# `fields_of(kind.table(folder.name, kind.lines(folder)))`.
-
-
-def fields_of(table: Table) -> Sequence[Fields]:
-    """The rows of a table, by column of its CSV."""
-    found = []
-    for row in table.rows():
-        fields: dict[str, Any] = {}
-        for column in table.columns:
-            held = row.values.get(column.key)
-            fields |= dict(zip(column.fields, held if isinstance(held, tuple) else [held] * 9, strict=False))
-        found.append(fields)
-    return found
-
-
-def _record(folder: Path) -> Path:
-    names = [name for name in ("cells.csv", "rounds.csv", "table.csv") if (folder / name).is_file()]
-    if not names:
-        raise UserError(f"{folder} has no record; make it with: suite run {folder.name}")
-    return folder / names[0]
-
-
-def _adapted(folder: Path) -> Sequence[Fields]:
-    from suite.kinds.costs.answer import read_costs
-    from suite.kinds.speed import lines as speed
-    from suite.kinds.speed.rounds import asked_for, read_rounds
-    from suite.kinds.speed.table import speed_table
-    from suite.kinds.training.summary import read_record, summarise
-    from suite.kinds.training.table import study_table
-    from suite.study.load import load_speed
-
-    name = _record(folder).name
-    if name == "cells.csv":
-        return fields_of(study_table(folder.name, summarise(read_record(folder))))
-    if name == "rounds.csv":
-        study = load_speed(folder.name)
-        return fields_of(
-            speed_table(folder.name, study, speed.summarise(study, asked_for(study, read_rounds(folder))[0]))
-        )
-    return read_costs(folder)

@@ -6,6 +6,7 @@ import torch
 
 from suite.errors import UserError, suggest
 from suite.measure.allocator import keep_memory
+from suite.measure.timing_options import TimingOptions
 from suite.reduction.registry import describe
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -31,20 +32,23 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def open_machine(device: str, precision: str, threads: int) -> tuple[str, torch.device, torch.dtype]:
-    """Make a process ready to time models; weights and images are drawn alike every time.
+def open_machine(options: TimingOptions) -> tuple[torch.device, torch.dtype]:
+    """Make this process ready to time models; weights and images are drawn alike every time.
 
     Returns:
-        What was done about the processor's memory, the device, and the type of weights and images.
+        The device, and the type of weights and images.
 
     Raises:
-        UserError: for a device or precision that is not there.
+        UserError: for a device, precision or compiler that is not there.
     """
-    allocator = keep_memory()
-    torch.set_num_threads(threads)
+    keep_memory()
+    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    opened = open_device(device)
-    return allocator, opened, check_precision(precision, opened)
+    device = open_device(options.device)
+    dtype = check_precision(options.precision, device)
+    if options.compile:
+        check_compiler(device)
+    return device, dtype
 
 
 def check_precision(name: str, device: torch.device) -> torch.dtype:

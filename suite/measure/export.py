@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from suite.measure.artefacts import Compiled, Make, Outputs
-from suite.measure.clock import WallClock
-from suite.measure.speed import race
+from suite.measure.side_by_side import time_side_by_side
+from suite.measure.timing_options import TimingOptions
 from suite.measure.watched import Watched, can_replay, replay
 from suite.reduction.registry import describe
 
@@ -61,26 +60,18 @@ class Finding:
     speed: SpeedRatio | None = None
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How long to measure the speed."""
-
-    rounds: int
-    warmup_rounds: int
-
-
 class Unfaithful(Exception):
     """What was made is not the eager model; the message is a sentence with the numbers."""
 
 
-def examine(model: nn.Module, make: Make, images: Tensor, timing: Timing | None) -> Finding:
+def examine(model: nn.Module, make: Make, images: Tensor, timing: TimingOptions | None) -> Finding:
     """Take a deployed model out of eager torch, and compare and time the two.
 
     Args:
         model: `Watched`, or another that returns a tuple with logits (B, classes) or (B, classes, height, width) first.
         make: one of `artefacts.PATHS`.
         images: (IMAGES, 3, height, width); the artefact is made with none of them.
-        timing: None to leave out the speed.
+        timing: on the processor, in float32, batches of `TRACED`; None to leave out the speed.
 
     Whatever is raised meanwhile is a finding.
     """
@@ -101,14 +92,12 @@ def examine(model: nn.Module, make: Make, images: Tensor, timing: Timing | None)
         return Finding(f"it raises {_short(error)}")
     if timing is None or found.reason:
         return found
-    return replace(found, speed=_time(model, artefact, images[:TRACED], timing))
+    return replace(found, speed=_time(model, artefact, images.shape, timing))
 
 
-@torch.inference_mode()
-def _time(model: nn.Module, artefact: nn.Module, images: Tensor, timing: Timing) -> SpeedRatio:
-    runs = {"outside": functools.partial(artefact, images), "eager": functools.partial(model, images)}
-    taken = race(runs, WallClock(), timing.rounds, timing.warmup_rounds, torch.get_num_threads())
-    return SpeedRatio(taken.ratios("outside", "eager"), taken.timing_warnings("outside"))
+def _time(model: nn.Module, artefact: nn.Module, size: torch.Size, options: TimingOptions) -> SpeedRatio:
+    timing = time_side_by_side({"exported": artefact, "eager": model}, (size[-2], size[-1]), options)
+    return SpeedRatio(timing.ratios("exported", "eager"), timing.timing_warnings("exported"))
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
-"""Whether a batch fits into memory, found out without taking the machine down, and the largest one that does.
+"""Whether a batch fits into memory, found out without taking the machine down, and about the largest one that does.
 
-On a processor nothing larger than a batch of two is allocated before the need of the whole batch is known: the system
-would rather kill processes than refuse. A GPU refuses, and what it can hold is found by trying.
+On a processor nothing larger than a batch of three is allocated before the need of the whole batch is known: the system
+would rather kill processes than refuse. A GPU refuses by itself.
 """
 
 from __future__ import annotations
@@ -22,28 +22,32 @@ from suite.reduction.registry import describe
 
 USABLE = 0.9  # of the memory that is free: the process needs some for itself
 LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+SMALL = 2, 3  # images; a compiler would make another graph of a single one
 Draw = Callable[[int], Tensor]  # makes so many images
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of images and activations: of one image, and of each further one."""
+    """Bytes of images and activations: whatever the batch, and of each image."""
 
-    first: int
-    further: int
+    fixed: int
+    each: int
 
     def of(self, batch: int) -> int:
-        """Bytes of a batch; both parts grow in proportion to it."""
-        return self.first + (batch - 1) * self.further
+        """Bytes of a batch."""
+        return self.fixed + batch * self.each
 
     def largest(self, usable: int) -> int:
         """The largest batch for which so many bytes suffice; 0 if not even one image does."""
-        return 0 if self.first > usable else 1 + (usable - self.first) // max(self.further, 1)
+        return max(0, (usable - self.fixed) // max(self.each, 1))
 
 
-def usable_memory() -> int:
-    """Bytes that this process may still take: of those free, or of those its control group leaves."""
+def usable_memory(device: torch.device | None = None) -> int:
+    """Bytes that this process may still take: of those free on the device, or of those its control group leaves."""
+    if device is not None and device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(USABLE * (torch.cuda.mem_get_info(device)[0] + unused))
     free = psutil.virtual_memory().available
     if LIMIT.is_file() and LIMIT.read_text(encoding="utf-8").strip() != "max":
         free = min(free, int(LIMIT.read_text(encoding="utf-8")) - int(USED.read_text(encoding="utf-8")))
@@ -63,11 +67,13 @@ def weights_fit(weights: int) -> None:
 
 @torch.inference_mode()
 def needs(models: Mapping[str, nn.Module], draw: Draw) -> dict[str, Need]:
-    """What each model needs on a processor, from passes over one and two images."""
+    """What each model needs, from passes over few images."""
+    few, more = SMALL
     found = {}
     for name, model in models.items():
-        one, two = (_live(model, draw(count)) for count in (1, 2))
-        found[name] = Need(one, max(0, two - one))
+        less, most = (_live(model, draw(count)) for count in SMALL)
+        each = max(0, most - less) // (more - few)
+        found[name] = Need(max(0, less - few * each), each)
     return found
 
 
@@ -79,10 +85,9 @@ def check_fits(found: Mapping[str, Need], batch: int) -> None:
     """
     usable = usable_memory()
     worst = max(found, key=lambda name: found[name].of(batch))
-    if found[worst].of(batch) <= usable:
-        return
-    fits = min(need.largest(usable) for need in found.values())
-    raise too_large(batch, f"{worst} needs about {gib(found[worst].of(batch))} and {gib(usable)} are free", fits)
+    if found[worst].of(batch) > usable:
+        fits = min(need.largest(usable) for need in found.values())
+        raise too_large(batch, f"{worst} needs about {gib(found[worst].of(batch))} and {gib(usable)} are free", fits)
 
 
 def place(models: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
@@ -101,11 +106,11 @@ def place(models: Mapping[str, nn.Module], device: torch.device, dtype: torch.dt
         raise UserError(f"the weights do not fit on {device} ({why}); take a smaller backbone") from error
 
 
-def fitting(work: Callable[[], Found], models: Mapping[str, nn.Module], draw: Draw, size: int) -> Found:
+def fitting(work: Callable[[], Found], models: Mapping[str, nn.Module], draw: Draw, batch: int) -> Found:
     """Work with a batch of so many images.
 
     Raises:
-        UserError: if memory runs out in it, with the largest batch that fits.
+        UserError: if memory runs out in it, with about the largest batch that fits.
     """
     try:
         return work()
@@ -113,26 +118,12 @@ def fitting(work: Callable[[], Found], models: Mapping[str, nn.Module], draw: Dr
         if not is_out_of_memory(error):
             raise
         refused = describe(error)[:200]
-    raise too_large(size, refused, largest_that_runs(models, draw, size))  # here, where the failed batch is forgotten
-
-
-def largest_that_runs(models: Mapping[str, nn.Module], draw: Draw, batch: int) -> int:
-    """As `largest_below`, by trying."""
-    return largest_below(batch, functools.partial(_runs, models, draw))
-
-
-def largest_below(batch: int, fits: Callable[[int], bool]) -> int:
-    """The largest batch that fits below one that does not, by bisection; 0 if not even one image does."""
-    runs = 0
-    while batch - runs > 1:
-        middle = (runs + batch) // 2
-        runs, batch = (middle, batch) if fits(middle) else (runs, middle)
-    return runs
+    raise too_large(batch, refused, _largest(models, draw, batch))  # here, where the failed batch is forgotten
 
 
 def too_large(batch: int, reason: str, fits: int) -> UserError:
     """The refusal of a batch."""
-    cure = f"the largest that fits is --batch-size {fits}, in a study speed: batch_size: {fits}"
+    cure = f"the largest that fits is about --batch-size {fits}, in a study batch_size: {fits}"
     return UserError(
         f"a batch of {batch} does not fit into memory: {reason}; {cure if fits else 'not even one image fits'}"
     )
@@ -153,15 +144,13 @@ def _live(model: nn.Module, images: Tensor) -> int:
     return size + observe(functools.partial(model, images), images.device).activations
 
 
-@torch.inference_mode()
-def _runs(models: Mapping[str, nn.Module], draw: Draw, batch: int) -> bool:
+def _largest(models: Mapping[str, nn.Module], draw: Draw, batch: int) -> int:
+    """The largest batch that should fit, below one that does not; 0 if not even a few images do."""
     torch.cuda.empty_cache()  # a no-op where there is no GPU
     try:
-        images = draw(batch)
-        for model in models.values():
-            model(images)
+        device = draw(1).device
+        return min([batch - 1, *(need.largest(usable_memory(device)) for need in needs(models, draw).values())])
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return False
-    return True
+        return 0

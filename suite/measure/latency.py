@@ -16,7 +16,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from suite.measure.speed import UNPRUNED, Timing, quartiles
+from suite.measure.speed import Timing, quartiles
+from suite.measure.timing_options import UNPRUNED
 from suite.reduction.schedule import Schedule
 from suite.study.knobs import TOLERANCE, Choice
 

@@ -1,7 +1,12 @@
 """Multiply-accumulates of one image, counted by torch while the model runs.
 
-Two conventions are in use, and a column must name its own: `full` counts every matrix product; `linear` leaves out the
-two products of the fused attention (Q K^T and its product with V), as counters do that cannot see fused kernels.
+Two conventions are in use, and a column must name its own: `full` counts every matrix product and convolution; `linear`
+leaves out the two products of the fused attention (Q K^T and its product with V), as counters do that cannot see fused
+kernels. Neither counts norms, softmax, activations, rotations, LayerScale, sorting or moving tokens.
+
+Some counters add operations of norms. fvcore takes 5 for each value that enters a LayerNorm, 4 if it has no weights,
+and one for a multiply-accumulate (facebookresearch/fvcore, `fvcore/nn/jit_handles.py`, `norm_flop_counter`). Figures of
+ToMe, EViT and timm fit to the last digit only so. It knows no RMSNorm, so that one costs nothing here either.
 """
 
 from __future__ import annotations
@@ -15,6 +20,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 FUSED_ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+LAYER_NORM = torch.ops.aten.native_layer_norm
+PER_VALUE, WITHOUT_WEIGHTS = 5, 4  # operations
 
 
 class Macs(NamedTuple):
@@ -35,7 +42,13 @@ def _matrix_vector(matrix: Sequence[int], _vector: Sequence[int], *_: Any, **__:
     return 2 * math.prod(matrix)
 
 
+def _layer_norm(x: Sequence[int], _normalized: Sequence[int], weight: Sequence[int] | None, *_: Any, **__: Any) -> int:
+    """Operations of a LayerNorm as fvcore counts them."""
+    return math.prod(x) * (WITHOUT_WEIGHTS if weight is None else PER_VALUE)
+
+
 MISSING = {FUSED_ON_CPU: _fused_on_cpu, torch.ops.aten.mv: _matrix_vector}
+NORMS = {LAYER_NORM: _layer_norm}
 
 
 @torch.inference_mode()

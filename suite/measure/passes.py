@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from suite.errors import UserError
 from suite.measure.clock import Run
-from suite.measure.profile import Observed, observe
+from suite.measure.profile import observe
 from suite.reduction.blocks import PROJECT, TimmModule
 from suite.reduction.registry import describe
 
@@ -37,20 +37,26 @@ class Compiled:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """A pass that is ready to be timed.
+class Facts:
+    """What is known of a pass before it is timed.
 
     Attributes:
-        run: runs it.
-        observed: its attention kernels and activations.
+        kernels: of each attention, in the order of running.
         memory: bytes of weights, images and activations that are alive at once.
         compiled: None if it runs as it is.
     """
 
-    run: Run
-    observed: Observed
+    kernels: tuple[str, ...]
     memory: int
     compiled: Compiled | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass that is ready to be timed."""
+
+    run: Run
+    facts: Facts
 
 
 def draw_images(size: tuple[int, int], device: torch.device, dtype: torch.dtype, count: int) -> Tensor:
@@ -93,7 +99,7 @@ def prepare(
     observed = observe(run, images.device)
     tensors = [*model.parameters(), *model.buffers(), images]
     memory = sum(tensor.numel() * tensor.element_size() for tensor in tensors) + observed.activations
-    return Pass(_captured(name, run) if graph else run, observed, memory, told)
+    return Pass(_captured(name, run) if graph else run, Facts(observed.kernels, memory, told))
 
 
 def compilations() -> int:
@@ -122,7 +128,7 @@ def _compile(name: str, run: Run) -> Compiled:
         for _ in range(SETTLING):
             run()
     except torch._dynamo.exc.TorchDynamoException as error:
-        raise UserError(f"{name} cannot be compiled ({describe(error)[:300]}); leave --compile out") from error
+        raise UserError(f"{name} cannot be compiled ({describe(error)[:300]}); leave compile out") from error
     return Compiled(graphs, compilations() - before - graphs, seconds)
 
 
@@ -142,7 +148,7 @@ def _captured(name: str, run: Run) -> Run:
         raise
     except RuntimeError as error:
         raise UserError(
-            f"{name} cannot be captured in a CUDA graph ({describe(error)[:300]}); leave --graph out"
+            f"{name} cannot be captured in a CUDA graph ({describe(error)[:300]}); leave graph out"
         ) from error
     return functools.partial(_replay, graph, output)
 

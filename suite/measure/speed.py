@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -16,9 +16,9 @@ from torch import nn
 from suite.measure import machine
 from suite.measure.clock import Clock, Run, clock_of
 from suite.measure.machine import Reading, Snapshot
-from suite.measure.passes import Pass, compilations, with_attention
+from suite.measure.passes import Facts, Pass, compilations, with_attention
+from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER
 
-UNPRUNED, UNPRUNED_EAGER = "unpruned", "unpruned (eager)"  # names of the references
 DRIFT_ALLOWED = 0.05  # of a round, first half against second: the clock frequency, or whatever else, has changed
 SPREAD_ALLOWED = 0.10  # inter-quartile range over median: methods differ by less than a broader one can tell apart
 TIMED_REQUIRED = 0.5  # of the wall time: what is missing was work that the clock did not wait for
@@ -32,11 +32,15 @@ class Timing:
         seconds: of each pass, one a round, by model.
         reading: what the machine did meanwhile.
         remarks: what else speaks against it.
+        facts: of each pass, by model.
+        failed: why models were left out, by model.
     """
 
     seconds: dict[str, tuple[float, ...]]
     reading: Reading
     remarks: tuple[str, ...] = ()
+    facts: dict[str, Facts] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def ratios(self, model: str, reference: str) -> tuple[float, ...]:
         """Images per second of a model over those of a reference, per round."""
@@ -97,9 +101,10 @@ def compare(
     """Time passes on a device, which they were prepared for, with the threads that torch is set to."""
     threads = torch.get_num_threads() if device.type == "cpu" else None
     runs = {name: one.run for name, one in passes.items()}
-    compiled = any(one.compiled for one in passes.values())
+    compiled = any(one.facts.compiled for one in passes.values())
     before = compilations() if compiled else 0
     timing = race(runs, clock_of(device), rounds, warmup_rounds, threads, after_round=after_round)
+    timing = replace(timing, facts={name: one.facts for name, one in passes.items()})
     if compiled and compilations() > before:
         return replace(timing, remarks=(*timing.remarks, "a model was compiled again while it was timed"))
     return timing

@@ -1,4 +1,4 @@
-"""What a study may say about its speed cells. Nothing heavy is imported here."""
+"""How models are timed: one set of options for studies, commands and speed cells. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from suite.strict import Strict
 
 DeviceType = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bfloat16", "float16"]
+UNPRUNED, UNPRUNED_EAGER = "unpruned", "unpruned (eager)"  # names of the references
 
 
 def _counts(value: tuple[int, ...]) -> tuple[int, ...]:
@@ -22,13 +23,15 @@ def _counts(value: tuple[int, ...]) -> tuple[int, ...]:
 Counts = Annotated[tuple[int, ...], AfterValidator(_counts)]
 
 
-class Speed(Strict):
-    """How speed is measured: each method beside the unpruned models, `rounds` times, on random images.
+class TimingOptions(Strict):
+    """How models are timed: interleaved with the unpruned models, `rounds` times, on random images.
 
-    batch_size: images at a time; one number, or a list, of which each is a cell of its own.
+    batch_size: images at a time; one number, or a list, of which each is a measurement of its own.
     precision: of weights and images.
     compile: through torch.compile.
     graph: replayed from CUDA graphs.
+    rounds: that are recorded, after `warmup_rounds` that are not.
+    threads: of the processor.
     """
 
     batch_size: Counts = Field((256,), min_length=1)
@@ -46,8 +49,22 @@ class Speed(Strict):
         return value if isinstance(value, list | tuple) else (value,)
 
     @model_validator(mode="after")
-    def _graphs_are_of_gpus(self) -> Speed:
+    def _graphs_are_of_gpus(self) -> TimingOptions:
         if self.graph and self.device == "cpu":
             message = "CUDA graphs are replayed on a GPU only; leave it out, or say device: cuda"
             raise PydanticCustomError("at_key", "{message}", {"key": "graph", "message": message})
         return self
+
+    @property
+    def batch(self) -> int:
+        """The batch size.
+
+        Raises:
+            ValueError: if there are several; choose one with `at`.
+        """
+        (size,) = self.batch_size
+        return size
+
+    def at(self, batch_size: int) -> TimingOptions:
+        """The same for one batch size."""
+        return self.model_copy(update={"batch_size": (batch_size,)})

@@ -1,7 +1,9 @@
-"""The token ledger: how many tokens each block really computes, read off the tensors."""
+"""How many tokens each block computes, read off the tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -25,14 +27,13 @@ class TokenCounts:
     leaving: tuple[int, ...]
 
 
-@torch.inference_mode()
-def count_tokens(model: ReducedModel, images: Tensor) -> TokenCounts:
-    """Run images, (B, 3, height, width), once in evaluation mode and read the shapes."""
-    model.eval()
+@contextmanager
+def token_counters(model: ReducedModel) -> Iterator[tuple[list[int], list[int]]]:
+    """While it is open, two lists get the number of tokens of every attention and of every MLP that runs."""
     attention: list[int] = []
     mlp: list[int] = []
 
-    def into(counts: list[int]) -> object:
+    def into(counts: list[int]) -> Callable[..., None]:
         return lambda _module, inputs: counts.append(inputs[0].shape[1])
 
     hooks = [
@@ -41,10 +42,18 @@ def count_tokens(model: ReducedModel, images: Tensor) -> TokenCounts:
         for part, counts in ((block.attn.proj, attention), (block.mlp, mlp))
     ]
     try:
-        leaving = tuple(tokens.x.shape[1] for tokens in model.steps(images))
+        yield attention, mlp
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@torch.inference_mode()
+def count_tokens(model: ReducedModel, images: Tensor) -> TokenCounts:
+    """Run images, (B, 3, height, width), once in evaluation mode and read the shapes."""
+    model.eval()
+    with token_counters(model) as (attention, mlp):
+        leaving = tuple(tokens.x.shape[1] for tokens in model.steps(images))
     return TokenCounts(tuple(attention), tuple(mlp), leaving)
 
 
@@ -75,17 +84,29 @@ def expected_tokens(model: ReducedModel) -> TokenCounts:
 
 def expected_leaving(model: ReducedModel) -> tuple[int, ...]:
     """Tokens that should leave each block by the schedule; for an idling method, that should compute in each block."""
-    ledger = expected_tokens(model)
-    return ledger.mlp if model.method.settings.reduces == "idles" else ledger.leaving
+    counts = expected_tokens(model)
+    return counts.mlp if model.method.settings.reduces == "idles" else counts.leaving
 
 
-def check_tokens(model: ReducedModel, ledger: TokenCounts) -> None:
+def unexpected_tokens(model: ReducedModel, counts: TokenCounts) -> list[str]:
+    """A sentence for every block on other tokens than schedule and settings say."""
+    expected = expected_tokens(model)
+    says = {"attention": "its attention computes on", "mlp": "its MLP computes on", "leaving": "it is left by"}
+    return [
+        f"block {layer}: {what} {found} tokens, and by schedule and Settings.leaves it should be {wanted}"
+        for name, what in says.items()
+        for layer, (found, wanted) in enumerate(zip(getattr(counts, name), getattr(expected, name), strict=True))
+        if found != wanted
+    ]
+
+
+def check_tokens(model: ReducedModel, counts: TokenCounts) -> None:
     """Refuse a model that does not keep to its schedule.
 
     Raises:
         RuntimeError: with both token counts.
     """
-    found = ledger.mlp if model.method.settings.reduces == "idles" else ledger.leaving
+    found = counts.mlp if model.method.settings.reduces == "idles" else counts.leaving
     if found != expected_leaving(model):
         raise RuntimeError(
             f"{type(model.method).__name__} does not keep to its schedule: tokens {list(found)} "

@@ -1,4 +1,4 @@
-"""Models out of the checkpoints that authors released, computing what their official code computes.
+"""Models from checkpoints that authors released, with the outputs of their official code.
 
 ```python
 from suite import official
@@ -8,33 +8,32 @@ logits = model(images)
 ```
 
 A layout is how one official code base names its weights and what it computes with them. Each lives in
-`baselines/official/`, in the file of its method. What a checkpoint does not say (EViT's keep rate, ToMe's r, ...) comes
-from options, else from the training script's arguments inside the file, else from the layout's defaults.
+`baselines/official/`, in the file of its method. Options that the weights do not show (EViT's keep rate, ToMe's r, ...)
+are given, else read from the training script's arguments inside the file, else the layout's defaults.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 from torch import nn
 
+from suite import plugins
 from suite.errors import UserError, suggest
 from suite.reduction.checkpoints import Checkpoint, Source
 from suite.strict import Strict
 
-PACKAGE = "baselines.official"
+PACKAGE, GROUP = "baselines.official", "cropr_suite.layouts"
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}  # by width, of the ViTs that were released
 
 
 class Options(Strict):
-    """What no checkpoint of a ViT says.
+    """Options of every layout: what no checkpoint of a ViT holds.
 
     heads: attention heads; known for widths 192, 384, 768, 1024 and 1280.
     image_size: pixels, one side or (height, width); by default what the position embeddings were made for.
@@ -60,19 +59,19 @@ class Layout(ABC):
 
     name: ClassVar[str]
     source: ClassVar[str]
-    task: ClassVar[Literal["classification", "segmentation"]] = "classification"
+    task: ClassVar[str] = "classification"
     options: ClassVar[type[Options]] = Options
 
     @abstractmethod
-    def mismatch(self, checkpoint: Checkpoint) -> str | None:
-        """Why a checkpoint cannot be of this layout, as the end of a sentence that begins with its name; else None."""
+    def why_not(self, checkpoint: Checkpoint) -> str | None:
+        """Why a checkpoint is not of this layout, as the end of a sentence that begins with its name; else None."""
 
     @abstractmethod
-    def said(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Options that the training script's arguments in the checkpoint say."""
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Options out of the training script's arguments in the checkpoint."""
 
-    def assumed(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Options that neither the weights nor the arguments say, as in the published models of that size."""
+    def defaults(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Options that neither weights nor arguments show: as in the published models of that size."""
         return {"heads": HEADS.get(checkpoint.shape("pos_embed")[2])}
 
     @abstractmethod
@@ -86,12 +85,12 @@ class Layout(ABC):
 
 @dataclass(frozen=True)
 class Released:
-    """A model out of a released checkpoint, in evaluation mode.
+    """A model from a released checkpoint, in evaluation mode.
 
     Attributes:
         model: a `ReducedModel`; for segmentation a model that wraps one.
-        layout, options: which layout it was and all its options.
-        origin: for each option where its value comes from: "given", "in the checkpoint" or "assumed".
+        layout, options: its layout and all options.
+        origin: for each option the source of its value: "given", "checkpoint" or "default".
     """
 
     model: nn.Module
@@ -102,11 +101,8 @@ class Released:
 
 @functools.cache
 def layouts() -> dict[str, Layout]:
-    """All layouts by name."""
-    spec = importlib.util.find_spec(PACKAGE)
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    names = sorted(path.stem for folder in folders for path in Path(folder).glob("[!_]*.py"))
-    modules = [importlib.import_module(f"{PACKAGE}.{name}") for name in names]
+    """All layouts by name, of `baselines/official/` and of the entry points `cropr_suite.layouts`."""
+    modules = [importlib.import_module(module) for _, module in sorted(plugins.modules(PACKAGE, GROUP).items())]
     found = [
         kind()
         for module in modules
@@ -135,12 +131,12 @@ def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Mo
 
 
 def resolve(checkpoint: Source, layout: str | None = None, **options: Any) -> Released:
-    """As `load`, together with the layout and all its options and where they came from."""
+    """As `load`, with the layout, all its options and the source of each."""
     read, name = Checkpoint.read(checkpoint), layout or "unnamed"
     try:
         chosen = _choose(read, layout)
-        name, said = chosen.name, _told(chosen, read)
-        complete = chosen.options(**chosen.assumed(read) | said | options)
+        name, arguments = chosen.name, _arguments(chosen, read)
+        complete = chosen.options(**chosen.defaults(read) | arguments | options)
         model = chosen.build(read, complete).eval()
     except UserError:
         raise
@@ -149,21 +145,21 @@ def resolve(checkpoint: Source, layout: str | None = None, **options: Any) -> Re
     except ValueError as error:
         raise UserError(f"{read.name}, layout {name}: {error}") from error
     origin = {
-        name: "given" if name in options else "in the checkpoint" if name in said else "assumed"
+        name: "given" if name in options else "checkpoint" if name in arguments else "default"
         for name in type(complete).model_fields
     }
     return Released(model, chosen, complete, origin)
 
 
-def _told(layout: Layout, checkpoint: Checkpoint) -> dict[str, Any]:
-    return {key: value for key, value in layout.said(checkpoint).items() if value is not None}
+def _arguments(layout: Layout, checkpoint: Checkpoint) -> dict[str, Any]:
+    return {key: value for key, value in layout.from_args(checkpoint).items() if value is not None}
 
 
 def _choose(checkpoint: Checkpoint, name: str | None) -> Layout:
     known = layouts()
     if name is not None and name not in known:
         raise UserError(f"there is no layout {name!r}; {suggest(name, known)}")
-    reasons = {layout.name: layout.mismatch(checkpoint) for layout in known.values()}
+    reasons = {layout.name: layout.why_not(checkpoint) for layout in known.values()}
     fitting = [layout for layout in known.values() if reasons[layout.name] is None]
     if name is not None:
         if reasons[name] is not None:
@@ -173,11 +169,11 @@ def _choose(checkpoint: Checkpoint, name: str | None) -> Layout:
     if not fitting:
         listed = "; ".join(f"{layout}: it {reason}" for layout, reason in reasons.items())
         raise UserError(f"{checkpoint.name} fits no layout ({listed})")
-    telling = [layout for layout in fitting if _told(layout, checkpoint)] if len(fitting) > 1 else fitting
-    if len(telling) != 1:
+    unique = [layout for layout in fitting if _arguments(layout, checkpoint)] if len(fitting) > 1 else fitting
+    if len(unique) != 1:
         names = ", ".join(layout.name for layout in fitting)
         raise UserError(f"{checkpoint.name} fits the layouts {names}, which share their names of weights; name one")
-    return telling[0]
+    return unique[0]
 
 
 def _readable(error: ValidationError, given: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What `suite evaluate` does: accuracy, tokens and MACs of an official checkpoint on a folder of images."""
+"""Accuracy, tokens and MACs of an official checkpoint on a folder of images: the command `suite evaluate`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
-from suite.cli.options import pairs as read_pairs
 from suite.data.folder import open_folder
 from suite.errors import UserError
+from suite.measure.accuracy import Accuracy, accuracy
 from suite.measure.macs import Macs, count_macs
 from suite.measure.tokens import TokenCounts, check_tokens, count_tokens
 from suite.official import Released
+from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracies in percent over `images` images, and the cost of one."""
+    """Accuracy over a folder, and the tokens and multiply-accumulates of one image."""
 
-    images: int
-    top1: float
-    top5: float
-    ledger: TokenCounts
+    accuracy: Accuracy
+    tokens: TokenCounts
     macs: Macs
 
 
@@ -42,7 +41,7 @@ def evaluate(
         data: one folder for each class, or a folder whose `val` is that.
         batch_size: images at a time.
         device: a torch device.
-        progress: called with the images done and all images.
+        progress: called with the number of images done and of all images.
 
     Raises:
         UserError: if the model is not for classification, or the folder does not fit it.
@@ -52,25 +51,40 @@ def evaluate(
             f"layout {released.layout.name} is for {released.layout.task}; evaluate measures classification only"
         )
     model = released.model.deploy()
-    size = tuple(model.backbone.patch_embed.img_size)
-    images: Any = open_folder(data, size, released.options.crop, released.options.normalisation)
-    classes, channels = model.backbone.num_classes, model.backbone.patch_embed.proj.in_channels
+    images = open_for(model.backbone, data, released.options.crop, released.options.normalisation)
+    check_device(device)
+    noise = torch.zeros(1, 3, *model.backbone.patch_embed.img_size)
+    tokens, macs = count_tokens(model, noise), count_macs(model, noise)
+    check_tokens(model, tokens)
+    batches: DataLoader[Any] = DataLoader(images, batch_size)
+    found = accuracy(model.to(device), batches, device, lambda done: progress(done, len(images)))
+    return Evaluation(found, tokens, macs)
+
+
+def open_for(backbone: TimmModule, folder: Path, crop: float, normalisation: str) -> Any:
+    """A folder of images as a data set of (image, label), prepared for a timm model.
+
+    Raises:
+        UserError: if the folder is none of images, or has another number of classes than the model.
+    """
+    images: Any = open_folder(folder, tuple(backbone.patch_embed.img_size), crop, normalisation)
+    classes, channels = backbone.num_classes, backbone.patch_embed.proj.in_channels
     if channels != 3:
-        raise UserError(f"the checkpoint is for images of {channels} channels; evaluate reads those of 3, in colour")
+        raise UserError(f"the model takes images of {channels} channels; evaluate reads those of 3, in colour")
     if len(images.classes) != classes:
         raise UserError(
-            f"{images.root} has {len(images.classes)} folders but the checkpoint knows {classes} classes; give a "
+            f"{images.root} has {len(images.classes)} folders but the model has {classes} classes; give a "
             "folder with one for each of them, in their order"
         )
-    _check_device(device)
-    noise = torch.zeros(1, 3, *size)
-    ledger, macs = count_tokens(model, noise), count_macs(model, noise)
-    check_tokens(model, ledger)
-    right = _count_right(model.to(device), DataLoader(images, batch_size), device, progress)
-    return Evaluation(len(images), 100 * right[0] / len(images), 100 * right[1] / len(images), ledger, macs)
+    return images
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that cannot compute.
+
+    Raises:
+        UserError: with torch's reason.
+    """
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
@@ -78,13 +92,12 @@ def _check_device(device: str) -> None:
         raise UserError(f"cannot use the device {device!r} ({reason}); --device cpu always works") from error
 
 
-def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """Options as the command line gives them, NAME=VALUE with the value in YAML.
+def check_names(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a layout as they are.
 
     Raises:
-        UserError: for what is not such a pair, or stands twice.
+        UserError: if one is called as another option of the command line.
     """
-    options = read_pairs(pairs, "--option", "keep_rate=0.7")
     for name in ("checkpoint", "layout"):
         if name in options:
             raise UserError(f"--option {name} is not an option of a layout; write --{name} {options[name]}")
@@ -102,7 +115,7 @@ def evaluate_with_bar(released: Released, data: Path, batch_size: int, device: s
 
 
 def show_model(released: Released, console: Console) -> None:
-    """Say which layout it is and where each option comes from."""
+    """Print the layout, and each option with its source."""
     console.print(f"layout {released.layout.name}: {released.layout.source}", soft_wrap=True)
     for name, value in released.options:
         if value is not None:
@@ -110,30 +123,14 @@ def show_model(released: Released, console: Console) -> None:
 
 
 def show_result(result: Evaluation, console: Console) -> None:
-    """Accuracy and cost, a line each."""
+    """Print accuracy and cost, a line each."""
     lines = {
-        "images": f"{result.images}",
-        "top-1": f"{result.top1:.2f} %",
-        "top-5": f"{result.top5:.2f} %",
-        "tokens per MLP": " ".join(map(str, result.ledger.mlp)),
+        "images": f"{result.accuracy.images}",
+        "top-1": f"{result.accuracy.top1:.2f} %",
+        "top-5": f"{result.accuracy.top5:.2f} %",
+        "tokens per MLP": " ".join(map(str, result.tokens.mlp)),
         "GMACs per image": f"{result.macs.full / 1e9:.3g} with all matrix products, "
         f"{result.macs.linear / 1e9:.3g} without the two of attention",
     }
     for name, value in lines.items():
         console.print(f"{name:<16} {value}", soft_wrap=True, highlight=False)
-
-
-@torch.inference_mode()
-def _count_right(
-    model: ReducedModel, batches: DataLoader[Any], device: str, progress: Callable[[int, int], None]
-) -> tuple[int, int]:
-    """How many images have their class as the first, and among the first five."""
-    first = five = done = 0
-    total = len(batches.dataset)  # type: ignore[arg-type]
-    for images, labels in batches:
-        ranked = model(images.to(device)).topk(min(5, model.backbone.num_classes)).indices.cpu()
-        hits = ranked == labels[:, None]
-        first, five = first + int(hits[:, 0].sum()), five + int(hits.any(1).sum())
-        done += len(labels)
-        progress(done, total)
-    return first, five

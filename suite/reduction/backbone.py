@@ -60,6 +60,15 @@ def sizes(model: TimmModule) -> tuple[int, int, int]:
     return side, grid[0] * grid[1], len(model.blocks)
 
 
+def size_of(name: str, options: dict[str, Any]) -> tuple[int, int, int]:
+    """Image side, number of patches and depth of a backbone by its name.
+
+    Raises:
+        UserError: as `create_backbone`.
+    """
+    return sizes(on_meta(name, options, classes=1))
+
+
 def fitted(model: TimmModule, checkpoint: Checkpoint) -> Checkpoint:
     """Weights of the same timm model, trained for another image size, patch size or number of classes, made to fit.
 

@@ -1,9 +1,8 @@
-"""The only file that knows timm's insides: one block, taken apart into verbs.
+"""The only file that depends on timm's internals: a transformer block, split into functions.
 
-`embed`, `project`, `attend`, `feed_forward`, `run` and `finish` together compute what timm's own forward computes, bit
-for bit, but between any two of them tokens may leave. Tables are keyed by the exact type of a block or attention;
-whatever is not in a table is refused by name, because look-alike blocks share attribute names and would be silently
-wrong.
+`embed`, `project`, `attend`, `feed_forward`, `run` and `finish` together equal timm's forward bit for bit, and
+tokens can be removed between any two of them. Tables are keyed by the exact type of a block or attention;
+other types are refused by name, because similar blocks share attribute names and would be silently wrong.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ ROTARY = (EvaAttention, AttentionRope)
 
 
 def check_supported(model: TimmModule) -> None:
-    """Refuse a model whose insides are not known here.
+    """Refuse a model of unsupported type.
 
     Raises:
         TypeError: naming the type found and the types supported.
@@ -52,7 +51,7 @@ def check_supported(model: TimmModule) -> None:
 def embed(model: TimmModule, images: Tensor, track: bool = False) -> tuple[Tokens, tuple[Tensor | None, ...]]:
     """Embed images, (B, 3, height, width); returns the tokens and the rotary table of each block.
 
-    With `track` the tokens also know which of them speaks for each patch, so that they can be read out densely.
+    With `track` the tokens also have representatives of all patches, for a dense read-out.
 
     Raises:
         ValueError: for images of another size than the model takes.
@@ -67,7 +66,7 @@ def embed(model: TimmModule, images: Tensor, track: bool = False) -> tuple[Token
     depth = len(model.blocks)
     tables = tuple(rotary) if rotary is not None and rotary.dim() == 4 else (rotary,) * depth
     tokens = Tokens(x, model.num_prefix_tokens, grid, tracked=track or rotary is not None)
-    return (replace(tokens, owner=tokens.where) if track else tokens), tables
+    return (replace(tokens, representative=tokens.where) if track else tokens), tables
 
 
 def project(block: TimmModule, tokens: Tokens) -> Projection:
@@ -94,16 +93,21 @@ def folds_keys(attention: TimmModule, rotary: bool) -> bool:
     return plain and query.shape == key.shape
 
 
-def class_scores(block: TimmModule, tokens: Tokens) -> Tensor:
-    """Products of the class token's query with every patch's key, summed over heads, (B, N), up to a number per image.
+def class_logits(
+    block: TimmModule, tokens: Tokens, projection: Projection | None = None
+) -> tuple[Tensor, Projection | None]:
+    """Class token's logits on the patches, mean over heads, (B, N), and the projection if there is one.
 
-    Up to that q (W x + b) = (q W) x: no key is computed, which takes D^2 + N D products instead of N D^2. The block
-    must be one that `folds_keys`.
+    Where keys are a linear map of the tokens none is projected: with key weight W, q (W x) = (q W) x, which takes
+    D^2 + N D products instead of N D^2. These logits lack the scale and what is equal for all patches of an image.
     """
-    x = tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
-    query, bias, key = _query_and_key(block.attn)
-    folded = F.linear(x[:, 0], query, bias) @ key
-    return (x @ folded.unsqueeze(-1))[:, tokens.prefix :, 0]
+    if projection is None and folds_keys(block.attn, tokens.rotary is not None):
+        x = tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
+        query, bias, key = _query_and_key(block.attn)
+        folded = F.linear(x[:, 0], query, bias) @ key
+        return (x @ folded.unsqueeze(-1))[:, tokens.prefix :, 0], None
+    projection = project(block, tokens) if projection is None else projection
+    return projection.class_logits(), projection
 
 
 def attend(
@@ -115,13 +119,14 @@ def attend(
 ) -> tuple[Tokens, Projection]:
     """Attention residual of a block, among all tokens or only the prefix and the patches `keep`, (B, K).
 
-    Pass the `projection` of all tokens if it is known already. Returns the tokens that took part, and the projection
-    they attended with. Once tokens carry sizes, attention is proportional to them (ToMe, section 3) unless
-    `proportional` is off.
+    Pass the `projection` of all tokens if it is known already; without it only those that attend are projected.
+    Returns the tokens that took part, and the projection they attended with. Once tokens carry sizes, attention is
+    proportional to them (ToMe, section 3) unless `proportional` is off.
     """
-    projection = project(block, tokens) if projection is None else projection
     if keep is not None:
-        tokens, projection = tokens.select(keep), projection.select(tokens.with_prefix(keep))
+        projection = None if projection is None else projection.select(tokens.with_prefix(keep))
+        tokens = tokens.select(keep)
+    projection = project(block, tokens) if projection is None else projection
     attention = block.attn
     bias = projection.bias if proportional else None
     y = F.scaled_dot_product_attention(

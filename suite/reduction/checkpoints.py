@@ -66,8 +66,8 @@ class Checkpoint:
         while prefix := next((prefix for prefix in WRAPPERS if all(key.startswith(prefix) for key in weights)), ""):
             weights = {key.removeprefix(prefix): value for key, value in weights.items()}
         _refuse_unusable(name, weights)
-        said = content.get("args", {})
-        arguments = vars(said) if isinstance(said, argparse.Namespace) else said
+        stored = content.get("args", {})
+        arguments = vars(stored) if isinstance(stored, argparse.Namespace) else stored
         floats = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
         return cls(name, floats, dict(arguments) if isinstance(arguments, Mapping) else {})
 

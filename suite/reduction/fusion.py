@@ -1,14 +1,14 @@
 """How removed patches come back (Token Cropr, arXiv 2412.00965, Table 5), whatever the method.
 
-none             they do not; in a dense read-out the nearest patch that stayed speaks for each (our choice)
-last-layer       they rejoin before the last block, as they were when they left (Cropr's LLF)
-concatenation    they rejoin after the last block, as they were when they left
-logits           a head after each block that removes patches predicts for those that leave there (as in DToP,
-                 arXiv 2308.01045); their logits join those of the others
-cross-attention  one learned query for each patch attends to the tokens that stayed
+none             they do not; in a dense read-out the nearest kept patch represents each (our choice)
+last-layer       they rejoin before the last block, with the features they had when removed (Cropr's LLF)
+concatenation    they rejoin after the last block, with the features they had when removed
+logits           a head after each block that removes patches predicts the classes of those removed there (as in DToP,
+                 arXiv 2308.01045)
+cross-attention  one learned query for each patch attends to the kept tokens
 
 The paper's text was not at hand: heads and cross-attention are one layer each, as small as they can be. The last three
-matter to dense read-outs only; a classification does not see them.
+matter to dense read-outs only; classification ignores them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ExitHeads(nn.Module):
         initialise(self)
 
     def forward(self, before: Tokens, after: Tokens, layer: int) -> Tokens:
-        """Predict for the patches that are aside `after` block `layer` and were not `before` it."""
+        """Predict for the patches that block `layer` stashed: in `after` and not in `before`."""
         if after.stashed is None or str(layer) not in self.heads:
             return after
         already = 0 if before.stashed is None else before.stashed.shape[1]
@@ -43,7 +43,7 @@ class ExitHeads(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """One learned query for each first patch looks at the tokens that stayed."""
+    """One learned query for each original patch attends to the kept tokens."""
 
     def __init__(self, context: Context) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class CrossAttention(nn.Module):
         self.output = nn.Linear(context.width, context.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features for every first patch, (B, N0, D), from normalised tokens, (B, P+N, D)."""
+        """Features of every original patch, (B, N0, D), from normalised tokens, (B, P+N, D)."""
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in (self.queries.expand(x.shape[0], -1, -1), self.key(x), self.value(x))
@@ -64,7 +64,7 @@ class CrossAttention(nn.Module):
 
 
 def build_fusion(context: Context) -> nn.Module | None:
-    """The module that a fusion learns, if it learns any."""
+    """The module of a fusion that has weights, else None."""
     if context.fusion == "logits":
         return ExitHeads(context)
     return CrossAttention(context) if context.fusion == "cross-attention" else None

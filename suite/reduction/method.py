@@ -40,46 +40,6 @@ class Context:
     fusion: Fusion = "none"
 
 
-@dataclass(frozen=True)
-class BlockShape:
-    """Widths of a block: all that its multiply-accumulates depend on, besides the number of tokens.
-
-    Attributes:
-        width: D, channels of a token.
-        heads: H.
-        query, key: channels of the queries of all heads, and of their keys, fewer where queries share them.
-        gate: channels of a gate on what the attention returns; 0 without.
-        hidden: channels inside the MLP.
-        gated: whether the MLP has a third matrix, as SwiGLU has.
-        folds_keys: see `blocks.folds_keys`.
-        pre_norm: whether norms come before attention and MLP, not after them.
-    """
-
-    width: int
-    heads: int
-    query: int
-    key: int
-    gate: int
-    hidden: int
-    gated: bool
-    folds_keys: bool
-    pre_norm: bool
-
-
-class OwnCost(NamedTuple):
-    """What a method computes in a block beyond the block itself, for one image.
-
-    Attributes:
-        macs: multiply-accumulates of its own matrix products, such as scores or similarities.
-        projected: tokens whose queries, keys and values it computes besides those of the tokens that attend.
-        normed: tokens that enter a norm of width D besides those that attend or are `projected`.
-    """
-
-    macs: int = 0
-    projected: int = 0
-    normed: int = 0
-
-
 class Output(NamedTuple):
     """What training reads.
 
@@ -130,13 +90,13 @@ class Method(nn.Module):
         """Loss against the unpruned model; called only if the settings say that the method `learns_from_teacher`."""
         raise NotImplementedError(f"{type(self).__name__} asks for a teacher and has no distillation_loss")
 
-    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        """What the method adds, deployed, to block `layer`, which so many patches enter; `suite flops` counts it."""
-        return OwnCost()
+    def uncounted_macs(self, patches: int, layer: int) -> int:
+        """Multiply-accumulates for one image that torch cannot count, such as of a kernel of the method's own.
 
-    def weighs_pooling(self) -> bool:
-        """Whether tokens reach average pooling with sizes, so that it becomes a weighted sum."""
-        return self.settings.reduces == "merges" and any(self.counts)
+        They are of the deployed method in block `layer`, which so many patches enter. Only what runs an operator
+        outside of `torch.ops.aten` needs it; see `suite.measure.count`.
+        """
+        return 0
 
     def deploy(self) -> None:
         """Drop or fold what only training needs; outputs in evaluation mode stay as they were."""

@@ -23,14 +23,14 @@ class Dense(NamedTuple):
     """What a dense task reads.
 
     Attributes:
-        features: normalised, for every first patch, (B, N0, D).
-        stayed: which patches have a token of their own at the end, (B, N0).
-        predicted: logits of removed patches, (B, N0, classes), 0 for those that stayed; None but for fusion `logits`.
+        features: normalised, of every original patch, (B, N0, D).
+        is_kept: which patches are tokens after the last block, (B, N0).
+        predicted: logits of removed patches, (B, N0, classes), 0 for kept ones; None except with fusion `logits`.
         auxiliary: outputs of the method that only training needs.
     """
 
     features: Tensor
-    stayed: Tensor
+    is_kept: Tensor
     predicted: Tensor | None
     auxiliary: tuple[Tensor, ...]
 
@@ -51,6 +51,7 @@ class ReducedModel(nn.Module):
         self.backbone = backbone
         self.method = method
         self.fusion = build_fusion(method.context)
+        self.deployed = False
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (B, classes), of images, (B, 3, height, width)."""
@@ -62,15 +63,15 @@ class ReducedModel(nn.Module):
         return Output(*blocks.finish(self.backbone, tokens), tokens.auxiliary)
 
     def dense(self, images: Tensor) -> Tensor:
-        """Normalised features for every patch, (B, N0, D), each from the token that speaks for it."""
+        """Normalised features of every original patch, (B, N0, D), from the token that represents it."""
         return self.dense_outputs(images).features
 
     def dense_outputs(self, images: Tensor) -> Dense:
-        """As `dense`, together with what was predicted for removed patches and what only training needs."""
+        """As `dense`, with the predictions for removed patches and what only training needs."""
         tokens = self.tokens(images, track=True)
-        stayed, predicted = tokens.is_kept(), None
+        is_kept, predicted = tokens.is_kept(), None
         if tokens.stashed_logits is not None and tokens.stashed_position is not None:
-            blank = tokens.x.new_zeros(*stayed.shape, tokens.stashed_logits.shape[2])
+            blank = tokens.x.new_zeros(*is_kept.shape, tokens.stashed_logits.shape[2])
             rows = tokens.stashed_position.unsqueeze(-1).expand_as(tokens.stashed_logits)
             predicted = blank.to(tokens.stashed_logits.dtype).scatter(1, rows, tokens.stashed_logits)
         if self.method.context.fusion in ("concatenation", "logits"):
@@ -78,8 +79,8 @@ class ReducedModel(nn.Module):
         tokens = replace(tokens, x=self.backbone.norm(tokens.x))
         features = tokens.dense()
         if isinstance(self.fusion, CrossAttention):
-            features = torch.where(stayed.unsqueeze(-1), features, self.fusion(tokens.x))
-        return Dense(features, stayed, predicted, tokens.auxiliary)
+            features = torch.where(is_kept.unsqueeze(-1), features, self.fusion(tokens.x))
+        return Dense(features, is_kept, predicted, tokens.auxiliary)
 
     def tokens(self, images: Tensor, track: bool = False) -> Tokens:
         """Tokens after the last block."""
@@ -113,7 +114,9 @@ class ReducedModel(nn.Module):
 
     def deploy(self) -> ReducedModel:
         """Drop what only training needs and switch to evaluation mode; outputs stay as they were."""
-        self.method.deploy()
+        if not self.deployed:
+            self.method.deploy()
+            self.deployed = True
         return self.eval()
 
 
@@ -133,12 +136,27 @@ def reduce(
         UnmetNeed: if the backbone lacks what the method needs.
     """
     blocks.check_supported(backbone)
+    context = _context(backbone, removed, fusion)
+    return ReducedModel(backbone, build_method(name, context, settings or {}))
+
+
+def unpruned(backbone: blocks.TimmModule) -> ReducedModel:
+    """The backbone itself, which every block runs unchanged.
+
+    Raises:
+        TypeError: for a backbone that is not supported.
+    """
+    blocks.check_supported(backbone)
+    return ReducedModel(backbone, Method(_context(backbone, None, "none"), MethodSettings()))
+
+
+def _context(backbone: blocks.TimmModule, removed: tuple[int, ...] | None, fusion: Fusion) -> Context:
     grid = backbone.patch_embed.grid_size
     depth = len(backbone.blocks)
     schedule = Schedule(grid[0] * grid[1], (0,) * depth if removed is None else removed)
     if schedule.depth != depth:
         raise ValueError(f"the schedule has {schedule.depth} counts but the backbone has {depth} blocks")
-    context = Context(
+    return Context(
         depth=depth,
         width=backbone.embed_dim,
         heads=backbone.blocks[0].attn.num_heads,
@@ -149,4 +167,3 @@ def reduce(
         schedule=schedule,
         fusion=fusion,
     )
-    return ReducedModel(backbone, build_method(name, context, settings or {}))

@@ -54,8 +54,8 @@ class Schedule:
         return tuple(self.patches - sum(self.removed[: block + 1]) for block in range(self.depth))
 
     @property
-    def left_out(self) -> tuple[int, ...]:
-        """For idling: patches that sit out each block, as many as a dropper has removed before it."""
+    def idle(self) -> tuple[int, ...]:
+        """Patches that are idle in each block of an idling method: as many as a pruning one has removed before it."""
         return tuple(self.patches - entering for entering in self.entering)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.reduction import blocks
-from suite.reduction.method import BlockShape, Method, OwnCost
+from suite.reduction.method import Method
 from suite.reduction.projection import Projection
 from suite.reduction.settings import STASHING, ScoringSettings
 from suite.reduction.tokens import Tokens
@@ -58,18 +58,6 @@ class ScoringMethod(Method, ABC):
     def reduces_in(self, layer: int) -> bool:
         """Whether anything happens to the patches of block `layer` now."""
         return self.counts[layer] > 0
-
-    def own_cost(self, patches: int, block: BlockShape, layer: int) -> OwnCost:
-        if not self.reduces_in(layer):
-            return OwnCost()
-        fuses = self.settings.action == "fuse" and self.context.fusion not in STASHING and self.counts[layer] > 0
-        fused = (self.counts[layer] + 1) * block.width if fuses else 0  # to scale a single patch is no matrix product
-        again = self.settings.stage == "pre" and self.reads_attention()
-        return OwnCost(self.score_macs(patches, block) + fused, self.context.prefix + patches if again else 0)
-
-    def score_macs(self, patches: int, block: BlockShape) -> int:
-        """Multiply-accumulates of the matrix products in `score`, for one image of so many patches, deployed."""
-        return 0
 
     def reads_attention(self) -> bool:
         """Whether `score` wants a projection even before the block."""

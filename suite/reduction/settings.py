@@ -1,27 +1,9 @@
-"""The light half of a method: what can be checked before torch is loaded.
+"""Settings of a method: pydantic models that a method's file derives its class `Settings` from."""
 
-A method's file declares a class named `Settings` that derives from `MethodSettings`. It is read on its own (see
-`registry.settings_class`), so it may use names from `typing`, `pydantic` and this module only.
-"""
-
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from suite.reduction.schedule import Schedule
 from suite.strict import Strict
-
-__all__ = [
-    "STASHING",
-    "Annotated",
-    "ClassVar",
-    "Field",
-    "Fusion",
-    "Literal",
-    "MethodSettings",
-    "ScoringSettings",
-    "Stage",
-]
 
 Fusion = Literal["none", "last-layer", "concatenation", "logits", "cross-attention"]
 STASHING: tuple[Fusion, ...] = ("last-layer", "concatenation", "logits")  # these need removed patches as they were
@@ -29,14 +11,14 @@ Stage = Literal["pre", "mid", "post"]  # the block, its attention and its MLP, t
 
 
 class MethodSettings(Strict):
-    """Settings of one method, with what the suite must know about it before it is loaded.
+    """Settings of one method, and what it declares about itself.
 
     `version` is part of a cell's identity: raise it when the method computes something else than before.
-    `reduces` says what happens to a patch; a method that only masks patches computes as much as the unpruned model.
-    `needs` names what the backbone must have ("class token"). `auxiliary_trains_backbone` says that gradients of the
-    auxiliary loss are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training` says
-    that all tokens stay in the sequence while training, and only evaluation removes them. `knob` is how its paper sets
-    its strength, see `budget`.
+    `reduces`: what happens to a patch; a method that only masks patches computes as much as the unpruned model.
+    `needs`: what the backbone must have ("class token"). `auxiliary_trains_backbone`: gradients of the auxiliary loss
+    are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training`: all tokens stay in
+    the sequence while training, and only evaluation removes them. `knob`: the strength parameter of its paper, which
+    `suite budget` searches.
     """
 
     version: ClassVar[int] = 1
@@ -51,11 +33,11 @@ class MethodSettings(Strict):
         return False
 
     def what_it_does(self) -> str:
-        """What happens to removed patches, for messages."""
+        """Verb for what happens to removed patches, for messages."""
         return self.reduces
 
     def leaves(self) -> Stage:
-        """Where in a block patches leave; an idling method has no such stage."""
+        """Where in a block patches are removed; ignored for an idling method."""
         return "mid"
 
     def learns_from_teacher(self) -> bool:
@@ -66,7 +48,7 @@ class MethodSettings(Strict):
         """Refuse a schedule or fusion that this method cannot honour.
 
         Raises:
-            ValueError: with what was asked, what stands in the way and what would work.
+            ValueError: with what was asked, why it cannot be and what would work.
         """
         if fusion == "none" or self.reduces == "nothing":
             return

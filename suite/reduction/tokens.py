@@ -1,4 +1,4 @@
-"""The tokens of a batch of images while some of them are removed, merged or set aside.
+"""The tokens of a batch of images while some are removed, merged or stashed.
 
 Shape letters, here and everywhere: B images, P prefix tokens (class, registers, distillation), N patch tokens now,
 N0 patch tokens at the start, D channels, H heads.
@@ -23,14 +23,15 @@ class Tokens:
         x: features, (B, P+N, D).
         prefix: P.
         grid: rows and columns of the first patch grid.
-        tracked: whether `position` is kept; only when rotary tables, `owner` or a picture will read it.
-        position: where each patch came from in that grid, (B, N); -1 for a fused token. None before the first move.
-        size: how many patches each token stands for, (B, N). None until something was merged.
+        tracked: whether `position` is kept; only if rotary tables, `representative` or a map reads it.
+        position: index of each patch in that grid, row by row, (B, N); -1 for a fused token. None before the first
+            removal.
+        size: number of patches merged into each token, (B, N). None until something was merged.
         rotary: rotary table of the current block, (N0, d) or (H, N0, d), sines then cosines. None without rotary.
-        owner: for every first patch the index of the token that speaks for it now, (B, N0). None while nobody reads it.
-        stashed: removed patches that will rejoin, (B, S, D), as they were when they left.
-        stashed_position: where those came from, (B, S).
-        stashed_logits: what was predicted for them when they left, (B, S, classes).
+        representative: for each original patch the index of the token that represents it now, (B, N0). None if unused.
+        stashed: removed patches that will rejoin, (B, S, D), with the features they had when removed.
+        stashed_position: their positions, (B, S).
+        stashed_logits: predictions for them at the block that removed them, (B, S, classes).
         auxiliary: outputs that only training needs.
     """
 
@@ -41,7 +42,7 @@ class Tokens:
     position: Tensor | None = None
     size: Tensor | None = None
     rotary: Tensor | None = None
-    owner: Tensor | None = None
+    representative: Tensor | None = None
     stashed: Tensor | None = None
     stashed_position: Tensor | None = None
     stashed_logits: Tensor | None = None
@@ -59,87 +60,88 @@ class Tokens:
 
     @property
     def where(self) -> Tensor:
-        """`position`, also before the first move."""
+        """`position`, also before the first removal, (B, N)."""
         if self.position is not None:
             return self.position
         return torch.arange(self.count, device=self.x.device).expand(self.x.shape[0], -1)
 
     def select(self, keep: Tensor) -> Tokens:
-        """Keep the patches `keep`, (B, K), in that order; a removed patch is spoken for by its nearest kept one."""
+        """Keep the patches `keep`, (B, K), in that order; the nearest kept patch represents a removed one."""
         return replace(
             self,
             x=take(self.x, self.with_prefix(keep)),
             position=self.where.gather(1, keep) if self.tracked else None,
             size=None if self.size is None else self.size.gather(1, keep),
-            owner=None if self.owner is None else self._owner_after(self.owner, keep),
+            representative=None if self.representative is None else self._nearest(self.representative, keep),
         )
 
     def stash(self, keep: Tensor, gone: Tensor) -> Tokens:
-        """Keep the patches `keep`, (B, K); put the patches `gone`, (B, R), aside until `rejoin`."""
+        """Keep the patches `keep`, (B, K); stash the patches `gone`, (B, R), until `rejoin`."""
         left = take(self.x, gone + self.prefix)
         position = self.where.gather(1, gone) if self.tracked else None
-        kept = replace(self, owner=None).select(keep)  # owners are made anew when the others rejoin
+        kept = replace(self, representative=None).select(keep)  # `rejoin` makes representatives anew
         return replace(
             kept,
-            owner=self.owner,
+            representative=self.representative,
             stashed=_join(self.stashed, left),
             stashed_position=_join(self.stashed_position, position),
         )
 
     def with_stashed_logits(self, logits: Tensor) -> Tokens:
-        """Add predictions, (B, R, classes), for the patches that were stashed last."""
+        """Add predictions, (B, R, classes), for the patches stashed last."""
         return replace(self, stashed_logits=_join(self.stashed_logits, logits))
 
     def rejoin(self) -> Tokens:
-        """Append all patches that were stashed (Cropr's last-layer fusion); a no-op when there are none."""
+        """Append all stashed patches (Cropr's last-layer fusion); without any, do nothing."""
         if self.stashed is None:
             return self
         position = _join(self.position, self.stashed_position)
         x = torch.cat([self.x, self.stashed], 1)
         tokens = replace(self, x=x, position=position, stashed=None, stashed_position=None)
-        if self.owner is None or position is None:
+        if self.representative is None or position is None:
             return tokens
         index = torch.arange(position.shape[1], device=position.device).expand_as(position)
-        return replace(tokens, owner=torch.zeros_like(self.owner).scatter(1, position, index))
+        return replace(tokens, representative=torch.zeros_like(self.representative).scatter(1, position, index))
 
     def fuse(self, keep: Tensor, gone: Tensor, weight: Tensor) -> Tokens:
         """Keep the patches `keep`, (B, K), and append one token, the sum of the patches `gone` times `weight`, (B, R).
 
-        The weights are used as they are. The new token has no position; it speaks for all it was made of.
+        The weights are not normalised. The new token has no position; it represents all patches it was made of.
         """
         fused = torch.einsum("br,brd->bd", weight.to(self.x.dtype), take(self.x, gone + self.prefix))
-        kept = replace(self, owner=None).select(keep)
-        nowhere = keep.new_full((keep.shape[0], 1), -1) if self.tracked else None
+        kept = replace(self, representative=None).select(keep)
+        no_position = keep.new_full((keep.shape[0], 1), -1) if self.tracked else None
         size = None if self.size is None else self.size.gather(1, gone).sum(1, keepdim=True)
         return replace(
             kept,
             x=torch.cat([kept.x, fused.unsqueeze(1)], 1),
-            position=_join(kept.position, nowhere),
+            position=_join(kept.position, no_position),
             size=_join(kept.size, size),
-            owner=self._reassign(keep, gone, torch.full_like(gone, keep.shape[1])),
+            representative=self._reassign(keep, gone, torch.full_like(gone, keep.shape[1])),
         )
 
     def merge(self, keep: Tensor, source: Tensor, destination: Tensor) -> Tokens:
         """Merge each of the patches `source`, (B, R), into the kept patch at its `destination`, (B, R).
 
-        `keep`, (B, K), is the order of the patches that stay; `destination` indexes into `keep`. The result is the mean
-        weighted by size; it keeps its destination's position.
+        `keep`, (B, K), is the new order of the kept patches; `destination` indexes into `keep`. The result is the mean
+        weighted by size, at its destination's position.
         """
         size = self.x.new_ones(self.x.shape[0], self.count) if self.size is None else self.size
-        kept, weight, leaving = replace(self, owner=None).select(keep), size.gather(1, keep), size.gather(1, source)
-        total = weight.scatter_add(1, destination, leaving)
-        arriving = take(self.x, source + self.prefix) * leaving.unsqueeze(-1)
+        kept, weight = replace(self, representative=None).select(keep), size.gather(1, keep)
+        source_weight = size.gather(1, source)
+        total = weight.scatter_add(1, destination, source_weight)
+        weighted = take(self.x, source + self.prefix) * source_weight.unsqueeze(-1)
         before, after = (F.pad(sizes, (self.prefix, 0), value=1.0).unsqueeze(-1) for sizes in (weight, total))
-        places = (destination + self.prefix).unsqueeze(-1).expand_as(arriving)
+        index = (destination + self.prefix).unsqueeze(-1).expand_as(weighted)
         return replace(
             kept,
-            x=(kept.x * before).scatter_add(1, places, arriving) / after,
+            x=(kept.x * before).scatter_add(1, index, weighted) / after,
             size=total,
-            owner=self._reassign(keep, source, destination),
+            representative=self._reassign(keep, source, destination),
         )
 
     def write_back(self, active: Tokens, index: Tensor) -> Tokens:
-        """Replace the patches `index`, (B, K), and the prefix by those of `active`; all others stay as they are."""
+        """Replace the patches `index`, (B, K), and the prefix by those of `active`; the others are unchanged."""
         rows = _flat(self.with_prefix(index), self.x.shape[1])
         x = self.x.flatten(0, 1).index_copy(0, rows, active.x.flatten(0, 1)).view_as(self.x)
         return replace(self, x=x, auxiliary=active.auxiliary)
@@ -149,41 +151,41 @@ class Tokens:
         return replace(self, auxiliary=(*self.auxiliary, output))
 
     def with_prefix(self, index: Tensor) -> Tensor:
-        """Turn an index over patches, (B, K), into one over tokens, (B, P+K), with the prefix first."""
+        """Index over tokens, (B, P+K), prefix first, of an index over patches, (B, K)."""
         prefix = torch.arange(self.prefix, device=index.device).expand(index.shape[0], -1)
         return torch.cat([prefix, index + self.prefix], 1)
 
     def dense(self) -> Tensor:
-        """Read features out for every first patch, (B, N0, D), from the token that speaks for it."""
-        if self.owner is None:
-            raise ValueError("these tokens do not know who speaks for a removed patch; embed with track=True")
-        return take(self.x, self.owner + self.prefix)
+        """Features of each original patch's representative, (B, N0, D)."""
+        if self.representative is None:
+            raise ValueError("these tokens have no representatives of removed patches; embed with track=True")
+        return take(self.x, self.representative + self.prefix)
 
     def is_kept(self) -> Tensor:
-        """Which first patches have a token of their own now, (B, N0)."""
+        """Which original patches are tokens of the sequence now, (B, N0)."""
         if not self.tracked:
-            raise ValueError("these tokens do not know where they came from; embed with track=True")
+            raise ValueError("these tokens have no positions; embed with track=True")
         first = self.grid[0] * self.grid[1]
-        nobody = torch.zeros(self.x.shape[0], first + 1, dtype=torch.bool, device=self.x.device)
-        return nobody.scatter(1, self.where % (first + 1), value=True)[:, :-1]
+        mask = torch.zeros(self.x.shape[0], first + 1, dtype=torch.bool, device=self.x.device)
+        return mask.scatter(1, self.where % (first + 1), value=True)[:, :-1]
 
     def _reassign(self, keep: Tensor, gone: Tensor, target: Tensor) -> Tensor | None:
-        """Owner map after the patches `keep` stayed and the patches `gone` became part of the tokens `target`."""
-        if self.owner is None:
+        """Representatives after keeping the patches `keep` and joining the patches `gone` to the tokens `target`."""
+        if self.representative is None:
             return None
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
         renumbered = keep.new_zeros(keep.shape[0], self.count).scatter(1, keep, itself).scatter(1, gone, target)
-        return renumbered.gather(1, self.owner)
+        return renumbered.gather(1, self.representative)
 
-    def _owner_after(self, owner: Tensor, keep: Tensor) -> Tensor:
-        """Owner map after only the patches `keep` stayed: others hand over to the kept one nearest in the grid."""
+    def _nearest(self, representative: Tensor, keep: Tensor) -> Tensor:
+        """Representatives after keeping only the patches `keep`: of a removed one the kept one nearest in the grid."""
         position, count = self.where, self.count
         gone = torch.ones_like(position).scatter(1, keep, 0).topk(count - keep.shape[1], sorted=False).indices
-        here = torch.stack([position // self.grid[1], position % self.grid[1]], -1).to(torch.float32)
-        nowhere = (position.gather(1, keep) < 0).unsqueeze(1) * 1e6  # a fused token is near nobody
-        target = (torch.cdist(take(here, gone), take(here, keep)) + nowhere).argmin(-1)
+        place = torch.stack([position // self.grid[1], position % self.grid[1]], -1).to(torch.float32)
+        unplaced = (position.gather(1, keep) < 0).unsqueeze(1) * 1e6  # a fused token has no place
+        target = (torch.cdist(take(place, gone), take(place, keep)) + unplaced).argmin(-1)
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
-        return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, target).gather(1, owner)
+        return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, target).gather(1, representative)
 
 
 def take(x: Tensor, index: Tensor) -> Tensor:
@@ -192,7 +194,7 @@ def take(x: Tensor, index: Tensor) -> Tensor:
 
 
 def _flat(index: Tensor, length: int) -> Tensor:
-    """Turn indices into each of B sequences of `length`, (B, K), into rows of all of them in a line, (B*K,)."""
+    """Flatten indices into B sequences of `length`, (B, K), to indices into their concatenation, (B*K,)."""
     if not torch.compiler.is_compiling() and index.shape[0] == 1:  # in a graph the number of images stays open
         return index.flatten()
     first = torch.arange(index.shape[0], device=index.device).unsqueeze(1) * length
@@ -200,7 +202,7 @@ def _flat(index: Tensor, length: int) -> Tensor:
 
 
 def _join(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    """Concatenate what there is along the tokens."""
+    """Concatenate along tokens those that are not None."""
     if first is None or second is None:
         return first if second is None else second
     return torch.cat([first, second], 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MISSING = "–"
-BELOW, TAINTED, UNTESTABLE, SECOND_HAND = "†", "‡", "§", "°"  # marks; what each means, notes of the tables say
+BELOW, UNRELIABLE, UNTESTABLE, SECOND_HAND = "†", "‡", "§", "°"  # marks; what each means, notes of the tables say
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,10 @@ class Column:
             the CSV alone.
         fields: its names in the CSV, which has values at full precision: several if a value is a tuple of as many,
             none if other columns say the same.
-        spare: whether a terminal that is too narrow for all leaves it out; of several the last one first.
+        optional: whether a terminal that is too narrow for all leaves it out; of several the last one first.
+        how: how what is shown is made of the record, for `suite trace`.
+        parts: how each of the fields is made, where the column has several.
+        metric: the metric of the record that it is made of.
     """
 
     key: str
@@ -32,15 +35,30 @@ class Column:
     align: Literal["left", "right"] = "right"
     form: Literal["short", "long", "record"] = "short"
     fields: tuple[str, ...] = ()
-    spare: bool = False
+    optional: bool = False
+    how: str = ""
+    parts: tuple[str, ...] = ()
+    metric: str = ""
+
+
+def recorded(*names: str, how: str = "as in the record") -> tuple[Column, ...]:
+    """Columns of the CSV alone, each named like its key."""
+    return tuple(Column(name, form="record", fields=(name,), how=how) for name in names)
 
 
 @dataclass(frozen=True)
 class Row:
-    """Values by key of their column, None or left out where there is none, and marks that follow their texts."""
+    """One row.
+
+    Attributes:
+        values: by key of their column, None or left out where there is none.
+        marks: that follow the texts of values.
+        details: what `suite trace` says besides: by key of the column, and under "" with every column.
+    """
 
     values: Mapping[str, Any]
     marks: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def text(self, column: Column) -> str:
         """What readers see; the mark goes with what it marks."""
@@ -48,6 +66,13 @@ class Row:
         if value is None:
             return MISSING
         return f"{column.show(value)} {self.marks.get(column.key, '')}".rstrip()
+
+    def raw(self, column: Column) -> tuple[object, ...]:
+        """What the CSV has, a value for each field; empty where there is none."""
+        value = self.values.get(column.key)
+        if value is None:
+            return ("",) * len(column.fields)
+        return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True)
@@ -75,7 +100,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `name` is that of its folder in `results/`. The first of the columns names the rows."""
+    """A table; `name` is that of its folder in `results/`. The first of the columns that are shown names the rows."""
 
     name: str
     caption: str
@@ -88,7 +113,7 @@ class Table:
         for block in self.blocks:
             yield from block.rows
 
-    def said(self, form: Literal["short", "long"]) -> list[Note]:
+    def notes_of(self, form: Literal["short", "long"]) -> list[Note]:
         """The notes of a form that is read."""
         return [note for note in self.notes if note.only in ("", form)]
 

@@ -6,18 +6,19 @@ import csv
 import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from rich import box
 from rich import table as rich_table
 from rich.console import Console
-from tabulate import tabulate
+from rich.measure import Measurement
 
 from suite.errors import UserError
 from suite.report.latex import latex
-from suite.report.layout import Block, Column, Row, Table
+from suite.report.layout import Block, Column, Table
 
 LONG = 30  # characters; columns of words with longer texts wrap in HTML
 ENCODING = '<meta charset="utf-8">\n'  # before a table in a file: else MLflow's page shows dashes as other characters
@@ -26,6 +27,8 @@ CODE = re.compile(r"`([^`]*)`")
 
 def markdown(table: Table) -> str:
     """The short form and its notes. Markdown knows no rule inside a table: a line with a block's name stands there."""
+    from tabulate import tabulate
+
     columns = table.shown("short")
     body = []
     for block in table.blocks:
@@ -39,7 +42,7 @@ def markdown(table: Table) -> str:
         disable_numparse=True,
         colalign=[column.align for column in columns],
     )
-    return f"{text}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in table.said("short"))
+    return f"{text}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in table.notes_of("short"))
 
 
 def as_csv(table: Table) -> str:
@@ -49,14 +52,22 @@ def as_csv(table: Table) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([name for column in columns for name in column.fields])
     for row in table.rows():
-        writer.writerow([value for column in columns for value in _raw(row, column)])
+        writer.writerow([value for column in columns for value in row.raw(column)])
     return file.getvalue()
+
+
+def as_records(table: Table) -> list[dict[str, object]]:
+    """What the CSV has, row by row, with numbers as numbers; None where there is no value."""
+    columns = [column for column in table.columns if column.fields]
+    names = [name for column in columns for name in column.fields]
+    values = ([value for column in columns for value in row.raw(column)] for row in table.rows())
+    return [{name: None if value == "" else value for name, value in zip(names, own, strict=True)} for own in values]
 
 
 def as_html(table: Table) -> str:
     """The long form as a fragment of a page: a table with caption, and a list of its notes."""
     columns, name = table.shown("long"), html.escape(table.name)
-    notes = "".join(f"<li>{coded(str(note))}</li>\n" for note in table.said("long"))
+    notes = "".join(f"<li>{coded(str(note))}</li>\n" for note in table.notes_of("long"))
     heads = "".join(f'<th scope="col"{_style(column)}>{coded(column.heading)}</th>' for column in columns)
     long = {
         one.key for one in columns if one.align == "left" and any(len(row.text(one)) > LONG for row in table.rows())
@@ -69,52 +80,46 @@ def as_html(table: Table) -> str:
     )
 
 
-def terminal(table: Table, width: int | None = None) -> rich_table.Table:
-    """The short form, without its notes; in so many characters as far as they go, but numbers and words stay whole."""
-    columns = fitting(table, width)
+def show(table: Table, console: Console, *, apart: bool = False) -> None:
+    """Print the short form and the notes; if `apart`, each block is a table of its own below its name.
+
+    A terminal that is too narrow leaves out optional columns and says which; a pipe or a file has all.
+    """
+    for part in [replace(table, blocks=(block,)) for block in table.blocks] if apart else [table]:
+        columns = part.shown("short")
+        optional = [column for column in columns if column.optional] if console.is_terminal else []
+        excluded: list[str] = []
+        drawn = terminal(part, columns)
+        while (
+            optional and Measurement.get(console, console.options.update(max_width=9999), drawn).minimum > console.width
+        ):
+            excluded.insert(0, optional[-1].heading)
+            columns.remove(optional.pop())
+            drawn = terminal(part, columns)
+        drawn.title, drawn.title_justify = part.blocks[0].name if apart else None, "left"
+        if part.blocks and any(part.rows()):
+            console.print(drawn, crop=False)
+        if excluded:
+            hint = f"  Left out on this narrow terminal: {'; '.join(excluded)}."
+            console.print(hint, style="dim", highlight=False)
+    for note in table.notes_of("short"):
+        console.print(f"  {note}", style="dim", highlight=False)
+
+
+def terminal(table: Table, columns: Sequence[Column]) -> rich_table.Table:
+    """Columns of a table, without notes; numbers and words stay whole, words up to `LONG` characters."""
     drawn = rich_table.Table(box=box.SIMPLE, padding=0)
     for column in columns:
         heading, numbers = column.heading.replace(" ", "\n"), column.align == "right"
-        narrowest = _narrowest(table, column)
+        texts = [row.text(column) for row in table.rows()]
+        words = texts if numbers else [word[:LONG] for text in texts for word in text.split()]
+        narrowest = max(map(len, [*column.heading.split(), *words]), default=1)
         drawn.add_column(heading, justify=column.align, no_wrap=numbers, min_width=narrowest, overflow="fold")
     for block in table.blocks:
         for row in block.rows:
             drawn.add_row(*(row.text(column) for column in columns))
         drawn.add_section()
     return drawn
-
-
-def fitting(table: Table, width: int | None) -> list[Column]:
-    """Columns of the short form, without as many of those that may be spared as it takes for this width."""
-    columns = table.shown("short")
-    spare = [column for column in columns if column.spare]
-    while spare and width is not None and sum(_narrowest(table, one) + 1 for one in columns) >= width:
-        columns.remove(spare.pop())
-    return columns
-
-
-def _narrowest(table: Table, column: Column) -> int:
-    """How many characters a column needs: for its numbers, or for the longest of its words up to `LONG`."""
-    texts = [row.text(column) for row in table.rows()]
-    words = texts if column.align == "right" else [word[:LONG] for text in texts for word in text.split()]
-    return max(map(len, [*column.heading.split(), *words]), default=1)
-
-
-def show(table: Table, console: Console, *, apart: bool = False) -> None:
-    """Print the short form and the notes; if `apart`, each block is a table of its own below its name."""
-    for part in [replace(table, blocks=(block,)) for block in table.blocks] if apart else [table]:
-        if any(part.rows()):
-            width = console.width if console.is_terminal else None  # a pipe or a file is as wide as need be
-            drawn = terminal(part, width)
-            drawn.title, drawn.title_justify = part.blocks[0].name if apart else None, "left"
-            console.print(drawn, crop=False)
-            fits = fitting(part, width)
-            if left_out := [column.heading for column in part.shown("short") if column not in fits]:
-                console.print(
-                    f"  Left out on this narrow terminal: {'; '.join(left_out)}.", style="dim", highlight=False
-                )
-    for note in table.said("short"):
-        console.print(f"  {note}", style="dim", highlight=False)
 
 
 def _html_file(table: Table) -> str:
@@ -130,11 +135,14 @@ FORMATS: dict[str, Callable[[Table], str]] = {
 
 
 def write(table: Table, folder: Path) -> list[str]:
-    """Write every format into a folder; returns the names of the files."""
+    """Write every format into a folder whose packages are installed; returns the names of the files."""
     folder.mkdir(parents=True, exist_ok=True)
+    written = []
     for name, form in FORMATS.items():
-        (folder / name).write_text(form(table), encoding="utf-8")
-    return list(FORMATS)
+        with suppress(ModuleNotFoundError):
+            (folder / name).write_text(form(table), encoding="utf-8")
+            written.append(name)
+    return written
 
 
 def put_into(document: Path, study: str, content: str) -> None:
@@ -164,13 +172,6 @@ def _piped(text: str) -> str:
 def _untagged(text: str) -> str:
     """Markdown without tags; between backticks it has none anyway."""
     return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(text.split("`")))
-
-
-def _raw(row: Row, column: Column) -> tuple[object, ...]:
-    value = row.values.get(column.key)
-    if value is None:
-        return ("",) * len(column.fields)
-    return value if isinstance(value, tuple) else (value,)
 
 
 def _style(column: Column) -> str:

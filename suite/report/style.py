@@ -1,11 +1,10 @@
-"""How all figures look: widths of a printed page, colours for colour-blind readers, a marker each for print in grey."""
+"""How all figures look: widths of a printed page, letters, and the digests of the records they are drawn from."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from PIL import Image
 
-from suite.kinds.training.summary import CONTROL, Line
-from suite.study.digests import DIGESTS, digest_of
+from suite.study.records import DIGESTS, digest_of
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches
 DPI = 200
-MARKERS = "osD^vP<X>*hpd8"
-BLACK, GREY = (0.0, 0.0, 0.0), (0.55, 0.55, 0.55)
-SCORE = {"classification": "top-1 accuracy, %", "segmentation": "mIoU, %"}
 SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # it comes with matplotlib, so every machine has it
     "font.size": 8,
@@ -43,24 +38,6 @@ SETTINGS: dict[str, Any] = {
 }
 NOTHING_OF_TODAY = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
-Colour = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a line of the table is drawn in every figure."""
-
-    colour: Colour
-    marker: str
-
-
-def looks(lines: Sequence[Line]) -> dict[str, Look]:
-    """By label: a colour for each method, a marker for each line; unpruned is black, random pruning grey."""
-    methods = sorted({line.method for line in lines} - {"none", CONTROL})
-    colours: dict[str, Colour] = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
-    colours |= {"none": BLACK, CONTROL: GREY}
-    return {line.label: Look(colours[line.method], MARKERS[place % len(MARKERS)]) for place, line in enumerate(lines)}
-
 
 @contextmanager
 def canvas(
@@ -77,15 +54,15 @@ def canvas(
     `path` ends in .png or .pdf; a PNG keeps the digests of the `records` that it is drawn from. `options` are those of
     `plt.subplots`.
     """
-    about: dict[str, Any] = dict(NOTHING_OF_TODAY[path.suffix])
+    metadata: dict[str, Any] = dict(NOTHING_OF_TODAY[path.suffix])
     if path.suffix == ".png":
-        about[DIGESTS] = json.dumps({record.name: digest_of(record) for record in records})
+        metadata[DIGESTS] = json.dumps({record.name: digest_of(record) for record in records})
     settings: Any = {**sns.axes_style("whitegrid"), **SETTINGS}  # Any: matplotlib lists every name it knows
     with mpl.rc_context(settings):
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
         try:
             yield figure, axes
-            figure.savefig(path, dpi=DPI, metadata=about)
+            figure.savefig(path, dpi=DPI, metadata=metadata)
         finally:
             plt.close(figure)
 
@@ -95,7 +72,7 @@ def drawn_from(path: Path) -> dict[str, str]:
     try:
         with Image.open(path) as image:
             found = json.loads(image.info.get(DIGESTS, "{}"))
-    except (OSError, ValueError):  # no picture, or not one of ours
+    except (OSError, ValueError):  # no image, or not one of ours
         return {}
     return found if isinstance(found, dict) else {}
 

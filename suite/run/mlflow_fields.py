@@ -10,8 +10,9 @@ from typing import Any
 
 from mlflow.entities import Metric, Param
 
-from suite.kinds.training.cells import Cell
-from suite.study.store import Entry
+from suite.study.cells import Cell
+from suite.study.store import Entry, last_line
+from suite.tasks.task import is_of_part
 
 NOT_SHARED = ("kind", "seed", "start", "method", "version", "settings/", "removed", "fusion")
 LONGEST = 6000  # characters of a parameter, which MLflow limits
@@ -44,7 +45,7 @@ def cell_tags(study: str, cell: Cell, entry: Entry) -> dict[str, str]:
         "git_commit": str(provenance.get("commit", "")),
         "protocol": str(identity["protocol"]),
         "status": entry["status"],
-        "reason": _last_line(entry),
+        "reason": last_line(entry)[:5000],
     }
 
 
@@ -88,7 +89,7 @@ def cell_metrics(entry: Entry, now: int) -> list[Metric]:
     finals = dict(entry.get("metrics", {}))
     if "macs_full" in finals:
         finals["gmacs"] = finals["macs_full"] / 1e9
-    found = [Metric(f"class/{name}" if name.startswith("iou_") else name, finals[name], now, 0) for name in finals]
+    found = [Metric(f"class/{name}" if is_of_part(name) else name, finals[name], now, 0) for name in finals]
     series = {f"epoch/{name}": values for name, values in entry.get("curves", {}).items()}
     for name, values in entry.get("repetitions", {}).items():
         series[f"{'block' if name.startswith('tokens') else 'round'}/{name}"] = values
@@ -113,8 +114,3 @@ def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = item
     return flat
-
-
-def _last_line(entry: Entry) -> str:
-    lines: list[str] = entry.get("reason", "").strip().splitlines()
-    return lines[-1][:5000] if lines else ""

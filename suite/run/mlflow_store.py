@@ -9,8 +9,11 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from suite.errors import UserError
+
+TROUBLE = (MlflowException, SQLAlchemyError, OSError)  # what a store may raise
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -29,7 +32,7 @@ def experiment_id(uri: str, study: str) -> str:
     """
     try:
         experiment = mlflow.MlflowClient(tracking_uri=uri).get_experiment_by_name(study)
-    except (MlflowException, OSError) as error:
+    except TROUBLE as error:
         raise unusable(error) from error
     if experiment is None:
         raise UserError(f"MLflow has no runs of {study}; make them with: suite run {study}")

@@ -1,32 +1,26 @@
 """MLflow: an experiment per study, derived from the record by the driver alone; doing it again writes nothing.
 
 The study is a run, every row of its table (a method under a schedule) a child of it, and every cell a child of its row.
-Runs of cells that the study no longer asks for are stashed, under one called `earlier`. Runs of other people's making
-are left alone.
+Runs of cells that the study no longer asks for go below one called `earlier`. Runs of other people's making are left
+alone.
 """
 
 from __future__ import annotations
 
-import base64
-import gc
 import hashlib
 import json
 import time
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
 
-from suite.kinds.training.cells import Cell
 from suite.run import mlflow_fields as runs
-from suite.run.mlflow_store import open_experiment, unusable
+from suite.run.mlflow_store import TROUBLE, open_experiment, unusable
+from suite.study.cells import Cell
 from suite.study.store import Entry
 
 LAYOUT = 2  # raise it when a cell's run is written otherwise than before
@@ -35,7 +29,6 @@ GROUP = "group"  # tag: which row or study a parent stands for; cells have `cell
 FILES = "files"  # tag: digests of the artifacts of a study
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"  # names that MLflow's page knows
 HINT = "hint"  # tag of an experiment: what we wrote as its note
-VIEW = "mlflow.sharedViewState."
 EARLIER = "earlier"
 PAGE = 1000  # runs that MLflow gives at a time
 LONGEST_NOTE = 7500  # characters; MLflow's limit is 8000
@@ -58,13 +51,13 @@ class Summary:
         rows: metrics by row and schedule.
         note: markdown, for the page of the study's run.
         hint: markdown, one line at the head of the experiment, unless a person wrote something there.
-        views: by name, the state of MLflow's page in which something shows well.
+        views: tags of the experiment in which MLflow's page finds saved views; without them only the views are lost.
     """
 
     rows: Mapping[tuple[str, str], Mapping[str, float]]
     note: str
     hint: str
-    views: Mapping[str, Mapping[str, Any]]
+    views: Mapping[str, str]
 
 
 class Tracker:
@@ -83,9 +76,8 @@ class Tracker:
         try:
             self.client, self.experiment = open_experiment(study, folder)
             self._tag_experiment("mlflow.experimentKind", "custom_model_development")  # else the page is about chats
-            with _no_collection():
-                self.known = self._read()
-        except (MlflowException, OSError) as error:
+            self.known = self._read()
+        except TROUBLE as error:
             raise unusable(error) from error
 
     def sync(self, cell: Cell, entry: Entry) -> None:
@@ -107,14 +99,19 @@ class Tracker:
         if entry["status"] == "failed":
             self.client.log_text(run.info.run_id, entry["reason"], "traceback.txt")
         else:
-            self.client.log_dict(run.info.run_id, entry, "cell.json")
+            self.client.log_dict(run.info.run_id, {**entry}, "cell.json")
         status = "FAILED" if entry["status"] == "failed" else "FINISHED"
         self.client.set_terminated(run.info.run_id, status, now)
         self.client.set_tag(run.info.run_id, COMPLETE, digest)  # last of all
         found.append(Known(run.info.run_id, status, tags | {COMPLETE: digest}))
 
+    @property
+    def started(self) -> bool:
+        """Whether the study has a run with these settings."""
+        return bool(self.known[self._study_key])
+
     def put_aside(self) -> None:
-        """Collect, under a run of their own, runs of cells, rows and settings that the study no longer asks for."""
+        """Collect, below a run of their own, runs of cells, rows and settings that the study no longer asks for."""
         wanted = {cell.cell_id for cell in self.cells} | {self._row_key(cell) for cell in self._rows()}
         wanted |= {self._study_key, EARLIER}
         aside = [run for key, found in self.known.items() if key not in wanted for run in found]
@@ -139,18 +136,16 @@ class Tracker:
             note = note[:LONGEST_NOTE].rpartition("\n")[0] + "\n\n(All of it is in table.md.)"
         if self._study_run.tags.get(NOTE) != note:
             self._tag(self._study_run, NOTE, note)
-        self.attach(results)
+        self._attach(results)
         if self.experiment.tags.get(NOTE, "") in ("", self.experiment.tags.get(HINT)):
             for name in (NOTE, HINT):
                 self._tag_experiment(name, summary.hint)
-        for name, state in summary.views.items():
-            self._tag_experiment(f"{VIEW}{name}", _saved_view(name, state))
         self._end(self._study_run, self.cells)
+        for name, value in summary.views.items():
+            self._tag_experiment(name, value)
 
-    def attach(self, results: Path) -> None:
-        """Have every file below a folder as an artifact of the study's run, if there is one; what is there stays."""
-        if not self.known[self._study_key]:
-            return  # nothing has run with these settings
+    def _attach(self, results: Path) -> None:
+        """Have every file below a folder as an artifact of the study's run; what is there stays."""
         there = json.loads(self._study_run.tags.get(FILES, "{}"))
         for path in sorted(path for path in results.rglob("*") if path.is_file()):
             place = path.relative_to(results)
@@ -256,21 +251,3 @@ def digest_of(cell: Cell, entry: Entry, several: bool) -> str:
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Python's collector would look again and again at the objects of thousands of runs: two thirds of the time."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
-
-
-def _saved_view(name: str, state: Mapping[str, Any]) -> str:
-    """As MLflow's page saves one."""
-    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    return json.dumps({"name": name, "createdAt": 1, "updatedAt": 1, "state": f"deflate;{packed}"})

@@ -10,11 +10,10 @@ import os
 import pickle
 import shutil
 import socket
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from suite.measure import allocator
 
@@ -38,24 +37,12 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.experiment import Trial
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
+from suite.run.in_process import Observer, attempt
+from suite.study.cells import Cell, Job, Work
 
 QUIET = "quiet"  # one per machine: a speed cell takes all of it, everybody else a thousandth
 CRASHES_FORGIVEN = 2
 OBJECT_STORE_BYTES = 256 * 2**20
-
-
-class Observer(Protocol):
-    """Told what happens to the cells, in the driver."""
-
-    def started(self, cell_id: str) -> None:
-        """The cell began."""
-
-    def advanced(self, cell_id: str, steps: int) -> None:
-        """So many of the cell's steps are done."""
-
-    def ended(self, cell_id: str, result: dict[str, Any]) -> None:
-        """The cell finished, was skipped, or failed."""
 
 
 @contextmanager
@@ -108,10 +95,13 @@ def _connect(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
         )
 
 
-def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observer, scratch: Path) -> None:
+def run_cells(
+    work: Work, cells: Sequence[Cell], weights: Mapping[str, bytes], observer: Observer, scratch: Path
+) -> None:
     """Run cells in any order and tell the observer; returns when all ended, an interrupt passes through.
 
     Args:
+        work: runs a cell; workers import it by its name.
         cells: what to run.
         weights: weights of the base cells that `cells` start from, by id; they travel as Ray objects.
         observer: called in this process.
@@ -119,29 +109,8 @@ def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observ
     """
     shutil.rmtree(scratch, ignore_errors=True)
     listener = _Listener(observer)
-    places = {"scratch": str(scratch.resolve())}
-    work = [
-        {"id": cell.cell_id, "identity": cell.identity, "start": cell.start, "places": cell.places | places}
-        for cell in cells
-    ]
-    trainable = tune.with_resources(tune.with_parameters(_work, weights=weights), _resources)
-    tuner = tune.Tuner(
-        trainable,
-        param_space={"cell": tune.grid_search(work)},
-        tune_config=tune.TuneConfig(
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.config["cell"]["id"]),
-            trial_name_creator=lambda trial: str(trial.config["cell"]["id"]),
-        ),
-        run_config=tune.RunConfig(
-            storage_path=str(scratch.resolve()),
-            callbacks=[listener],
-            failure_config=tune.FailureConfig(max_failures=CRASHES_FORGIVEN),
-            verbose=0,
-        ),
-    )
     try:
-        tuner.fit()
+        _tuner(work, cells, weights, listener, scratch.resolve()).fit()
     except TuneError:
         if listener.trouble:
             raise listener.trouble from None
@@ -150,23 +119,41 @@ def run_cells(cells: Sequence[Cell], weights: dict[str, bytes], observer: Observ
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _tuner(
+    work: Work, cells: Sequence[Cell], weights: Mapping[str, bytes], listener: _Listener, scratch: Path
+) -> tune.Tuner:
+    """Tune searches nothing here: it runs a list, with each cell's resources, and tells the listener."""
+    trainable = tune.with_resources(tune.with_parameters(_work, work=work, weights=dict(weights)), _resources)
+    return tune.Tuner(
+        trainable,
+        param_space={"cell": tune.grid_search([_config(cell, scratch) for cell in cells])},
+        tune_config=tune.TuneConfig(reuse_actors=True, trial_dirname_creator=_cell_id, trial_name_creator=_cell_id),
+        run_config=tune.RunConfig(
+            storage_path=str(scratch),
+            callbacks=[listener],
+            failure_config=tune.FailureConfig(max_failures=CRASHES_FORGIVEN),
+            verbose=0,
+        ),
+    )
+
+
+def _config(cell: Cell, scratch: Path) -> dict[str, Any]:
+    """A cell as Tune keeps it."""
+    needs = {"CPU": cell.threads, QUIET: 1 if cell.alone else 0.001} | ({"GPU": 1} if cell.device == "cuda" else {})
+    places = cell.places | {"scratch": str(scratch)}
+    return {"id": cell.cell_id, "identity": cell.identity, "start": cell.start, "places": places, "needs": needs}
+
+
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
-    identity = config["cell"]["identity"]
-    needs = {"CPU": identity["threads"], QUIET: 1 if identity["kind"] == "speed" else 0.001}
-    return PlacementGroupFactory([needs | ({"GPU": 1} if identity["device"] == "cuda" else {})])
+    return PlacementGroupFactory([config["cell"]["needs"]])
 
 
-def _work(config: dict[str, Any], weights: dict[str, bytes]) -> None:
+def _work(config: dict[str, Any], work: Work, weights: dict[str, bytes]) -> None:
     """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
-    from suite.kinds.training.execute import Job, run_cell
-
     cell = config["cell"]
     start = weights.get(cell["start"])
-    try:
-        result = run_cell(Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), cell["places"]))
-    except Exception:  # whatever a method raises belongs in the record
-        result = {"status": "failed", "reason": traceback.format_exc()}
-    tune.report({"result": pickle.dumps(result)})
+    job = Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), cell["places"])
+    tune.report({"result": pickle.dumps(attempt(work, job))})
 
 
 class _Listener(tune.Callback):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable
 
 from rich.console import Console, Group, RenderableType
@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from suite.kinds.training.cells import Cell
+from suite.study.cells import Cell
 
 
 class Progress:
@@ -22,8 +22,13 @@ class Progress:
     once.
     """
 
-    def __init__(self, cells: Iterable[Cell], done: Container[str], cores: int, console: Console) -> None:
-        """Show `cells`, of which those with an id in `done` were finished before, on a machine with `cores`."""
+    def __init__(
+        self, cells: Iterable[Cell], done: Container[str], cores: int, console: Console, *, ticking: bool = True
+    ) -> None:
+        """Show `cells`, of which those with an id in `done` were finished before, on so many `cores` at once.
+
+        `ticking`: draw twice a second, from a thread; without, only between steps, which disturbs no timing here.
+        """
         self.console = console
         self.cells = {cell.cell_id: cell for cell in cells}
         self.cores = cores
@@ -32,7 +37,9 @@ class Progress:
         self.began: dict[str, float] = {}
         self.spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # kind: seconds, steps
         self.start = time.monotonic()
-        self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2, transient=True)
+        self.live = Live(
+            get_renderable=self.render, console=console, refresh_per_second=2, transient=True, auto_refresh=ticking
+        )
 
     def __enter__(self) -> Progress:
         if self.console.is_terminal:
@@ -46,6 +53,7 @@ class Progress:
     def started(self, cell_id: str) -> None:
         """The cell began; a cell whose worker died begins again."""
         self.status[cell_id], self.steps[cell_id], self.began[cell_id] = "running", 0, time.monotonic()
+        self._draw()
 
     def advanced(self, cell_id: str, steps: int) -> None:
         """So many of the cell's steps are done."""
@@ -54,6 +62,7 @@ class Progress:
         spent[0] += now - self.began[cell_id]
         spent[1] += steps - self.steps[cell_id]
         self.steps[cell_id], self.began[cell_id] = steps, now
+        self._draw()
 
     def ended(self, cell_id: str, status: str, note: str) -> None:
         """The cell finished, was skipped, or failed."""
@@ -70,9 +79,10 @@ class Progress:
             return None
         total, steps = (sum(kind[part] for kind in self.spent.values()) for part in (0, 1))
         left = 0.0
+        several = Counter(cell.kind for cell in self.cells.values())
         for cell_id, cell in self.cells.items():
             spent = self.spent.get(cell.kind, [total, steps])
-            at_once = 1 if cell.kind != "accuracy" else max(1, self.cores // cell.threads)
+            at_once = 1 if cell.alone else min(several[cell.kind], max(1, self.cores // cell.threads))
             left += (cell.steps - self.steps[cell_id]) * spent[0] / max(spent[1], 1) / at_once
         return left
 
@@ -96,6 +106,10 @@ class Progress:
             Text(f"  {_name(cell)}: {self.steps[cell.cell_id]} of {cell.steps} steps", style="dim") for cell in running
         ]
         return Group(head, *lines)
+
+    def _draw(self) -> None:
+        if self.live.is_started:
+            self.live.refresh()
 
     def _count(self, status: str) -> int:
         return sum(found == status for found in self.status.values())

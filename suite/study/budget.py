@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import functools
 
-from suite.kinds.training.schema import Budget, ScheduleRule
-from suite.measure.cost import account, total
+from suite.measure.count import count
 from suite.measure.tokens import expected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, in_multiples
-from suite.study.configuration import Configuration, build, build_backbone
+from suite.study.configuration import Configuration
 from suite.study.knobs import Cost, Rounded, Solution, as_it_is, solve
+from suite.study.schema import Budget, ScheduleRule
+from suite.tasks.task import ReadOut
 
 
-def used(budget: Budget, model: ReducedModel, dense: bool) -> float:
+def used(budget: Budget, model: ReducedModel, read_out: ReadOut) -> float:
     """What a deployed model uses of what the budget is about."""
     if budget.macs is not None:
-        return float(getattr(total(account(model, dense)), budget.convention))
-    ledger = expected_tokens(model)
-    return (sum(ledger.attention) + sum(ledger.mlp)) / 2 / len(ledger.mlp)
+        return float(getattr(count(model, read_out).macs, budget.convention))
+    tokens = expected_tokens(model)
+    return (sum(tokens.attention) + sum(tokens.mlp)) / 2 / len(tokens.mlp)
 
 
 def meet(model: Configuration, budget: Budget, multiple_of: int | None = None) -> Solution:
@@ -41,7 +42,7 @@ def _met(model: str, budget: Budget, multiple_of: int | None) -> Solution:
 
 
 def _meet(model: Configuration, budget: Budget, multiple_of: int | None) -> Solution:
-    backbone, settings = build_backbone(model), settings_class(model.method)(**model.settings)
+    backbone, settings = model.build_backbone(), settings_class(model.method)(**model.settings)
     rows, columns = backbone.patch_embed.grid_size
     rounded = rounding(multiple_of, backbone.num_prefix_tokens)
     cost = cost_of(model, budget, backbone)
@@ -53,12 +54,12 @@ def cost_of(model: Configuration, budget: Budget, backbone: TimmModule) -> Cost:
 
     `backbone` is the configuration's own.
     """
-    dense = model.task == "segmentation"
-    whole = used(budget, build(model.unpruned(), backbone), dense)
+    read_out = model.read_out
+    whole = used(budget, model.unpruned().build(backbone=backbone), read_out)
 
     def cost(counts: Schedule) -> float:
         chosen = model.model_copy(update={"schedule": ScheduleRule(removed=counts.removed)})
-        return used(budget, build(chosen, backbone), dense) / whole
+        return used(budget, chosen.build(backbone=backbone), read_out) / whole
 
     return cost
 

@@ -13,12 +13,13 @@ from rich.progress import track
 from rich.table import Table
 
 from suite.errors import UserError
-from suite.kinds.training.schema import Budget
 from suite.reduction.method import UnmetNeed
 from suite.reduction.registry import settings_class
+from suite.strict import explain
 from suite.study.budget import meet
-from suite.study.configuration import Configuration, explain
+from suite.study.configuration import Configuration
 from suite.study.knobs import TOLERANCE, Solution
+from suite.study.schema import Budget
 
 Result = TypeVar("Result")
 

@@ -68,7 +68,9 @@ class Kind:
         problems: what is wrong between parts of a study that are right on their own: place in the file, message.
         check: build what the study asks for, without weights; returns what `suite validate` says of it ("51 cells").
         plan: what would run, a mapping for each piece of work, with `status` (done, failed, to run); `suite plan`.
-        run: run what is not done, and export the record; returns the exit code. Tables are made by the caller.
+        run: run what is not done, on Ray or in this process (the last argument), and export the record to
+            `results/NAME/`; returns the exit code. Tables are made by the caller.
+        publish: have in MLflow what a results folder holds, if the study's runs are there; returns whether it is.
         lines: the rows of the table, with all that is known of each, from the checked record of a results folder.
         table: the table of these lines; the name is that of the results folder.
         facts: what the page says of these lines.
@@ -91,7 +93,8 @@ class Kind:
     problems: Callable[[Any], Iterator[tuple[tuple[str | int, ...], str]]] = lambda _study: iter(())
     check: Callable[[Loaded], str] = lambda _loaded: ""
     plan: Callable[[Loaded], Sequence[Mapping[str, Any]]] = lambda _loaded: ()
-    run: Callable[[Loaded, Console], int] | None = None
+    run: Callable[[Loaded, Console, bool], int] | None = None
+    publish: Callable[[Loaded, Path, Console], bool] = lambda _loaded, _folder, _console: False
     missing: Callable[[Any], Sequence[str]] = lambda _study: ()
 
 

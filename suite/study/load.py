@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import hashlib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from suite.data.recipe import DigitScenes
 from suite.errors import UserError, suggest
-from suite.kinds.speed.schema import SpeedStudy
-from suite.kinds.training.schema import STUDIES, Backbone, ScheduleRule, Study
-from suite.reduction.registry import settings_class
-from suite.reduction.schedule import Schedule, common_rate
-from suite.study.configuration import CostStudy
-from suite.study.row_schedule import resolved, schedule_of
-from suite.study.yaml_lines import Place, dotted, doubled_keys, line_of
-from suite.tasks.recipe import TrainingRecipe
+from suite.strict import Place, dotted, problems
+from suite.study.kind import Kind, Loaded, kinds
+from suite.study.yaml_lines import changed, doubled_keys, line_of
 
-FOLDER = Path("studies")
-KINDS: dict[object, type[Study | CostStudy | SpeedStudy]] = {**STUDIES, "costs": CostStudy, "speed": SpeedStudy}
+FOLDER, RESULTS = Path("studies"), Path("results")
+DEFAULT_KIND = "training"
+LONGEST = 100  # characters of a suffix of a results folder
 
 
 def study_names() -> list[str]:
@@ -51,249 +47,147 @@ def title_of(name: str) -> str:
     return Path(name).stem if name.endswith((".yaml", ".yml")) else name
 
 
-def is_of_costs(name: str) -> bool:
-    """Whether there is a study of that name whose task is costs, right or wrong otherwise."""
-    return _task_of(name) == "costs"
+def results_of(name: str) -> Path:
+    """The results folder of a study, which is named by its path or its name; its file may be gone.
+
+    Raises:
+        UserError: if there is neither a record nor such a study, with the nearest names.
+    """
+    folder = RESULTS / Path(title_of(name)).name
+    if not any((folder / kind.record).is_file() for kind in kinds().values()):
+        find_study(name.split("+", maxsplit=1)[0])
+    return folder
 
 
-def is_of_speed(name: str) -> bool:
-    """As `is_of_costs`, for the task speed."""
-    return _task_of(name) == "speed"
+def find(name: str) -> Loaded | None:
+    """The study of a results folder or a name, with the changes that the name states; None if its file is gone.
 
-
-def _task_of(name: str) -> object:
+    Raises:
+        UserError: if there is such a file and it is wrong.
+    """
+    title, *changes = [name] if Path(name).is_file() else name.split("+")
     try:
-        content = yaml.safe_load(find_study(name).read_text(encoding="utf-8"))
-    except (UserError, yaml.YAMLError, UnicodeDecodeError):
+        find_study(title)
+    except UserError:
         return None
-    return content.get("task") if isinstance(content, dict) else None
+    try:
+        loaded = load(title, changes)
+    except UserError:
+        if not changes:
+            raise
+        return None  # the name has a digest in the place of its changes
+    return loaded if loaded.name == Path(title_of(name)).name else None
 
 
-def load_study(name: str) -> Study:
-    """Read and check a study that has cells, without importing anything heavy.
+def study_of(name: str) -> Any:
+    """What the study of a results folder says, with the changes that the folder's name states.
+
+    Raises:
+        UserError: if its file is gone or wrong.
+    """
+    loaded = find(name)
+    return loaded.study if loaded else load(name).study
+
+
+def load(name: str, changes: Sequence[str] = ()) -> Loaded:
+    """Read and check a study.
+
+    Args:
+        name: its path, or its name in `studies/`.
+        changes: such as `finetune.epochs=2`; they are made before the study is checked and name the results folder.
 
     Raises:
         UserError: naming every problem found.
     """
-    study = _load(name)
-    if isinstance(study, CostStudy):
-        raise UserError(f"{find_study(name)} is a study of costs and has no cells; compute its table: suite run {name}")
-    if isinstance(study, SpeedStudy):
-        raise UserError(f"{find_study(name)} is a study of speed, without training; make its table: suite run {name}")
-    return study
+    path, made = find_study(name), _parsed(changes)
+    root, content = _read(path)
+    try:
+        found = list(doubled_keys(root, ()))
+        for place, value in made.items():
+            content = changed(content, place, value)
+        kind = _kind(content)
+        if kind is None or kind.schema is None:
+            said = f"unknown kind of study {content.get('kind')!r}; {suggest(str(content.get('kind')), _names())}"
+            raise _refused(path, root, made, [*found, (("kind",), said)])
+        study = _checked(kind, content, path, found)
+    except RecursionError as error:
+        raise UserError(f"{path}: a YAML alias contains itself") from error
+    if found or study is None:
+        raise _refused(path, root, made, found)
+    return Loaded(path, Path(title_of(name)).name + _suffix(changes), study, kind)
 
 
-def load_costs(name: str) -> CostStudy:
-    """Read a study of costs; whether its rows can be computed shows only when they are.
-
-    Raises:
-        UserError: naming every problem found.
-    """
-    study = _load(name)
-    if not isinstance(study, CostStudy):
-        raise UserError(f"{find_study(name)} is no study of costs, its task is {study.task}")
-    return study
+def refusal(path: Path, place: Place, message: object) -> UserError:
+    """What is wrong at a place of a study's file that was read before."""
+    return _refused(path, _read(path)[0], {}, [(place, str(message))])
 
 
-def load_speed(name: str) -> SpeedStudy:
-    """Read and check a study of speed.
-
-    Raises:
-        UserError: naming every problem found.
-    """
-    study = _load(name)
-    if not isinstance(study, SpeedStudy):
-        raise UserError(f"{find_study(name)} is no study of speed, its task is {study.task}")
-    return study
+def _names() -> list[str]:
+    return [name for name, kind in kinds().items() if kind.schema]
 
 
-def _load(name: str) -> Study | CostStudy | SpeedStudy:
-    path = find_study(name)
+def _kind(content: dict[str, Any]) -> Kind | None:
+    return kinds().get(str(content.get("kind", DEFAULT_KIND)))
+
+
+def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
         content = None if root is None else yaml.SafeLoader("").construct_document(root)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as YAML: {error}") from error
-    if not isinstance(content, dict):
+    if root is None or not isinstance(content, dict):
         raise UserError(f"{path}: a study is a mapping of keys; see studies/quickstart.yaml for one")
-    study: Study | CostStudy | SpeedStudy | None = None
-    task = content["task"] if isinstance(content.get("task"), str) else None
-    try:
-        problems = list(doubled_keys(root, ()))
-        study = KINDS.get(task, Study).model_validate(content)
-    except ValidationError as error:
-        said = _readable(error)
-        known = task in KINDS  # of another task, other keys would be valid
-        problems += said if known else [problem for problem in said if problem[0] == ("task",)]
-    except RecursionError as error:
-        raise UserError(f"{path}: a YAML alias contains itself") from error
-    if isinstance(study, Study):
-        problems += _contradictions(study)
-    if isinstance(study, SpeedStudy):
-        from suite.kinds.speed import checks as speed_checks  # which needs `size_of` from here
+    return root, content
 
-        problems += speed_checks.contradictions(study)
-    if problems or study is None:
-        lines = [f"{path}:{line_of(root, place)}: {dotted(place)}: {message}" for place, message in problems]
-        raise UserError("\n".join(lines))
+
+def _checked(kind: Kind, content: dict[str, Any], path: Path, found: list[tuple[Place, str]]) -> Any:
+    """The study; problems are added to those found before."""
+    assert kind.schema is not None
+    try:
+        study = kind.schema.model_validate(content, context={"folder": path.parent})
+    except ValidationError as error:
+        found += problems(error)
+        return None
+    found += kind.problems(study)
     return study
 
 
-def check_backbone(name: str) -> None:
-    """Let timm build the study's backbone without its weights, which imports torch; `load_study` does not do that.
+def _refused(path: Path, root: yaml.Node, made: dict[Place, Any], found: Sequence[tuple[Place, str]]) -> UserError:
+    """One line for each problem: file, line and place, or the change that caused it."""
+    lines = []
+    for place, message in found:
+        change = next((part for part in made if place[: len(part)] == part), None)
+        where = f"--set {dotted(change)}={made[change]}" if change else f"{path}:{line_of(root, place)}"
+        lines.append(f"{where}: {dotted(place) or 'study'}: {message}")
+    return UserError("\n".join(lines))
+
+
+def _parsed(changes: Sequence[str]) -> dict[Place, Any]:
+    """Place and value of each change.
 
     Raises:
-        UserError: if timm does not know the model or an option, its blocks are not supported, or it cannot segment
-            where it should.
+        UserError: for one that is no change, or a place that is named twice.
     """
-    from suite.reduction.backbone import on_meta, sizes
-    from suite.tasks.segmentation.pixels import check_readable
-
-    path, study = find_study(name), load_study(name)
-    backbone = study.backbone
-    line = line_of(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), ("backbone",))
-    try:
-        model = on_meta(backbone.name, backbone.options, study.classes)
-        if study.task == "segmentation":
-            check_readable(model)
-    except (UserError, TypeError, ValueError) as error:
-        raise UserError(f"{path}:{line}: backbone: {error}") from error
-    found, said = sizes(model), backbone.size()
-    if said not in (None, found):
-        raise UserError(f"{path}:{line}: backbone: side, patches, depth are {found} in timm, {said} in the options")
-
-
-def size_of(backbone: Backbone) -> tuple[int, int, int]:
-    """Image side, patches and depth of a backbone; asks timm only if the options do not say them.
-
-    Raises:
-        UserError: if timm cannot build it.
-    """
-    size = backbone.size()
-    if size is None:
-        from suite.reduction.backbone import on_meta, sizes
-
-        size = sizes(on_meta(backbone.name, backbone.options, classes=1))
-    return size
-
-
-def _readable(error: ValidationError) -> list[tuple[Place, str]]:
-    """Place and message of each error; a list that only lacks its faulty members is not called too short as well."""
-    details = [detail | {"loc": _in_data(detail)} for detail in error.errors()]
-    broken = {detail["loc"][:1] for detail in details if detail["loc"][1:]}
-    return [_said(detail) for detail in details if detail["type"] != "too_short" or detail["loc"] not in broken]
-
-
-def _in_data(detail: Any) -> Place:
-    """The place, inside `data` without the recipe's name that pydantic puts in, and at `recipe` if that is wrong."""
-    place: Place = detail["loc"]
-    if place[:1] != ("data",):
-        return place
-    return (*place, "recipe") if detail["type"].startswith("union_tag") else (place[0], *place[2:])
-
-
-def _said(detail: Any) -> tuple[Place, str]:
-    place, message = tuple(detail["loc"]), detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "at_key":
-        return (*place, detail["ctx"]["key"]), message
-    if detail["type"] in ("missing", "union_tag_not_found"):
-        return place, "this key is required"
-    if detail["type"] == "union_tag_invalid":
-        return place, f"Input should be {detail['ctx']['expected_tags']}, found {detail['ctx']['tag']!r}"
-    found = detail["input"]
-    if isinstance(found, str | int | float | list | tuple | type(None)) and "found" not in message:
-        message += f", found {found!r}"
-    return place, message
-
-
-def _contradictions(study: Study) -> Iterator[tuple[Place, str]]:
-    """What is wrong between parts that are right on their own."""
-    for key in ("seeds", "methods", "focus"):
-        values = [row.label if key == "methods" else row for row in getattr(study, key)]
-        for index, value in enumerate(values):
-            if value in values[:index]:
-                yield (key, index), f"{value!r} is there twice; every row needs its own name, every seed stands once"
-    reduced = [row.label for row in study.methods if settings_class(row.method).reduces != "nothing"]
-    for index, name in enumerate(study.focus):
-        if name not in reduced:
-            yield ("focus", index), f"no reduced row is called {name!r}; {suggest(name, reduced)}"
-    recipes: dict[Place, TrainingRecipe] = {("finetune",): study.finetune}
-    recipes |= {("base", "recipe"): study.base.recipe} if study.base else {}
-    for place, recipe in recipes.items():
-        if isinstance(study.data, DigitScenes) and (recipe.images or 0) > study.data.train:
-            message = f"{recipe.images} images to train on, but data.train makes only {study.data.train}"
-            yield (*place, "images"), message
-        if study.task == "classification" and (recipe.device, recipe.precision) != ("cpu", "float32"):
-            yield place, f"classification trains on cpu in float32 so far, found {recipe.device}, {recipe.precision}"
-    if study.task == "classification" and not isinstance(study.data, DigitScenes):
-        yield ("data", "recipe"), f"{study.data.recipe} has label maps and no classes of images; segment it"
-        return
-    try:
-        side, patches, depth = size_of(study.backbone)
-    except UserError as error:
-        yield ("backbone",), str(error)
-        return
-    yield from _wrong_size(study, side, patches)
-    yield from _impossible_schedules(study, patches, depth)
-
-
-def _wrong_size(study: Study, side: int, patches: int) -> Iterator[tuple[Place, str]]:
-    """The backbone's size is that of the images, which segmentation pads to whole patches."""
-    wanted, patch = study.data.side, side // math.isqrt(patches)
-    if study.task == "segmentation":
-        wanted = -(-wanted // patch) * patch
-    if side != wanted:
-        key = "canvas" if isinstance(study.data, DigitScenes) else "size"
-        padded = "" if wanted == study.data.side else f", {wanted} in whole patches"
-        place = ("backbone", "options", "img_size")
-        yield place, f"the backbone takes {side} pixels, data.{key} is {study.data.side}{padded}"
-
-
-def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[tuple[Place, str]]:
-    names, seen = [rule.name for rule in study.schedules], list[Schedule]()
-    for index, rule in enumerate(study.schedules):
-        if len(names) > 1 and (rule.name is None or rule.name in names[:index]):
-            yield ("schedules", index), "with several schedules each needs a name of its own"
-        if rule.budget is not None:
-            yield from _impossible_rows(study, rule, patches, depth)
-            continue
+    made: dict[Place, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        place = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+        if not equals or "" in place:
+            raise UserError(f"--set {change}: a change names a key and a value, such as finetune.epochs=2")
+        if place in made:
+            raise UserError(f"--set {change}: {key} is changed twice")
         try:
-            counts = resolved(study, rule, patches, depth)
-            if study.finetune.curriculum == "official":
-                common_rate(counts.removed)
-        except ValueError as error:
-            yield ("schedules", index), str(error)
-            continue
-        if counts in seen:
-            yield ("schedules", index), f"the same counts as an earlier schedule: {list(counts.removed)}"
-        seen.append(counts)
-        yield from _impossible_rows(study, rule, patches, depth)
+            made[place] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {change}: the value is not readable as YAML: {error}") from error
+    return made
 
 
-def _impossible_rows(study: Study, rule: ScheduleRule, patches: int, depth: int) -> Iterator[tuple[Place, str]]:
-    seen: dict[Any, str] = {}
-    for index, row in enumerate(study.methods):
-        try:
-            settings = settings_class(row.method)(**row.settings)
-            schedule = schedule_of(study, rule, row, patches, depth)
-            settings.check(schedule, row.fusion)
-            if rule.budget is not None and study.finetune.curriculum == "official" and any(schedule.removed):
-                common_rate(schedule.removed)
-            if study.task == "classification" and row.fusion not in ("none", "last-layer"):
-                message = f"{row.fusion} brings patches back for dense tasks; a classification has none or last-layer"
-                yield ("methods", index, "fusion"), message
-            if study.task == "segmentation":
-                settings.check_dense(schedule.patches)
-            if study.task == "segmentation" and settings.learns_from_teacher():
-                yield (
-                    ("methods", index, "settings"),
-                    "segmentation has no teacher to learn from; leave distillation out",
-                )
-            first = seen.setdefault((row.method, row.fusion, repr(settings)), row.label)
-            if first != row.label:
-                yield ("methods", index), f"{row.label!r} is the same as {first!r}: one method with the same settings"
-        except ValidationError as error:
-            for place, message in _readable(error):
-                yield ("methods", index, "settings", *place), f"{message} (method {row.method})"
-        except ValueError as error:
-            yield ("methods", index), f"{row.label}: {error}"
+def _suffix(changes: Sequence[str]) -> str:
+    """What is added to the name of a results folder; characters that file names cannot have give way to a digest."""
+    text = "".join(f"+{change}" for change in sorted(changes))
+    safe = "".join(f"+{re.sub('[^A-Za-z0-9_.=,-]', '_', change)}" for change in sorted(changes))
+    if safe == text and len(text) <= LONGEST:
+        return text
+    return f"{safe[: LONGEST - 20]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -45,12 +45,12 @@ def provenance() -> dict[str, Any]:
 
 
 def device_name(kind: str) -> str:
-    """What the maker calls the GPU (cuda) or the processor (cpu) of the machine that this process is on."""
+    """What the maker calls the GPU (cuda) or the processor (cpu) of this machine; empty if it has no such GPU."""
     if kind != "cuda":
         return _processor()
     import torch
 
-    return torch.cuda.get_device_name()
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def _git(*arguments: str) -> str:

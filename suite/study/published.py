@@ -8,13 +8,19 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from suite.errors import UserError, suggest
-from suite.strict import Strict
-from suite.study.configuration import explain
+from suite.strict import Strict, explain
 
 Row = TypeVar("Row", bound=Strict)
+
+
+class Excluded(Strict):
+    """Published figures that a study excludes, because nothing here can compute them, and why."""
+
+    published: tuple[str, ...] = Field(min_length=1)
+    note: str = Field(min_length=1)
 
 
 class Number(Strict):

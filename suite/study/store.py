@@ -1,27 +1,56 @@
 """The record of finished cells: one file each in `.suite/cells/`, which alone decides what is done.
 
 A file appears whole or not at all. Failures are kept apart, in `.suite/failed/`, until the cell succeeds. A base cell's
-weights lie beside its record. `results/<study>/` (`cells.csv`, `curves.csv`, `examples.json`) is exported from here and
-never read back as done.
+weights lie beside its record, and `.suite/format` says in which form all of it is. `results/<study>/` (`cells.csv`,
+`curves.csv`, `examples.json`) is exported from here and never read back as done.
 """
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import functools
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Required, TypedDict, cast
 
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
-from suite.study.digests import digest_of, write_provenance
+from suite.study.cells import Cell, Identity
+from suite.study.records import digest_of
 
-Entry = dict[str, Any]
+FORMAT = "2"  # of `.suite/`; raise it when the ids of cells or their records change their form
+
+
+class Entry(TypedDict, total=False):
+    """What is recorded of a cell; one of a study of speed has what stands from `speedup` on instead of metrics.
+
+    `repetitions` has a value for each block or round, `curves` one for each epoch; `seconds` are those that the cell
+    took, in a study of speed those of each pass on a GPU. `start_digest` is that of the weights it started from.
+    """
+
+    cell_id: str
+    identity: Identity
+    status: Required[Literal["done", "skipped", "failed"]]
+    reason: str
+    metrics: dict[str, float]
+    units: dict[str, str]
+    repetitions: dict[str, list[float]]
+    curves: dict[str, list[float]]
+    details: dict[str, Any]
+    seconds: Any
+    provenance: dict[str, Any]
+    weights_digest: str
+    start_digest: str
+    speedup: Sequence[float]
+    speedup_eager: Sequence[float]
+    macs_ratio: float
+    kernels: str
+    timing_warnings: str
+    machine: dict[str, Any]
+    session: str
+
 
 COLUMNS = (
     "study",
@@ -51,6 +80,19 @@ class Record:
 
     def __init__(self, folder: Path = Path()) -> None:
         self.home = folder / ".suite"
+        self._checked = False
+
+    def cell_file(self, cell_id: str) -> Path:
+        """Where a finished cell's entry is."""
+        return self.home / "cells" / f"{cell_id}.json"
+
+    def failed_file(self, cell_id: str) -> Path:
+        """Where the entry of a cell's last failure is."""
+        return self.home / "failed" / f"{cell_id}.json"
+
+    def weights_file(self, cell_id: str) -> Path:
+        """Where a base cell's weights are."""
+        return self.home / "weights" / f"{cell_id}.pt"
 
     def finished(self, cell: Cell) -> Entry | None:
         """The record of a finished (or skipped) cell, None if it is not finished.
@@ -58,42 +100,42 @@ class Record:
         A base cell whose weights are missing or were changed is not finished, nor is a cell that started from others.
 
         Raises:
-            UserError: if the file is damaged.
+            UserError: if the file is damaged, or the record is of another format.
         """
-        entry = self._read(self.home / "cells" / f"{cell.cell_id}.json")
+        entry = self.read(self.cell_file(cell.cell_id))
         if entry is None:
             return None
-        for key, base in (("weights_digest", cell.cell_id), ("start_digest", cell.start)):
-            if key in entry and base and self._digest(base) != entry[key]:
-                return None
+        if "weights_digest" in entry and self._digest(cell.cell_id) != entry["weights_digest"]:
+            return None
+        if cell.start and "start_digest" in entry and self._digest(cell.start) != entry["start_digest"]:
+            return None
         return entry
 
     def failed(self, cell: Cell) -> Entry | None:
         """The record of the cell's last failure, None if there is none."""
-        return self._read(self.home / "failed" / f"{cell.cell_id}.json")
+        return self.read(self.failed_file(cell.cell_id))
 
     def has(self, cell_id: str) -> bool:
         """Whether the weights of a base cell are there."""
-        return (self.home / "weights" / f"{cell_id}.pt").is_file()
+        return self.weights_file(cell_id).is_file()
 
     def weights(self, cell_id: str) -> bytes:
         """Weights of a finished base cell."""
-        return (self.home / "weights" / f"{cell_id}.pt").read_bytes()
+        return self.weights_file(cell_id).read_bytes()
 
-    def add(self, cell: Cell, entry: Entry, weights: bytes | None = None) -> Entry:
+    def add(self, cell: Cell, result: Mapping[str, Any], weights: bytes | None = None) -> Entry:
         """Record a cell as finished, or as failed if its status says so; returns what was written."""
-        entry = {"cell_id": cell.cell_id, "identity": cell.identity} | entry
+        entry = {"cell_id": cell.cell_id, "identity": cell.identity, **result}
         if weights is not None:
-            self._write(self.home / "weights" / f"{cell.cell_id}.pt", weights)
+            self.write(self.weights_file(cell.cell_id), weights)
             entry["weights_digest"] = self._digest(cell.cell_id)
         if cell.start is not None:
             entry["start_digest"] = self._digest(cell.start)
-        failure = self.home / "failed" / f"{cell.cell_id}.json"
-        place = failure if entry["status"] == "failed" else self.home / "cells" / f"{cell.cell_id}.json"
-        self._write(place, json.dumps(entry, indent=1).encode())
-        if place != failure:
-            failure.unlink(missing_ok=True)
-        return entry
+        failed, finished = self.failed_file(cell.cell_id), self.cell_file(cell.cell_id)
+        self.write(failed if entry["status"] == "failed" else finished, json.dumps(entry, indent=1).encode())
+        if entry["status"] != "failed":
+            failed.unlink(missing_ok=True)
+        return cast(Entry, entry)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -102,6 +144,7 @@ class Record:
         Raises:
             UserError: if another run is at work here.
         """
+        self._check_format()
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "lock").open("a+", encoding="utf-8") as lock:
             try:
@@ -112,16 +155,15 @@ class Record:
                 ) from error
             yield
 
-    def _digest(self, cell_id: str) -> str:
-        path = self.home / "weights" / f"{cell_id}.pt"
-        if not path.is_file():
-            return ""
-        facts = path.stat()
-        return _read_digest(path.resolve(), facts.st_size, facts.st_mtime_ns, facts.st_ino)
+    def read(self, path: Path) -> Entry | None:
+        """What a file of this record says; None if it is not there.
 
-    def _read(self, path: Path) -> Entry | None:
+        Raises:
+            UserError: if it is damaged, or the record is of another format.
+        """
         if not path.is_file():
             return None
+        self._check_format()
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
             known = isinstance(entry, dict) and entry["cell_id"] == path.stem
@@ -129,132 +171,64 @@ class Record:
             raise UserError(f"{path} is damaged ({error}); delete it to run that cell again") from error
         if not known:
             raise UserError(f"{path} is not the record of that cell; delete it to run the cell again")
-        return dict(entry)
+        return cast(Entry, entry)
 
-    def _write(self, path: Path, content: bytes) -> None:
-        """Write a file whole: under a temporary name first, then renamed."""
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file of this record whole: under a temporary name first, then renamed.
+
+        Raises:
+            UserError: if it cannot be written, or the record is of another format.
+        """
+        self._check_format()
+        if not self._checked:
+            _write(self.home / "format", f"{FORMAT}\n".encode())
+            self._checked = True
+        _write(path, content)
+
+    def _check_format(self) -> None:
+        marker = self.home / "format"
+        fresh = not marker.is_file() and not any((self.home / name).exists() for name in ("cells", "failed"))
+        if self._checked or fresh:
+            return
+        found = marker.read_text(encoding="utf-8").strip() if marker.is_file() else "1"
+        self._checked = found == FORMAT
+        if found != FORMAT:
             raise UserError(
-                f"cannot write {path}: {error.strerror}; finished cells are kept, run again after mending"
-            ) from error
+                f"{self.home} has the format {found}, this version reads {FORMAT}, and its cells have other ids: move "
+                f"it away (mv {self.home} {self.home}-{found}) and run again; results/ stays as it is"
+            )
+
+    def _digest(self, cell_id: str) -> str:
+        path = self.weights_file(cell_id)
+        if not path.is_file():
+            return ""
+        facts = path.stat()
+        return _read_digest(path.resolve(), facts.st_size, facts.st_mtime_ns, facts.st_ino)
 
 
-def tidy(study: str, cells: Iterable[Cell], record: Record) -> list[dict[str, object]]:
-    """Rows of `cells.csv`, one per value, for every cell that finished or failed; sorted."""
-    rows = []
-    for cell in cells:
-        entry = record.finished(cell) or record.failed(cell)
-        if entry is not None:
-            about = _about(study, cell, entry)
-            rows += [about | values for values in _values(entry)]
-    return sorted(rows, key=lambda row: (row["cell_id"], row["row"], row["metric"], row["repetition"]))
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; finished cells are kept, run again after mending"
+        ) from error
 
 
-def curves(cells: Iterable[Cell], record: Record) -> list[dict[str, object]]:
-    """Rows of `curves.csv`, one per value of an epoch, counted from 1, for every finished cell; sorted."""
-    rows = []
-    for cell in cells:
-        entry = record.finished(cell) or {}
-        about = _known_as(cell) | {"kind": cell.kind}
-        for metric, values in entry.get("curves", {}).items():
-            rows += [
-                about | {"epoch": epoch, "metric": metric, "value": repr(value)}
-                for epoch, value in enumerate(values, 1)
-            ]
-    return sorted(rows, key=lambda row: (row["cell_id"], row["row"], row["metric"], row["epoch"]))
-
-
-def examples(cells: Iterable[Cell], record: Record) -> list[dict[str, Any]]:
-    """What `measure.examples.example` found for every finished cell that has it, with the cell's labels; sorted."""
-    found = []
-    for cell in cells:
-        example = (record.finished(cell) or {}).get("details", {}).get("example")
-        if example is not None:
-            found.append(_known_as(cell) | {"method": cell.identity.get("method", "none")} | example)
-    return sorted(found, key=lambda one: (one["cell_id"], one["row"]))
-
-
-def write_csv(path: Path, rows: Iterable[dict[str, object]], origins: dict[str, object] | None = None) -> None:
-    """Write tidy rows, and then beside them `provenance.json`: where they and the other records come from."""
-    _write_rows(path, rows, COLUMNS)
-    write_provenance(path.parent, origins or {})
+def last_line(entry: Entry) -> str:
+    """The last line of the reason why a cell failed or was skipped; empty where there is none."""
+    return "".join(entry.get("reason", "").strip().splitlines()[-1:])
 
 
 @functools.lru_cache
 def _read_digest(path: Path, *_facts: int) -> str:
     """Of a file that is asked for once for every cell; read again only when it has changed."""
     return digest_of(path)
-
-
-def write_curves(path: Path, rows: Iterable[dict[str, object]]) -> None:
-    """Write what `curves` made."""
-    _write_rows(path, rows, CURVE_COLUMNS)
-
-
-def _write_rows(path: Path, rows: Iterable[dict[str, object]], columns: Sequence[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_examples(path: Path, found: Iterable[dict[str, Any]]) -> None:
-    """Write examples as JSON, a line for each cell."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in found)
-    path.write_text(f"[\n{lines}\n]\n" if lines else "[]\n", encoding="utf-8")
-
-
-def _known_as(cell: Cell) -> dict[str, Any]:
-    seed = cell.identity.get("seed", "")
-    return {"cell_id": cell.cell_id, "row": cell.row, "schedule": cell.schedule, "seed": seed}
-
-
-def _about(study: str, cell: Cell, entry: Entry) -> dict[str, object]:
-    identity = cell.identity
-    reason = str(entry.get("reason", "")).strip()
-    return {
-        "study": study,
-        "cell_id": cell.cell_id,
-        "kind": cell.kind,
-        "status": entry["status"],
-        "reason": reason.splitlines()[-1] if reason else "",
-        "row": cell.row,
-        "method": identity.get("method", "none"),
-        "settings": json.dumps(identity.get("settings", {}), sort_keys=True),
-        "schedule": cell.schedule,
-        "fusion": identity.get("fusion", "none"),
-        "task": identity["task"],
-        "data": identity["data"]["digest"] if "data" in identity else "",
-        "seed": identity.get("seed", ""),
-        "protocol": identity["protocol"],
-    }
-
-
-def _values(entry: Entry) -> Iterator[dict[str, object]]:
-    """One row per metric and per repetition; a cell without metrics has one row with metric and value empty."""
-    units = entry.get("units", {})
-    asked = entry["identity"].get("speed", {}).get("batch_size")
-    found = asked is not None  # a speed cell's batch size is known even if it failed
-    if found:
-        yield {"metric": "batch_size", "repetition": "", "value": repr(asked), "unit": "images"}
-    for metric, value in entry.get("metrics", {}).items():
-        found = True
-        yield {"metric": metric, "repetition": "", "value": repr(value), "unit": units[metric]}
-    for metric, values in entry.get("repetitions", {}).items():
-        for repetition, value in enumerate(values):
-            found = True
-            yield {"metric": metric, "repetition": f"{repetition:04}", "value": repr(value), "unit": units[metric]}
-    if not found:
-        yield {"metric": "", "repetition": "", "value": "", "unit": ""}

@@ -1,12 +1,14 @@
-"""Places in a YAML file: keys and indices from the top, and the lines where they are."""
+"""Places in a YAML file: keys and indices from the top, the lines where they are, and changes of what stands there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import yaml
 
-Place = tuple[str | int, ...]
+from suite.errors import UserError
+from suite.strict import Place
 
 
 def doubled_keys(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, str]]:
@@ -40,6 +42,20 @@ def line_of(node: yaml.Node | None, place: Place) -> int:
     return line
 
 
-def dotted(place: Place) -> str:
-    """A place as a reader writes it."""
-    return ".".join(str(step) for step in place) or "study"
+def changed(content: Any, place: Place, value: Any) -> Any:
+    """A copy of what a file says with another value at a place; keys that are not there are added.
+
+    Parts of a file that stand for each other (YAML's aliases) are copied, so that one place changes alone.
+
+    Raises:
+        UserError: for a place that cannot be.
+    """
+    if not place:
+        return value
+    step, rest = place[0], place[1:]
+    if isinstance(content, list):
+        if not isinstance(step, int) or step >= len(content):
+            raise UserError(f"--set: a list of {len(content)} has no entry {step!r}; entries are counted from 0")
+        return [changed(part, rest, value) if index == step else part for index, part in enumerate(content)]
+    known = content if isinstance(content, dict) else {}
+    return known | {str(step): changed(known.get(str(step)), rest, value)}

@@ -317,8 +317,8 @@ def _setting(row: dict[str, Any]) -> tuple[str, ...]:
 
 def keep(rows: Rows, spent: Rows, out: Path) -> None:
     """Put rounds and profiles into the folder's record, in place of earlier ones of the same setting."""
-    from suite.study.digests import write_provenance
     from suite.study.provenance import provenance
+    from suite.study.records import write_provenance
 
     out.mkdir(parents=True, exist_ok=True)
     origins = out / "provenance.json"
@@ -336,7 +336,7 @@ def keep(rows: Rows, spent: Rows, out: Path) -> None:
 def rebuild(out: Path) -> None:
     """Make the table of a folder's record, in every format."""
     from suite.report.render import write
-    from suite.study.digests import RECORDS, write_provenance
+    from suite.study.records import RECORDS, write_provenance
 
     write(table(_read(out / "rounds.csv"), _read(out / "operators.csv")), out)
     runs = json.loads((out / "provenance.json").read_text())["runs"]
@@ -344,7 +344,7 @@ def rebuild(out: Path) -> None:
 
 
 def _read(path: Path) -> Rows:
-    from suite.study.digests import check_unedited
+    from suite.study.records import check_unedited
 
     check_unedited(path, "delete {}/ and race again")
     return list(csv.DictReader(path.open()))

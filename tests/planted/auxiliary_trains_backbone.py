@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
-
-from suite.reduction.method import Context, Criterion
-from suite.reduction.projection import Projection
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import MethodSettings, ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import (
+    Context,
+    Criterion,
+    MethodSettings,
+    Projection,
+    ScoringMethod,
+    ScoringSettings,
+    Tensor,
+    Tokens,
+    nn,
+)
 
 
 class Settings(ScoringSettings):

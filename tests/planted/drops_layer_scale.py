@@ -3,12 +3,8 @@
 from dataclasses import replace
 
 from timm.models.vision_transformer import Block
-from torch import Tensor, nn
 
-from suite.reduction.projection import Projection
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import Projection, ScoringMethod, ScoringSettings, Tensor, Tokens, nn
 
 
 class Settings(ScoringSettings):

@@ -2,13 +2,7 @@
 
 from dataclasses import replace
 
-from torch import Tensor, nn
-
-from suite.reduction import blocks
-from suite.reduction.projection import Projection
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import Projection, ScoringMethod, ScoringSettings, Tensor, Tokens, nn, run
 
 
 class Settings(ScoringSettings):
@@ -23,5 +17,5 @@ class GathersRopeWrongly(ScoringMethod):
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
         table = None if tokens.rotary is None else tokens.rotary[: tokens.count]
-        done = blocks.run(block, replace(tokens, rotary=table, position=None))
+        done = run(block, replace(tokens, rotary=table, position=None))
         return self._reduce(block, replace(done, position=tokens.position), None, layer)

@@ -1,11 +1,6 @@
 """Wrong: a patch's score is compared with the mean over the batch, so an image's patches depend on its mates."""
 
-from torch import Tensor
-
-from suite.reduction.projection import Projection
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import Projection, ScoringMethod, ScoringSettings, Tensor, Tokens
 
 
 class Settings(ScoringSettings):

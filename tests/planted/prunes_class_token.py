@@ -3,12 +3,8 @@
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
 
-from suite.reduction import blocks
-from suite.reduction.method import Method
-from suite.reduction.settings import MethodSettings
-from suite.reduction.tokens import Tokens, take
+from suite.methods import Method, MethodSettings, Tensor, Tokens, nn, run, take
 
 
 class Settings(MethodSettings):
@@ -19,7 +15,7 @@ class PrunesClassToken(Method):
     """Tokens of small norm leave after the block, whatever they are."""
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
-        tokens = blocks.run(block, tokens)
+        tokens = run(block, tokens)
         count, prefix = self.counts[layer], tokens.prefix
         if not count:
             return tokens

@@ -1,12 +1,6 @@
 """Wrong: where it should remove c patches it removes c-1."""
 
-from torch import Tensor
-
-from suite.reduction.method import Context
-from suite.reduction.projection import Projection
-from suite.reduction.scoring import ScoringMethod
-from suite.reduction.settings import MethodSettings, ScoringSettings
-from suite.reduction.tokens import Tokens
+from suite.methods import Context, MethodSettings, Projection, ScoringMethod, ScoringSettings, Tensor, Tokens
 
 
 class Settings(ScoringSettings):

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from suite.errors import UserError, suggest
-from suite.measure.crosscheck import compare, disagreements
-from suite.measure.macs import Macs
-from suite.measure.norms import Counts, counts
-from suite.reduction.blocks import TimmModule
-from suite.study.configuration import CONVENTIONS, CostRow, CostStudy, LeftOut, build, build_backbone
+from suite.errors import UserError
+from suite.kinds.costs.schema import CONVENTIONS
 from suite.study.published import Number, half_a_unit, read_numbers
 
-Row = CostRow | LeftOut
-Progress = Callable[[int, int], None]
 UNITS = ("G", "%")
-FIELDS = (  # of a published figure, that tables have
+FIELDS = (  # of a published figure, in records and tables
     *("id", "where", "method", "backbone", "pretraining", "resolution", "setting", "metric", "value", "unit"),
     *("source", "evidence"),
 )
+
+
+class Cost(NamedTuple):
+    """What a model computes for one image.
+
+    Attributes:
+        full, linear: multiply-accumulates in both conventions, see `measure.macs`.
+        norms: operations of norms.
+    """
+
+    full: int
+    linear: int
+    norms: int
+
+    @property
+    def conventions(self) -> tuple[int, ...]:
+        """In the order of `CONVENTIONS`."""
+        return self.full, self.linear, self.full + self.norms, self.linear + self.norms
 
 
 class Reading(NamedTuple):
@@ -35,35 +46,43 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A published figure, the row that computes it, and the counts of that model and of the unpruned one.
+    """A published figure and what was computed for it.
 
-    Both are None where the figure is left out; else `read_as` names the reading that was taken, see `choose`.
+    Attributes:
+        figure: as published.
+        tolerance: percent of the figure within which a computed one is near.
+        note: what is known about a miss, or why nothing is computed.
+        computed_as: the model, as JSON; empty where the figure is excluded.
+        convention: in which its source must have counted, or empty.
+        cost, unpruned: of that model and of the unpruned one; None where the figure is excluded.
+        read_as: the name of the reading that was taken, see `choose`.
     """
 
     figure: Number
-    row: Row
     tolerance: float
-    counts: Counts | None = None
-    unpruned: Counts | None = None
+    note: str = ""
+    computed_as: str = ""
+    convention: str = ""
+    cost: Cost | None = None
+    unpruned: Cost | None = None
     read_as: str = ""
 
     def readings(self) -> list[Reading]:
-        """Readings that the row's convention allows, the plainest first; none where nothing was computed.
+        """Readings that the convention allows, the plainest first; none where nothing was computed.
 
         Operations of norms are no halves of FLOPs: who counts them takes one operation for a multiply-accumulate.
         """
-        if self.counts is None or self.unpruned is None:
+        if self.cost is None or self.unpruned is None:
             return []
-        wanted = self.row.convention if isinstance(self.row, CostRow) else None
         found = []
-        for name, count, whole in zip(CONVENTIONS, self.counts, self.unpruned, strict=True):
-            if wanted not in (None, name):
+        for name, count, whole in zip(CONVENTIONS, self.cost.conventions, self.unpruned.conventions, strict=True):
+            if self.convention not in ("", name):
                 continue
             if self.figure.unit == "%":
                 found.append(Reading(name, name, 100 * (count / whole - 1)))
                 continue
             found.append(Reading(name, f"{name}, GMACs", count / 1e9))
-            if name in Macs._fields:
+            if name in Cost._fields:
                 found.append(Reading(name, f"{name}, GFLOPs", 2 * count / 1e9))
         return found
 
@@ -95,13 +114,13 @@ def choose(lines: Sequence[Line]) -> list[Line]:
     """Take a reading for each line: one for all figures of a source in the same unit, which counted in one way.
 
     It is the one in which most of them round to what is printed, and of several the plainest; if none does in any, it
-    is the nearest without norms. A figure whose row states the convention is read for itself.
+    is the nearest without norms. A figure whose convention is stated is read for itself.
     """
     groups: dict[object, list[Line]] = {}
     for line in lines:
-        figure, stated = line.figure, isinstance(line.row, CostRow) and line.row.convention
+        figure = line.figure
         paper = figure.where.partition(",")[0]
-        key = (figure.id,) if stated else (paper, figure.source, figure.unit)
+        key = (figure.id,) if line.convention else (paper, figure.source, figure.unit)
         groups.setdefault(key, []).append(line)
     read_as = {line.figure.id: name for group in groups.values() for name in _reading_of(group) for line in group}
     return [replace(line, read_as=read_as.get(line.figure.id, "")) for line in lines]
@@ -109,7 +128,7 @@ def choose(lines: Sequence[Line]) -> list[Line]:
 
 def _reading_of(group: Sequence[Line]) -> list[str]:
     """The name of the reading of a source; none if nothing of it was computed."""
-    computed = [(line, line.readings()) for line in group if line.counts is not None]
+    computed = [(line, line.readings()) for line in group if line.cost is not None]
     if not computed:
         return []
     names = [reading.name for reading in computed[0][1]]
@@ -134,62 +153,3 @@ def read_published(path: Path) -> list[Number]:
         if found.setdefault(figure.id, figure) is not figure:
             raise UserError(f"{place}: duplicate id {figure.id!r}")
     return list(found.values())
-
-
-def compute(study: CostStudy, progress: Progress = lambda done, rows: None, check: bool = True) -> list[Line]:
-    """A line for every published figure, in their order.
-
-    With `check`, torch counts each computed model too. `progress` is called with the rows done and all rows.
-
-    Raises:
-        UserError: for ids that do not fit the table of published figures, a row that cannot be computed, or parts of
-            a model in which formula and counter disagree.
-    """
-    figures = read_published(study.published)
-    rows = _assign(study, figures)
-    backbones: dict[str, TimmModule] = {}
-    costs: dict[str, tuple[Counts, Counts]] = {}
-    for done, computed in enumerate(study.rows, 1):
-        if computed.model not in costs:
-            costs[computed.model] = _cost(computed, backbones, check)
-        progress(done, len(study.rows))
-    lines = []
-    for figure in figures:
-        row = rows[figure.id]
-        counted = costs[row.model] if isinstance(row, CostRow) else (None, None)
-        lines.append(Line(figure, row, study.tolerance, *counted))
-    return choose(lines)
-
-
-def _assign(study: CostStudy, figures: Sequence[Number]) -> dict[str, Row]:
-    """The row of each figure; every figure must have one, and every pattern must name some."""
-    rows: dict[str, Row] = {}
-    ids = [figure.id for figure in figures]
-    every: list[Row] = [*study.rows, *study.left_out]
-    for row in every:
-        for pattern in row.published:
-            matched = [name for name in ids if fnmatchcase(name, pattern)]
-            if not matched:
-                raise UserError(f"{study.published} has no figure {pattern!r}; {suggest(pattern, ids)}")
-            twice = [name for name in matched if rows.setdefault(name, row) is not row]
-            if twice:
-                raise UserError(f"two rows name the published figure {', '.join(twice)}; one must do")
-    missing = [name for name in ids if name not in rows]
-    if missing:
-        raise UserError(f"no row computes {', '.join(missing)}; add rows, or name them under left_out with the reason")
-    return rows
-
-
-def _cost(row: CostRow, backbones: dict[str, TimmModule], check: bool) -> tuple[Counts, Counts]:
-    """What counters say of a row's model and of the unpruned one."""
-    key, dense = f"{row.backbone.model_dump_json()} {row.classes}", row.task == "segmentation"
-    try:
-        if key not in backbones:
-            backbones[key] = build_backbone(row)
-        reduced, unpruned = build(row, backbones[key]), build(row.unpruned(), backbones[key])
-    except UserError as error:
-        raise UserError(f"the row of {', '.join(row.published)}: {error}") from error
-    wrong = disagreements(reduced, compare(reduced, dense)) if check else []
-    if wrong:
-        raise UserError(f"the row of {', '.join(row.published)}: formula and counter disagree: {'; '.join(wrong)}")
-    return counts(reduced, dense), counts(unpruned, dense)

@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from suite.kinds.costs.figures import FIELDS as PUBLISHED
+from suite.kinds.costs.figures import FIELDS as FIGURE
 from suite.kinds.costs.figures import Line
-from suite.measure.macs import Macs
-from suite.report.layout import Block, Column, Note, Row, Table
-from suite.study.configuration import CONVENTIONS, CostRow
+from suite.kinds.costs.record import lines
+from suite.kinds.costs.schema import CONVENTIONS
+from suite.report.layout import Block, Column, Note, Row, Table, recorded
 
+PLAIN = ("full", "linear")  # conventions without norms
 FIELDS = [convention.replace(" ", "_") for convention in CONVENTIONS]
 COUNTS = (
     *(f"gmacs_{field}" for field in FIELDS),
-    *(f"gflops_{field}" for field in Macs._fields),
+    *(f"gflops_{field}" for field in PLAIN),
     *(f"change_{field}" for field in FIELDS),
 )
-COLUMNS = (
-    *(Column(name, form="record", fields=(name,)) for name in PUBLISHED),
-    *(Column(name, form="record", fields=(name,)) for name in COUNTS),
-    Column("source table", "where", align="left"),
-    Column("model", "backbone", align="left"),
-    Column("what", "setting", align="left"),
-    Column("published", "published"),
-    Column("full", "full"),
-    Column("linear", "linear"),
-    Column("norms", "norms"),
-    Column("computed", "computed"),
-    Column("read_as", "read as", align="left", fields=("read_as",)),
-    Column("off by", "off by"),
-    Column("deviation", form="record", fields=("deviation",)),
-    Column("verdict", "verdict", align="left", fields=("verdict",)),
-    *(Column(name, form="record", fields=(name,)) for name in ("also_fits", "computed_as", "note")),
-    Column("note number", "note", align="left"),
+PUBLISHED = "printed by the source"
+COUNTED = (
+    "by torch, each matrix product and convolution of one image, while the deployed model runs without weights; in "
+    "linear without the two products of the attention (suite/measure/count.py)"
 )
+CHOSEN = "the convention, and MACs or FLOPs, in which most figures of the same source fit"
+
+
+def _columns() -> Iterator[Column]:
+    yield from recorded(*FIGURE, how=PUBLISHED)
+    yield from recorded(*COUNTS, how=COUNTED)
+    yield Column("source table", "where", align="left", how=PUBLISHED)
+    yield Column("model", "backbone", align="left", how=PUBLISHED)
+    yield Column("what", "setting", align="left", how=PUBLISHED)
+    yield Column("published", "published", how=PUBLISHED)
+    yield from (Column(name, name, how=COUNTED) for name in (*PLAIN, "norms", "computed"))
+    yield Column("read_as", "read as", align="left", fields=("read_as",), how=CHOSEN)
+    yield Column("off by", "off by", how="computed minus published")
+    yield from recorded("deviation", how="computed minus published")
+    how = "fits if the computed figure rounds to what is printed; near if it does not, but is within the tolerance"
+    yield Column("verdict", "verdict", align="left", fields=("verdict",), how=how)
+    yield from recorded("also_fits", how="other readings that round to what is printed")
+    yield from recorded("computed_as", "note", how="as the study says")
+    yield Column("note number", "note", align="left", how="as the study says")
+
+
+COLUMNS = tuple(_columns())
 
 
 def cost_table(name: str, lines: Sequence[Line]) -> Table:
     """A row for each published figure, under the name of the table's folder in `results/`."""
-    notes = numbered_notes(line.row.note for line in lines)
-    block = Block("", tuple(Row(_values(line, notes)) for line in lines))
+    notes = numbered_notes(line.note for line in lines)
+    block = Block("", tuple(_row(line, notes) for line in lines))
     caption = "Published costs of token reduction beside computed ones."
     return Table(name, caption, COLUMNS, (block,), (*_explanations(lines), *_numbered(notes)))
 
@@ -52,19 +63,18 @@ def _explanations(lines: Sequence[Line]) -> list[Note]:
     return [
         Note(
             f"{count['fits']} of {len(lines)} published figures fit, {count['near']} are near, {count['off']} are off, "
-            f"{count['not computed']} are not computed. A figure fits if the computed one rounds to what is printed; "
-            f"it is near if it does not, but is within {lines[0].tolerance:g} %."
+            f"{count['not computed']} are not computed. Fits: the computed figure rounds to the printed one; near: it "
+            f"does not, but is within {lines[0].tolerance:g} %."
         ),
         Note(
             "full, linear: computed GMACs of one image, or their change against the unpruned model. 1 GMAC is 1e9 "
-            "multiply-accumulates; 1 GMAC is 2 GFLOPs. full counts every matrix product and convolution, linear leaves "
-            "out the two matrix products of the attention; neither counts norms, softmax or activations. norms: G "
-            "operations of norms, 5 for each value that enters a LayerNorm, as fvcore counts them; `with norms` they "
-            "are added, an operation like a multiply-accumulate, and there are no FLOPs of it."
+            "multiply-accumulates, 2 GFLOPs. full: all matrix products and convolutions; linear: without the two "
+            "matrix products of the attention; neither counts norms, softmax or activations. norms: G operations of "
+            "norms, 5 per value that enters a LayerNorm, as in fvcore; `with norms` adds them to the MACs (no FLOPs of it)."
         ),
         Note(
             "read as: the convention, and MACs or FLOPs, in which most figures of the same source fit, of several the "
-            "plainest; what else fits is in table.csv. computed: the figure read so; off by: computed less published."
+            "plainest; what else fits is in table.csv. computed: in that reading; off by: computed minus published."
         ),
     ]
 
@@ -122,7 +132,7 @@ def _computed_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
     norms = float(record["gmacs_full_with_norms"]) - float(record["gmacs_full"])
     shown = {
         field: f"{float(record[f'change_{field}']):+.1f} %" if is_change else f"{float(record[f'gmacs_{field}']):.4g}"
-        for field in Macs._fields
+        for field in PLAIN
     }
     return {
         **shown,
@@ -132,31 +142,45 @@ def _computed_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _values(line: Line, notes: Sequence[str]) -> dict[str, Any]:
-    record = _record(line)
-    return record | texts(record, notes)
+def _row(line: Line, notes: Sequence[str]) -> Row:
+    record = record_of(line)
+    named = ("where", "method", "backbone", "setting", "metric", "value", "unit", "source", "evidence")
+    details = {name: str(record[name] or "") for name in (*named, "computed_as", "read_as", "note")}
+    return Row(record | texts(record, notes), details={"": details})
 
 
-def _record(line: Line) -> dict[str, Any]:
-    """A figure's fields as the CSV has them."""
+def record_of(line: Line) -> dict[str, Any]:
+    """A figure's fields as the CSV of the table has them."""
     return {
-        **{name: getattr(line.figure, name) for name in PUBLISHED},
+        **{name: getattr(line.figure, name) for name in FIGURE},
         "verdict": line.verdict,
-        "computed_as": line.row.model if isinstance(line.row, CostRow) else None,
-        "note": line.row.note,
+        "computed_as": line.computed_as or None,
+        "note": line.note,
         "read_as": "",
         **_computed(line),
     }
 
 
+def read_costs(folder: Path) -> list[dict[str, str]]:
+    """The rows of the table in a results folder, as texts.
+
+    Raises:
+        UserError: as `record.lines`.
+    """
+    empty = dict.fromkeys(("read_as", "deviation", "also_fits", "computed_as"), "")  # where nothing is computed
+    rows = [empty | record_of(line) for line in lines(folder)]
+    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
+
+
 def _computed(line: Line) -> dict[str, Any]:
-    """What was computed, as numbers; nothing if the figure is left out."""
+    """What was computed, as numbers; nothing if the figure is excluded."""
     taken = line.taken()
-    if line.counts is None or line.unpruned is None or taken is None:
+    if line.cost is None or line.unpruned is None or taken is None:
         return {}
-    changes = [100 * (count / whole - 1) for count, whole in zip(line.counts, line.unpruned, strict=True)]
-    gigas = [count / 1e9 for count in line.counts]
-    flops = [2 * giga for giga, _ in zip(gigas, Macs._fields, strict=False)]
+    pairs = zip(line.cost.conventions, line.unpruned.conventions, strict=True)
+    changes = [100 * (count / whole - 1) for count, whole in pairs]
+    gigas = [count / 1e9 for count in line.cost.conventions]
+    flops = [2 * giga for giga, _ in zip(gigas, PLAIN, strict=False)]
     also = [reading.name for reading in line.readings() if line.fits(reading) and reading != taken]
     return {
         **dict(zip(COUNTS, [*gigas, *flops, *changes], strict=True)),

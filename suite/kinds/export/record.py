@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from suite.errors import UserError
 from suite.measure.export import Finding
 from suite.report.statistics import spread
-from suite.study.digests import check_unedited
+from suite.study import records
 
 Line = dict[str, str]  # of the record; empty where nothing was measured
-RECORD = "findings.csv"
+RECORD, COMMAND = "findings.csv", "suite export"
 MODEL = ("task", "backbone", "method", "fusion")
 FIELDS = (
     *(*MODEL, "path", "status", "reason", "batch_sizes", "difference", "largest_logit", "same_class", "same_kept"),
@@ -52,30 +50,61 @@ def model_of(line: Line) -> tuple[str, ...]:
     return tuple(line[field] for field in MODEL)
 
 
-def write_findings(folder: Path, lines: Iterable[Line]) -> None:
-    """Write the record of a folder, whole; its digest in `provenance.json` is then that of the earlier one."""
-    temporary = folder / f"findings.{os.getpid()}.tmp"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    temporary.replace(folder / RECORD)
+@dataclass(frozen=True)
+class Model:
+    """A row of the table: one deployed model, with its line of the record for each path out of eager torch."""
+
+    task: str
+    backbone: str
+    method: str
+    fusion: str
+    paths: Mapping[str, Line]
+
+    @property
+    def name(self) -> str:
+        """What a row is called, beside its backbone."""
+        return self.method if self.fusion == "none" else f"{self.method} + {self.fusion}"
+
+
+def lines(folder: Path) -> list[Model]:
+    """The models of a folder's record.
+
+    Raises:
+        UserError: as `records.read`.
+    """
+    return models(read_findings(folder))
+
+
+def models(found: Iterable[Line]) -> list[Model]:
+    """Lines of the record, put together by model."""
+    by_model: dict[tuple[str, ...], dict[str, Line]] = {}
+    for line in found:
+        by_model.setdefault(model_of(line), {})[line["path"]] = line
+    return [Model(*model, paths) for model, paths in by_model.items()]
 
 
 def read_findings(folder: Path) -> list[Line]:
-    """Read the record of a folder; nothing if there is none.
+    """The lines of a folder's record.
 
     Raises:
-        UserError: if its columns are others, or it is not the one that `provenance.json` was written with.
+        UserError: as `records.read`.
     """
-    path = folder / RECORD
-    if not path.is_file():
-        return []
-    check_unedited(path, "delete both and export again with: suite export")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != FIELDS:
-            raise UserError(
-                f"{path} has other columns than these: {', '.join(FIELDS)}; move it away, then export again"
-            )
-        return list(reader)
+    return records.lines(folder / RECORD, FIELDS, COMMAND)
+
+
+def keep(new: Sequence[Line], origin: Mapping[str, Any], folder: Path) -> None:
+    """Put lines into the record, in place of earlier ones of the same models.
+
+    `provenance.json` says which models each run is the origin of. It is written after the record: if a process is
+    killed between the two, the next one refuses what is left, and says what helps.
+
+    Raises:
+        UserError: if the record that is there cannot be used.
+    """
+    made = {model_of(line): origin for line in new}
+    earlier = read_findings(folder) if (folder / RECORD).is_file() else []
+    kept = [line for line in earlier if model_of(line) not in made] + list(new)
+    kept.sort(key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line)))
+    records.write(folder / RECORD, FIELDS, kept)
+    ran = records.merge(records.runs(folder) if earlier else [], made, made_key="models")
+    records.write_provenance(folder, {"runs": ran})

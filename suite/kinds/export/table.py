@@ -1,18 +1,22 @@
-"""The matrix of `suite export`, described once; `suite.report.render` writes it."""
+"""The table of `suite export`, what its page says, and what is behind its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from suite.kinds.export.record import FIELDS, MODEL, Line, model_of
+from suite.kinds.export.record import FIELDS, MODEL, Line, Model
 from suite.measure.artefacts import PATHS
 from suite.measure.export import SIGMAS, TOLERANCE, TRACED
-from suite.report.layout import TAINTED, Block, Column, Note, Row, Table
+from suite.report.layout import MISSING, UNRELIABLE, Block, Column, Note, Row, Table, recorded
+from suite.report.page.facts import Facts
+from suite.report.trace.found import Used
 
 SHORT = {"torch.compile": "compile", "torch.export": "export", "ONNX Runtime": "ONNX"}
 DRAWN, FAILS = "drawn", "fails"
-FOUND = tuple(name for name in FIELDS if name not in (*MODEL, "path"))  # of a model by one way
+FOUND = tuple(name for name in FIELDS if name not in (*MODEL, "path"))  # of a model by one path
+WORST = "the least of the three paths; of a method that draws patches, eager torch is given those that were drawn"
 
 
 def _logit(found: float | str) -> str:
@@ -26,69 +30,97 @@ def _share(found: float | str) -> str:
 
 
 def field_of(path: str, name: str) -> str:
-    """What the table's CSV calls a field of the record for one way."""
+    """What the table's CSV calls a field of the record for one path."""
     return f"{SHORT[path].lower()}_{name}"
 
 
-def _ways() -> Iterator[Column]:
+def _of_paths() -> Iterator[Column]:
     for path, short in SHORT.items():
-        yield from (Column(field_of(path, name), form="record", fields=(field_of(path, name),)) for name in FOUND)
-        yield Column(path, short, _logit)
+        yield from recorded(*(field_of(path, name) for name in FOUND))
+        yield Column(path, short, _logit, how="largest difference of a logit from eager torch")
         if path == "torch.compile":
-            yield Column(f"{path} recompiled", "recompiled", spare=True)
-        yield Column(f"{path} speed", f"speed, {short}", "{:.2f}x".format)
+            yield Column(f"{path} recompiled", "recompiled", optional=True, how="compilations after the first one")
+        speed = "median over rounds of the speed over that of the same model in eager torch"
+        yield Column(f"{path} speed", f"speed, {short}", "{:.2f}x".format, how=speed)
 
 
 COLUMNS = (
-    Column("task", form="record", fields=("task",)),
-    Column("backbone", "backbone", align="left", fields=("backbone",)),
-    Column("label", "method", align="left"),
-    *(Column(name, form="record", fields=(name,)) for name in ("method", "fusion")),
-    *_ways(),
-    Column("same_kept", "same patches", _share),
-    Column("same_class", "same class", _share, spare=True),
+    *recorded("task"),
+    Column("backbone", "backbone", align="left", fields=("backbone",), how="as in the record"),
+    Column("name", "method", align="left", how="method and fusion, as in the record"),
+    *recorded("method", "fusion"),
+    *_of_paths(),
+    Column("same_kept", "same patches", _share, how=WORST),
+    Column("same_class", "same class", _share, optional=True, how=WORST),
 )
 
 
-def export_table(name: str, lines: Sequence[Line], *, explained: bool = True) -> Table:
-    """A block for each task with a row for each model, under the name of the table's folder in `results/`.
+def label(model: Model) -> str:
+    """What `suite trace` calls a row."""
+    return f"{model.task} {model.backbone} {model.name}"
+
+
+def cells(_folder: Path, _models: Sequence[Model], model: Model, key: str, _field: str) -> list[Used]:
+    """The model, with what was found by the path that the column is of, or by all."""
+    paths = [path for path, short in SHORT.items() if key.startswith((path, f"{short.lower()}_"))] or list(PATHS)
+    name = next((name for name in ("same_kept", "same_class") if name == key), "difference")
+    name = "speed_median" if key.endswith(" speed") else name
+    values = tuple(float(model.paths[path][name]) for path in paths if model.paths[path][name])
+    own = " ".join((model.task, model.backbone, model.method, model.fusion))
+    return [Used(own, model.name, MISSING, "done", values, "x" if name == "speed_median" else "")]
+
+
+def facts(_folder: Path, models: Sequence[Model]) -> Facts:
+    """How many models work by each path, and the range of reliable speeds."""
+    found, doubts = [], []
+    for path, short in SHORT.items():
+        own = [model.paths[path] for model in models]
+        speeds = [float(one["speed_median"]) for one in own if one["speed_median"] and not one["speed_timing_warnings"]]
+        works = sum(one["status"] == "works" for one in own)
+        found.append((f"{path}, works", f"{works} of {len(own)} models"))
+        if speeds:
+            found.append((f"{path}, speed over eager", f"{min(speeds):.2f}x to {max(speeds):.2f}x"))
+        if unreliable := sum(bool(one["speed_timing_warnings"]) for one in own):
+            doubts.append(f"{unreliable} timings of {short} are unreliable and left out here.")
+    every = sum(all(one["status"] == "works" for one in model.paths.values()) for model in models)
+    return Facts(f"{every} of {len(models)} deployed models work by all three paths.", tuple(found), tuple(doubts))
+
+
+def export_table(name: str, models: Sequence[Model], *, explained: bool = True) -> Table:
+    """A block for each task with a row for each model.
 
     Args:
-        name: of the folder.
-        lines: of the record; each model has one for every way.
+        name: of the folder in `results/`.
+        models: of the record, those of a task one after another.
         explained: whether notes say what the columns mean, besides why something does not work.
     """
-    models: dict[tuple[str, ...], dict[str, Line]] = {}
-    for line in lines:
-        models.setdefault(model_of(line), {})[line["path"]] = line
     blocks = [
-        Block(task, tuple(_row(own) for model, own in models.items() if model[0] == task))
-        for task in dict.fromkeys(line["task"] for line in lines)
+        Block(task, tuple(_row(model) for model in models if model.task == task))
+        for task in dict.fromkeys(model.task for model in models)
     ]
-    caption = "Deployed models out of eager torch, three ways: differences of logits, recompilations and speed."
-    notes = [*(_explanations(lines) if explained else ()), *_reasons(lines), *_about_timing_warnings(lines)]
+    caption = "Deployed models compiled and exported in three ways: differences of logits, recompilations and speed."
+    lines = [line for model in models for line in model.paths.values()]
+    notes = [*(_explanations(lines) if explained else ()), *_reasons(models), *_timing_warnings(models)]
     return Table(name, caption, COLUMNS, tuple(blocks), tuple(notes))
 
 
-def label(line: Line) -> str:
-    """What the row of a model is called, beside its backbone."""
-    return line["method"] if line["fusion"] == "none" else f"{line['method']} + {line['fusion']}"
-
-
-def _row(own: dict[str, Line]) -> Row:
-    """One model's row, from its line for each way."""
-    lines = [own[path] for path in PATHS]
-    values: dict[str, Any] = {field: lines[0][field] for field in MODEL} | {"label": label(lines[0])}
+def _row(model: Model) -> Row:
+    """One model's row, from its line for each path."""
+    values: dict[str, Any] = {field: getattr(model, field) for field in (*MODEL, "name")}
     marks: dict[str, str] = {}
-    for path, line in own.items():
+    details: dict[str, dict[str, str]] = {}
+    for path, line in model.paths.items():
         values |= {field_of(path, name): line[name] for name in FOUND}
         values |= {path: FAILS if line["status"] == "fails" else _number(line["difference"])}
         values |= {f"{path} speed": _number(line["speed_median"])}
-        marks |= {f"{path} speed": TAINTED} if line["speed_timing_warnings"] else {}
-    values["torch.compile recompiled"] = own["torch.compile"]["recompiled"] or None
+        marks |= {f"{path} speed": UNRELIABLE} if line["speed_timing_warnings"] else {}
+        about = {name: line[name] for name in FOUND if line[name]}
+        details |= {path: about, f"{path} speed": about}
+    lines = [model.paths[path] for path in PATHS]
+    values["torch.compile recompiled"] = model.paths["torch.compile"]["recompiled"] or None
     values["same_kept"] = DRAWN if any(line["draws"] for line in lines) else _worst(lines, "same_kept")
     values["same_class"] = _worst(lines, "same_class")
-    return Row(values, marks)
+    return Row(values, marks, details)
 
 
 def _explanations(lines: Sequence[Line]) -> Iterator[Note]:
@@ -107,12 +139,12 @@ def _explanations(lines: Sequence[Line]) -> Iterator[Note]:
     )
     if any(line["speed_median"] for line in lines):
         yield Note(
-            "Speed: images per second over those of the same model in eager torch, side by side in one process, on one "
-            f"thread, {TRACED} images at a time, median of rounds."
+            "Speed: images per second over those of the same model in eager torch, timed interleaved in one process, "
+            f"on one thread, {TRACED} images at a time, median of rounds."
         )
     yield Note(
         "Same patches: images that keep the same patches in every block (idling: for which a block computes the same "
-        "ones). Same class: images, or pixels, with the same highest logit. The worst of the three ways."
+        "ones). Same class: images, or pixels, with the same highest logit. The worst of the three paths."
     )
     drawn = [int(line["draws"]) for line in lines if line["draws"]]
     if drawn:
@@ -123,41 +155,38 @@ def _explanations(lines: Sequence[Line]) -> Iterator[Note]:
         )
 
 
-def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
-    """Why speeds are not to be trusted: each reason in the long form, where they stand in the short one."""
-    timing_warnings, timed = (
-        sum(bool(line[field]) for line in lines) for field in ("speed_timing_warnings", "speed_median")
-    )
-    if timing_warnings:
-        paths = [
-            path for path in SHORT if any(line["speed_timing_warnings"] and line["path"] == path for line in lines)
-        ]
+def _timing_warnings(models: Sequence[Model]) -> Iterator[Note]:
+    """Why timings are unreliable: each reason in the long form, where they stand in the short one."""
+    lines = [line for model in models for line in model.paths.values()]
+    unreliable = [line for line in lines if line["speed_timing_warnings"]]
+    if unreliable:
+        timed = sum(bool(line["speed_median"]) for line in lines)
+        paths = [path for path in SHORT if any(line["path"] == path for line in unreliable)]
         fields = ", ".join(f"`{field_of(path, 'speed_timing_warnings')}`" for path in paths)
-        where = f"`table.html`, in `table.csv` ({fields}) and in `suite trace`"
         yield Note(
-            f"a speed that is not to be trusted, as {timing_warnings} of {timed} are not; why stands in {where}.",
-            TAINTED,
+            f"unreliable timing ({len(unreliable)} of {timed}); reasons in `table.html`, in `table.csv` ({fields}) and "
+            "in `suite trace`.",
+            UNRELIABLE,
             only="short",
         )
-    for reason, where in _grouped(lines, "speed_timing_warnings").items():
-        yield Note(f"{where}: {reason}.", TAINTED, only="long")
+    for reason, where in _grouped(models, "speed_timing_warnings").items():
+        yield Note(f"{where}: {reason}.", UNRELIABLE, only="long")
 
 
-def _reasons(lines: Iterable[Line]) -> Iterator[Note]:
+def _reasons(models: Sequence[Model]) -> Iterator[Note]:
     """Why something does not work or was left out, and where."""
     for status in ("fails", "skipped"):
-        for reason, where in _grouped((line for line in lines if line["status"] == status), "reason").items():
+        for reason, where in _grouped(models, "reason", status).items():
             yield Note(f"{where} {status}: {reason}")
 
 
-def _grouped(lines: Iterable[Line], field: str) -> dict[str, str]:
-    """Where the field has each of its texts."""
+def _grouped(models: Iterable[Model], field: str, status: str = "") -> dict[str, str]:
+    """Where the field has each of its texts, of lines with that status or of all."""
     found: dict[str, list[str]] = {}
-    for line in lines:
-        if line[field]:
-            found.setdefault(line[field], []).append(
-                f"{label(line)} on {line['backbone']} ({line['task']}), {line['path']}"
-            )
+    for model in models:
+        for path, line in model.paths.items():
+            if line[field] and status in ("", line["status"]):
+                found.setdefault(line[field], []).append(f"{model.name} on {model.backbone} ({model.task}), {path}")
     return {text: "; ".join(where) for text, where in found.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from suite.report.layout import MISSING
 from suite.report.trace.found import Trace, Used, look_up, runs_of
-from suite.study.digests import check_unedited
+from suite.study.records import check_unedited
 
 RECORD, AGAIN = "rounds.csv", "delete {}/ and race again"
 SETTING = ("case", "batch", "device", "precision", "threads")

@@ -1,21 +1,19 @@
-"""What a speed cell does: time one method beside both unpruned models, as `suite speed` does."""
+"""What a speed cell of a study does: time one method beside both unpruned models."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-import torch
 from torch import nn
 
 from suite.errors import UserError
-from suite.measure.allocator import give_back, keep_memory
-from suite.measure.device import check_compiler, check_precision, open_device
-from suite.measure.fit import check_fits, fitting, needs, place
-from suite.measure.passes import Pass, draw_images, prepare
-from suite.measure.speed import UNPRUNED, UNPRUNED_EAGER, Timing, compare, references
+from suite.measure.allocator import keep_memory
+from suite.measure.side_by_side import time_side_by_side
+from suite.measure.speed import Timing, references
+from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER, TimingOptions
+from suite.study.provenance import device_name
 
 REDUCED = "reduced"  # the method, beside UNPRUNED and UNPRUNED_EAGER
 UNITS = {
@@ -36,7 +34,7 @@ UNITS = {
 def time_cell(
     identity: dict[str, Any], reduced: nn.Module, unpruned: nn.Module, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """Measure as a cell's identity says, with the threads that torch is set to.
+    """Measure as a cell's identity says.
 
     Args:
         identity: of a speed cell.
@@ -48,37 +46,20 @@ def time_cell(
         A result as `execute.run_cell` returns it. What cannot be measured on this machine (no such device, precision
         or compiler; a batch that does not fit) has failed, with the reason in one sentence.
     """
+    how = {name: identity[name] for name in ("device", "precision", "threads")}
     models = {REDUCED: reduced.eval(), **references(unpruned)}
     try:
-        return _measured(identity, models, size)
+        timing = time_side_by_side(models, size, TimingOptions.model_validate(identity["speed"] | how))
     except UserError as error:
         return {"status": "failed", "reason": str(error)}
-    finally:
-        give_back()
-        torch.cuda.empty_cache()  # a no-op where there is no GPU
+    found, planned = device_name(identity["device"]), identity.get("device_name", "")
+    elsewhere = [f"planned for {planned}, timed on {found}"] if planned not in ("", found) else []
+    result = _result(timing, {"gpu": found} if identity["device"] == "cuda" else {})
+    reason = "; ".join(filter(None, [result["reason"], *elsewhere]))
+    return result | {"reason": reason, "origin": {"allocator": keep_memory()}}
 
 
-def _measured(identity: dict[str, Any], models: dict[str, nn.Module], size: tuple[int, int]) -> dict[str, Any]:
-    speed, batch = identity["speed"], identity["speed"]["batch_size"]
-    allocator, device = keep_memory(), open_device(identity["device"])
-    dtype = check_precision(identity["precision"], device)
-    if speed["compile"]:
-        check_compiler(device)
-    place(models, device, dtype)
-    draw = functools.partial(draw_images, size, device, dtype)
-    if device.type == "cpu":
-        check_fits(needs(models, draw), batch)
-
-    def timed() -> tuple[Timing, dict[str, Pass]]:
-        images = draw(batch)
-        passes = {name: prepare(name, one, images, speed["compile"], speed["graph"]) for name, one in models.items()}
-        return compare(passes, device, speed["rounds"], speed["warmup_rounds"]), passes
-
-    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    return _result(*fitting(timed, models, draw, batch), gpu) | {"origin": {"allocator": allocator}}
-
-
-def _result(timing: Timing, passes: dict[str, Pass], gpu: dict[str, str]) -> dict[str, Any]:
+def _result(timing: Timing, gpu: dict[str, str]) -> dict[str, Any]:
     """Ratios of every round; seconds only of a GPU, whose name says whose they are."""
     rounds = {
         name: list(timing.ratios(REDUCED, of))
@@ -88,20 +69,20 @@ def _result(timing: Timing, passes: dict[str, Pass], gpu: dict[str, str]) -> dic
         rounds |= {"seconds": list(timing.seconds[REDUCED]), "seconds_unpruned": list(timing.seconds[UNPRUNED])}
     reading = timing.reading
     metrics = {name: median(values) for name, values in rounds.items()} | {
-        "memory_bytes": passes[REDUCED].memory,
-        "memory_bytes_unpruned": passes[UNPRUNED].memory,
+        "memory_bytes": timing.facts[REDUCED].memory,
+        "memory_bytes_unpruned": timing.facts[UNPRUNED].memory,
         "others_cores": reading.others,
         "own_share": reading.share,
         "page_faults": reading.faults,
         "round_drift": timing.drift,
         "timed_share": timing.timed,
     }
-    compiled = {name: asdict(one.compiled) for name, one in passes.items() if one.compiled}
+    compiled = {name: asdict(one.compiled) for name, one in timing.facts.items() if one.compiled}
     return {
         "reason": timing.timing_warnings(REDUCED),
         "metrics": metrics,
         "units": {name: UNITS[name] for name in metrics},
         "repetitions": rounds,
-        "details": {"kernels": {name: one.observed.kernels for name, one in passes.items()}, **gpu}
+        "details": {"kernels": {name: one.kernels for name, one in timing.facts.items()}, **gpu}
         | ({"compiled": compiled} if compiled else {}),
     }

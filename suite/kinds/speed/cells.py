@@ -1,20 +1,20 @@
 """A study of speed becomes measurements: all rows of a backbone that are timed side by side, and a cell for each row.
 
-Rows of one backbone take turns in one process and share its weights, so that every ratio, that of two methods too, is
-formed round by round, and both unpruned models are paid for once.
+Rows of one backbone are timed interleaved in one process and share its weights, so that every ratio, that of two
+methods too, is formed round by round, and both unpruned models are paid for once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from suite.kinds.speed.schema import UNPRUNED, How, SpeedBackbone, SpeedRow, SpeedStudy
-from suite.kinds.training.cells import Cell
-from suite.measure.timing_options import DeviceType
-from suite.reduction.registry import settings_class
-from suite.study.load import size_of
-
-PROTOCOL = 1  # raise it when what is timed, or how, is something else than before
+from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
+from suite.measure.timing_options import DeviceType, TimingOptions
+from suite.reduction import registry
+from suite.study.cells import Cell
+from suite.study.configuration import Configuration
+from suite.study.protocol import timing_identity
 
 
 @dataclass(frozen=True)
@@ -30,59 +30,53 @@ class Measurement:
     """One backbone at one batch size on one device.
 
     Attributes:
-        cells: by row, the unpruned model first.
-        removed: patches that each row removes in each block.
+        rows: what is timed, by name, the unpruned model first.
+        cells: by row.
     """
 
     backbone: SpeedBackbone
-    batch_size: int
     device: Device
-    how: How
+    options: TimingOptions
+    rows: dict[str, Configuration]
     cells: dict[str, Cell]
-    removed: dict[str, tuple[int, ...]]
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"{self.backbone.name}, batch of {self.options.batch}"
 
 
 def measurements(study: SpeedStudy, device: Device) -> list[Measurement]:
     """All measurements of a study on a device, in its order; none if it names no such device."""
-    how: How | None = getattr(study.devices, device.type)
-    if how is None:
+    options: TimingOptions | None = getattr(study.devices, device.type)
+    if options is None:
         return []
     return [
-        _measurement(one, batch_size, device, how)
+        _measurement(one, device, options.at(size))
         for one in study.backbones
-        for batch_size in getattr(one.batch_sizes, device.type)
+        for size in getattr(one.batch_sizes, device.type)
     ]
 
 
-def _measurement(one: SpeedBackbone, batch_size: int, device: Device, how: How) -> Measurement:
-    _, patches, depth = size_of(one.backbone)
-    shared = {
-        "kind": "speed",
-        "study": "speed",  # speed cells of other studies have one method each
-        "protocol": PROTOCOL,
-        "task": "classification",
-        "classes": one.classes,
-        "device": device.type,
-        "device_name": device.name,
-        "batch_size": batch_size,
-    } | how.model_dump(mode="json")
-    removed = {UNPRUNED: (0,) * depth}
-    removed |= {row.name: row.schedule.resolve(patches, depth).removed for row in one.rows}
-    rows: dict[str, SpeedRow | None] = {UNPRUNED: None, **{row.name: row for row in one.rows}}
-    cells = {}
-    for name, row in rows.items():
-        model = {"backbone": one.pooled(row).model_dump(mode="json"), "removed": list(removed[name])}
-        cells[name] = Cell(shared | model | _method(row), f"{one.name}: {name}", f"batch of {batch_size}")
-    return Measurement(one, batch_size, device, how, cells, removed)
+def _measurement(one: SpeedBackbone, device: Device, options: TimingOptions) -> Measurement:
+    # speed cells of other studies, which have one method each, say no `study`
+    shared = timing_identity(options, device.name) | {"study": "speed"}
+    rows = one.configurations()
+    _, patches, depth = one.backbone.size()
+    label = f"batch of {options.batch}"
+    cells = {
+        name: Cell(shared | _model(row, patches, depth), f"{one.name}: {name}", label) for name, row in rows.items()
+    }
+    return Measurement(one, device, options, rows, cells)
 
 
-def _method(row: SpeedRow | None) -> dict[str, object]:
-    if row is None:
-        return {"method": "none", "fusion": "none"}
-    settings = settings_class(row.method)
-    return {
-        "method": row.method,
-        "version": settings.version,
-        "settings": settings(**row.settings).model_dump(mode="json"),
+def _model(row: Configuration, patches: int, depth: int) -> dict[str, Any]:
+    settings = registry.settings_class(row.method)(**row.settings)
+    return registry.identity(row.method) | {
+        "task": row.task,
+        "backbone": row.backbone.model_dump(mode="json"),
+        "classes": row.classes,
+        "settings": settings.model_dump(mode="json"),
+        "removed": list(row.schedule.resolve(patches, depth).removed) if row.schedule else [0] * depth,
         "fusion": row.fusion,
     }

@@ -9,21 +9,19 @@ from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
 from suite.kinds.speed.published import read_published
-from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
+from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
+from suite.measure.timing_options import UNPRUNED
 from suite.reduction.registry import settings_class
-from suite.study.configuration import explain
-from suite.study.load import size_of
-from suite.study.yaml_lines import Place
+from suite.strict import Place, explain
+from suite.tasks.task import task
 
 Problem = tuple[Place, str]
 
 
-def contradictions(study: SpeedStudy) -> Iterator[Problem]:
+def problems(study: SpeedStudy) -> Iterator[Problem]:
     """Place and sentence of everything that contradicts something else: names, schedules, published figures."""
     if study.devices.cpu is None and study.devices.cuda is None:
         yield ("devices",), "name how to measure on at least one type of device: cpu or cuda"
-    if study.devices.cpu is not None and study.devices.cpu.graph:
-        yield ("devices", "cpu", "graph"), "CUDA graphs are replayed on a GPU only; leave it out"
     yield from _twice([one.name for one in study.backbones], ("backbones",))
     for index, one in enumerate(study.backbones):
         yield from _of_backbone(one, ("backbones", index))
@@ -34,35 +32,36 @@ def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
     names = [row.name for row in one.rows]
     yield from _twice([UNPRUNED, *names], (*place, "rows"), first=-1)
     try:
-        _, patches, depth = size_of(one.backbone)
+        _, patches, depth = one.backbone.size()
     except UserError as error:
         yield (*place, "backbone"), str(error)
         return
     for index, row in enumerate(one.rows):
         here = (*place, "rows", index)
-        yield from _beside(one, row, here)
+        yield from _compared(one, row, here)
         try:
             settings = settings_class(row.method)(**row.settings)
             settings.check(row.schedule.resolve(patches, depth), row.fusion)
-            if row.fusion not in ("none", "last-layer"):
-                message = f"{row.fusion} brings patches back for dense tasks; a classification has none or last-layer"
-                yield (*here, "fusion"), message
+            task(one.task).check_fusion(row.fusion)
         except ValidationError as error:
             yield (*here, "settings"), f"method {row.method}: {explain(error)}"
         except ValueError as error:
             yield here, f"{row.name}: {error}"
 
 
-def _beside(one: SpeedBackbone, row: SpeedRow, place: Place) -> Iterator[Problem]:
+def _compared(one: SpeedBackbone, row: SpeedRow, place: Place) -> Iterator[Problem]:
     """A ratio of two rows says something about their methods only if all else is the same."""
-    if not row.beside:
+    if not row.compare_to:
         return
     others = {other.name: other for other in one.rows if other is not row}
-    other = others.get(row.beside)
+    other = others.get(row.compare_to)
     if other is None:
-        yield (*place, "beside"), f"{one.name} has no other row {row.beside!r}; {suggest(row.beside, others)}"
+        yield (
+            (*place, "compare_to"),
+            f"{one.name} has no other row {row.compare_to!r}; {suggest(row.compare_to, others)}",
+        )
     elif (other.schedule, other.fusion) != (row.schedule, row.fusion):
-        yield (*place, "beside"), f"{other.name} has another schedule or fusion, so their ratio compares no methods"
+        yield (*place, "compare_to"), f"{other.name} has another schedule or fusion, so their ratio compares no methods"
 
 
 def _of_published(study: SpeedStudy) -> Iterator[Problem]:
@@ -82,7 +81,7 @@ def _of_published(study: SpeedStudy) -> Iterator[Problem]:
             yield place, f"the published figure {', '.join(twice)} is named twice; one row must do"
     missing = [name for name in figures if name not in named]
     if missing:
-        yield ("published",), f"no row names {', '.join(missing)}; add rows, or name them under not_available and why"
+        yield ("published",), f"no row names {', '.join(missing)}; add rows, or name them under excluded and why"
 
 
 def _patterns(study: SpeedStudy) -> Iterator[tuple[Place, str]]:
@@ -92,9 +91,9 @@ def _patterns(study: SpeedStudy) -> Iterator[tuple[Place, str]]:
         for number, row in enumerate(one.rows):
             if row.published:
                 yield ("backbones", index, "rows", number, "published"), row.published
-    for index, left in enumerate(study.not_available):
+    for index, left in enumerate(study.excluded):
         for number, pattern in enumerate(left.published):
-            yield ("not_available", index, "published", number), pattern
+            yield ("excluded", index, "published", number), pattern
 
 
 def _twice(names: list[str], place: Place, first: int = 0) -> Iterator[Problem]:

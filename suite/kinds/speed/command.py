@@ -6,48 +6,34 @@ norms in float32, which is how models are trained and not how they are deployed,
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from torch import Tensor, nn
 
 from suite.errors import UserError
-from suite.kinds.speed.candidates import Candidates, Words, build
-from suite.measure.device import check_compiler, open_device, open_machine
-from suite.measure.fit import Draw, check_fits, fitting, needs, place
-from suite.measure.passes import Pass, draw_images, prepare
+from suite.kinds.speed.models import build_side_by_side
+from suite.measure.device import open_device, open_machine
+from suite.measure.macs import count_macs
 from suite.measure.selftest import self_test
-from suite.measure.speed import Timing, compare
+from suite.measure.side_by_side import time_side_by_side
+from suite.measure.speed import Timing
+from suite.measure.timing_options import UNPRUNED, TimingOptions
+from suite.reduction.registry import settings_class
+from suite.strict import explain
+from suite.study.configuration import Configuration
+from suite.study.provenance import device_name
+from suite.study.schema import ScheduleRule
+from suite.tasks.task import task as task_of
 from suite.terminal import ManualProgress
 
 WARMUP_ROUNDS = 5
-
-
-@dataclass(frozen=True)
-class How:
-    """How models are timed; see `suite speed --help`."""
-
-    batch_sizes: tuple[int, ...] = (1, 64)
-    precision: str = "float32"
-    compiled: bool = False
-    graph: bool = False
-    device: str = "cpu"
-    rounds: int = 20
-    threads: int = 1
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What was found at one batch size."""
-
-    size: int
-    timing: Timing
-    passes: dict[str, Pass]
 
 
 @dataclass(frozen=True)
@@ -55,63 +41,81 @@ class Report:
     """All that a command found.
 
     Attributes:
-        gpu: name of the GPU it was measured on, empty on a processor.
-        allocator: what was done about the processor's memory, see `keep_memory`.
+        rows: what was timed besides the unpruned model, by name.
+        macs: per image (convention `full`), by model.
+        timings: by batch size.
     """
 
-    words: Words
-    how: How
-    candidates: Candidates
-    batches: tuple[Batch, ...]
-    gpu: str
-    allocator: str
+    rows: dict[str, Configuration]
+    options: TimingOptions
+    macs: dict[str, float]
+    timings: dict[int, Timing]
+
+    @property
+    def gpu(self) -> str:
+        """Name of the GPU it was measured on, empty on a processor."""
+        return device_name("cuda") if self.options.device == "cuda" else ""
 
 
-def measure(words: Words, how: How, console: Console) -> Report:
-    """Measure what is asked for, under a progress bar.
+def configurations(
+    backbone: str,
+    options: Mapping[str, Any],
+    methods: Sequence[str],
+    settings: Mapping[str, dict[str, Any]],
+    schedule: ScheduleRule | None,
+    fusion: str,
+    task: str,
+) -> dict[str, Configuration]:
+    """The unpruned model and every method by name, as the options of the command say.
+
+    Raises:
+        UserError: for an option that is unknown or does not fit the others.
+    """
+    own = dict(options)
+    classes = own.pop("num_classes", task_of(task).usual_outputs)
+    shared = {"backbone": {"name": backbone, "options": own}, "task": task, "classes": classes}
+    try:
+        rows = {UNPRUNED: Configuration.model_validate(shared | {"fusion": fusion}).unpruned()}
+        for method in methods:
+            reduces = settings_class(method).reduces != "nothing"
+            said = {"schedule": schedule, "fusion": fusion} if reduces else {}
+            name = method if fusion == "none" or not reduces else f"{method} + {fusion}"
+            model = {"method": method, "settings": settings.get(method, {})}
+            rows[name] = Configuration.model_validate(shared | model | said)
+    except ValidationError as error:
+        raise UserError(explain(error)) from error
+    return rows
+
+
+def measure(rows: dict[str, Configuration], options: TimingOptions, console: Console) -> Report:
+    """Measure models at each batch size, under a progress bar.
 
     Raises:
         UserError: for anything that cannot be done as it was asked for; nothing is made smaller or left out instead.
     """
-    allocator, device, dtype = open_machine(how.device, how.precision, how.threads)
-    if how.graph and device.type != "cuda":
-        raise UserError(f"--graph replays CUDA graphs, which {how.device} has not; leave it out, or use --device cuda")
-    if how.compiled:
-        check_compiler(device)
-    with Bar(how, console) as bar:
+    open_machine(options)
+    timings = {}
+    with Bar(options, console) as bar:
         bar.show("building the models")
-        candidates = build(words)
-        place(candidates.models, device, dtype)
-        draw = functools.partial(draw_images, candidates.size, device, dtype)
-        if device.type == "cpu":
-            bar.show("measuring what a batch needs")
-            needed = needs(candidates.models, draw)
-            for size in how.batch_sizes:
-                check_fits(needed, size)
-        batches = tuple(_measure_batch(how, candidates.models, draw, size, bar) for size in how.batch_sizes)
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    return Report(words, how, candidates, batches, gpu, allocator)
+        models, size = build_side_by_side(rows)
+        macs = {name: count_macs(model, torch.rand(1, 3, *size)).full for name, model in models.items()}
+        for batch in options.batch_size:
+            show = bar.at(batch)
+            timings[batch] = time_side_by_side(models, size, options.at(batch), show, bar.advance)
+    return Report(rows, options, macs, timings)
 
 
 class Bar(ManualProgress):
     """A bar over all rounds of all batches."""
 
-    def __init__(self, how: How, console: Console) -> None:
+    def __init__(self, options: TimingOptions, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        super().__init__(console, len(how.batch_sizes) * (WARMUP_ROUNDS + how.rounds), *columns)
+        rounds = options.warmup_rounds + options.rounds
+        super().__init__(console, len(options.batch_size) * rounds, *columns)
 
-
-def _measure_batch(how: How, models: dict[str, nn.Module], draw: Draw, size: int, bar: Bar) -> Batch:
-    return fitting(lambda: _timed(how, models, draw(size), bar), models, draw, size)
-
-
-def _timed(how: How, models: dict[str, nn.Module], images: Tensor, bar: Bar) -> Batch:
-    passes = {}
-    for name, model in models.items():
-        bar.show(f"batch of {len(images)}: {'compiling' if how.compiled else 'preparing'} {name}")
-        passes[name] = prepare(name, model, images, how.compiled, how.graph)
-    bar.show(f"batch of {len(images)}")
-    return Batch(len(images), compare(passes, images.device, how.rounds, WARMUP_ROUNDS, bar.advance), passes)
+    def at(self, batch: int) -> Callable[[str], None]:
+        """Shows what is done with a batch."""
+        return lambda what: self.show(f"batch of {batch}{': ' if what else ''}{what}")
 
 
 def test_protocol(device: str, console: Console) -> bool:

@@ -1,4 +1,4 @@
-"""The picture of a study of speed: published, measured and by multiply-accumulates, row by row."""
+"""The figure of a study of speed: published, measured and by multiply-accumulates, row by row."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 
 from suite.errors import UserError
 from suite.kinds.speed.lines import Line
-from suite.kinds.speed.schema import UNPRUNED
 from suite.kinds.speed.table import title
+from suite.measure.timing_options import UNPRUNED
 from suite.report.style import canvas
 
 MEASURED = "measured (median and IQR)"
-DOUBTFUL = "measured, not to be trusted"
+DOUBTFUL = "measured, unreliable timing"
 PUBLISHED = "published"
 SECOND_HAND = "published, read in a text about the source"
 
@@ -24,14 +24,14 @@ SECOND_HAND = "published, read in a text about the source"
 def draw_speeds(lines: Sequence[Line], path: Path) -> None:
     """A panel for each device: ratios to the unpruned model, measured ones with their inter-quartile range.
 
-    A measured ratio that is not to be trusted is drawn hollow. The lines are of `rounds.csv`, which lies beside `path`.
+    A measured ratio with unreliable timing is drawn hollow. The lines are of `rounds.csv`, which lies beside `path`.
 
     Raises:
         UserError: if no reduced row is measured or published.
     """
     shown = [line for line in lines if line.row != UNPRUNED and (line.measured or line.ratio)]
     if not shown:
-        raise UserError("no reduced row is measured or has a published speed-up; go on with suite run")
+        raise UserError("no reduced row is measured or has a published speed-up; resume with: suite run")
     setups = list(dict.fromkeys(line.setup for line in shown))
     most = max(sum(line.setup == setup for line in shown) for setup in setups)
     size = (1.5 + 5.5 * len(setups), 1.0 + 0.19 * most)

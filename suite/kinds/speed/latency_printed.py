@@ -67,10 +67,10 @@ def _notes(report: Report) -> Iterator[str]:
     found = {method: one for method, one in report.found.items() if isinstance(one, Found)}
     yield (
         "Of the unpruned: time of a batch over that of the unpruned timm model with the same fused attention, formed "
-        f"round by round; median of {report.how.rounds} rounds, below it their middle half, whose width over the "
-        "median is the spread. All models took turns in one process. Of the MACs: convention `full`."
+        f"round by round; median of {report.options.rounds} rounds, below it their middle half, whose width over the "
+        "median is the spread. All models were timed interleaved in one process. Of the MACs: convention `full`."
     )
-    yield f"Batch of {report.how.batch_sizes[0]}; {conditions(report.how, report.gpu, report.allocator)}"
+    yield f"Batch of {report.options.batch}; {conditions(report.options)}"
     if any(one.meets is False for one in found.values()):
         yield f"Nearest: no setting was found that comes within {TOLERANCE:.0%}, this one came nearest."
     for method, one in found.items():

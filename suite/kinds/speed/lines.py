@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from statistics import median
 from typing import Literal
 
+from suite.errors import UserError
 from suite.kinds.speed.published import Published, Ratio, read_published
-from suite.kinds.speed.rounds import Round
-from suite.kinds.speed.schema import UNPRUNED, SpeedBackbone, SpeedRow, SpeedStudy
-from suite.measure.timing_options import DeviceType
+from suite.kinds.speed.rounds import Round, asked_for, read_rounds
+from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
+from suite.measure.timing_options import UNPRUNED, DeviceType
 from suite.report.statistics import Spread, spread
 
 Status = Literal["measured", "not measured", "not available"]
@@ -38,8 +40,8 @@ class Measured:
         macs: how much faster it would be if only multiply-accumulates counted.
         rate: images per second, of a GPU only.
         kernels: of its attention.
-        timing_warnings: why the ratios are not to be trusted; empty if nothing speaks against them.
-        beside: its ratio to another row, formed round by round; None where they were not timed side by side.
+        timing_warnings: why the ratios are unreliable; empty if nothing speaks against them.
+        compare_to: its ratio to another row, formed round by round; None where they were not timed side by side.
     """
 
     unpruned: Spread
@@ -48,7 +50,7 @@ class Measured:
     rate: float | None
     kernels: str
     timing_warnings: str
-    beside: Spread | None
+    compare_to: Spread | None
 
     @property
     def realised(self) -> float:
@@ -63,7 +65,8 @@ class Line:
     Attributes:
         status: `not available` if nothing here can run it; its `row` and `setting` are then the source's.
         ratio: the published one; None if there is none.
-        beside: the row that `measured.beside` is the ratio to, and `published_beside` the ratio of both throughputs.
+        compare_to: the row that `measured.compare_to` is the ratio to.
+        published_compare_to: the ratio of both published throughputs.
     """
 
     setup: Setup
@@ -74,8 +77,8 @@ class Line:
     published: Published | None
     ratio: Ratio | None
     measured: Measured | None = None
-    beside: str = ""
-    published_beside: float | None = None
+    compare_to: str = ""
+    published_compare_to: float | None = None
     note: str = ""
 
     @property
@@ -99,8 +102,28 @@ def summarise(study: SpeedStudy, rounds: Sequence[Round]) -> list[Line]:
             for size in _batch_sizes(one, setup.device_type):
                 same = [line for line in own if (line["backbone"], line["batch_size"]) == (one.name, size)]
                 lines += _of_backbone(setup, one, size, same, published)
-        lines += _not_available(setup, study, published)
+        lines += _excluded(setup, study, published)
     return lines
+
+
+def lines(folder: Path) -> list[Line]:
+    """The lines of a results folder, of what its study in `studies/` asks for.
+
+    Raises:
+        UserError: if nothing is measured yet, or the record or the published figures cannot be read.
+    """
+    from suite.study.load import find
+
+    loaded = find(folder.name)
+    if loaded is None:
+        raise UserError(f"{folder} is of no study in studies/; its table says what the study asks for")
+    study: SpeedStudy = loaded.study
+    rounds, _ = asked_for(study, read_rounds(folder))
+    if not rounds:
+        raise UserError(
+            f"{folder}/rounds.csv has nothing that the study asks for; make it with: suite run {folder.name}"
+        )
+    return summarise(study, rounds)
 
 
 def devices_not_measured(study: SpeedStudy, lines: Sequence[Line]) -> list[DeviceType]:
@@ -122,8 +145,8 @@ def _of_backbone(
     yield Line(setup, one.name, UNPRUNED, size, status, unpruned, unpruned.ratio(unpruned) if unpruned else None, first)
     rows = {row.name: row for row in one.rows}
     for row in one.rows:
-        figure, other = published.get(row.published), _figure(rows, row.beside, published)
-        found = _measured(by_row[row.name], by_row.get(row.beside, []), size) if row.name in by_row else None
+        figure, other = published.get(row.published), _figure(rows, row.compare_to, published)
+        found = _measured(by_row[row.name], by_row.get(row.compare_to, []), size) if row.name in by_row else None
         yield Line(
             setup=setup,
             backbone=one.name,
@@ -133,8 +156,8 @@ def _of_backbone(
             published=figure,
             ratio=figure.ratio(unpruned) if figure else None,
             measured=found,
-            beside=row.beside,
-            published_beside=figure.over(other) if figure else None,
+            compare_to=row.compare_to,
+            published_compare_to=figure.over(other) if figure else None,
             note=row.note,
         )
 
@@ -146,10 +169,10 @@ def _figure(rows: Mapping[str, SpeedRow], name: str, published: Mapping[str, Pub
 def _measured(rounds: Sequence[Round], others: Sequence[Round], size: str) -> Measured:
     ratios = [float(line["speedup"]) for line in rounds]
     seconds = [float(line["seconds"]) for line in rounds if line["seconds"]]
-    first, beside = rounds[0], None
+    first, compared = rounds[0], None
     if others and others[0]["session"] == first["session"]:
         theirs = [float(line["speedup"]) for line in others]
-        beside = spread([own / other for own, other in zip(ratios, theirs, strict=True)])
+        compared = spread([own / other for own, other in zip(ratios, theirs, strict=True)])
     return Measured(
         unpruned=spread(ratios),
         eager=spread([float(line["speedup_eager"]) for line in rounds]),
@@ -157,15 +180,15 @@ def _measured(rounds: Sequence[Round], others: Sequence[Round], size: str) -> Me
         rate=int(size) / median(seconds) if seconds else None,
         kernels=first["kernels"],
         timing_warnings=first["timing_warnings"],
-        beside=beside,
+        compare_to=compared,
     )
 
 
-def _not_available(setup: Setup, study: SpeedStudy, published: Mapping[str, Published]) -> Iterator[Line]:
+def _excluded(setup: Setup, study: SpeedStudy, published: Mapping[str, Published]) -> Iterator[Line]:
     """The rows that nothing here can run, in the order of the table of published speeds."""
     references = {figure.backbone: figure for one in study.backbones if (figure := published.get(one.published))}
     for figure in published.values():
-        for left in study.not_available:
+        for left in study.excluded:
             if any(fnmatchcase(figure.id, pattern) for pattern in left.published):
                 ratio = figure.ratio(references.get(figure.backbone))
                 row = f"{figure.method} {figure.setting.replace(';', ' ')}"

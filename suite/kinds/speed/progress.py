@@ -1,4 +1,4 @@
-"""What a person sees of a study of speed: its plan, and a bar while it is measured."""
+"""What a person sees while a study of speed is measured."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from suite.kinds.speed.cells import Measurement
-from suite.study.store import Record
 from suite.terminal import ManualProgress
-
-
-def show_plan(planned: Sequence[Measurement], record: Record, console: Console) -> None:
-    """A line for each row of each measurement."""
-    for one in planned:
-        console.print(f"{one.device.name}: {one.backbone.name}, batch of {one.batch_size}, {one.how.precision}")
-        for row, cell in one.cells.items():
-            entry = record.finished(cell) or record.failed(cell) or {"status": "to run"}
-            reason = (entry.get("reason") or entry.get("timing_warnings") or "").strip().splitlines()[-1:]
-            line = "  ".join([f"{cell.cell_id}  {entry['status']:<7}  {row}", *reason])
-            console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
 class Bar(ManualProgress):
@@ -33,14 +21,14 @@ class Bar(ManualProgress):
     """
 
     def __init__(self, left: Sequence[Measurement], macs: Mapping[str, Mapping[str, float]], console: Console) -> None:
-        self.weights = {id(one): one.batch_size * sum(macs[one.backbone.name].values()) for one in left}
+        self.weights = {id(one): one.options.batch * sum(macs[one.backbone.name].values()) for one in left}
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         super().__init__(console, sum(self._whole(one) for one in left), *columns, memory=3600)
         self.console, self.ahead = console, 0.0
 
     def say(self, one: Measurement, what: str) -> None:
         """Say what is done now."""
-        self.show(f"{one.backbone.name}, batch of {one.batch_size}{': ' if what else ''}{what}")
+        self.show(f"{one.label}{': ' if what else ''}{what}")
 
     def round(self, one: Measurement) -> None:
         """One more round is done."""
@@ -50,7 +38,7 @@ class Bar(ManualProgress):
         """A measurement ended."""
         self.ahead += self._whole(one)
         self.progress.update(self.task, completed=self.ahead, refresh=True)
-        self.console.print(f"{one.backbone.name}, batch of {one.batch_size}: {how}", highlight=False, soft_wrap=True)
+        self.console.print(f"{one.label}: {how}", highlight=False, soft_wrap=True)
 
     def _whole(self, one: Measurement) -> float:
-        return (one.how.rounds + one.how.warmup_rounds) * self.weights[id(one)]
+        return (one.options.rounds + one.options.warmup_rounds) * self.weights[id(one)]

@@ -6,18 +6,15 @@ study still asks for what they measured.
 
 from __future__ import annotations
 
-import csv
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from suite.errors import UserError
 from suite.kinds.speed.cells import Device, Measurement, measurements
 from suite.kinds.speed.schema import SpeedStudy
 from suite.measure.timing_options import DeviceType
-from suite.study.digests import check_unedited, write_provenance
+from suite.study.records import lines, merge, runs, write, write_provenance
 from suite.study.store import Entry, Record
 
 Round = dict[str, str]  # a line of rounds.csv
@@ -37,16 +34,9 @@ def read_rounds(folder: Path) -> list[Round]:
     path = folder / "rounds.csv"
     if not path.is_file():
         return []
-    check_unedited(path, "delete both and measure again with: suite run {}")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            found = ", ".join(reader.fieldnames or ())
-            raise UserError(f"{path} has the columns {found}; expected {', '.join(COLUMNS)}")
-        rounds = list(reader)
+    rounds = lines(path, COLUMNS)
     for number, line in enumerate(rounds, 2):
-        whole = None not in line.values() and line["device_type"] in get_args(DeviceType)
-        if not whole or not all(_is_number(line[name]) for name in NUMBERS):
+        if line["device_type"] not in get_args(DeviceType) or not all(_is_number(line[name]) for name in NUMBERS):
             raise UserError(
                 f"{path}:{number}: not a line of such a record; make it again with: suite run {folder.name}"
             )
@@ -82,15 +72,9 @@ def export(study: SpeedStudy, here: Iterable[Measurement], record: Record, folde
     rounds, dropped = asked_for(study, [*earlier, *new])
     if not rounds:
         return dropped
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"rounds.{os.getpid()}.tmp"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rounds)
-    temporary.replace(folder / "rounds.csv")  # whole or not at all: it may be all there is of another machine
-    entries = {cell_id: entry for cell_id, (_, _, entry) in finished.items()}
-    write_provenance(folder, {"runs": _origins(folder, {line["cell_id"] for line in rounds}, entries)})
+    write(folder / "rounds.csv", COLUMNS, rounds)
+    made = {cell_id: entry["provenance"] for cell_id, (_, _, entry) in finished.items()}
+    write_provenance(folder, {"runs": merge(runs(folder), made, {line["cell_id"] for line in rounds})})
     return dropped
 
 
@@ -101,42 +85,30 @@ def _devices(by_cell: dict[str, dict[int, Round]]) -> list[Device]:
 
 
 def _lines(cell_id: str, measurement: Measurement, row: str, entry: Entry) -> list[Round]:
-    how, timed = measurement.how, zip(entry["speedup"], entry["speedup_eager"], strict=True)
+    options, timed = measurement.options, zip(entry["speedup"], entry["speedup_eager"], strict=True)
     shared = {
         "device_type": measurement.device.type,
         "device": measurement.device.name,
         "backbone": measurement.backbone.name,
         "row": row,
-        "batch_size": str(measurement.batch_size),
-        "precision": how.precision,
-        "threads": str(how.threads),
-        "compiled": str(how.compiled).lower(),
-        "graph": str(how.graph).lower(),
+        "batch_size": str(options.batch),
+        "precision": options.precision,
+        "threads": str(options.threads),
+        "compiled": str(options.compile).lower(),
+        "graph": str(options.graph).lower(),
         "macs_ratio": repr(entry["macs_ratio"]),
         "kernels": entry["kernels"],
         "timing_warnings": entry["timing_warnings"],
         "session": entry["session"],
         "cell_id": cell_id,
     }
-    seconds = entry.get("seconds", [])  # of a GPU only
+    seconds: list[float] = entry.get("seconds", [])  # of a GPU only
     return [
         shared
         | {"round": str(index), "speedup": repr(unpruned), "speedup_eager": repr(eager)}
         | {"seconds": repr(seconds[index]) if seconds else ""}
         for index, (unpruned, eager) in enumerate(timed)
     ]
-
-
-def _origins(folder: Path, kept: set[str], entries: dict[str, Entry]) -> list[dict[str, Any]]:
-    """Every distinct provenance with the cells it covers; those of other machines stay with their lines."""
-    path = folder / "provenance.json"
-    runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
-    others = [run | {"cells": [cell for cell in run["cells"] if cell in kept - entries.keys()]} for run in runs]
-    groups = {json.dumps(run | {"cells": []}, sort_keys=True): run for run in others}
-    for cell_id, entry in entries.items():
-        origin = entry["provenance"] | {"cells": []}
-        groups.setdefault(json.dumps(origin, sort_keys=True), origin)["cells"].append(cell_id)
-    return sorted((run for run in groups.values() if run["cells"]), key=lambda run: str(run["started"]))
 
 
 def _is_number(text: str) -> bool:

@@ -5,33 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from suite.kinds.training.schema import Backbone, MethodName, ScheduleRule
-from suite.measure.timing_options import Counts, Precision
+from suite.measure.timing_options import UNPRUNED, Counts, TimingOptions
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
-from suite.study.configuration import Configuration, LeftOut
-
-UNPRUNED = "unpruned"  # the row of the unpruned model, which every backbone has
-
-
-class How(Strict):
-    """How models are timed on one type of device; `suite speed --help` says what each means."""
-
-    precision: Precision = "float32"
-    threads: int = Field(1, ge=1)
-    rounds: int = Field(20, ge=5)
-    warmup_rounds: int = Field(5, ge=1)
-    compiled: bool = False
-    graph: bool = False
+from suite.study.configuration import Configuration
+from suite.study.published import Excluded
+from suite.study.schema import Backbone, MethodName, ScheduleRule
+from suite.tasks.task import TaskName
 
 
 class Devices(Strict):
-    """How models are timed on each type of device; one that is not named is not measured on."""
+    """How models are timed on each type of device; one that is not named is not measured on.
 
-    cpu: How | None = None
-    cuda: How | None = None
+    The batch size is said by each backbone.
+    """
+
+    cpu: TimingOptions | None = None
+    cuda: TimingOptions | None = None
+
+    @field_validator("cpu", "cuda", mode="before")
+    @classmethod
+    def _of_that_type(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, dict):
+            return value
+        for key in ("device", "batch_size"):
+            if key in value:
+                message = f"unknown key; the {key} is said elsewhere in a study of speed"
+                raise PydanticCustomError("at_key", "{message}", {"key": key, "message": message})
+        return value | {"device": info.field_name}
 
 
 class BatchSizes(Strict):
@@ -45,7 +49,7 @@ class SpeedRow(Strict):
     """A method on its backbone.
 
     `pool`: what is read out, if not what the backbone reads. `published`: an id in the table of published speeds.
-    `beside`: a row of the same backbone, to which its ratio is stated too, round by round.
+    `compare_to`: a row of the same backbone, to which its ratio is stated too, round by round.
     """
 
     name: str = Field(min_length=1)
@@ -55,7 +59,7 @@ class SpeedRow(Strict):
     fusion: Fusion = "none"
     pool: Literal["token", "avg"] | None = None
     published: str = ""
-    beside: str = ""
+    compare_to: str = ""
     note: str = ""
 
 
@@ -64,6 +68,7 @@ class SpeedBackbone(Strict):
 
     name: str = Field(min_length=1)
     backbone: Backbone
+    task: TaskName = "classification"
     classes: int = Field(1000, ge=1)
     batch_sizes: BatchSizes
     published: str = ""
@@ -74,32 +79,28 @@ class SpeedBackbone(Strict):
     def _bare_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
-    def pooled(self, row: SpeedRow | None = None) -> Backbone:
-        """The backbone that a row runs on; without a row that of the unpruned model."""
-        if row is None or row.pool is None:
+    def pooled(self, row: SpeedRow) -> Backbone:
+        """The backbone that a row runs on."""
+        if row.pool is None:
             return self.backbone
         return self.backbone.model_copy(update={"options": self.backbone.options | {"global_pool": row.pool}})
 
-    def configuration(self, row: SpeedRow | None = None) -> Configuration:
-        """A row's model; without a row the unpruned one."""
-        if row is None:
-            return Configuration(backbone=self.backbone, classes=self.classes)
-        return Configuration(
-            backbone=self.pooled(row),
-            method=row.method,
-            settings=row.settings,
-            schedule=row.schedule,
-            fusion=row.fusion,
-            classes=self.classes,
-        )
+    def configurations(self) -> dict[str, Configuration]:
+        """The unpruned model and each row's, by name."""
+        shared: dict[str, Any] = {"task": self.task, "classes": self.classes}
+        found = {UNPRUNED: Configuration(backbone=self.backbone, **shared)}
+        for row in self.rows:
+            reduction = {name: getattr(row, name) for name in ("method", "settings", "schedule", "fusion")}
+            found[row.name] = Configuration(backbone=self.pooled(row), **shared, **reduction)
+        return found
 
 
 class SpeedStudy(Strict):
-    """Published speed-ups beside measured ones; `not_available`: published rows that nothing here can run, and why."""
+    """Published speed-ups beside measured ones; `excluded`: published rows that nothing here can run, and why."""
 
     question: str
-    task: Literal["speed"]
+    kind: Literal["speed"]
     published: Path
     devices: Devices
     backbones: tuple[SpeedBackbone, ...] = Field(min_length=1)
-    not_available: tuple[LeftOut, ...] = ()
+    excluded: tuple[Excluded, ...] = ()

@@ -1,1 +1,28 @@
-"""Training every method on several seeds, and comparing them."""
+"""Training every method on several seeds, and comparing them; the kind of a study that names none."""
+
+from functools import partial
+
+from suite.kinds.training.figures import DRAWINGS
+from suite.kinds.training.schema import Study
+from suite.plugins import later
+from suite.study.kind import Kind
+
+of = partial(later, __name__)
+
+KIND = Kind(
+    name="training",
+    record="cells.csv",
+    schema=Study,
+    problems=of("problems", "problems"),
+    missing=of("study", "missing"),
+    check=of("study", "check"),
+    plan=of("study", "plan"),
+    run=of("runner", "run"),
+    publish=of("track", "publish"),
+    lines=of("summary", "lines_of"),
+    table=of("table", "table"),
+    facts=of("facts", "facts"),
+    drawings=DRAWINGS,
+    label=of("trace", "label"),
+    cells=of("trace", "cells"),
+)

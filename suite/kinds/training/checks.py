@@ -9,23 +9,32 @@ from pathlib import Path
 import pandas as pd
 
 from suite.errors import UserError, suggest
+from suite.tasks.task import is_of_part, recorded_metrics, task, tasks
 
-SCORES = {"classification": "acc1_last", "segmentation": "miou_last"}  # what a task is judged by
 COSTS = ("tokens_fewest", "macs_full")
 SPEED = "speed_ratio"
 RUN = ["row", "schedule", "seed"]
 KINDS, STATUSES = ("base", "accuracy", "speed"), ("done", "failed", "skipped")
-KNOWN = {  # besides the IoU of each class
-    *SCORES.values(),
+KNOWN = {  # besides the scores of tasks
     *COSTS,
     SPEED,
-    *("acc1_best", "miou_best", "macc_last", "aacc_last", "macs_linear", "tokens_attention", "tokens_mlp"),
+    *("macs_linear", "tokens_attention", "tokens_mlp"),
     *("batch_size", "seconds", "seconds_unpruned", "memory_bytes", "memory_bytes_unpruned"),
     *("tokens_leaving", "speed_ratio_eager", "others_cores", "own_share", "page_faults", "round_drift", "timed_share"),
 }
 
 
 UNSIGNED = KNOWN - {"round_drift"}
+
+
+def score_of_task(name: str) -> str:
+    """The metric by which rows of a task are compared, as records call it."""
+    return task(name).headline.last
+
+
+def scores() -> list[str]:
+    """That of every task."""
+    return [one.headline.last for one in tasks().values()]
 
 
 def check_record(frame: pd.DataFrame, path: Path) -> None:
@@ -43,7 +52,7 @@ def check_record(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _check_words(frame: pd.DataFrame, path: Path) -> None:
-    valid: dict[str, Collection[str]] = {"kind": KINDS, "status": STATUSES, "task": SCORES}
+    valid: dict[str, Collection[str]] = {"kind": KINDS, "status": STATUSES, "task": tasks()}
     for column, words in valid.items():
         for line, word in _where(frame[column], ~frame[column].isin(list(words))):
             raise UserError(f"{path}:{line}: unknown {column} {word!r}; {suggest(word, words)}")
@@ -58,15 +67,18 @@ def _check_numbers(frame: pd.DataFrame, path: Path) -> None:
         raise UserError(f"{path}:{line}: the repetition {text!r} is neither a whole number nor empty")
     named = frame[frame["metric"] != ""]
     numbers = pd.to_numeric(named["value"], errors="coerce")
-    score = named["metric"].isin(list(SCORES.values()))
+    score, metrics = named["metric"].isin(scores()), recorded_metrics()
     for line, text in _where(named["value"], numbers.isna() & (named["value"].str.lower() != "nan")):
         raise UserError(f"{path}:{line}: the {named['metric'][line - 2]} {text!r} is not a number")
     for line, text in _where(named["value"], ~score & ~numbers.map(math.isfinite)):
         raise UserError(
             f"{path}:{line}: the {named['metric'][line - 2]} is {text}; only a score may be, if a run diverged"
         )
-    for line, text in _where(named["value"], score & numbers.map(math.isfinite) & ~numbers.between(0, 100)):
-        raise UserError(f"{path}:{line}: a {named['metric'][line - 2]} of {text} is not a percentage")
+    for name in metrics.keys() & set(named["metric"]):
+        low, high = metrics[name].limits
+        outside = (named["metric"] == name) & numbers.map(math.isfinite) & ~numbers.between(low, high)
+        for line, text in _where(named["value"], outside):
+            raise UserError(f"{path}:{line}: a {name} of {text} is not between {low:g} and {high:g}")
     for line, text in _where(named["value"], ~score & named["metric"].isin(list(UNSIGNED)) & (numbers < 0)):
         raise UserError(f"{path}:{line}: the {named['metric'][line - 2]} is {text}; it cannot be below 0")
 
@@ -104,19 +116,19 @@ def _check_metrics(frame: pd.DataFrame, path: Path) -> None:
     done = frame[frame["status"] == "done"]
     for kind, metrics in (("accuracy", COSTS), ("speed", (SPEED,))):
         cells = done[done["kind"] == kind]
-        scores = {SCORES[task] for task in cells["task"].unique()} if kind == "accuracy" else set()
+        scores = {score_of_task(name) for name in cells["task"].unique()} if kind == "accuracy" else set()
         for metric in sorted({*scores, *metrics}):
             for cell in sorted(set(cells["cell_id"]) - set(cells[cells["metric"] == metric]["cell_id"])):
                 foreign = sorted(name for name in set(cells[cells["cell_id"] == cell]["metric"]) if not _is_known(name))
                 called = f"; is it what the record calls {' or '.join(foreign)}?" if foreign else ""
                 raise UserError(f"{path}: the finished cell {cell} has no {metric}{called}")
     for line, metric in _where(frame["metric"], ~frame["metric"].map(_is_known)):
-        raise UserError(f"{path}:{line}: unknown metric {metric!r}; {suggest(metric, KNOWN)}")
+        raise UserError(f"{path}:{line}: unknown metric {metric!r}; {suggest(metric, [*KNOWN, *recorded_metrics()])}")
 
 
 def _is_known(metric: str) -> bool:
     """A cell without metrics has an empty name; classes of a data set have names of their own."""
-    return not metric or metric in KNOWN or metric.startswith("iou_")
+    return not metric or metric in KNOWN or metric in recorded_metrics() or is_of_part(metric)
 
 
 def _where(column: pd.Series, wrong: pd.Series) -> list[tuple[int, str]]:

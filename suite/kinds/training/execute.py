@@ -5,63 +5,29 @@ from __future__ import annotations
 import io
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
 from torch import nn
 
-from suite.data.recipe import Ade20k, DigitScenes
-from suite.data.scenes import Bytes, make_scenes
+from suite.data.dataset import SPLITS
 from suite.errors import UserError
 from suite.kinds.speed.cell import time_cell
 from suite.kinds.training.cells import known_weights
-from suite.kinds.training.schema import Data
+from suite.kinds.training.identity import Identity, data_of, identity_of
 from suite.measure.examples import EXAMPLES, example
 from suite.measure.macs import count_macs
 from suite.measure.tokens import check_tokens, count_tokens
 from suite.reduction.backbone import create_backbone, fitted
-from suite.reduction.blocks import TimmModule
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.seeds import seed_for
+from suite.study.cells import Job, Result
 from suite.study.provenance import device_name
-from suite.tasks.classification.train import Epoch, to_input, train
-from suite.tasks.recipe import TrainingRecipe
-from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
-from suite.tasks.segmentation.recipe import SegmentationRecipe
-
-Identity = dict[str, Any]
-Result = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Job:
-    """A cell to run.
-
-    Attributes:
-        identity, places: see `cells.Cell`; `places` also has `scratch`, a folder for files that nobody needs later.
-        weights: of the base cell that it starts from, as `save_weights` made them; None where there is none.
-        progress: called with the number of steps done.
-    """
-
-    identity: Identity
-    weights: bytes | None
-    progress: Callable[[int], None] = lambda _steps: None
-    places: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def data(self) -> DigitScenes | Ade20k:
-        """What it trains on and is scored on."""
-        said = self.identity["data"]["recipe"]
-        where = {"folder": self.places["folder"]} if "folder" in self.places else {}
-        recipe: DigitScenes | Ade20k = TypeAdapter(Data).validate_python(said | where)
-        return recipe
+from suite.tasks.loop import to_input
+from suite.tasks.task import Epoch, Task, Training
 
 
 def run_cell(job: Job) -> Result:
@@ -72,58 +38,58 @@ def run_cell(job: Job) -> Result:
         value), `units`, `repetitions` (name to values), `curves` (name to one value per epoch), `details`, `seconds`;
         a base cell also has `weights`. `origin` is what its provenance says besides: the `device` that it ran on.
     """
-    began = time.perf_counter()
-    torch.set_num_threads(job.identity["threads"])
-    seed_everything(job.identity)
-    run = {"base": run_base, "accuracy": run_accuracy, "speed": run_speed}[job.identity["kind"]]
+    began, identity = time.perf_counter(), identity_of(job)
+    torch.set_num_threads(identity.threads)
+    seed_everything(identity)
+    run = {"base": run_base, "accuracy": run_accuracy, "speed": run_speed}[identity.kind]
     try:
-        found = run(job)
+        found = run(job, identity)
     except UnmetNeed as unmet:
         found = {"status": "skipped", "reason": str(unmet)}
     result: Result = {"status": "done", "reason": "", "seconds": time.perf_counter() - began} | found
     if result["status"] != "failed":  # else there may be no such device
-        result["origin"] = {"device": device_name(job.identity["device"])} | result.get("origin", {})
+        result["origin"] = {"device": device_name(identity.device)} | result.get("origin", {})
     return result
 
 
 def seed_everything(identity: Identity) -> None:
     """Seed every default generator from the cell, because a worker process runs many cells after one another."""
-    seed = seed_for("cell", identity["kind"], identity["task"], identity.get("seed", 0))
+    seed = seed_for("cell", identity.kind, identity.task, identity.seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  (libraries may draw from the old global generator)
     torch.manual_seed(seed)
     # It costs time, so not where time is measured; on cuda the metric's histogram has no deterministic form.
-    torch.use_deterministic_algorithms(identity["kind"] != "speed" and identity["device"] == "cpu")
+    torch.use_deterministic_algorithms(identity.kind != "speed" and identity.device == "cpu")
 
 
-def run_base(job: Job) -> Result:
+def run_base(job: Job, identity: Identity) -> Result:
     """Train the model that all other cells start from."""
-    model = _reduced(job.identity | {"method": "none", "settings": {}, "fusion": "none", "removed": None})
-    result = _train(model, job)
+    model = _reduced(job, identity)
+    result = _train(model, job, identity)
     return result | {"weights": save_weights(model.backbone)}
 
 
-def run_accuracy(job: Job) -> Result:
+def run_accuracy(job: Job, identity: Identity) -> Result:
     """Fine-tune one method from the weights it starts from, then measure its tokens and MACs as deployed."""
-    model = _reduced(job.identity)
+    model, task = _reduced(job, identity), identity.goal
     if job.weights is not None:
         load_weights(model.backbone, job.weights)
     elif "start" in job.places:
-        _check_same(job)
+        _check_same(job, identity)
         fitted(model.backbone, Checkpoint.read(job.places["start"])).load_into(model.backbone)
-    result = _train(model, job)
-    result = _with_costs(result, model.cpu(), job.identity)
-    result["details"]["example"] = example(model, example_images(job.data, job.identity["task"]), job.identity["task"])
+    result = _with_costs(_train(model, job, identity), model.cpu(), task)
+    images, _ = task.examples(data_of(job), EXAMPLES)
+    result["details"]["example"] = example(model, images, task)
     return result
 
 
-def _check_same(job: Job) -> None:
+def _check_same(job: Job, identity: Identity) -> None:
     """Refuse weights that are not those of the identity.
 
     Raises:
         UserError: naming the file.
     """
-    found, wanted = known_weights(Path(job.places["start"])), job.identity["start"]
+    found, wanted = known_weights(Path(job.places["start"])), identity.start
     if found != wanted:
         raise UserError(
             f"{job.places['start']} is not the file that this study was planned with ({found}, planned: {wanted}); put "
@@ -131,22 +97,13 @@ def _check_same(job: Job) -> None:
         )
 
 
-def run_speed(job: Job) -> Result:
+def run_speed(job: Job, identity: Identity) -> Result:
     """Compare the deployed method with the untouched timm model; weights and images are random."""
-    model = _reduced(job.identity).deploy()
-    result = time_cell(job.identity, *_forwards(model, job.identity["task"]), model.backbone.patch_embed.img_size)
+    model, task = _reduced(job, identity).deploy(), identity.goal
+    unpruned = task.read_out_unpruned(model.backbone)
+    result = time_cell(job.identity, task.read_out(model), unpruned, model.backbone.patch_embed.img_size)
     job.progress(1)
     return result
-
-
-def example_images(recipe: DigitScenes | Ade20k, task: str) -> list[Bytes]:
-    """The first images of the validation set, (3, height, width), 0 to 255, as a model is shown them."""
-    if task == "segmentation":
-        from suite.tasks.segmentation.data import first_images, open_data
-
-        return [image for image, _ in first_images(open_data(recipe), EXAMPLES)]
-    assert isinstance(recipe, DigitScenes)
-    return list(make_scenes(recipe, "validation").images[:EXAMPLES])
 
 
 def save_weights(model: nn.Module) -> bytes:
@@ -161,98 +118,46 @@ def load_weights(model: nn.Module, weights: bytes) -> None:
     model.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
 
 
-def _reduced(identity: Identity) -> ReducedModel:
+def _reduced(job: Job, identity: Identity) -> ReducedModel:
+    drop_path = identity.recipe.get("drop_path", 0.0)
     backbone = create_backbone(
-        identity["backbone"]["name"],
-        identity["backbone"]["options"],
-        classes=identity["classes"],
-        drop_path=identity.get("recipe", {}).get("drop_path", 0.0),
+        identity.backbone.name, identity.backbone.options, classes=identity.classes, drop_path=drop_path
     )
-    if identity["task"] == "segmentation":
-        spare_last_block(backbone)
-    removed = identity["removed"]
-    counts = tuple(removed) if removed else None
-    return reduce(backbone, identity["method"], counts, identity["settings"], identity["fusion"])
+    identity.goal.prepare(backbone)
+    method = job.places.get("method", identity.method)
+    return reduce(backbone, method, identity.removed or None, identity.settings, identity.fusion)
 
 
-def spare_last_block(backbone: TimmModule) -> None:
-    """Let no path of the last block be dropped, as in Cropr's official recipe for segmentation."""
-    for name in ("drop_path1", "drop_path2"):
-        setattr(backbone.blocks[-1], name, nn.Identity())
+def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
+    """Train as the task does, and name its scores."""
+    task, data = identity.goal, data_of(job)
 
+    def report(epoch: Epoch) -> None:
+        job.progress(epoch.epoch + 1)
 
-def _forwards(model: ReducedModel, task: str) -> tuple[nn.Module, nn.Module]:
-    """What is timed and counted: the model and the untouched timm model, as the task reads them."""
-    return (PixelModel(model), UnprunedPixels(model.backbone)) if task == "segmentation" else (model, model.backbone)
-
-
-def _train(model: ReducedModel, job: Job) -> Result:
-    task = {"classification": _train_classification, "segmentation": _train_segmentation}[job.identity["task"]]
-    return task(model, job)
-
-
-def _train_segmentation(model: ReducedModel, job: Job) -> Result:
-    from suite.tasks.segmentation.data import open_data
-    from suite.tasks.segmentation.train import train as train_segmentation
-
-    identity = job.identity
-    opened = open_data(job.data)
-    recipe = SegmentationRecipe(**identity["recipe"], device=identity["device"], precision=identity["precision"])
     scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
-    epochs = train_segmentation(
-        model, opened, recipe, identity["seed"], lambda epoch: job.progress(epoch.epoch + 1), scratch
-    )
-    last = epochs[-1].scores
-    classes = {f"iou_{name}": iou for name, iou in zip(opened.classes, last.iou, strict=True) if iou is not None}
-    metrics = {
-        "miou_last": last.miou,
-        "miou_best": max(epoch.scores.miou for epoch in epochs),
-        "macc_last": last.macc,
-        "aacc_last": last.aacc,
-        **classes,
-    }
+    epochs = task.train(model, Training(data, identity.training, identity.seed, report, scratch))
+    headline, last = task.headline, epochs[-1]
+    scores = [epoch.scores[headline.name] for epoch in epochs]
+    units = {metric.last: metric.unit for metric in task.metrics} | {headline.best: headline.unit}
+    pixels = {split: digest for split in SPLITS if (digest := data.open(split).digest())}
     return {
-        "metrics": metrics,
-        "units": dict.fromkeys(metrics, "%"),
+        "metrics": {metric.last: last.scores[metric.name] for metric in task.metrics}
+        | {headline.best: max(scores), **last.parts},
+        "units": units | dict.fromkeys(last.parts, headline.unit),
         "curves": {
             "loss": [epoch.loss for epoch in epochs],
-            "miou": [epoch.scores.miou for epoch in epochs],
+            headline.name: scores,
             "learning_rate": [epoch.learning_rate for epoch in epochs],
         },
-        "details": _pixels(job.data),
+        "details": {"pixels": pixels} if pixels else {},  # of a folder's the digest of the data set knows
     }
 
 
-def _train_classification(model: ReducedModel, job: Job) -> Result:
-    data, recipe = job.data, TrainingRecipe(**job.identity["recipe"])
-    assert isinstance(data, DigitScenes)
-    epochs: list[Epoch] = []
-    for epoch in train(
-        model, make_scenes(data, "train"), make_scenes(data, "validation"), recipe, job.identity["seed"]
-    ):
-        epochs.append(epoch)
-        job.progress(len(epochs))
-    return {
-        "metrics": {"acc1_last": epochs[-1].acc1, "acc1_best": max(epoch.acc1 for epoch in epochs)},
-        "units": {"acc1_last": "%", "acc1_best": "%"},
-        "curves": {name: [getattr(epoch, name) for epoch in epochs] for name in ("loss", "acc1", "learning_rate")},
-        "details": _pixels(data),
-    }
-
-
-def _pixels(data: DigitScenes | Ade20k) -> dict[str, Any]:
-    """Hashes of the pixels that were made; a folder's are known by its digest."""
-    if isinstance(data, Ade20k):
-        return {}
-    return {
-        "pixels": {"train": make_scenes(data, "train").digest(), "validation": make_scenes(data, "validation").digest()}
-    }
-
-
-def _with_costs(result: Result, model: ReducedModel, identity: Identity) -> Result:
+def _with_costs(result: Result, model: ReducedModel, task: Task) -> Result:
     model.deploy()
     image = _noise(model, 1)
-    ledger, macs = count_tokens(model, image), count_macs(_forwards(model, identity["task"])[0], image)
+    ledger, macs = count_tokens(model, image), count_macs(task.read_out(model), image)
     check_tokens(model, ledger)
     tokens = {"tokens_attention": ledger.attention, "tokens_mlp": ledger.mlp, "tokens_leaving": ledger.leaving}
     result["metrics"] |= {"tokens_fewest": min(ledger.mlp), "macs_full": macs.full, "macs_linear": macs.linear}

@@ -8,18 +8,18 @@ from typing import Any
 
 import pandas as pd
 
-from suite.kinds.training.checks import SCORES
+from suite.kinds.training.checks import scores
 
 ONE_SEED = "one seed: no spread, no test"
 DIVERGED = "TrainingFailed"  # the exception that stops training when numbers are not finite
 
 
-def lost_seeds(own: pd.DataFrame) -> tuple[tuple[str, int], ...]:
+def failed_seeds(own: pd.DataFrame) -> tuple[tuple[str, int], ...]:
     """What became of a row's seeds that have no score, and of how many."""
-    broken = own["metric"].isin(SCORES.values()) & ~own["value"].map(math.isfinite)
+    broken = own["metric"].isin(scores()) & ~own["value"].map(math.isfinite)
     stopped = (own["status"] == "failed") & own["reason"].str.contains(DIVERGED)
-    fate = own["status"].mask(broken | stopped, "diverged")
-    counts = own["seed"].groupby(fate).nunique()
+    outcome = own["status"].mask(broken | stopped, "diverged")
+    counts = own["seed"].groupby(outcome).nunique()
     return tuple((str(what), int(counts[what])) for what in ("diverged", "failed", "skipped") if what in counts)
 
 
@@ -27,7 +27,7 @@ def marks(own: pd.DataFrame, scored: int) -> Iterator[str]:
     """What must be said about seeds of a row that are missing in its numbers, or too few."""
     for reason, cells in own[own["status"] != "done"].groupby("reason"):
         yield f"{named_seeds(cells['seed'])} did not finish, left out of every number: {reason}"
-    broken = own[own["metric"].isin(SCORES.values()) & ~own["value"].map(math.isfinite)]
+    broken = own[own["metric"].isin(scores()) & ~own["value"].map(math.isfinite)]
     for value, cells in broken.groupby(broken["value"].map(str)):
         metric = cells["metric"].iloc[0]
         yield f"{named_seeds(cells['seed'])} diverged, left out of every number: {metric} is {value}"

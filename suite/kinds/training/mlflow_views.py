@@ -1,16 +1,22 @@
-"""What a study found, as MLflow's page shows it: metrics of rows, and views that compare methods and seeds."""
+"""What a study found, as MLflow's page shows it: metrics of rows, and two saved views that compare methods and seeds.
+
+How MLflow's page keeps a view is its own affair; a version that keeps it otherwise loses the views and nothing else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suite.kinds.training.checks import SCORES
+from suite.kinds.training.checks import score_of_task
 from suite.kinds.training.summary import Line
 from suite.kinds.training.table import schedules
 from suite.report.statistics import Interval, Spread
+from suite.tasks.task import task as task_of
 
-CURVES = {"classification": "epoch/acc1", "segmentation": "epoch/miou"}
 GAP = "gap_to_random"  # in percentage points
 TRUSTED = "speed_trusted"  # 1, or 0 if it is not
 ALL = 1000  # runs that a chart shows
@@ -36,7 +42,8 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     A view is what MLflow's page keeps when a person saves one: filter, order, columns and charts.
     """
     task = lines[0].task
-    score, median = SCORES[task], f"{SCORES[task]}/median"
+    score, median = score_of_task(task), f"{score_of_task(task)}/median"
+    curve = f"epoch/{task_of(task).headline.name}"
     known = {name for metrics in row_metrics(lines).values() for name in metrics}
     gap, speed = f"{GAP}/median", "speed_ratio/median"
     interval = [f"{score}/ci95_low", f"{score}/ci95_high"]
@@ -49,7 +56,7 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     ]
     seeds = [
         _chart("BAR", score, metricKey=score),
-        _chart("LINE", CURVES[task], metricKey=CURVES[task], selectedMetricKeys=[CURVES[task]], xAxisKey="step"),
+        _chart("LINE", curve, metricKey=curve, selectedMetricKeys=[curve], xAxisKey="step"),
         _parallel([*rows, "seed"], ["tokens_fewest", "gmacs", score]),
     ]
     keys = [{"mode": "param", "groupByData": name} for name in rows]
@@ -62,24 +69,34 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     }
 
 
+def saved(views: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Views as the tags of an experiment in which MLflow's page saves them."""
+    return {f"mlflow.sharedViewState.{name}": _packed(name, state) for name, state in views.items()}
+
+
+def _packed(name: str, state: Mapping[str, Any]) -> str:
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    return json.dumps({"name": name, "createdAt": 1, "updatedAt": 1, "state": f"deflate;{packed}"})
+
+
 def box_plots(lines: Sequence[Line]) -> str:
     """How to see seeds as box plots: MLflow has them only on its page that compares runs, which no view can open."""
     which = "the runs of one schedule" if len(schedules(lines)) > 1 else "all runs"
     return (
         f"Seeds as box plots: in the view *seeds* tick {which}, then Compare, Box Plot, "
-        f"X-axis `row`, Y-axis `{SCORES[lines[0].task]}`."
+        f"X-axis `row`, Y-axis `{score_of_task(lines[0].task)}`."
     )
 
 
 def _metrics(line: Line) -> dict[str, float]:
     """The score first: a comparison in MLflow's page begins with it."""
-    found = _spread(SCORES[line.task], line.accuracy) | _spread("speed_ratio", line.speed)
-    found |= _interval(SCORES[line.task], line.interval)
+    found = _spread(score_of_task(line.task), line.accuracy) | _spread("speed_ratio", line.speed)
+    found |= _interval(score_of_task(line.task), line.interval)
     if line.speed:
         found[TRUSTED] = float(not line.timing_warnings)
     found |= {"seeds": line.accuracy.n if line.accuracy else 0, "seeds_tried": line.seeds}
-    if line.won:
-        found |= {"seeds_above_random": line.won[0], "seeds_compared": line.won[1]}
+    if line.versus.won:
+        found |= {"seeds_above_random": line.versus.won[0], "seeds_compared": line.versus.won[1]}
     if line.comparison:
         found |= {f"{GAP}/median": line.comparison.gap} | _interval(GAP, line.comparison.interval)
     if line.p is not None:

@@ -7,24 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from suite.data.recipe import Ade20k
 from suite.errors import UserError
-from suite.kinds.training.cells import Cell
 from suite.kinds.training.schema import Study
+from suite.study.cells import Cell
+from suite.terminal import ManualProgress
 
 USUAL = ("cpu", "float32", False)  # device, precision and compiler that every machine has: the processor, without one
 
 
 def missing(study: Study) -> list[str]:
     """A sentence for everything that the study reads and that is not here."""
-    sentences = []
-    if isinstance(study.data, Ade20k) and not study.data.folder.is_dir():
-        sentences.append(
-            f"data.folder: there is no {_shown(study.data.folder)}; put ADE20k there (ADEChallengeData2016 of the "
-            "scene parsing benchmark, with images and annotations in it), or name the folder that it is in"
-        )
+    sentences = [sentence] if (sentence := study.data.missing()) else []
     if study.start is not None and not study.start.is_file():
         sentences.append(
             f"start: there is no {_shown(study.start)}; put the weights there (a file of torch or safetensors for "
@@ -106,13 +100,8 @@ def check_inputs(study: Study, console: Console) -> None:
 
         model = on_meta(study.backbone.name, study.backbone.options, study.classes)
         fitted(model, Checkpoint.read(study.start)).check_fit(model)
-    if isinstance(study.data, Ade20k):
-        from suite.data.ade20k import examine
-
-        columns = TextColumn("reading every image and mask"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("", total=None)
-            examine(study.data, lambda done, total: progress.update(task, completed=done, total=total))
+    with ManualProgress(console, text="reading the data") as bar:
+        study.data.check(bar.reach)
 
 
 def _shown(path: Path) -> str:

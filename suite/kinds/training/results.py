@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -16,10 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from suite.errors import UserError
-from suite.kinds.training.checks import SCORES
-from suite.kinds.training.summary import Line, read_record, summarise
-from suite.study.digests import check_unedited
-from suite.study.store import CURVE_COLUMNS
+from suite.kinds.training.checks import scores
+from suite.kinds.training.summary import Line, lines_of, read_record
+from suite.study.exported import CURVE_COLUMNS
+from suite.study.records import check_unedited, read
 
 Example = dict[str, Any]
 EXAMPLE_KEYS = {"cell_id", "row", "method", "schedule", "seed", "grid", "depth", "left_after", "prediction"}
@@ -27,17 +28,15 @@ EXAMPLE_KEYS = {"cell_id", "row", "method", "schedule", "seed", "grid", "depth",
 
 @dataclass(frozen=True)
 class Results:
-    """The committed record of a study.
-
-    Attributes:
-        folder: where it lies.
-        frame: `cells.csv`, values as numbers.
-        lines: of the study's table, in its order.
-    """
+    """The committed record of a study: its folder, and the lines of its table, in their order."""
 
     folder: Path
-    frame: pd.DataFrame
     lines: Sequence[Line]
+
+    @functools.cached_property
+    def frame(self) -> pd.DataFrame:
+        """`cells.csv`, values as numbers."""
+        return read_record(self.folder)
 
     def records(self, *names: str) -> list[Path]:
         """The paths of records of the folder, `cells.csv` first, which labels whatever is drawn."""
@@ -73,20 +72,19 @@ class Results:
 
         As in the table, a score that is not finite is none.
         """
-        values = self.values(list(SCORES.values()))
+        values = self.values(scores())
         table = values[values["value"].map(math.isfinite)].pivot_table(index="label", columns="seed", values="value")
         table.columns = table.columns.astype(int)
         return table.reindex([label for label in self.labels if label in table.index]).sort_index(axis=1)
 
 
 def read_results(folder: Path) -> Results:
-    """Read `cells.csv` and what the table makes of it.
+    """The record of a folder and the lines of its table.
 
     Raises:
         UserError: as `summary.read_record` and `summary.summarise`.
     """
-    frame = read_record(folder)
-    return Results(folder, frame, summarise(frame))
+    return Results(folder, lines_of(folder))
 
 
 def read_curves(folder: Path) -> pd.DataFrame:
@@ -95,14 +93,9 @@ def read_curves(folder: Path) -> pd.DataFrame:
     Raises:
         UserError: if it is missing, was edited, or its columns are others.
     """
-    path = folder / "curves.csv"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
-    check_unedited(path)
-    frame = pd.read_csv(path, keep_default_na=False)
-    if tuple(frame.columns) != CURVE_COLUMNS:
-        raise UserError(f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(CURVE_COLUMNS)}")
-    return frame.assign(value=pd.to_numeric(frame["value"], errors="coerce"))
+    frame = read(folder / "curves.csv", CURVE_COLUMNS)
+    numbers = {name: pd.to_numeric(frame[name], errors="coerce") for name in ("seed", "epoch", "value")}
+    return frame.assign(**numbers)
 
 
 def read_examples(folder: Path) -> list[Example]:
@@ -112,8 +105,6 @@ def read_examples(folder: Path) -> list[Example]:
         UserError: if it is missing, was edited, is damaged, or has no example.
     """
     path = folder / "examples.json"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}")
     check_unedited(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

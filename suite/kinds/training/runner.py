@@ -2,50 +2,42 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlflow.exceptions import MlflowException
 from rich.console import Console
-from rich.progress import Progress as Bar
 
-from suite.kinds.training.cells import Cell, expand
+from suite.errors import UserError
+from suite.kinds.training.cells import expand
 from suite.kinds.training.preflight import check_devices, check_inputs
-from suite.run.mlflow_writer import Tracker
+from suite.kinds.training.study import check_backbone
+from suite.kinds.training.track import RESULTS, Tracking
+from suite.run import in_process
+from suite.run.in_process import RunCells
 from suite.run.progress import Progress
-from suite.study.load import check_backbone, load_study, title_of
+from suite.study.cells import Cell, Result
+from suite.study.exported import curves, examples, tidy, write_csv, write_curves, write_examples
+from suite.study.kind import Loaded
+from suite.study.load import FOLDER
 from suite.study.provenance import provenance
-from suite.study.store import Entry, Record, curves, examples, tidy, write_csv, write_curves, write_examples
+from suite.study.records import merge
+from suite.study.store import Entry, Record, last_line
+from suite.tasks.task import tasks
 
-SHOWN = {"acc1_last": "{:.1f} %", "miou_last": "{:.1f} % mIoU", "speed_ratio": "{:.2f} x"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run of a study ended: how many of its cells are finished, failed, and not run.
-
-    `compared` counts the accuracy cells among those that finished or failed, the ones a table is made of. `tracker` has
-    the runs of all of them, and waits for what the table says.
-    """
-
-    compared: int
-    finished: int
-    failed: int
-    not_run: int
-    tracker: Tracker
+ROUNDS = ("base", "accuracy", "speed")  # kinds of cells, in the order in which they can run
 
 
 class ResultWriter:
-    """Keeps each result the moment it arrives: record first, then the display, then MLflow."""
+    """Keeps each result the moment it arrives: record first, then the display, then whatever else is told."""
 
-    def __init__(self, cells: Sequence[Cell], record: Record, tracker: Tracker, progress: Progress) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], record: Record, progress: Progress, tell: Callable[[Cell, Entry], None]
+    ) -> None:
         self.waiting = {cell.cell_id: cell for cell in cells}
-        self.record, self.tracker, self.progress = record, tracker, progress
+        self.record, self.progress, self.tell = record, progress, tell
 
     def started(self, cell_id: str) -> None:
         self.progress.started(cell_id)
@@ -53,7 +45,7 @@ class ResultWriter:
     def advanced(self, cell_id: str, steps: int) -> None:
         self.progress.advanced(cell_id, steps)
 
-    def ended(self, cell_id: str, result: dict[str, Any]) -> None:
+    def ended(self, cell_id: str, result: Result) -> None:
         cell = self.waiting.pop(cell_id, None)
         if cell is None:
             return  # a worker that died after its last word was replaced, and says it again
@@ -61,100 +53,119 @@ class ResultWriter:
         origin = provenance() | result.pop("origin", {})
         entry = self.record.add(cell, result | {"provenance": origin}, weights)
         self.progress.ended(cell_id, entry["status"], _note(entry))
-        track(cell.row, functools.partial(self.tracker.sync, cell, entry), self.progress.console)
+        self.tell(cell, entry)
 
 
-def run_study(name: str, console: Console, folder: Path = Path()) -> Outcome:
+def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     """Run all cells of a study that are not finished, in rounds: base, accuracy, speed.
 
     Results are exported to `results/<study>/`. An interrupted or killed run loses only the cells that were running.
+
+    Args:
+        loaded: the study.
+        console: to tell what happens.
+        alone: run in this process, without Ray and MLflow, one cell after another.
+
+    Returns:
+        The exit code: 0 if all cells are finished, 1 if one failed, 130 if only some were not run.
 
     Raises:
         UserError: for a study that cannot run, a second run in the same folder, or a record that cannot be written.
         OSError: if `results/` cannot be written.
     """
     provenance()  # as the code is now, not when the first cell ends
-    study, title = load_study(name), title_of(name)
-    cells, record = expand(study), Record(folder)
+    cells, record = expand(loaded.study), Record()
     with record.locked():
-        tracker = Tracker(title, cells, folder)
-        _catch_up(cells, record, tracker, console)
-        left = sum(record.finished(cell) is None for cell in cells)
-        console.print(f"{title}: {len(cells)} cells, {len(cells) - left} finished, {left} to run")
+        tracking = None if alone else Tracking(loaded.name, cells, console)
+        if tracking:
+            tracking.catch_up(record)
+        left = [cell for cell in cells if record.finished(cell) is None]
+        console.print(f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
         if left:
-            check_backbone(name)
-            check_devices([cell for cell in cells if record.finished(cell) is None])
-            check_inputs(study, console)
+            check_backbone(loaded)
+            check_devices(left)
+            check_inputs(loaded.study, console)
             try:
-                _run(cells, record, tracker, console)
+                _run(cells, record, tracking, console)
             except KeyboardInterrupt:
                 console.print("interrupted")
-        export(title, cells, record, folder)
-    finished = {cell.cell_id for cell in cells if record.finished(cell)}
-    failed = {cell.cell_id for cell in cells if record.failed(cell)} - finished
-    compared = sum(cell.kind == "accuracy" and cell.cell_id in finished | failed for cell in cells)
-    return Outcome(compared, len(finished), len(failed), len(cells) - len(finished) - len(failed), tracker)
+        export(RESULTS / loaded.name, cells, record)
+    return _concluded(loaded, cells, record, console)
 
 
-def track(what: str, write: Callable[[], None], console: Console) -> None:
-    """Write something into MLflow; what fails there is said and left to the next run, because the record has it."""
-    try:
-        write()
-    except (MlflowException, OSError) as error:
-        console.print(f"{what}: not written to MLflow, the next run will: {error}", style="yellow", soft_wrap=True)
-
-
-def export(title: str, cells: Sequence[Cell], record: Record, folder: Path) -> None:
+def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
     """Write `results/<study>/`: `cells.csv`, `curves.csv`, `examples.json` and `provenance.json`, from the record."""
-    results = folder / "results" / title
     write_curves(results / "curves.csv", curves(cells, record))
     write_examples(results / "examples.json", examples(cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
-    write_csv(results / "cells.csv", tidy(title, cells, record), _origins(entries))
+    write_csv(results / "cells.csv", tidy(results.name, cells, record), _origins(entries))
 
 
-def _run(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Console) -> None:
-    from suite.run.on_ray import run_cells, running_ray
+def _concluded(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Console) -> int:
+    """Say what has failed or was not run, and how to go on; returns the exit code."""
+    finished = sum(record.finished(cell) is not None for cell in cells)
+    failed = sum(record.finished(cell) is None and record.failed(cell) is not None for cell in cells)
+    waiting = len(cells) - finished - failed
+    if not failed and not waiting:
+        return 0
+    console.print(
+        f"{failed} cells failed and {waiting} were not run, {finished} are finished and kept; resume with: "
+        f"suite run {loaded.path if loaded.path.parent != FOLDER else loaded.name}",
+        style="yellow",
+        soft_wrap=True,
+    )
+    return 1 if failed else 130
 
-    done = {cell.cell_id for cell in cells if record.finished(cell)}
-    progress = Progress(cells, done, len(os.sched_getaffinity(0)), console)
-    gpus = int(any(cell.identity["device"] == "cuda" for cell in cells if cell.cell_id not in done))
-    with progress, running_ray(max(cell.threads for cell in cells), gpus):
-        for kind in ("base", "accuracy", "speed"):
-            weights = {
-                cell.start: record.weights(cell.start) for cell in cells if cell.start and record.has(cell.start)
-            }
+
+def _run(cells: Sequence[Cell], record: Record, tracking: Tracking | None, console: Console) -> None:
+    """Run what is left, in rounds."""
+    from suite.kinds.training.execute import run_cell
+
+    left = [cell for cell in cells if record.finished(cell) is None]
+    done = {cell.cell_id for cell in cells} - {cell.cell_id for cell in left}
+    cores = len(os.sched_getaffinity(0)) if tracking else 1
+    progress = Progress(cells, done, cores, console, ticking=tracking is not None)
+    with progress, _scheduler(cells, left, alone=tracking is None) as run_cells:
+        for kind in ROUNDS:
+            starts = {cell.start for cell in cells if cell.start and record.has(cell.start)}
+            weights = {start: record.weights(start) for start in starts}
             # Asked anew in every round: a base that was trained again may have changed what counts as finished.
             left = [cell for cell in cells if cell.kind == kind and record.finished(cell) is None]
             ready = [cell for cell in left if not cell.start or cell.start in weights]
             if ready:
-                run_cells(ready, weights, ResultWriter(ready, record, tracker, progress), record.home / "ray")
+                writer = ResultWriter(ready, record, progress, tracking.sync if tracking else lambda *_: None)
+                run_cells(run_cell, ready, weights, writer, record.home / "scratch")
 
 
-def _catch_up(cells: Sequence[Cell], record: Record, tracker: Tracker, console: Console) -> None:
-    """Have in MLflow what is in the record: an earlier run may have been killed in between, or the store may be new."""
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        for cell in bar.track(cells, description="Looking through MLflow"):
-            entry = record.finished(cell) or record.failed(cell)
-            if entry is not None:
-                track(cell.row, functools.partial(tracker.sync, cell, entry), console)
-    track("earlier runs", tracker.put_aside, console)
+@contextmanager
+def _scheduler(cells: Sequence[Cell], left: Sequence[Cell], *, alone: bool) -> Iterator[RunCells]:
+    """What runs cells, for as long as it is there: this process, or Ray."""
+    if alone:
+        yield in_process.run_cells
+        return
+    try:
+        from suite.run import on_ray
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error.name} is not installed; add what studies need (pip install 'cropr-suite[study]'), or run one cell "
+            "after another in this process: --in-process"
+        ) from error
+    with on_ray.running_ray(max(cell.threads for cell in cells), any(cell.device == "cuda" for cell in left)):
+        yield on_ray.run_cells
 
 
 def _note(entry: Entry) -> str:
     metrics = entry.get("metrics", {})
-    parts = [form.format(metrics[name]) for name, form in SHOWN.items() if name in metrics]
-    return ", ".join(parts + str(entry.get("reason", "")).strip().splitlines()[-1:])
+    headlines = [one.headline for one in tasks().values()]
+    parts = [f"{one.short} {metrics[one.last]:.1f} {one.unit}" for one in headlines if one.last in metrics]
+    parts += [f"{metrics['speed_ratio']:.2f} x"] if "speed_ratio" in metrics else []
+    return ", ".join(filter(None, [*parts, last_line(entry)]))
 
 
 def _origins(entries: Sequence[Entry]) -> dict[str, Any]:
     """Every distinct provenance with the cells it covers, the digest of the base weights, and seconds per cell."""
-    groups: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        key = json.dumps(entry["provenance"], sort_keys=True)
-        groups.setdefault(key, {**entry["provenance"], "cells": []})["cells"].append(entry["cell_id"])
     return {
-        "runs": sorted(groups.values(), key=lambda group: str(group["started"])),
+        "runs": merge([], {entry["cell_id"]: entry["provenance"] for entry in entries}),
         "base_weights": sorted({entry["weights_digest"] for entry in entries if "weights_digest" in entry}),
         "seconds": {entry["cell_id"]: round(entry.get("seconds", 0.0), 1) for entry in entries},
     }

@@ -1,224 +1,39 @@
-"""What a study file may say. Nothing heavy is imported here."""
+"""What the file of a study that trains may say. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from suite.data.recipe import Ade20k, DigitScenes
-from suite.measure.timing_options import Speed
-from suite.reduction import schedule
-from suite.reduction.registry import module_of
-from suite.reduction.schedule import Rounding, Schedule
-from suite.reduction.settings import Fusion
+from suite.data.dataset import DataSet, data_set
+from suite.errors import UserError
+from suite.measure.timing_options import TimingOptions
 from suite.strict import Strict
+from suite.study.schema import Backbone, MethodRow, ScheduleRule, label_of
 from suite.tasks.recipe import TrainingRecipe
-from suite.tasks.segmentation.recipe import SegmentationRecipe
+from suite.tasks.task import Task, TaskName, task
+
+Recipe = TypeVar("Recipe", bound=TrainingRecipe)
 
 
-def _known_method(name: str) -> str:
-    module_of(name)
-    return name
-
-
-MethodName = Annotated[str, AfterValidator(_known_method)]  # one that there is
-
-
-class Backbone(Strict):
-    """A timm model by name, with keyword arguments for timm's `create_model`."""
-
-    name: str
-    options: dict[str, Any] = {}
-
-    @field_validator("options")
-    @classmethod
-    def _no_files(cls, value: dict[str, Any]) -> dict[str, Any]:
-        files = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
-        hidden = sorted(files & value.keys())
-        if hidden:
-            raise ValueError(
-                f"{', '.join(hidden)} would load weights that no cell's identity knows; leave it out, and name a file "
-                "of weights in the study's `start`"
-            )
-        return value
-
-    def size(self) -> tuple[int, int, int] | None:
-        """Image side, patches and depth as far as the options say; None where only timm knows."""
-        image, patch, depth = (self.options.get(key) for key in ("img_size", "patch_size", "depth"))
-        if not (isinstance(image, int) and isinstance(patch, int) and isinstance(depth, int)) or not 0 < patch <= image:
-            return None
-        return image, (image // patch) ** 2, depth
-
-
-class Budget(Strict):
-    """What a model may use, as a share of what the unpruned model does: of one of two things.
-
-    macs: multiply-accumulates of an image, deployed, counted as `convention` says; see `suite.measure.macs`.
-    tokens: the mean over blocks of tokens in attention and MLP.
-
-    Measured latency is none of them, because a cell's identity may not depend on the machine.
-    """
-
-    macs: float | None = Field(None, gt=0, le=1)
-    tokens: float | None = Field(None, gt=0, le=1)
-    convention: Literal["full", "linear"] = "full"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_latency(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "latency" in value:
-            message = (
-                "a study has no budget of latency: what its cells are may not depend on the machine; measure with "
-                "`suite budget --latency` and write the counts it finds down as `removed`"
-            )
-            raise PydanticCustomError("at_key", "{message}", {"key": "latency", "message": message})
-        return value
-
-    @model_validator(mode="after")
-    def _one(self) -> Budget:
-        if (self.macs is None) == (self.tokens is None):
-            raise ValueError("a budget is either of macs or of tokens, as a share of the unpruned model, such as 0.63")
-        if self.macs is None and "convention" in self.model_fields_set:
-            raise ValueError("tokens are counted in one way only; leave convention out")
-        return self
-
-    @property
-    def share(self) -> float:
-        """The share, whatever it is of."""
-        return self.tokens or self.macs or 0.0
-
-    @property
-    def label(self) -> str:
-        """How tables call it."""
-        return f"{self.share:g} of tokens" if self.macs is None else f"{self.share:g} of MACs ({self.convention})"
-
-
-class ScheduleRule(Strict):
-    """How many patches leave in each block, by exactly one of six rules; see `suite.reduction.schedule`.
-
-    removed: counts, one per block.
-    constant: a count for the blocks `blocks`, with `extra_first` more in the first of them.
-    keep_rate: a share of the remaining patches to keep in each of `blocks`.
-    linear: a mean count for all blocks that falls (`inflect` -1) or rises (`inflect` 1) linearly.
-    stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
-    budget: what every method may use; each gets a schedule of its own that meets it, see `suite.study.knobs`.
-
-    `multiple_of` rounds the counts of any rule so that blocks leave such multiples of tokens, see
-    `suite.reduction.schedule.in_multiples`. `removed` and `blocks` may be texts such as `3,6,9` or, for a range with
-    both ends, `0-21`.
-    """
-
-    USES: ClassVar[dict[str, set[str]]] = {
-        "removed": set(),
-        "constant": {"blocks", "extra_first"},
-        "keep_rate": {"blocks", "rounding", "fused"},
-        "linear": {"inflect"},
-        "stages": {"first", "length"},
-        "budget": set(),
-    }
-
-    name: str | None = None
-    removed: tuple[int, ...] | None = None
-    constant: int | None = Field(None, ge=0)
-    keep_rate: float | None = Field(None, gt=0, le=1)
-    linear: int | None = Field(None, ge=0)
-    stages: float | None = Field(None, gt=0, le=1)
-    budget: Budget | None = None
-    blocks: tuple[int, ...] = ()
-    extra_first: int = Field(0, ge=0)
-    rounding: Rounding = "ceil"
-    fused: bool = False
-    inflect: float = Field(-1.0, ge=-1, le=1)
-    first: int = 1
-    length: int = 1
-    multiple_of: int | None = Field(None, ge=2)
-
-    @field_validator("removed", "blocks", mode="before")
-    @classmethod
-    def _ranges(cls, value: Any) -> Any:
-        """A text such as `0-21` or `3,6,9` stands for its numbers."""
-        if not isinstance(value, str):
-            return value
-        found: list[int] = []
-        for part in value.replace(",", " ").split() or [value]:
-            ends = [int(end) if end.strip().isdecimal() else -1 for end in part.split("-")]
-            if not 0 <= ends[0] <= ends[-1] or len(ends) > 2:
-                raise ValueError(f"{part.strip()!r} is neither a number nor a range such as 0-21, found {value!r}")
-            found += range(ends[0], ends[-1] + 1)
-        return found
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> ScheduleRule:
-        chosen = [rule for rule in self.USES if getattr(self, rule) is not None]
-        if len(chosen) != 1:
-            found = ", ".join(chosen) or "none"
-            raise ValueError(f"a schedule needs exactly one of {', '.join(self.USES)}; found {found}")
-        idle = sorted(self.model_fields_set - {"name", "multiple_of", *self.USES} - self.USES[chosen[0]])
-        if idle:
-            raise ValueError(f"the rule {chosen[0]} does not read {', '.join(idle)}; leave it out")
-        return self
-
-    def resolve(self, patches: int, depth: int, prefix: int | None = None) -> Schedule:
-        """The counts for a backbone; its prefix tokens are only asked for where the rule says `multiple_of`.
-
-        Raises:
-            ValueError: if they are impossible there.
-        """
-        return self.rounded(self._counts(patches, depth), prefix)
-
-    def rounded(self, counts: Schedule, prefix: int | None) -> Schedule:
-        """Counts in multiples, if the rule says so.
-
-        Raises:
-            ValueError: as `in_multiples`, or if it must know the prefix tokens and does not.
-        """
-        if self.multiple_of is None:
-            return counts
-        if prefix is None:
-            raise ValueError("multiple_of counts prefix tokens too, but how many the backbone has was not said")
-        return schedule.in_multiples(counts, prefix, self.multiple_of)
-
-    def _counts(self, patches: int, depth: int) -> Schedule:
-        if self.removed is not None:
-            if len(self.removed) != depth:
-                raise ValueError(f"{len(self.removed)} counts for a backbone of {depth} blocks; give one per block")
-            return Schedule(patches, self.removed)
-        if self.constant is not None:
-            return schedule.constant(patches, depth, self.constant, self.blocks, self.extra_first)
-        if self.keep_rate is not None:
-            return schedule.keep_rate(patches, depth, self.keep_rate, self.blocks, self.rounding, self.fused)
-        if self.budget is not None:
-            raise ValueError("a budget gives every method a schedule of its own; find them with: suite budget")
-        if self.linear is not None:
-            return schedule.linear(patches, depth, self.linear, self.inflect)
-        assert self.stages is not None
-        return schedule.stages(patches, depth, self.stages, self.first, self.length)
-
-
-class Row(Strict):
+class Row(MethodRow):
     """One row of the table: a method with its settings. A bare name stands for the method with its defaults."""
 
-    method: MethodName
     name: str = ""
-    settings: dict[str, Any] = {}
-    fusion: Fusion = "none"
 
     @property
     def label(self) -> str:
-        return self.name or (self.method if self.fusion == "none" else f"{self.method} + {self.fusion}")
+        return self.name or label_of(self.method, self.fusion)
 
 
-class Base(Strict):
+class Base(Strict, Generic[Recipe]):
     """The model that every cell starts from: trained once, without reduction."""
 
-    recipe: TrainingRecipe
+    recipe: Recipe
     seed: int = 0
-
-
-Data = Annotated[DigitScenes | Ade20k, Field(discriminator="recipe")]
 
 
 class Study(Strict):
@@ -227,26 +42,55 @@ class Study(Strict):
     Every cell starts from the same weights: those of the `base` model, or those in the file `start`, of torch or
     safetensors, with a new head unless the file has one for as many classes.
 
-    focus: names of the rows that the question is about, of which the page of the study says what was found.
+    focus: names of the rows that the question is about, which the page of the study summarises.
+    task: its name; the task says what a recipe may say.
+    data: name and settings of a data set.
     """
 
     question: str
+    kind: Literal["training"] = "training"
     focus: tuple[str, ...] = ()
-    task: Literal["classification", "segmentation"]
-    data: Data
+    task: TaskName
+    data: DataSet
     backbone: Backbone
-    base: Base | None = None
+    base: Base[Any] | None = None
     start: Path | None = None
     finetune: TrainingRecipe
     schedules: tuple[ScheduleRule, ...] = Field(min_length=1)
     methods: tuple[Row, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
-    speed: Speed | None = None
+    speed: TimingOptions | None = None
+
+    @property
+    def goal(self) -> Task:
+        """The task itself."""
+        return task(self.task)
 
     @property
     def classes(self) -> int:
-        """Classes that the backbone's head tells apart."""
-        return self.data.classes
+        """Outputs of the backbone's head."""
+        return self.goal.outputs(self.goal, self.data)
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _named_data_set(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        try:
+            return data_set(value)
+        except UserError as error:
+            raise PydanticCustomError("at_key", "{message}", {"key": "recipe", "message": str(error)}) from error
+
+    @field_validator("base", "finetune", mode="before")
+    @classmethod
+    def _recipe_of_the_task(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, dict):
+            return value
+        name = info.data.get("task")
+        if name is None:  # refused already, and another task may know other keys
+            return None if info.field_name == "base" else TrainingRecipe(epochs=1, learning_rate=1)
+        recipe = task(name).recipe
+        return Base[recipe].model_validate(value) if info.field_name == "base" else recipe.model_validate(value)  # type: ignore[valid-type]
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -263,23 +107,3 @@ class Study(Strict):
                 f"found {'neither' if self.base is None else 'both'}"
             )
         return self
-
-
-class SegmentationBase(Base):
-    """The model that every cell of a segmentation study starts from."""
-
-    recipe: SegmentationRecipe
-
-
-class SegmentationStudy(Study):
-    """A study of semantic segmentation; the background of digit scenes is a class of its own."""
-
-    base: SegmentationBase | None = None
-    finetune: SegmentationRecipe
-
-    @property
-    def classes(self) -> int:
-        return self.data.classes + isinstance(self.data, DigitScenes)
-
-
-STUDIES: dict[object, type[Study]] = {"classification": Study, "segmentation": SegmentationStudy}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from suite.errors import UserError
-from suite.kinds.training.checks import SCORES, check_record
-from suite.kinds.training.failed_seeds import lost_seeds, marks, named_seeds
+from suite.kinds.training.checks import check_record, scores
+from suite.kinds.training.failed_seeds import failed_seeds, marks, named_seeds
 from suite.kinds.training.speed_by_batch import Speed, speeds_of
 from suite.report.statistics import (
     ALPHA,
@@ -24,18 +24,36 @@ from suite.report.statistics import (
     inter_quartile_mean,
     interval,
     letters,
-    median,
     seeds_won,
     smallest_p,
     spread,
     tied_groups,
 )
 from suite.seeds import seed_for
-from suite.study.digests import check_unedited
-from suite.study.store import COLUMNS
+from suite.study.exported import COLUMNS
+from suite.study.records import read
 
 CONTROL = "random"
 Seeds = dict[int, float]
+
+
+@dataclass(frozen=True)
+class Versus:
+    """A row against random pruning.
+
+    Attributes:
+        control: the row of random pruning that it is compared with; empty without one.
+        reason: why it is not compared; empty if it is, and for what needs no control.
+        won: seeds in which it is above its control, of those tried in which the control has a score; None without one.
+        comparison: seed by seed, in percentage points; p is not corrected there.
+        mark: of seeds that have no pair.
+    """
+
+    control: str = ""
+    reason: str = ""
+    won: tuple[int, int] | None = None
+    comparison: Comparison | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,30 +64,26 @@ class Line:
         label: how tables and figures call it: the row, and the schedule where the study has several.
         row, schedule, method, task: as in the record.
         accuracy: of the last epoch, percent, over seeds; mIoU for segmentation. None if no seed finished.
-        seeds: how many seeds were tried, failed ones included.
-        won: seeds in which it beat random pruning, of those tried in which random pruning has a score; None without a
-            control.
-        tokens: the fewest tokens, prefix included, that any block computes.
-        macs: multiply-accumulates per image, all matrix products counted.
-        speed: images per second over those of the unpruned model; None if not measured.
-        timing_warnings: why the speed is not to be trusted; empty if nothing speaks against it.
-        problem: why a seed failed or was skipped; empty if none did.
         interval: of the median accuracy, at level 0.95, by the bootstrap over seeds; None with one seed.
-        control: the row of random pruning that it is compared with; empty without one.
-        no_control: why it is not compared; empty if it is, and for what needs no control.
-        comparison: with the control, seed by seed, in percentage points; p is not corrected there.
-        p: of that comparison after Holm's correction for all comparisons of the study; None with one seed.
-        smallest_p: the smallest that `p` can be with these seeds and that many comparisons; None where p is.
-        group: letters; reduced rows of the same schedule that share one are not told apart.
+        iqm: inter-quartile mean of the scores that `accuracy` is of.
+        seeds: how many seeds were tried, failed ones included.
+        failed: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its
+            training was stopped because numbers were not finite (`tasks.guard.TrainingFailed`), or if its score is not.
+        tokens: the shortest sequence that any block computes, prefix tokens included.
+        macs: multiply-accumulates per image, all matrix products counted.
+        speed, eager: images per second over those of the unpruned model with fused and with timm's eager attention;
+            None if not measured.
+        timing_warnings: why the speed is unreliable; empty if nothing speaks against it.
+        batch: the study's largest batch size, which the three above are of; None if not known.
+        further: speeds with the study's other batch sizes.
+        problem: why a seed failed or was skipped; empty if none did.
         marks: what else must be said about it: seeds that are missing, a spread or a test that there cannot be.
         block: the row of random pruning whose block it stands in: its control, and itself for that control; empty for
             the unpruned model and where there is none.
-        eager: as `speed`, against the unpruned model with timm's eager attention.
-        lost: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its training
-            was stopped because numbers were not finite (`tasks.guard.TrainingFailed`), or if its score is not finite.
-        batch: the study's largest batch size, which `speed`, `eager` and `timing_warnings` are of; None if not known.
-        further: speeds with the study's other batch sizes.
-        middle: inter-quartile mean of the scores that `accuracy` is of.
+        versus: it against random pruning.
+        p: of that comparison after Holm's correction for all comparisons of the study; None with one seed.
+        smallest_p: the smallest that `p` can be with these seeds and that many comparisons; None where p is.
+        group: letters; reduced rows of the same schedule that share one do not differ significantly.
     """
 
     label: str
@@ -79,31 +93,33 @@ class Line:
     task: str
     accuracy: Spread | None
     seeds: int
-    won: tuple[int, int] | None
     tokens: float | None
     macs: float | None
     speed: Spread | None
-    timing_warnings: str
-    problem: str
+    timing_warnings: str = ""
+    problem: str = ""
     interval: Interval | None = None
-    control: str = ""
-    no_control: str = ""
-    comparison: Comparison | None = None
+    iqm: float | None = None
+    failed: tuple[tuple[str, int], ...] = ()
+    eager: Spread | None = None
+    batch: int | None = None
+    further: tuple[Speed, ...] = ()
+    marks: tuple[str, ...] = ()
+    block: str = ""
+    versus: Versus = Versus()
     p: float | None = None
     smallest_p: float | None = None
     group: str = ""
-    marks: tuple[str, ...] = ()
-    block: str = ""
-    eager: Spread | None = None
-    lost: tuple[tuple[str, int], ...] = ()
-    batch: int | None = None
-    further: tuple[Speed, ...] = ()
-    middle: float | None = None
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """With its control, seed by seed."""
+        return self.versus.comparison
 
     @property
     def below_random(self) -> bool:
         """Whether it failed to beat random pruning in some seed."""
-        return self.won is not None and self.won[0] < self.won[1]
+        return self.versus.won is not None and self.versus.won[0] < self.versus.won[1]
 
     @property
     def testable(self) -> bool:
@@ -118,23 +134,19 @@ def read_record(folder: Path) -> pd.DataFrame:
         UserError: if it is missing, was changed after it was written, or is not a tidy record (see `checks`).
     """
     path = folder / "cells.csv"
-    if not path.is_file():
-        there = [record.parent.name for record in folder.parent.glob("*/cells.csv")]
-        hint = f"; records there are of {', '.join(sorted(there))}" if there else ""
-        raise UserError(f"{path} does not exist; make it with: suite run {folder.name}{hint}")
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise UserError(f"{path} is no CSV: {error}; write it again with: suite run {folder.name}") from error
-    if tuple(frame.columns) != COLUMNS:
-        raise UserError(
-            f"{path} has the columns {', '.join(frame.columns)}; expected {', '.join(COLUMNS)}; "
-            f"write it again, from the cells that are finished, with: suite run {folder.name}"
-        )
-    check_unedited(path)
+    frame = read(path, COLUMNS)
     check_record(frame, path)
     frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
     return frame
+
+
+def lines_of(folder: Path) -> list[Line]:
+    """The lines of a results folder.
+
+    Raises:
+        UserError: as `read_record` and `summarise`.
+    """
+    return summarise(read_record(folder))
 
 
 def summarise(frame: pd.DataFrame) -> list[Line]:
@@ -148,118 +160,127 @@ def summarise(frame: pd.DataFrame) -> list[Line]:
         UserError: if the record has no accuracy cells, or seeds of a row disagree about its cost.
     """
     cells = frame[frame["kind"] == "accuracy"]
-    lines = _with_groups(_with_corrected_p(list(_lines(frame))), cells)
-    if not lines:
-        raise UserError("the record has no accuracy cells yet; go on with suite run")
-    return sorted(
-        lines,
-        key=lambda line: (
-            line.method != "none",
-            line.schedule,
-            (not line.block, len(line.block), line.block),
-            line.row != line.block,
-            line.accuracy.median if line.accuracy else -1.0,
-            line.row,
-        ),
+    if cells.empty:
+        raise UserError("the record has no accuracy cells yet; resume with: suite run")
+    several = cells[cells["method"] != "none"]["schedule"].nunique() > 1
+    rows = cells.groupby(["row", "schedule"])
+    lines = [_line(frame, str(row), str(schedule), own, several) for (row, schedule), own in rows]
+    return sorted(_over_all_rows(lines, cells), key=_place)
+
+
+def _place(line: Line) -> tuple[object, ...]:
+    return (
+        line.method != "none",
+        line.schedule,
+        (not line.block, len(line.block), line.block),
+        line.row != line.block,
+        line.accuracy.median if line.accuracy else -1.0,
+        line.row,
     )
 
 
-def _lines(frame: pd.DataFrame) -> Iterator[Line]:
-    cells = frame[frame["kind"] == "accuracy"]
-    several = cells[cells["method"] != "none"]["schedule"].nunique() > 1
-    for (row, schedule), own in cells.groupby(["row", "schedule"]):
-        first = own.iloc[0]
-        scores = _by_seed(own)
-        largest, *further = speeds_of(frame, str(row), str(schedule))
-        line = Line(
-            label=f"{row} [{schedule}]" if several and first["method"] != "none" else str(row),
-            row=str(row),
-            schedule=str(schedule),
-            method=first["method"],
-            task=first["task"],
-            accuracy=spread(list(scores.values())) if scores else None,
-            seeds=own["seed"].nunique(),
-            won=None,
-            tokens=_only(own, "tokens_fewest"),
-            macs=_only(own, "macs_full"),
-            speed=largest.fused,
-            timing_warnings=largest.timing_warnings,
-            problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
-            marks=tuple(marks(own, len(scores))),
-            block="" if first["method"] == "none" else _control(cells, str(schedule), first["fusion"])[0],
-            eager=largest.eager,
-            batch=largest.batch,
-            further=tuple(further),
-            lost=lost_seeds(own),
-        )
-        generator = np.random.default_rng(seed_for("statistics", line.row, line.schedule))
-        if scores:
-            column = np.array([scores[seed] for seed in sorted(scores)])[:, None]
-            between = interval(column, median, generator)
-            line = replace(line, interval=between, middle=inter_quartile_mean(column))
-        if first["method"] not in ("none", CONTROL):
-            tried = {*map(int, own[own["status"] != "skipped"]["seed"])}
-            line = _compared(line, scores, tried, *_control(cells, line.schedule, first["fusion"]), generator)
-        yield line
+def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, several: bool) -> Line:
+    """A line of a row, whose accuracy cells are `own`, without what takes all rows into account."""
+    first, scores = own.iloc[0], _by_seed(own)
+    column = np.array([scores[seed] for seed in sorted(scores)])
+    unpruned = first["method"] == "none"
+    control, others = ("", {}) if unpruned else _control(frame, schedule, first["fusion"])
+    generator = np.random.default_rng(seed_for("statistics", row, schedule))
+    between = interval(column, generator) if scores else None
+    compared = first["method"] not in ("none", CONTROL)
+    versus = _versus(own, scores, control, others, generator) if compared else Versus()
+    largest, *further = speeds_of(frame, row, schedule)
+    return Line(
+        label=f"{row} [{schedule}]" if several and not unpruned else row,
+        row=row,
+        schedule=schedule,
+        method=first["method"],
+        task=first["task"],
+        accuracy=spread(list(scores.values())) if scores else None,
+        interval=between,
+        iqm=inter_quartile_mean(column) if scores else None,
+        seeds=own["seed"].nunique(),
+        failed=failed_seeds(own),
+        tokens=_only(own, "tokens_fewest"),
+        macs=_only(own, "macs_full"),
+        speed=largest.fused,
+        eager=largest.eager,
+        timing_warnings=largest.timing_warnings,
+        batch=largest.batch,
+        further=tuple(further),
+        problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
+        marks=(*marks(own, len(scores)), *filter(None, [versus.mark])),
+        block=control,
+        versus=versus,
+    )
 
 
-def _compared(
-    line: Line, scores: Seeds, tried: set[int], row: str, control: Seeds, generator: np.random.Generator
-) -> Line:
-    """A line with its comparison with the control's row, or with the reason why it has none.
+def _versus(own: pd.DataFrame, scores: Seeds, control: str, others: Seeds, generator: np.random.Generator) -> Versus:
+    """A row, whose accuracy cells are `own`, against random pruning, or why it is not compared.
 
     A seed that was tried and has no score did not beat the control.
     """
-    lacking = sorted(scores.keys() - control.keys())
-    if not row:
-        lacks = f"the study has no {CONTROL} pruning with the schedule {line.schedule} and this row's fusion, or none"
-        return replace(line, no_control=lacks)
-    won = seeds_won(scores, control)[0], len(tried & control.keys())
-    if not scores.keys() & control.keys():
-        whose = f"{row} has no seed with a score" if not control else f"no seed of both it and {row} has a score"
-        none = replace(line, no_control=whose if scores else "none of its seeds has a score")
-        return replace(none, control=row, won=won) if won[1] else none
-    compared = replace(line, control=row, comparison=compare(scores, control, generator), won=won)
-    if not lacking:
-        return compared
-    mark = f"compared in {len(scores) - len(lacking)} of {len(scores)} seeds: {row} lacks {named_seeds(lacking)}"
-    return replace(compared, marks=(*line.marks, mark))
+    if not control:
+        schedule = own.iloc[0]["schedule"]
+        return Versus(
+            reason=f"the study has no {CONTROL} pruning with the schedule {schedule} and this row's fusion, or none"
+        )
+    tried = {*map(int, own[own["status"] != "skipped"]["seed"])}
+    won = seeds_won(scores, others)[0], len(tried & others.keys())
+    if not scores.keys() & others.keys():
+        reason = "none of its seeds has a score"
+        if scores:
+            both = f"no seed of both it and {control} has a score"
+            reason = both if others else f"{control} has no seed with a score"
+        return Versus(control if won[1] else "", reason, won if won[1] else None)
+    lacking = sorted(scores.keys() - others.keys())
+    paired = f"compared in {len(scores) - len(lacking)} of {len(scores)} seeds: {control} lacks"
+    mark = f"{paired} {named_seeds(lacking)}" if lacking else ""
+    return Versus(control, "", won, compare(scores, others, generator), mark)
 
 
-def _with_corrected_p(lines: list[Line]) -> list[Line]:
-    """Lines with p corrected for all comparisons with a control that could be tested, and the least it can be so."""
-    tested = [line.comparison for line in lines if line.comparison and line.comparison.p is not None]
-    ps = iter(correct([comparison.p for comparison in tested if comparison.p is not None]))
-    least = iter(correct([smallest_p(comparison.n) for comparison in tested]))
+def _over_all_rows(lines: Sequence[Line], cells: pd.DataFrame) -> list[Line]:
+    """Lines with p corrected for all comparisons with a control, the least it can be so, and letters of groups."""
+    found = {index: line.comparison for index, line in enumerate(lines) if line.comparison}
+    tested = {index: (one.p, smallest_p(one.n)) for index, one in found.items() if one.p is not None}
+    ps = dict(zip(tested, correct([p for p, _ in tested.values()]), strict=True))
+    least = dict(zip(tested, correct([p for _, p in tested.values()]), strict=True))
+    groups = _groups(lines, cells)
     return [
-        replace(line, p=next(ps), smallest_p=next(least)) if line.comparison and line.comparison.p is not None else line
-        for line in lines
+        replace(line, p=ps.get(index), smallest_p=least.get(index), group=groups.get((line.row, line.schedule), ""))
+        for index, line in enumerate(lines)
     ]
 
 
-def _with_groups(lines: Sequence[Line], cells: pd.DataFrame) -> list[Line]:
-    """Lines with the letters of their groups, apart for each schedule; neither unpruned nor with single seeds."""
+def _groups(lines: Sequence[Line], cells: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Letters of groups by row and schedule, apart for each schedule; neither unpruned nor with single seeds."""
     found: dict[tuple[str, str], str] = {}
     for schedule in sorted({line.schedule for line in lines if line.method != "none"}):
-        rows = cells[(cells["schedule"] == schedule) & (cells["method"] != "none")]
-        scores = {str(row): _by_seed(own) for row, own in rows.groupby("row")}
+        scores = scores_of(cells, schedule)
         if any(len(own) > 1 for own in scores.values()):
             found |= {(row, schedule): marks for row, marks in letters(tied_groups(scores)).items()}
-    return [replace(line, group=found.get((line.row, line.schedule), "")) for line in lines]
+    return found
+
+
+def scores_of(cells: pd.DataFrame, schedule: str) -> dict[str, Seeds]:
+    """Scores by seed of each reduced row of a schedule, of accuracy cells."""
+    rows = cells[(cells["schedule"] == schedule) & (cells["method"] != "none")]
+    return {str(row): _by_seed(own) for row, own in rows.groupby("row")}
 
 
 def _by_seed(cells: pd.DataFrame) -> Seeds:
     """Scores of the last epoch; a run that diverged has none."""
-    last = cells[cells["metric"].isin(SCORES.values()) & cells["value"].map(math.isfinite)]
+    last = cells[cells["metric"].isin(scores()) & cells["value"].map(math.isfinite)]
     return {int(seed): float(value) for seed, value in zip(last["seed"], last["value"], strict=True)}
 
 
-def _control(cells: pd.DataFrame, schedule: str, fusion: str) -> tuple[str, Seeds]:
+def _control(frame: pd.DataFrame, schedule: str, fusion: str) -> tuple[str, Seeds]:
     """Random pruning with the same schedule, its row and scores; with the same fusion too if the study has that.
 
     Of several such rows (with other settings) the one with the shortest name.
     """
-    random = cells[(cells["method"] == CONTROL) & (cells["schedule"] == schedule)]
+    own = (frame["kind"] == "accuracy") & (frame["method"] == CONTROL) & (frame["schedule"] == schedule)
+    random = frame[own]
     same = random[random["fusion"] == fusion]
     chosen = random[random["fusion"] == "none"] if same.empty else same
     row = min(chosen["row"], key=len, default="")

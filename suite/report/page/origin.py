@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
-from suite.study.digests import DIGESTS
+from suite.study.records import DIGESTS
 
 MISSING = "–"
+CLAIMS = ("cells", "models", "settings")  # what a run of provenance.json says that it made, one of these
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class Origin:
         return duration(sum(kept)) if kept else None
 
 
-def read_origin(folder: Path, cells: Collection[str] = ()) -> Origin | None:
-    """Read `provenance.json` of a results folder; None if there is none. `cells` are those of the record.
+def read_origin(folder: Path, record: str) -> Origin | None:
+    """Read `provenance.json` of a results folder; None if there is none. `record` is the file of its cells.
 
     Raises:
         UserError: if it is damaged.
@@ -81,13 +83,13 @@ def read_origin(folder: Path, cells: Collection[str] = ()) -> Origin | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         seconds = found.get("seconds")
         runs = tuple(_run(run, seconds) for run in found["runs"])
-        claimed = {cell for run in found["runs"] for cell in run["cells"]}
+        claimed = {cell for run in found["runs"] for cell in made_by(run) or ()}
         return Origin(
             runs=runs,
             versions=_versions(found["runs"]),
             weights=tuple(found.get("base_weights", ())),
             records=found.get(DIGESTS, {}),
-            unknown=len(set(cells) - claimed),
+            unknown=len(_cells(folder / record) - claimed),
         )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         cure = f"write it again, from the cells that are finished, with: suite run {folder.name}"
@@ -102,19 +104,32 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
+def made_by(run: Mapping[str, Any]) -> list[str] | None:
+    """The cells that a run says it made, where they are models the words of each; None if it made the whole record."""
+    made = [run[name] for name in CLAIMS if name in run]
+    return [one if isinstance(one, str) else " ".join(one) for one in made[0]] if made else None
+
+
+def _cells(record: Path) -> set[str]:
+    """Ids of the cells of a record; none where it has no such column."""
+    with record.open(newline="", encoding="utf-8") as file:
+        return {row["cell_id"] for row in csv.DictReader(file) if "cell_id" in row}
+
+
 def _run(run: Mapping[str, Any], seconds: Mapping[str, float] | None) -> Run:
     started = datetime.datetime.fromisoformat(run["started"]).astimezone(datetime.UTC)
     machine = [run["processor"], f"{run['cores']} cores", f"{run['memory_gib']} GiB", run["system"]]
     if run.get("device", run["processor"]) != run["processor"]:  # a GPU, or another node of a cluster
         machine.append(f"computed on {run['device']}")
+    made = made_by(run) or []
     return Run(
         started=f"{started:%Y-%m-%d %H:%M}",
         command=run["command"],
         commit=run["commit"],
         changed=tuple(run["uncommitted_changes"]),
         machine=", ".join(machine),
-        cells=len(run["cells"]),
-        seconds=None if seconds is None else sum(seconds.get(cell, 0.0) for cell in run["cells"]),
+        cells=len(made),
+        seconds=None if seconds is None else sum(seconds.get(cell, 0.0) for cell in made),
     )
 
 

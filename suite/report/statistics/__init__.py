@@ -1,22 +1,13 @@
 """Statistics over seeds; every table and figure takes them from here.
 
-A metric is a function of scores, (runs, tasks), to one number. Runs of different methods with the same seed belong
-together: comparisons pair them. What is drawn at random is drawn from a `numpy.random.Generator` that the caller
-passes, so the same seed makes the same interval.
+Scores are vectors, (runs,). Runs of different methods with the same seed belong together: comparisons pair them. What
+is drawn at random is drawn from a `numpy.random.Generator` that the caller passes, so the same seed makes the same
+interval.
 """
 
-from suite.report.statistics.aggregates import (
-    Scores,
-    Spread,
-    Statistic,
-    inter_quartile_mean,
-    mean,
-    median,
-    pareto_front,
-    spread,
-)
+from suite.report.statistics.aggregates import Scores, Spread, inter_quartile_mean, pareto_front, spread
 from suite.report.statistics.comparisons import Comparison, compare, probability_of_improvement, seeds_won
-from suite.report.statistics.groups import letters, tied_groups
+from suite.report.statistics.groups import letters, pairwise_p, tied_groups
 from suite.report.statistics.intervals import Interval, interval
 from suite.report.statistics.power import fewest_seeds, seeds_needed, simulated_power, t_power
 from suite.report.statistics.significance import ALPHA, correct, signed_rank_p, smallest_p
@@ -27,15 +18,13 @@ __all__ = [
     "Interval",
     "Scores",
     "Spread",
-    "Statistic",
     "compare",
     "correct",
     "fewest_seeds",
     "inter_quartile_mean",
     "interval",
     "letters",
-    "mean",
-    "median",
+    "pairwise_p",
     "pareto_front",
     "probability_of_improvement",
     "seeds_needed",

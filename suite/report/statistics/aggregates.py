@@ -1,17 +1,15 @@
-"""Many scores as one number: median, mean, inter-quartile mean, and how far they spread."""
+"""Many scores as one number: median, inter-quartile mean, and how far they spread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Scores = NDArray[np.float64]  # (runs, tasks)
-Statistic = Callable[[Scores], float]
+Scores = NDArray[np.float64]  # (runs,)
 
 
 @dataclass(frozen=True)
@@ -39,37 +37,12 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(float(middle), float(low), float(high), len(values))
 
 
-def median(scores: Scores) -> float:
-    """The median over runs, (runs, tasks), averaged over tasks."""
-    return float(_medians(scores))
-
-
-def mean(scores: Scores) -> float:
-    """The mean of all scores, (runs, tasks)."""
-    return float(_means(scores))
-
-
-def of_each(statistic: Statistic, many: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A statistic of each of many sets of scores, (sets, runs, tasks); of all at once where we know how."""
-    if statistic is median or statistic is mean:
-        return np.asarray(_medians(many) if statistic is median else _means(many))
-    return np.array([statistic(one) for one in many])
-
-
-def _medians(many: NDArray[np.float64]) -> Any:
-    return np.median(many, axis=-2).mean(-1)
-
-
-def _means(many: NDArray[np.float64]) -> Any:
-    return np.mean(many, axis=(-2, -1))
-
-
 def inter_quartile_mean(scores: Scores) -> float:
-    """The mean of the middle half of all scores, (runs, tasks), whatever run and task they are of.
+    """The mean of the middle half of the runs.
 
     As in arXiv 2108.13264: a quarter of them, rounded down, is left out at each end. Below four it is the mean.
     """
-    return float(stats.trim_mean(scores, 0.25, axis=None))
+    return float(stats.trim_mean(scores, 0.25))
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from scipy import stats
 
-from suite.report.statistics.aggregates import Scores, median
+from suite.report.statistics.aggregates import Scores
 from suite.report.statistics.intervals import DRAWS, Interval, interval
 from suite.report.statistics.significance import signed_rank_p, signed_rank_side, smallest_p
 
@@ -58,19 +57,19 @@ def compare(
     shared = sorted(scores.keys() & control.keys())
     if not shared:
         raise ValueError("no seed has a score of both")
-    own = np.array([[scores[seed]] for seed in shared])
-    other = np.array([[control[seed]] for seed in shared])
+    own = np.array([scores[seed] for seed in shared])
+    other = np.array([control[seed] for seed in shared])
     gaps = own - other
     return Comparison(
         n=len(shared),
-        gap=median(gaps),
-        interval=interval(gaps, median, generator, level, draws),
-        p=signed_rank_p(gaps[:, 0].tolist()) if len(shared) > 1 else None,
+        gap=float(np.median(gaps)),
+        interval=interval(gaps, generator, level=level, draws=draws),
+        p=signed_rank_p(gaps.tolist()) if len(shared) > 1 else None,
         smallest_p=smallest_p(len(shared)),
         won=seeds_won(scores, control)[0],
         improvement=probability_of_improvement(own, other),
         improvement_interval=_improvement_interval(own, other, level),
-        side=signed_rank_side(gaps[:, 0].tolist()),
+        side=signed_rank_side(gaps.tolist()),
     )
 
 
@@ -81,19 +80,13 @@ def seeds_won(scores: Mapping[int, float], control: Mapping[int, float]) -> tupl
 
 
 def probability_of_improvement(scores: Scores, control: Scores) -> float:
-    """How probable it is that a run is above a run of the control: (runs, tasks) and (other runs, the same tasks).
+    """How probable it is that a run is above a run of the control, (runs,) and (other runs,); a tie counts one half.
 
-    Over all pairs of runs, a tie counting one half, averaged over tasks (arXiv 2108.13264): Mann and Whitney's U as a
-    share of its largest value.
+    Mann and Whitney's U as a share of its largest value, from the sum of ranks (arXiv 2108.13264, of one task).
     """
-    return float(np.mean([_above(own, other) for own, other in zip(scores.T, control.T, strict=True)]))
-
-
-def _above(own: Any, other: Any) -> Any:
-    """Probability of improvement of (..., runs) over (..., other runs), out of the sum of ranks."""
-    runs, others = own.shape[-1], other.shape[-1]
-    ranks = stats.rankdata(np.concatenate([own, other], -1), axis=-1)[..., :runs].sum(-1)
-    return (ranks - runs * (runs + 1) / 2) / (runs * others)
+    runs = len(scores)
+    ranks = stats.rankdata(np.concatenate([scores, control]))[:runs].sum()
+    return float((ranks - runs * (runs + 1) / 2) / (runs * len(control)))
 
 
 def _improvement_interval(own: Scores, other: Scores, level: float) -> Interval | None:

@@ -1,4 +1,4 @@
-"""Who is not told apart from whom: groups of tied methods instead of a lone winner."""
+"""Groups of methods that do not differ significantly, instead of a lone winner."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ import numpy as np
 from suite.report.statistics.significance import ALPHA, correct, signed_rank_p
 
 
-def tied_groups(scores: Mapping[str, Mapping[int, float]], alpha: float = ALPHA) -> list[tuple[str, ...]]:
-    """All largest groups in which no two methods are told apart; a method can be in several of them.
+def pairwise_p(scores: Mapping[str, Mapping[int, float]]) -> dict[tuple[str, str], float]:
+    """P of every two methods: Wilcoxon's signed-rank test in the seeds that both have, corrected after Holm.
 
-    Every two methods are compared by Wilcoxon's signed-rank test in the seeds that both have; they are told apart if
-    p, after Holm's correction for all pairs, is below alpha. Groups are made by insertion and absorption (Piepho
-    2004, Journal of Computational and Graphical Statistics 13:456). Not being told apart is no proof of being equal:
-    with few seeds all methods are in one group.
+    A method without scores is left out.
+    """
+    pairs = list(itertools.combinations([name for name, own in scores.items() if own], 2))
+    return dict(zip(pairs, correct([_p(scores[one], scores[other]) for one, other in pairs]), strict=True))
+
+
+def tied_groups(scores: Mapping[str, Mapping[int, float]], alpha: float = ALPHA) -> list[tuple[str, ...]]:
+    """All largest groups in which no two methods differ significantly; a method can be in several of them.
+
+    Two methods differ if p of `pairwise_p` is below alpha. Groups are made by insertion and absorption (Piepho 2004,
+    Journal of Computational and Graphical Statistics 13:456). No significant difference is no proof of equality: with
+    few seeds all methods are in one group.
 
     Args:
         scores: of each method by seed; a method without any is in no group.
-        alpha: the chance, at most, that any two equal methods are told apart.
+        alpha: the chance, at most, that any two equal methods are said to differ.
 
     Returns:
         Names by falling median; so are the groups, by the medians of their members.
     """
     centre = {name: float(np.median(list(own.values()))) for name, own in scores.items() if own}
     names = sorted(centre, key=lambda name: (-centre[name], name))
-    pairs = list(itertools.combinations(names, 2))
-    ps = correct([_p(scores[one], scores[other]) for one, other in pairs])
     groups = [frozenset(names)] if names else []
-    for (one, other), p in zip(pairs, ps, strict=True):
+    for (one, other), p in pairwise_p({name: scores[name] for name in names}).items():
         if p < alpha:
             split = {part for group in groups for part in _without(group, one, other)}
             groups = [group for group in split if not any(group < larger for larger in split)]
@@ -41,7 +47,7 @@ def tied_groups(scores: Mapping[str, Mapping[int, float]], alpha: float = ALPHA)
 
 
 def letters(groups: Sequence[tuple[str, ...]]) -> dict[str, str]:
-    """A letter for each group, in their order; methods that share a letter are not told apart."""
+    """A letter for each group, in their order; methods that share one do not differ significantly."""
     marks = [string.ascii_lowercase[index % 26] + "'" * (index // 26) for index in range(len(groups))]
     names = dict.fromkeys(name for group in groups for name in group)
     return {name: "".join(mark for mark, group in zip(marks, groups, strict=True) if name in group) for name in names}
@@ -52,5 +58,5 @@ def _p(one: Mapping[int, float], other: Mapping[int, float]) -> float:
 
 
 def _without(group: frozenset[str], one: str, other: str) -> list[frozenset[str]]:
-    """A group that holds two methods which are told apart, as two groups without the one and the other."""
+    """A group that holds two methods which differ, as two groups without the one and the other."""
     return [group - {one}, group - {other}] if {one, other} <= group else [group]

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from suite.errors import UserError, suggest
-from suite.kinds.costs.trace import trace_cost
-from suite.kinds.export.trace import trace_export
-from suite.kinds.official.trace import trace_race
-from suite.kinds.speed.trace import trace_speed
-from suite.kinds.training.trace import trace_score
+from suite.report.layout import BELOW, MISSING, Column, Row
+from suite.report.page.origin import CLAIMS, made_by
 from suite.report.trace.found import Trace
+from suite.study.kind import Kind, kind_of
+from suite.study.records import runs
 
-KINDS = {
-    "cells.csv": trace_score,
-    "operators.csv": trace_race,
-    "rounds.csv": trace_speed,
-    "findings.csv": trace_export,
-}  # by the record beside the table
+Found = TypeVar("Found")
+
+
+class Named(NamedTuple):
+    """What a reader may ask of a row: the text below a heading, or a field of the CSV, which has more digits."""
+
+    column: Column
+    field: str  # empty for a heading
+    fields: tuple[str, ...]  # that stand behind it
+
+    @property
+    def how(self) -> str:
+        """How it is made."""
+        parts = self.column.parts
+        return parts[self.column.fields.index(self.field)] if self.field and parts else self.column.how
 
 
 def trace(address: str, results: Path = Path("results")) -> Trace:
     """What is behind the number at TABLE:ROW:COLUMN.
 
-    A table is a folder in `results`; rows and columns are called as the table calls them, or as its CSV does, which has
-    more digits. Where both have a name it is the table's.
+    A table is a folder in `results`; rows are called as the table calls them, followed by more in brackets where
+    several are called so; columns by their heading or by a field of the CSV. Where both have a name it is the heading.
 
     Raises:
-        UserError: for an address that does not exist, naming the nearest that do.
+        UserError: for an address that does not exist, naming the nearest that do, or a record that cannot be read.
     """
     table, _, rest = address.partition(":")
-    row, colon, column = rest.rpartition(":")
+    row, colon, column = (part.strip() for part in rest.rpartition(":"))
     if not colon:
         raise UserError(f"{address!r} is no address; write TABLE:ROW:COLUMN, such as 'quickstart:cropr:seeds'")
     names = [file.parent.name for file in results.glob("*/table.csv")]
@@ -38,6 +48,89 @@ def trace(address: str, results: Path = Path("results")) -> Trace:
         raise UserError(f"{results}/ has no tables here, in {Path.cwd()}; make one with: suite run STUDY")
     if table not in names:
         raise UserError(f"{results}/ has no table {table!r}; {suggest(table, names)}")
-    folder = results / table
-    find = next((find for record, find in KINDS.items() if (folder / record).is_file()), trace_cost)
-    return find(folder, row.strip(), column.strip())
+    return trace_in(results / table, kind_of(results / table), row, column)
+
+
+def trace_in(folder: Path, kind: Kind, row: str, column: str) -> Trace:
+    """What is behind a number of the table of a results folder."""
+    lines = kind.lines(folder)
+    drawn = kind.table(folder.name, lines)
+    rows = dict(zip(map(kind.label, lines), zip(lines, drawn.rows(), strict=True), strict=True))
+    label = _look_up("row", row, _by_short_names(rows), folder)
+    named = _look_up("column", column, by_name(drawn.columns), folder)
+    line, found = rows[label]
+    cells = tuple(kind.cells(folder, lines, line, named.column.key, named.field))
+    made_by_runs = _runs_of(folder, {cell.cell_id for cell in cells})
+    known = {cell for run in made_by_runs for cell in run["cells"]}
+    unknown = tuple(cell.cell_id for cell in cells if cell.cell_id not in known)
+    facts = {"row": label, "column": column, "record": str(folder / kind.record), **_facts(named, found)}
+    return Trace(_shown(named, found), facts, cells, made_by_runs, unknown)
+
+
+def by_name(columns: Sequence[Column]) -> dict[str, Named]:
+    """What a row can be asked for, by name: headings, then fields of the CSV that no heading is called like."""
+    fields = {field: Named(column, field, (field,)) for column in columns for field in column.fields}
+    headed = [column for column in columns if column.heading]
+    same = {one.heading: (one.heading,) if one.heading in fields else () for one in headed}
+    behind = {one.heading: tuple(dict.fromkeys((*one.fields, *same[one.heading]))) for one in headed}
+    return fields | {one.heading: Named(one, "", behind[one.heading]) for one in headed}
+
+
+def _by_short_names(labels: Collection[str]) -> dict[str, str]:
+    """Labels by every name that is of one alone: the label, or it with less in its brackets."""
+    short = [(name, label) for label in labels for name in _short_names(label)]
+    every = [name for name, _ in short]
+    return {name: label for name, label in short if every.count(name) == 1} | {label: label for label in labels}
+
+
+def _short_names(label: str) -> Iterator[str]:
+    name, bracket, rest = label.partition(" [")
+    parts = rest.removesuffix("]").split(", ") if bracket else []
+    yield name
+    yield from (f"{name} [{', '.join(parts[:count])}]" for count in range(1, len(parts)))
+
+
+def _look_up(what: str, name: str, known: Mapping[str, Found], folder: Path) -> Found:
+    """What is called `name`, with or without the mark that tables have at names of rows."""
+    bare = name if name in known else name.removesuffix(f" {BELOW}")
+    if bare not in known:
+        raise UserError(f"the table {folder.name} has no {what} {name!r}; {suggest(name, known)}")
+    return known[bare]
+
+
+def _shown(named: Named, row: Row) -> str:
+    if not named.field:
+        return row.text(named.column) or MISSING
+    return _exact(named.column, row)[named.field] or MISSING
+
+
+def _exact(column: Column, row: Row) -> dict[str, str]:
+    """What the CSV says in each field of a column."""
+    return dict(zip(column.fields, map(str, row.raw(column)), strict=True))
+
+
+def _facts(named: Named, row: Row) -> dict[str, str]:
+    """How a number is made, what the CSV says behind a heading, and what the row says of it besides."""
+    exact = _exact(named.column, row)
+    behind = (
+        "" if named.field else ", ".join(f"{name} {exact[name] or MISSING}" for name in named.fields if name in exact)
+    )
+    facts = {"made": named.how, "in table.csv": behind, "metric": named.column.metric}
+    return {name: fact for name, fact in facts.items() if fact} | {
+        name: fact for key in ("", named.column.key) for name, fact in row.details.get(key, {}).items() if fact
+    }
+
+
+def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]:
+    """The runs of `provenance.json` that made any of these cells, each with just these.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    found = []
+    for run in runs(folder):
+        claimed = made_by(run)
+        made = [cell for cell in claimed or () if cell in cells]
+        if made or claimed is None:
+            found.append({name: fact for name, fact in run.items() if name not in CLAIMS} | {"cells": made})
+    return tuple(found)

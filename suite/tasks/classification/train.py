@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,36 +12,19 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
 # isort: split
 from timm.loss import LabelSmoothingCrossEntropy
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 
-from suite.data.scenes import Scenes
+from suite.data.dataset import Examples
 from suite.reduction.model import ReducedModel
 from suite.reduction.schedule import curriculum
-from suite.seeds import seed_for
+from suite.tasks.loop import check_finite, check_weights, clip, data_order, optimizer_for, to_input
 from suite.tasks.recipe import TrainingRecipe
-from suite.tasks.stability import check_finite, check_weights, clip
+from suite.tasks.task import Epoch
 
 EVALUATION_BATCH = 250
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch left behind: mean training loss, validation accuracy in percent, learning rate at its end."""
-
-    epoch: int
-    loss: float
-    acc1: float
-    learning_rate: float
-
-
-def to_input(images: Tensor) -> Tensor:
-    """Turn bytes, (B, 3, height, width), into floats from -1 to 1."""
-    return images.float().div_(127.5).sub_(1)
-
-
 def train(
-    model: ReducedModel, scenes: Scenes, validation: Scenes, recipe: TrainingRecipe, seed: int
+    model: ReducedModel, training: Examples, validation: Examples, recipe: TrainingRecipe, seed: int
 ) -> Iterator[Epoch]:
     """Train, and yield after every epoch.
 
@@ -51,24 +33,12 @@ def train(
     Raises:
         TrainingFailed: if the loss is not finite.
     """
-    images = torch.from_numpy(scenes.images[: recipe.images])
-    labels = torch.from_numpy(scenes.labels[: recipe.images])
-    updates = math.ceil(len(labels) / recipe.batch_size)
-    optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        sched="cosine",
-        num_epochs=recipe.epochs - recipe.warmup_epochs,
-        warmup_epochs=recipe.warmup_epochs,
-        warmup_prefix=True,  # the cosine takes what the warm-up leaves
-        warmup_lr=0.0,
-        min_lr=recipe.min_learning_rate,
-        step_on_epochs=False,
-        updates_per_epoch=updates,
-    )
+    images = torch.from_numpy(training.pixels[: recipe.images])
+    labels = torch.from_numpy(training.targets["labels"][: recipe.images])
+    optimizer, scheduler = optimizer_for(model, recipe, math.ceil(len(labels) / recipe.batch_size))
     teacher = model.unpruned() if model.method.settings.learns_from_teacher() else None
     criterion = LabelSmoothingCrossEntropy(recipe.label_smoothing)
-    order = torch.Generator().manual_seed(seed_for("data order", "classification", seed))
+    order = data_order("classification", seed)
     done, full = 0, model.method.context.schedule.removed
     for epoch in range(recipe.epochs):
         model.train()
@@ -85,7 +55,8 @@ def train(
             total += loss.item() * len(batch)
             done += 1
         check_weights(model, epoch)
-        yield Epoch(epoch, total / len(labels), accuracy(model, validation), optimizer.param_groups[0]["lr"])
+        scores = {"acc1": accuracy(model, validation)}
+        yield Epoch(epoch, total / len(labels), optimizer.param_groups[0]["lr"], scores)
 
 
 def training_loss(
@@ -108,15 +79,10 @@ def training_loss(
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, scenes: Scenes) -> float:
+def accuracy(model: nn.Module, examples: Examples) -> float:
     """Top-1 accuracy in percent."""
     model.eval()
-    right = 0
-    batches = zip(
-        torch.from_numpy(scenes.images).split(EVALUATION_BATCH),
-        torch.from_numpy(scenes.labels).split(EVALUATION_BATCH),
-        strict=True,
-    )
-    for images, labels in batches:
-        right += int((model(to_input(images)).argmax(1) == labels).sum())
-    return 100 * right / len(scenes.labels)
+    images, labels = torch.from_numpy(examples.pixels), torch.from_numpy(examples.targets["labels"])
+    batches = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
+    right = sum(int((model(to_input(batch)).argmax(1) == wanted).sum()) for batch, wanted in batches)
+    return 100 * right / len(labels)

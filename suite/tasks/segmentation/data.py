@@ -1,4 +1,4 @@
-"""Segmentation data as mmsegmentation's datasets: digit-scenes from memory, ADE20k from its folder."""
+"""Data sets that offer `maps` as mmsegmentation's: from memory, as they are, or from files, augmented."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, se
 import numpy as np
 from mmcv.image import imresize
 from mmcv.transforms import BaseTransform, LoadImageFromFile, RandomResize
-from mmseg.datasets import ADE20KDataset, BaseSegDataset
+from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import (
     LoadAnnotations,
     LoadImageFromNDArray,
@@ -23,20 +23,12 @@ from mmseg.datasets.transforms import (
 )
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from suite.data.ade20k import check_pairs, mask_shape
-from suite.data.labels import IGNORED, check_labels
-from suite.data.recipe import Ade20k, DigitScenes
-from suite.data.scenes import BACKGROUND, Scenes, make_scenes
+from suite.data.dataset import SPLITS, Augmentation, DataSet, Examples
+from suite.data.labels import IGNORED, check_labels, mask_shape
 from suite.errors import UserError
 
-SCENE_CLASSES = (*map(str, range(BACKGROUND)), "background")
-SCENE_COLOURS = (  # ten that differ, and a dark one
-    *((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189)),
-    *((140, 86, 75), (227, 119, 194), (127, 127, 127), (188, 189, 34), (23, 190, 207)),
-    (38, 38, 38),
-)
-SCENE_BATCH = 100
-ADE20K_CLASSES = tuple(name.strip() for name in ADE20KDataset.METAINFO["classes"])  # 150
+TARGET = "maps"
+BATCH = 100  # images at a time in evaluation, where all have one size
 CENTRE = (127.5, 127.5, 127.5)  # bytes become numbers from -1 to 1
 
 
@@ -66,20 +58,23 @@ class SegmentationData:
 
 
 @DATASETS.register_module()
-class SceneDataset(BaseSegDataset):  # type: ignore[misc]
-    """Digit scenes, from memory, as they are."""
+class MapDataset(BaseSegDataset):  # type: ignore[misc]
+    """Images with label maps, from memory or from files."""
 
-    METAINFO = {"classes": SCENE_CLASSES, "palette": SCENE_COLOURS}
-
-    def __init__(self, scenes: Scenes, **options: Any) -> None:
-        self.scenes = scenes
-        super().__init__(pipeline=SCENE_PIPELINE, serialize_data=False, **options)
+    def __init__(self, examples: Examples, names: tuple[str, ...], unlabelled_zero: bool = False, **options: Any):
+        self.examples = examples
+        options |= {"serialize_data": examples.in_files, "reduce_zero_label": unlabelled_zero}
+        super().__init__(metainfo={"classes": names}, **options)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Pixels, (height, width, 3), and labels, (height, width), of every scene; views, not copies."""
+        """Pixels, (height, width, 3), and labels, (height, width), of every image, as views; or both files."""
+        pairs = zip(self.examples.images, self.examples.targets[TARGET], strict=True)
+        if self.examples.in_files:
+            shared = {"label_map": None, "reduce_zero_label": self.reduce_zero_label, "seg_fields": []}
+            return [{"img_path": str(image), "seg_map_path": str(mask), **shared} for image, mask in pairs]
         return [
             {"img": image.transpose(1, 2, 0), "gt_seg_map": labels, "seg_fields": ["gt_seg_map"]}
-            for image, labels in zip(self.scenes.images, self.scenes.label_maps, strict=True)
+            for image, labels in pairs
         ]
 
 
@@ -103,18 +98,20 @@ class CheckLabels(BaseTransform):  # type: ignore[misc]
         return results
 
 
-SCENE_PIPELINE = [{"type": LoadImageFromNDArray}, {"type": PackSegInputs}]
+AS_THEY_ARE = [{"type": LoadImageFromNDArray}, {"type": PackSegInputs}]
 
 
-def open_data(recipe: DigitScenes | Ade20k) -> SegmentationData:
+def open_data(data: DataSet) -> SegmentationData:
     """What a study trains and validates on.
 
     Raises:
         UserError: for data that are not there, or not in order.
     """
-    if isinstance(recipe, Ade20k):
-        return open_ade20k(recipe)
-    return open_scenes(make_scenes(recipe, "train"), make_scenes(recipe, "validation"))
+    names = data.class_names(TARGET)
+    training, validation = (data.open(split) for split in SPLITS)
+    if data.augmentation is None:
+        return in_memory(training, validation, names)
+    return from_files(training, validation, names, data.augmentation, data.UNLABELLED_ZERO)
 
 
 def first_images(data: SegmentationData, count: int) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
@@ -132,80 +129,73 @@ def first_images(data: SegmentationData, count: int) -> list[tuple[np.ndarray[An
     return found
 
 
-def open_scenes(scenes: Scenes, validation: Scenes) -> SegmentationData:
-    """Digit scenes of both splits, 11 classes with the background.
+def in_memory(training: Examples, validation: Examples, names: tuple[str, ...]) -> SegmentationData:
+    """Images that are used as they are.
 
     Raises:
         UserError: for labels that are no class.
     """
-    for name, split in (("training", scenes), ("validation", validation)):
-        check_labels(split.label_maps, len(SCENE_CLASSES), f"the {name} scenes")
-    shapes = [split.images.shape[2:] for split in (scenes, validation)]
-    largest = max(height for height, _ in shapes), max(width for _, width in shapes)
+    for name, split in (("training", training), ("validation", validation)):
+        check_labels(split.targets[TARGET], len(names), f"the {name} images")
+    shapes = [split.pixels.shape[2:] for split in (training, validation)]
     return SegmentationData(
-        train=SceneDataset(scenes),
-        validation=SceneDataset(validation, test_mode=True),
-        classes=SCENE_CLASSES,
-        largest=largest,
-        batch_size=SCENE_BATCH,
+        train=MapDataset(training, names, pipeline=AS_THEY_ARE),
+        validation=MapDataset(validation, names, pipeline=AS_THEY_ARE, test_mode=True),
+        classes=names,
+        largest=(max(height for height, _ in shapes), max(width for _, width in shapes)),
+        batch_size=BATCH,
         blue_first=False,
     )
 
 
-def open_ade20k(recipe: Ade20k) -> SegmentationData:
-    """ADE20k's folder, 150 classes; label 0 is what is not labelled, and class 0 is label 1.
+def from_files(
+    training: Examples, validation: Examples, names: tuple[str, ...], augmentation: Augmentation, unlabelled_zero: bool
+) -> SegmentationData:
+    """Images of many sizes, which are read, resized and augmented when they are needed.
 
-    Raises:
-        UserError: if images or masks are missing; on reading, for a mask with other labels.
+    Reading them raises a UserError for a mask with other labels.
     """
-    for split in recipe.SPLITS:
-        check_pairs(recipe.folder, split)
+    pipelines = (build(augmentation, len(names)) for build in (training_pipeline, validation_pipeline))
     return SegmentationData(
-        train=_ade20k(recipe, "training", training_pipeline(recipe)),
-        validation=_ade20k(recipe, "validation", validation_pipeline(recipe)),
-        classes=ADE20K_CLASSES,
-        largest=(recipe.size, recipe.size),
+        train=MapDataset(training, names, unlabelled_zero, pipeline=next(pipelines)),
+        validation=MapDataset(validation, names, unlabelled_zero, pipeline=next(pipelines), test_mode=True),
+        classes=names,
+        largest=(augmentation.size, augmentation.size),
         batch_size=1,
         blue_first=True,
-        stride=recipe.stride,
+        stride=augmentation.stride,
     )
 
 
-def _ade20k(recipe: Ade20k, split: str, pipeline: list[dict[str, Any]]) -> ADE20KDataset:
-    prefix = {"img_path": f"images/{split}", "img_path2": "", "seg_map_path": f"annotations/{split}"}
-    test_mode = split == "validation"
-    return ADE20KDataset(data_root=str(recipe.folder), data_prefix=prefix, pipeline=pipeline, test_mode=test_mode)
-
-
-def training_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
+def training_pipeline(augmentation: Augmentation, classes: int) -> list[dict[str, Any]]:
     """Transforms of a training image, in order, as configurations."""
-    size = (recipe.size, recipe.size)
+    size = (augmentation.size, augmentation.size)
     return [
         {"type": LoadImageFromFile},
         {"type": LoadAnnotations},
-        {"type": CheckLabels, "classes": len(ADE20K_CLASSES)},
+        {"type": CheckLabels, "classes": classes},
         {
             "type": RandomResize,
             "scale": size,  # the most that a long side may have, so it is the long side that is scaled
-            "ratio_range": recipe.scale,
+            "ratio_range": augmentation.scale,
             "resize_type": Resize,
             "keep_ratio": True,
         },
-        {"type": RandomCrop, "crop_size": size, "cat_max_ratio": recipe.largest_class, "ignore_index": IGNORED},
+        {"type": RandomCrop, "crop_size": size, "cat_max_ratio": augmentation.largest_class, "ignore_index": IGNORED},
         {"type": RandomFlip, "prob": 0.5},
         {"type": PhotoMetricDistortion},
         {"type": PackSegInputs},
     ]
 
 
-def validation_pipeline(recipe: Ade20k) -> list[dict[str, Any]]:
+def validation_pipeline(augmentation: Augmentation, classes: int) -> list[dict[str, Any]]:
     """Transforms of a validation image, in order; its labels keep their size."""
-    scale = (recipe.size, recipe.size) if recipe.stride is None else _short_side(recipe.size)
+    scale = (augmentation.size, augmentation.size) if augmentation.stride is None else _short_side(augmentation.size)
     return [
         {"type": LoadImageFromFile},
         {"type": Resize, "scale": scale, "keep_ratio": True},
         {"type": LoadAnnotations},
-        {"type": CheckLabels, "classes": len(ADE20K_CLASSES)},
+        {"type": CheckLabels, "classes": classes},
         {"type": PackSegInputs},
     ]
 

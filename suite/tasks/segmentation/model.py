@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from suite.data.labels import IGNORED
 from suite.reduction.model import ReducedModel
+from suite.tasks.loop import precise
 from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.pixels import check_readable, on_grid, read_features
 
@@ -41,7 +42,7 @@ class ReducedBackbone(BaseModule):  # type: ignore[misc]
         dense = self.model.dense_outputs(images)
         values = [read_features(self.model.backbone, dense.features)]
         if dense.predicted is not None:
-            values += [dense.predicted, dense.stayed.unsqueeze(-1)]
+            values += [dense.predicted, dense.is_kept.unsqueeze(-1)]
         return tuple(on_grid(value, self.model.method.context.grid) for value in values), dense.auxiliary
 
 
@@ -102,13 +103,6 @@ class ReducedSegmentor(EncoderDecoder):  # type: ignore[misc]
         target = patch_labels(labels, maps[0].shape[2:])
         extra = self.backbone.model.method.auxiliary_loss(auxiliary, target, patch_loss)
         return losses if extra is None else losses | {"auxiliary.loss": extra}
-
-
-def precise(model: nn.Module, precision: str) -> torch.autocast:
-    """A context in which a model computes in a precision: autocast where its parameters are, nothing for float32."""
-    where = next(model.parameters()).device.type
-    half = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
-    return torch.autocast(where, half, enabled=half is not None)
 
 
 def patch_labels(labels: Tensor, grid: tuple[int, ...]) -> Tensor:

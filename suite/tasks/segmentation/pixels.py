@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +21,7 @@ from timm.models.deit import VisionTransformerDistilled
 from suite.reduction.blocks import TimmModule
 from suite.reduction.method import Output
 from suite.reduction.model import Dense, ReducedModel
+from suite.tasks.loop import pad_to
 
 
 class PixelModel(nn.Module):
@@ -77,12 +83,6 @@ def check_readable(backbone: TimmModule) -> None:
         )
 
 
-def pad_to(size: Sequence[int], images: Tensor) -> Tensor:
-    """Pad images, (B, 3, height, width), with zeros on the right and at the bottom to a height and width."""
-    height, width = images.shape[-2:]
-    return F.pad(images, (0, size[1] - width, 0, size[0] - height))
-
-
 def pad_to_patches(backbone: TimmModule, images: Tensor) -> Tensor:
     """Pad images with zeros on the right and at the bottom to whole patches."""
     patch = backbone.patch_embed.patch_size
@@ -97,7 +97,7 @@ def read_features(backbone: TimmModule, features: Tensor) -> Tensor:
 def patch_logits(backbone: TimmModule, features: Tensor, dense: Dense) -> Tensor:
     """Logits of every patch, (B, N0, classes); with logit fusion, of removed patches those from where they left."""
     logits: Tensor = backbone.head(features)
-    return logits if dense.predicted is None else torch.where(dense.stayed.unsqueeze(-1), logits, dense.predicted)
+    return logits if dense.predicted is None else torch.where(dense.is_kept.unsqueeze(-1), logits, dense.predicted)
 
 
 def on_grid(values: Tensor, grid: Sequence[int]) -> Tensor:
@@ -118,3 +118,15 @@ def upsample(logits: Tensor, grid: tuple[int, int], padded: Tensor, images: Tens
     height, width = images.shape[-2:]
     pixels = F.interpolate(on_grid(logits, grid), size=padded.shape[-2:], mode="bilinear", align_corners=False)
     return pixels[:, :, :height, :width]
+
+
+def encode(labels: np.ndarray[Any, Any]) -> str:
+    """A label map, (height, width), of bytes as text."""
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def decode(text: str) -> np.ndarray[Any, Any]:
+    """The label map that `encode` made text of."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))

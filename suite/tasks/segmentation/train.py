@@ -25,22 +25,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 # isort: split
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 
 from suite.reduction.model import ReducedModel
 from suite.reduction.schedule import curriculum
 from suite.seeds import seed_for
+from suite.tasks.loop import TrainingFailed, check_finite, check_weights, clip, optimizer_for, precise
 from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.metric import ExactIoU, Scores
-from suite.tasks.segmentation.model import build_segmentor, precise
+from suite.tasks.segmentation.model import build_segmentor
 from suite.tasks.segmentation.recipe import SegmentationRecipe
-from suite.tasks.stability import TrainingFailed, check_finite, check_weights, clip
 
 UNUSED_HOOKS = ("runtime_info", "timer", "logger", "param_scheduler", "checkpoint")
 LOGGER = "cropr-suite"
 SMALLEST_SCALE = 1e-4  # of gradients in float16; it starts at 65,536 and is halved whenever they overflow
+DECAYS = {"cosine": "cosine", "polynomial": "poly"}  # as timm calls them
 SCORES = f"{ExactIoU.default_prefix}/scores"
 
 
@@ -184,8 +183,8 @@ def train(
     images = data.train if recipe.images is None else data.train.get_subset(recipe.images)
     loader = _loader(images, recipe.batch_size, seed_for("data order", "segmentation", seed), recipe.workers)
     model.zero_grad()
-    optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    course = TrainingHook(model, recipe, _scheduler(optimizer, recipe, len(loader)), report)
+    optimizer, scheduler = optimizer_for(model, recipe, len(loader), DECAYS[recipe.decay])
+    hook = TrainingHook(model, recipe, scheduler, report)
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -198,10 +197,10 @@ def train(
             train_dataloader=loader,
             train_cfg={"by_epoch": True, "max_epochs": recipe.epochs},
             optim_wrapper=GuardedOptimizer(optimizer, model, recipe, len(loader)),
-            custom_hooks=[course],
+            custom_hooks=[hook],
         )
         runner.train()
-    return course.epochs
+    return hook.epochs
 
 
 def evaluate(model: ReducedModel, data: SegmentationData, precision: str = "float32") -> Scores:
@@ -248,20 +247,3 @@ def _loader(dataset: Any, batch_size: int, order: int | None = None, workers: in
         collate_fn=pseudo_collate,
         generator=torch.Generator().manual_seed(order or 0),  # workers draw apart from the model, anew in every epoch
     )
-
-
-def _scheduler(optimizer: torch.optim.Optimizer, recipe: SegmentationRecipe, updates: int) -> Scheduler:
-    """Linear warm-up, then the recipe's decay, for every update; as in classification."""
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        sched={"cosine": "cosine", "polynomial": "poly"}[recipe.decay],
-        decay_rate=0.9,
-        num_epochs=recipe.epochs - recipe.warmup_epochs,
-        warmup_epochs=recipe.warmup_epochs,
-        warmup_prefix=True,
-        warmup_lr=0.0,
-        min_lr=recipe.min_learning_rate,
-        step_on_epochs=False,
-        updates_per_epoch=updates,
-    )
-    return scheduler

@@ -1,4 +1,4 @@
-"""Which patches are kept: agreement between seeds, images, blocks and rows, against chance."""
+"""Which patches are kept: agreement between seeds and between images, block by block, against chance."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from suite.errors import UserError
-from suite.kinds.training.overlap import Kept, between_images, between_rows, between_seeds, kept_sets, mean
+from suite.kinds.training.figures.looks import Look, looks
+from suite.kinds.training.overlap import Kept, between_images, between_seeds, kept_sets, mean
 from suite.kinds.training.results import Results, read_examples
-from suite.report.style import TWO_COLUMNS, Look, canvas, folded, looks
+from suite.report.style import TWO_COLUMNS, canvas, folded
 
 ACROSS = 4
 
 
 def draw_agreement(results: Results, path: Path) -> None:
     """A panel for each row: agreement after each block, between seeds and between images, and chance for both.
-
-    Agreement between blocks is a figure of its own, `layers.draw_agreement_of_layers`.
 
     Raises:
         UserError: without examples, or without a method that chooses patches.
@@ -48,44 +45,6 @@ def draw_agreement(results: Results, path: Path) -> None:
             Line2D([], [], color="0.2", linestyle=":", label="chance: random sets of those sizes"),
         ]
         figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False)
-
-
-def draw_agreement_of_rows(results: Results, path: Path) -> None:
-    """A square: agreement above chance after the last block, between rows of different seeds.
-
-    The diagonal is one row's own seeds, so it says how much agreement there could be.
-
-    Raises:
-        UserError: as `draw_agreement`, or with one seed.
-    """
-    kept = read_kept(results)
-    found = {(one, two): between_rows(first, second, -1) for one, first in kept.items() for two, second in kept.items()}
-    if not any(found.values()):
-        raise UserError("agreement between rows is taken between different seeds, and the study has one")
-    values = [[agreement.above_chance if (agreement := found[one, two]) else np.nan for two in kept] for one in kept]
-    table = pd.DataFrame(values, index=list(kept), columns=[folded(label) for label in kept])
-    mask = np.triu(np.ones(table.shape, bool), 1)
-    side = min(TWO_COLUMNS, 2.6 + 0.42 * len(kept))
-    with canvas(path, size=(side, 0.78 * side + 0.3), records=results.records("examples.json")) as (figure, axes):
-        sns.heatmap(
-            table,
-            ax=axes[0, 0],
-            mask=mask,
-            cmap="RdBu",
-            vmin=-1,
-            vmax=1,
-            annot=True,
-            fmt="+.2f",
-            annot_kws={"size": 6.5},
-            linewidths=0.5,
-            cbar_kws={"label": "agreement: 0 chance, 1 the most that counts allow", "shrink": 0.8},
-        )
-        axes[0, 0].set(ylabel="", xlabel="")
-        axes[0, 0].grid(visible=False)
-        axes[0, 0].tick_params(axis="x", rotation=90, labelsize=6.5)
-        axes[0, 0].tick_params(axis="y", rotation=0)
-        axes[0, 0].set_title("patches kept to the end by models of different seeds", fontsize=8)
-        figure.supxlabel(f"diagonal: seeds of one row ({sizes(kept)})", fontsize=7)
 
 
 def read_kept(results: Results) -> dict[str, Kept]:

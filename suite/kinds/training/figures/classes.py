@@ -13,6 +13,7 @@ from suite.errors import UserError
 from suite.kinds.training.results import Results
 from suite.kinds.training.summary import CONTROL
 from suite.report.style import TWO_COLUMNS, canvas
+from suite.tasks.task import is_of_part, task
 
 SHOWN = 14  # classes that a page has room for
 NOTE = (
@@ -50,11 +51,11 @@ def draw_classes(results: Results, path: Path) -> None:
 
 
 def _by_class(results: Results) -> pd.DataFrame:
-    metrics = [str(name) for name in results.frame["metric"].unique() if str(name).startswith("iou_")]
+    metrics = [str(name) for name in results.frame["metric"].unique() if is_of_part(str(name))]
     values = results.values(metrics)
     if values.empty:
         raise UserError("the record has no IoU of classes; only segmentation has them")
-    return values.assign(**{"class": values["metric"].str.removeprefix("iou_")})
+    return values.assign(**{"class": values["metric"].str.removeprefix(task(results.task).parts)})
 
 
 def _differences(results: Results, iou: pd.DataFrame, method: str) -> dict[str, pd.DataFrame]:

@@ -10,16 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from suite.errors import UserError
+from suite.kinds.training.figures.looks import Look, looks
 from suite.kinds.training.results import Results, read_curves
-from suite.report.style import ONE_COLUMN, SCORE, TWO_COLUMNS, Look, canvas, folded, looks
+from suite.report.style import ONE_COLUMN, TWO_COLUMNS, canvas, folded
+from suite.tasks.task import task
 
 ACROSS = 5  # panels beside each other
-LOSS, SCORES = ("loss",), ("acc1", "miou")
+LOSS = ("loss",)
 
 
 def draw_scores(results: Results, path: Path) -> None:
     """Validation score after each epoch."""
-    _draw(results, path, SCORES, SCORE[results.task], comparable=True)
+    headline = task(results.task).headline
+    _draw(results, path, (headline.name,), headline.axis, comparable=True)
 
 
 def draw_losses(results: Results, path: Path) -> None:

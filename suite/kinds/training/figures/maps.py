@@ -1,4 +1,4 @@
-"""Pictures of what methods keep: for a few images, when each patch left and what the model says, side by side."""
+"""Maps of what methods keep: for a few images, when each patch left and what the model predicts, side by side."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from numpy.typing import NDArray
 
-from suite.data.recipe import DigitScenes
-from suite.data.scenes import make_scenes
 from suite.kinds.training.preflight import check_here
-from suite.kinds.training.results import kept_after, read_examples
+from suite.kinds.training.results import Results, kept_after, read_examples
 from suite.kinds.training.schema import Study
-from suite.measure.examples import EXAMPLES, decode
+from suite.measure.examples import EXAMPLES
 from suite.report.style import canvas, folded
-from suite.study.load import load_study
+from suite.study.load import study_of
+from suite.tasks.segmentation.pixels import decode
 
 Bytes = NDArray[np.uint8]
 SIDE = 0.6  # of a map, inches
@@ -56,17 +55,16 @@ class ExampleRow:
     example: dict[str, Any]
 
 
-def draw_study_maps(name: str, folder: Path, path: Path) -> int:
-    """Draw a study's maps from its results folder; the images come from its recipe. Returns how many rows it shows.
+def draw_study_maps(results: Results, path: Path) -> None:
+    """Draw the maps of a study in `studies/` from its results folder; the images come from its recipe.
 
     Raises:
         UserError: for a study that cannot be read, images that are not here, or a folder without examples.
     """
-    study = load_study(name)
-    rows = example_rows(study, folder)
+    study = study_of(results.folder.name)
+    rows = example_rows(study, results.folder)
     check_here(study)
-    draw_maps(rows, shown(study), path, [folder / "examples.json"])
-    return len(rows)
+    draw_maps(rows, shown(study), path, [results.folder / "examples.json"])
 
 
 def example_rows(study: Study, folder: Path) -> list[ExampleRow]:
@@ -91,14 +89,8 @@ def shown(study: Study) -> Shown:
     Raises:
         UserError: if they are not there.
     """
-    if study.task == "segmentation":
-        from suite.tasks.segmentation.data import first_images, open_data
-
-        data = open_data(study.data)
-        images, labels = zip(*first_images(data, EXAMPLES), strict=True)
-        return Shown(images, labels, data.validation.metainfo["palette"])
-    assert isinstance(study.data, DigitScenes)
-    return Shown(list(make_scenes(study.data, "validation").images[:EXAMPLES]))
+    images, labels = study.goal.examples(study.data, EXAMPLES)
+    return Shown(images, labels, () if labels is None else study.data.colours(study.goal.target))
 
 
 def draw_maps(rows: Sequence[ExampleRow], images: Shown, path: Path, records: Sequence[Path] = ()) -> None:
@@ -138,13 +130,13 @@ def _draw_row(
     axes: Sequence[Axes], row: ExampleRow, index: int, colours: ListedColormap, depth: int, images: Shown
 ) -> None:
     example = row.example
-    said, kept = example["prediction"][index], kept_after(example)[index]
+    predicted, kept = example["prediction"][index], kept_after(example)[index]
     left = (kept * np.arange(1, len(kept) + 1)[:, None, None]).max(0)  # for good: the last block that kept a patch
     if len(axes) > 1:
-        _show(axes[0], images.paint(decode(said)))
+        _show(axes[0], images.paint(decode(predicted)))
     _show(axes[-1], left, cmap=colours, vmin=-0.5, vmax=depth + 0.5)
     if len(axes) == 1:
-        axes[0].set_xlabel(f"says {said}", fontsize=6, labelpad=1)
+        axes[0].set_xlabel(f"predicts {predicted}", fontsize=6, labelpad=1)
 
 
 def _show(axes: Axes, image: Any, **options: Any) -> None:

@@ -10,14 +10,16 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from suite.errors import UserError
+from suite.kinds.training.figures.looks import Look, looks
 from suite.kinds.training.results import Results
 from suite.kinds.training.summary import Line
 from suite.report.statistics import Spread, pareto_front
-from suite.report.style import SCORE, TWO_COLUMNS, Look, canvas, looks
+from suite.report.style import TWO_COLUMNS, canvas
+from suite.tasks.task import task
 
-HOLLOW = "hollow: doubtful speed, not on the front"
+HOLLOW = "hollow: unreliable timing, not on the front"
 FRONT = "Pareto front"
-NO_FRONT = "no Pareto front: no speed here is to be trusted"
+NO_FRONT = "no Pareto front: no reliable timing"
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,19 @@ class _Cost:
         name: of the axis.
         sign: 1 where less is better, -1 where more is.
         of: the value of a line; None where it has none.
-        trusted: whether nothing speaks against that value.
+        reliable: whether nothing speaks against that value.
     """
 
     name: str
     sign: int
     of: Callable[[Line], Spread | None]
-    trusted: Callable[[Line], bool]
+    reliable: Callable[[Line], bool]
 
 
 def draw_pareto(results: Results, path: Path) -> None:
     """Median and inter-quartile range over seeds, against what was measured of speed and of MACs.
 
-    A speed that is not to be trusted is drawn hollow, and the front leads past it.
+    An unreliable speed is drawn hollow and is not on the front.
 
     Raises:
         UserError: if no line has a score and a cost.
@@ -48,7 +50,7 @@ def draw_pareto(results: Results, path: Path) -> None:
     lines = results.lines
     costs = [cost for cost in _costs(lines) if any(line.accuracy and cost.of(line) for line in lines)]
     if not costs:
-        raise UserError("no row has both a score and a speed or MACs; go on with suite run")
+        raise UserError("no row has both a score and a speed or MACs; resume with: suite run")
     size = (TWO_COLUMNS, 3.6)
     with canvas(path, 1, len(costs), size=size, sharey=True, records=results.records()) as (figure, axes):
         named: dict[str, Any] = {}
@@ -56,7 +58,7 @@ def draw_pareto(results: Results, path: Path) -> None:
             _panel(axis, lines, looks(lines), cost)
             handles, labels = axis.get_legend_handles_labels()
             named |= dict(zip(labels, handles, strict=True))  # multiply-accumulates come last: their marks are filled
-        axes[0, 0].set(ylabel=f"{SCORE[lines[0].task]}\n(median and IQR over seeds)")
+        axes[0, 0].set(ylabel=f"{task(lines[0].task).headline.axis}\n(median and IQR over seeds)")
         named |= {HOLLOW: named.pop(HOLLOW)} if HOLLOW in named else {}  # to the end
         figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
 
@@ -81,8 +83,8 @@ def _panel(axes: Axes, lines: Sequence[Line], style: dict[str, Look], cost: _Cos
         where, score = cost.of(line), line.accuracy
         if where is None or score is None:
             continue
-        _mark(axes, line.label, where, score, style[line.label], cost.trusted(line))
-        if cost.trusted(line):
+        _mark(axes, line.label, where, score, style[line.label], cost.reliable(line))
+        if cost.reliable(line):
             points.append((cost.sign * where.median, score.median))
         else:
             hollow = True
@@ -107,18 +109,18 @@ def _panel(axes: Axes, lines: Sequence[Line], style: dict[str, Look], cost: _Cos
 
 
 def _about_front(rows: int, of: int, hollow: bool) -> str:
-    """What is said of a front of so many rows of those with a cost to be trusted, where no line can show it."""
+    """What is said of a front of so many rows of those with a reliable cost, where no line can show it."""
     if not of:
         return NO_FRONT
     if of == 1:
-        return "no Pareto front: one speed alone is to be trusted" if hollow else ""
+        return "no Pareto front: one reliable timing" if hollow else ""
     if rows == 1:
-        return "Pareto front: one row beats all others" + (" whose speed is to be trusted" if hollow else "")
+        return "Pareto front: one row beats all others" + (" with reliable timings" if hollow else "")
     return ""
 
 
-def _mark(axes: Axes, label: str, where: Spread, score: Spread, look: Look, trusted: bool) -> None:
-    """A row with its inter-quartile ranges; hollow where its cost is not to be trusted."""
+def _mark(axes: Axes, label: str, where: Spread, score: Spread, look: Look, reliable: bool) -> None:
+    """A row with its inter-quartile ranges; hollow where its cost is unreliable."""
     filled: dict[str, Any] = {"markeredgecolor": "0.2", "markeredgewidth": 0.6}
     hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": look.colour, "markeredgewidth": 1.2}
     axes.errorbar(
@@ -131,5 +133,5 @@ def _mark(axes: Axes, label: str, where: Spread, score: Spread, look: Look, trus
         markersize=5.5,
         elinewidth=0.9,
         label=label,
-        **(filled if trusted else hollow),
+        **(filled if reliable else hollow),
     )

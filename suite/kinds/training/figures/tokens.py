@@ -51,7 +51,7 @@ def _table(results: Results, metric: str) -> pd.DataFrame:
     frame = results.frame
     cells = results.labelled(frame[(frame["kind"] == "accuracy") & (frame["metric"] == metric)])
     if cells.empty:
-        raise UserError(f"the record has no {metric}; go on with suite run")
+        raise UserError(f"the record has no {metric}; resume with: suite run")
     blocks = cells.assign(block=cells["repetition"].astype(int) + 1)
     if (blocks.groupby(["label", "block"])["value"].nunique() > 1).any():
         raise UserError(f"seeds of a row disagree about {metric}")

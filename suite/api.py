@@ -1,0 +1,290 @@
+"""The Python interface: `from suite import reduce, count, time_side_by_side, evaluate, load, results`.
+
+Every function returns what it found and prints nothing; none leaves torch's threads or random generator changed.
+
+>>> import timm, torch
+>>> vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=4, num_classes=10)
+>>> model = reduce(vit, "tome", removed=(16, 8, 4, 4))
+>>> model(torch.zeros(2, 3, 32, 32)).shape
+torch.Size([2, 10])
+>>> count(model).tokens.mlp  # prefix included, in each block
+(49, 41, 37, 33)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from suite import official
+from suite.errors import UserError
+from suite.measure.accuracy import Accuracy, accuracy
+from suite.measure.count import count
+from suite.measure.side_by_side import time_side_by_side as _time
+from suite.measure.speed import Timing
+from suite.measure.timing_options import TimingOptions
+from suite.official.evaluate import open_for
+from suite.reduction.backbone import sizes
+from suite.reduction.blocks import TimmModule, check_supported
+from suite.reduction.checkpoints import Source
+from suite.reduction.model import ReducedModel
+from suite.reduction.model import reduce as _reduce
+from suite.reduction.schedule import Schedule
+from suite.reduction.settings import Fusion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Results", "count", "evaluate", "load", "reduce", "results", "time_side_by_side"]
+
+
+def reduce(
+    model: TimmModule,
+    method: str,
+    removed: Sequence[int] | Schedule | None = None,
+    *,
+    schedule: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    fusion: Fusion = "none",
+) -> ReducedModel:
+    """Put a timm model under a token-reduction method; weights and `state_dict` keys of the timm model stay as they are.
+
+    The result computes logits, (B, classes), from images, (B, 3, height, width); `.dense(images)` gives features of
+    every patch, (B, N0, D); `.backbone` is the timm model itself, not a copy.
+
+    Args:
+        model: a timm `VisionTransformer` or `Eva`.
+        method: a name that `suite list` shows, or the path of a method's file.
+        removed: patches to remove in each block, one count for each; by default none.
+        schedule: in place of `removed`, a rule as in a study.
+        settings: of the method.
+        fusion: how removed patches come back: none, last-layer, concatenation, logits or cross-attention.
+
+    Raises:
+        UserError: for an unknown method, or a rule that is none.
+        TypeError: for a model whose blocks are not supported.
+        ValueError: for a schedule, settings or fusion that the method cannot honour; `UnmetNeed` if the model lacks
+            what the method needs.
+
+    >>> import timm
+    >>> vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=4)
+    >>> reduce(vit, "evit", schedule={"keep_rate": 0.5, "blocks": [1, 2], "fused": True}).method.counts
+    (0, 31, 15, 0)
+    >>> reduce(vit, "cropr", removed=(9, 8, 0, 0), fusion="last-layer").method.settings.queries
+    1
+    """
+    check_supported(model)
+    if schedule is not None:
+        if removed is not None:
+            raise UserError("removed and schedule both say how many patches leave; give one of them")
+        removed = _resolve(schedule, model)
+    counts = removed.removed if isinstance(removed, Schedule) else None if removed is None else tuple(removed)
+    return _reduce(model, method, counts, dict(settings or {}), fusion)
+
+
+def time_side_by_side(
+    models: Mapping[str, nn.Module], *, image_size: tuple[int, int] | None = None, **options: Any
+) -> Timing:
+    """Time forward passes, interleaved round by round so that a machine that drifts slows all models alike.
+
+    Deployed copies are timed; the models stay where and as they are.
+
+    Args:
+        models: by name; all take the same images. Call the timm model "unpruned" to have ratios to it checked.
+        image_size: height and width in pixels; by default those of the first model.
+        options: of `suite.measure.timing_options.TimingOptions`: `batch_size` (256), `rounds` (20), `warmup_rounds`
+            (3), `threads` (1), `device` ("cpu"), `precision` ("float32"), `compile` (False), `graph` (False).
+
+    Returns:
+        `.seconds[name]`, one for each round; `.ratios(name, other)`, images per second of a model over those of another
+        in each round; `.timing_warnings(name)`, why these are unreliable, empty if nothing is wrong.
+
+    Raises:
+        UserError: if the device, precision or compiler is missing, or the batch does not fit into memory.
+
+    >>> import timm
+    >>> vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=4)
+    >>> models = {"unpruned": vit, "random": reduce(vit, "random", removed=(32, 0, 0, 0))}
+    >>> timing = time_side_by_side(models, batch_size=4, rounds=5)
+    >>> len(timing.ratios("random", "unpruned"))
+    5
+    """
+    try:
+        chosen = TimingOptions(**options)
+    except ValidationError as error:
+        raise UserError(f"options of time_side_by_side: {_on_one_line(error)}") from error
+    size = image_size or _image_size(next(iter(models.values())))
+    copies = {name: _deployed(model) for name, model in copy.deepcopy(dict(models)).items()}  # shared weights stay so
+    with _torch_kept():
+        return _time(copies, size, chosen)
+
+
+def evaluate(
+    model: nn.Module,
+    data: str | Path | Iterable[tuple[Tensor, Tensor]],
+    *,
+    batch_size: int = 64,
+    crop: float = 0.875,
+    normalisation: Literal["imagenet", "inception"] = "imagenet",
+) -> Accuracy:
+    """Top-1 and top-5 accuracy of a classifier in evaluation mode, on the device of its weights.
+
+    Args:
+        model: a timm model or one of `reduce` or `load`: it gives logits, (B, classes).
+        data: a folder with a folder of images for each class (or whose `val` is that), or batches of images, (B, 3,
+            height, width), and labels, (B,).
+        batch_size, crop, normalisation: for a folder: images at a time, the share of the resized image that is kept,
+            and the mean and deviation of pixels.
+
+    Returns:
+        `images`, how many there were; `top1` and `top5` in percent.
+
+    Raises:
+        UserError: if the folder is not laid out so, an image is broken, or there are not as many folders as classes.
+        ValueError: if there are no images.
+
+    >>> import timm, torch
+    >>> vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=1, num_classes=5)
+    >>> evaluate(vit, [(torch.zeros(2, 3, 32, 32), torch.tensor([0, 1]))]).top5
+    100.0
+    """
+    if isinstance(data, str | Path):
+        images = open_for(_backbone(model), Path(data), crop, normalisation)
+        data = torch.utils.data.DataLoader(images, batch_size)
+    was_training, device = model.training, next((weight.device for weight in model.parameters()), "cpu")
+    try:
+        return accuracy(model.eval(), data, device)
+    finally:
+        model.train(was_training)
+
+
+def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Module:
+    """The model of a checkpoint that authors released, with the logits of their official code; in evaluation mode.
+
+    Args:
+        checkpoint: a file of torch or safetensors, which is read without running code from it, or a state dict.
+        layout: cropr, cropr-segmentation, evit, idlevit, tome or tome-mae; may be left out where only one fits.
+        options: what the weights do not show, such as `keep_rate` or `r`; see docs/checkpoints.md.
+
+    Raises:
+        UserError: if the file is broken or holds code, fits no or several layouts, or the options do not fit it.
+
+    >>> import timm
+    >>> vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=4)
+    >>> load(vit.state_dict(), "tome", r=8, heads=3).method.counts
+    (8, 8, 8, 8)
+    """
+    return official.load(checkpoint, layout, **options)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study found, in `folder`."""
+
+    folder: Path
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The table, `table.csv`: a line for each row, numbers as numbers.
+
+        Raises:
+            UserError: if it was not made yet.
+        """
+        import pandas as pd
+
+        path = self.folder / "table.csv"
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; make it with: suite table {self.folder.name}")
+        return pd.read_csv(path)
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Scores in the last epoch of every finished run: row, schedule, method, fusion, seed, metric, score, unit.
+
+        Raises:
+            UserError: if the study trains nothing, or its record was edited.
+        """
+        import pandas as pd
+
+        from suite.study.exported import COLUMNS
+        from suite.study.records import read
+        from suite.tasks import tasks
+
+        record = read(self.folder / "cells.csv", COLUMNS)
+        headlines = [task.headline.last for task in tasks().values()]
+        found = record[(record["kind"] == "accuracy") & record["metric"].isin(headlines)].reset_index(drop=True)
+        numbers = {"seed": pd.to_numeric(found["seed"]), "score": pd.to_numeric(found["value"])}
+        columns = ["row", "schedule", "method", "fusion", "seed", "metric", "score", "unit"]
+        return found.assign(**numbers)[columns]
+
+
+def results(name: str, folder: str | Path = "results") -> Results:
+    """The results of a study by its name.
+
+    Args:
+        name: of the study.
+        folder: where results are.
+
+    Raises:
+        UserError: if there are none, with the nearest names.
+
+    >>> quickstart = results("quickstart")
+    >>> quickstart.scores.groupby("row")["score"].median()["tome"]
+    88.5
+    >>> float(quickstart.table.set_index("row")["macs_full"]["none"])
+    16221568.0
+    """
+    from suite.errors import suggest
+
+    path = Path(folder) / name
+    if not path.is_dir():
+        known = [found.name for found in Path(folder).glob("*/") if (found / "provenance.json").is_file()]
+        raise UserError(f"there are no results {path}; {suggest(name, known)}")
+    return Results(path)
+
+
+def _resolve(rule: Mapping[str, Any], model: TimmModule) -> Schedule:
+    """The counts of a study's rule for a timm model."""
+    from suite.study.schema import ScheduleRule
+
+    _, patches, depth = sizes(model)
+    try:
+        return ScheduleRule(**rule).resolve(patches, depth, model.num_prefix_tokens)
+    except ValidationError as error:
+        raise UserError(f"schedule: {_on_one_line(error)}") from error
+
+
+def _on_one_line(error: ValidationError) -> str:
+    return "; ".join(": ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors())
+
+
+def _backbone(model: nn.Module) -> TimmModule:
+    return model.backbone if isinstance(model, ReducedModel) else model
+
+
+def _image_size(model: nn.Module) -> tuple[int, int]:
+    height, width = _backbone(model).patch_embed.img_size
+    return height, width
+
+
+def _deployed(model: nn.Module) -> nn.Module:
+    return model.deploy() if isinstance(model, ReducedModel) else model.eval()
+
+
+@contextmanager
+def _torch_kept() -> Iterator[None]:
+    """Leave torch's number of threads and its random generators as they were."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

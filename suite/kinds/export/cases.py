@@ -1,0 +1,122 @@
+"""The models that `suite export` takes out of eager torch: every method, on small backbones of three families."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from suite.contract.backbones import scramble
+from suite.measure.export import IMAGES
+from suite.measure.watched import Watched
+from suite.reduction.backbone import create_backbone
+from suite.reduction.model import ReducedModel, reduce
+from suite.reduction.registry import default_settings
+from suite.reduction.schedule import Schedule
+from suite.reduction.settings import Fusion, MethodSettings
+from suite.tasks.segmentation.pixels import PixelModel
+
+CLASSES = 10
+PATCHES = 64
+REMOVED = (16, 16, 0, 0)  # the last two are 0 so that last-layer fusion can have the same counts
+# Name and options in timm, and patches removed in each block. Published models, but for their depth and the size of
+# images, which gives 64 patches: each block that removes patches leads to another shape, which inductor compiles anew.
+BACKBONES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
+    "ViT-Ti": ("vit_tiny_patch16_224", {"img_size": 128, "depth": 4}, REMOVED),
+    "DeiT-Ti distilled": ("deit_tiny_distilled_patch16_224", {"img_size": 128, "depth": 4}, REMOVED),
+    "EVA-02-Ti": ("eva02_tiny_patch14_224", {"img_size": 112, "depth": 4}, REMOVED),
+    "tiny ViT": (
+        "vit_tiny_patch16_224",
+        {"img_size": 32, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2},
+        (16, 0),
+    ),
+}
+*MEASURED, TINY = BACKBONES
+
+
+@dataclass(frozen=True)
+class Case:
+    """One deployed model: task, backbone (a key of `BACKBONES`), method and fusion."""
+
+    task: str
+    backbone: str
+    method: str
+    fusion: Fusion = "none"
+
+    def __str__(self) -> str:
+        fused = "" if self.fusion == "none" else f" + {self.fusion}"
+        return f"{self.method}{fused} on {self.backbone}, {self.task}"
+
+    def build(self) -> tuple[nn.Module, Tensor]:
+        """The deployed model with random weights, as `examine` wants it, and images for it.
+
+        Raises:
+            UnmetNeed: if the backbone lacks what the method needs.
+            ValueError: if the method refuses the schedule.
+        """
+        name, options, removed = BACKBONES[self.backbone]
+        backbone = create_backbone(name, options, CLASSES)
+        scramble(backbone)
+        settings = _settings_for_maps(self.method) if self.task == "segmentation" else {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = reduce(backbone, self.method, removed, settings, self.fusion).deploy()
+        images = torch.randn(IMAGES, 3, *backbone.patch_embed.img_size, generator=torch.Generator().manual_seed(1))
+        return (Pixels(model) if self.task == "segmentation" else Watched(model)), images
+
+
+class Pixels(nn.Module):
+    """Logits for every pixel, (B, classes, height, width), as the only one of a tuple."""
+
+    def __init__(self, model: ReducedModel) -> None:
+        super().__init__()
+        self.model = PixelModel(model).eval()
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        return (self.model(images),)
+
+
+def cases(methods: Iterable[str], quick: bool) -> list[Case]:
+    """Every method on every backbone, on the first also with last-layer fusion and, for some, segmentation.
+
+    If `quick`, every method on a tiny ViT.
+    """
+    if quick:
+        return [Case("classification", TINY, method) for method in methods]
+    found = []
+    for method in methods:
+        settings = default_settings(method)
+        found += [Case("classification", backbone, method) for backbone in MEASURED]
+        if "last-layer" in _fusions(settings):
+            found.append(Case("classification", MEASURED[0], method, "last-layer"))
+        found += [Case("segmentation", MEASURED[0], method, fusion) for fusion in _fusions_for_maps(settings)]
+    return found
+
+
+def _fusions(settings: MethodSettings) -> Iterator[Fusion]:
+    """The ways in which patches that a method removes can come back."""
+    for fusion in get_args(Fusion):
+        try:
+            settings.check(Schedule(PATCHES, REMOVED), fusion)
+        except ValueError:
+            continue
+        if fusion != "none" and settings.reduces != "nothing":
+            yield fusion
+
+
+def _fusions_for_maps(settings: MethodSettings) -> list[Fusion]:
+    """Those that segmentation is tried with; compiling is slow, so not all.
+
+    Every one for a method that learns from the labels of patches, and none for one that keeps all patches in others.
+    """
+    if type(settings).check_dense is not MethodSettings.check_dense:
+        return list(_fusions(settings))
+    return ["none"] if settings.what_it_does() in ("fuses", "merges") else []
+
+
+def _settings_for_maps(method: str) -> dict[str, int]:
+    """One query for each patch, where a method has queries."""
+    return {"queries": PATCHES} if "queries" in type(default_settings(method)).model_fields else {}

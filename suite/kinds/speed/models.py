@@ -1,0 +1,36 @@
+"""The models that are timed side by side: both unpruned references and each row, on one backbone's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from suite.measure.speed import references
+from suite.study.configuration import Configuration
+
+
+def build_side_by_side(rows: Mapping[str, Configuration]) -> tuple[dict[str, nn.Module], tuple[int, int]]:
+    """Both references and every row, deployed, on the processor in float32, with random weights that all share.
+
+    Args:
+        rows: by name, on one backbone for one task, of which only what is pooled may differ.
+
+    Returns:
+        Models by name, the references first, and height and width of images in pixels.
+
+    Raises:
+        UserError: for whatever of a row cannot be, or weights that do not fit into memory.
+    """
+    first = next(iter(rows.values()))
+    backbone = first.build_backbone("cpu")
+    known = {first.backbone.model_dump_json(): backbone}
+    models = references(first.read_out_unpruned(backbone))
+    for name, row in rows.items():
+        key = row.backbone.model_dump_json()
+        if key not in known:
+            known[key] = row.build_backbone("cpu")
+            known[key].patch_embed, known[key].blocks = backbone.patch_embed, backbone.blocks
+        if name not in models:
+            models[name] = row.read_out(row.build("cpu", backbone=known[key]))
+    return models, backbone.patch_embed.img_size

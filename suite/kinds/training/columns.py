@@ -1,0 +1,173 @@
+"""The columns of a study's table: what each is called, shows and is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from suite.kinds.training.checks import SPEED, score_of_task
+from suite.kinds.training.summary import Line
+from suite.report.layout import Column, recorded
+from suite.tasks.task import task
+
+TEST = "Wilcoxon's signed-rank test of paired seeds, two-sided and exact"
+NAMED = "as the study's file and the record call it"
+EAGER = "speed_ratio_eager"
+ROUNDS = "over the rounds; each is images per second over those of the unpruned model, timed interleaved"
+# columns made of more than the row's own cells: its control's too, those of all comparisons, those of the schedule
+CONTROL_TOO = ("control", "won", "pairs", "gap", "gap interval", "improvement", "improvement interval", "uncorrected")
+ALL_COMPARED, ALL_OF_SCHEDULE = ("p", "smallest p"), ("group",)
+
+
+def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
+    """The columns of a study, which has one task; how wide an interval is meant to be stands above it."""
+    level = next((f"{100 * line.interval.level:g} % " for line in lines if line.interval), "")
+    family = sum(line.p is not None for line in lines)
+    score, headline = score_of_task(lines[0].task), task(lines[0].task).headline
+    return (
+        *_names(),
+        *_scores(f"{headline.short} {headline.unit}".rstrip(), score, level),
+        *_comparisons(score, level, family),
+        *_published(score),
+        *_costs(),
+        *_speeds(lines),
+        *recorded("problem", how="why cells failed or were skipped"),
+    )
+
+
+def further_key(size: int | str | None) -> str:
+    """The key of the column of speeds with one of the study's further batch sizes."""
+    return f"speed {size}"
+
+
+def _names() -> Iterator[Column]:
+    """What a row is called."""
+    label = f"the row, with its schedule where the study has several, {NAMED}"
+    yield Column("label", "method", align="left", how=label)
+    yield from recorded("row", how=f"the row, {NAMED}")
+    yield from recorded("schedule", how="patches that each block removes")
+    yield from recorded("method", how=f"the method, {NAMED}")
+
+
+def _scores(heading: str, score: str, level: str) -> Iterator[Column]:
+    """Of the row's own seeds."""
+    one, both = "{:.1f}".format, "{0[0]:.1f}–{0[1]:.1f}".format
+    drawn, failed = "bootstrap interval of the median over seeds", "seeds without a score, by what became of them"
+    names = ("accuracy_median",), ("interval_low", "interval_high"), ("accuracy_low", "accuracy_high")
+    quartiles = ("first quartile over the seeds", "third quartile over the seeds")
+    yield Column("n", form="record", fields=("n",), how="cells with a score", metric=score)
+    yield Column("tried", form="record", fields=("seeds",), how="seeds that were tried, failed ones included")
+    yield Column("failed", form="record", fields=("failed_seeds",), how=failed, metric=score)
+    yield Column("score", heading, one, fields=names[0], how="median over the seeds", metric=score)
+    yield Column("interval", f"{level}interval", both, fields=names[1], how=drawn, parts=_ends(drawn), metric=score)
+    made = "first and third quartile over the seeds"
+    yield Column("quartiles", "IQR", both, form="long", fields=names[2], how=made, parts=quartiles, metric=score)
+    middle = "inter-quartile mean: the mean of the middle half of the seeds"
+    yield Column("iqm", "IQM", one, form="long", fields=("accuracy_iqm",), how=middle, metric=score)
+    yield Column("seeds", "seeds", how="cells with a score, of all that were tried", metric=score)
+
+
+def _comparisons(score: str, level: str, family: int) -> Iterator[Column]:
+    """With the row's control, of which the study has so many that p is corrected for."""
+    gap = "median over the seeds that both have of the row minus its control"
+    gaps, improved = f"bootstrap interval of the {gap}", "interval of that share over the seeds; see the notes"
+    won = ("seeds in which the row is above its control", "seeds tried in which its control has a score")
+    corrected = f"Holm-corrected for all {family} comparisons with a control"
+    every_pair = f"{TEST} of every two rows of the schedule, Holm-corrected for all these pairs"
+    signed, shares = "{0[0]:+.1f} to {0[1]:+.1f}".format, "{0[0]:.2f}–{0[1]:.2f}".format
+    yield from recorded("control", how="the row of random pruning that this one is compared with")
+    yield Column("gap", "Δ vs. random (pp)", "{:+.1f}".format, fields=("gap",), how=gap, metric=score)
+    yield Column(
+        "gap interval",
+        f"{level}interval of Δ",
+        signed,
+        form="long",
+        fields=("gap_low", "gap_high"),
+        how=gaps,
+        parts=_ends(gaps),
+        metric=score,
+    )
+    yield Column(
+        "won",
+        "beats random",
+        "{0[0]} of {0[1]}".format,
+        form="long",
+        fields=("beats_random", "compared"),
+        how=f"{won[0]}, of those that were tried and in which the control has a score",
+        parts=won,
+        metric=score,
+    )
+    pairs = "seeds in which both the row and its control have a score"
+    yield Column("pairs", form="record", fields=("pairs",), how=pairs, metric=score)
+    above = "share of all pairs of runs in which the row's is above"
+    yield Column(
+        "improvement", "P(improvement)", "{:.2f}".format, form="long", fields=("improvement",), how=above, metric=score
+    )
+    yield Column(
+        "improvement interval",
+        f"{level}interval of P(improvement)",
+        shares,
+        form="long",
+        fields=("improvement_low", "improvement_high"),
+        how=improved,
+        parts=_ends(improved),
+        metric=score,
+    )
+    uncorrected = f"{TEST}, before Holm's correction"
+    yield Column("uncorrected", form="record", fields=("p",), how=uncorrected, metric=score)
+    yield Column("p", "p (Holm)", "{:.2g}".format, fields=("p_holm",), how=f"{TEST}, {corrected}", metric=score)
+    least = f"what p is at least with these seeds, {corrected}"
+    yield Column(
+        "smallest p", "smallest p", "{:.2g}".format, form="long", fields=("smallest_p_holm",), how=least, metric=score
+    )
+    yield Column("group", "group", align="left", fields=("group",), how=every_pair, metric=score)
+
+
+def _published(score: str) -> Iterator[Column]:
+    difference, verdict = "median over the seeds minus the published score", "the published score beside the interval"
+    yield Column("published", "published", fields=("published",), how="printed by the source")
+    yield Column("difference", "difference", "{:+.1f}".format, fields=("difference",), how=difference, metric=score)
+    yield Column("verdict", "verdict", align="left", fields=("verdict",), how=verdict, metric=score)
+
+
+def _costs() -> Iterator[Column]:
+    same, macs = "the same in every seed", "the same in every seed; 1 GMAC is 1e9"
+    tokens = ("tokens", "min. tokens", "{:.0f}".format)
+    yield Column(*tokens, fields=("min_tokens",), optional=True, how=same, metric="tokens_fewest")
+    yield Column("macs", "GMACs", _giga, fields=("macs_full",), how=macs, metric="macs_full")
+
+
+def _speeds(lines: Sequence[Line]) -> Iterator[Column]:
+    """With each batch size."""
+    parts = tuple(f"{which} {ROUNDS}" for which in ("median", "first quartile", "third quartile"))
+    eager = tuple(f"{part}, which has timm's eager attention" for part in parts)
+    warned = "why the timing is unreliable, as its cell says; empty if nothing speaks against it"
+    names = tuple(f"speed_{what}" for what in ("median", "low", "high"))
+    yield Column("speed", "speed", _times, fields=names, how=parts[0], parts=parts, metric=SPEED)
+    names = tuple(f"eager_{what}" for what in ("median", "low", "high"))
+    yield Column("eager", "speed, eager", _times, form="long", fields=names, how=eager[0], parts=eager, metric=EAGER)
+    yield Column("timing_warnings", form="record", fields=("speed_timing_warnings",), how=warned, metric=SPEED)
+    for size in dict.fromkeys(one.batch for line in lines for one in line.further):
+        *names_of, warnings = (f"speed_batch_{size}_{what}" for what in ("median", "low", "high", "timing_warnings"))
+        yield Column(
+            further_key(size),
+            f"speed, batch {size}",
+            _times,
+            fields=tuple(names_of),
+            optional=True,
+            how=parts[0],
+            parts=parts,
+            metric=SPEED,
+        )
+        yield Column(f"timing_warnings {size}", form="record", fields=(warnings,), how=warned, metric=SPEED)
+
+
+def _ends(of: str) -> tuple[str, str]:
+    return (f"lower end of the {of}", f"upper end of the {of}")
+
+
+def _giga(macs: float) -> str:
+    return f"{macs / 1e9:#.3g}".rstrip(".")
+
+
+def _times(numbers: tuple[float, float, float]) -> str:
+    return f"{numbers[0]:.2f}x"

@@ -1,0 +1,129 @@
+"""What is wrong between parts of a study that are right on their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from suite.errors import UserError, suggest
+from suite.kinds.training.row_schedule import resolved, schedule_of
+from suite.kinds.training.schema import Row, Study
+from suite.reduction.registry import settings_class
+from suite.reduction.schedule import Schedule, common_rate
+from suite.strict import Place
+from suite.strict import problems as wrong
+from suite.study.schema import ScheduleRule
+
+Problem = tuple[Place, str]
+
+
+def problems(study: Study) -> Iterator[Problem]:
+    """Place and message of everything that contradicts something else."""
+    yield from _names(study)
+    yield from _recipes(study)
+    if study.goal.target not in study.data.targets:
+        offers = ", ".join(study.data.targets)
+        yield ("data", "recipe"), f"{study.task} needs {study.goal.target}, {study.data.recipe} offers {offers}"
+        return
+    try:
+        side, patches, depth = study.backbone.size()
+    except UserError as error:
+        yield ("backbone",), str(error)
+        return
+    yield from _wrong_size(study, side, patches)
+    yield from _impossible_schedules(study, patches, depth)
+
+
+def _names(study: Study) -> Iterator[Problem]:
+    for key in ("seeds", "methods", "focus"):
+        values = [row.label for row in study.methods] if key == "methods" else getattr(study, key)
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                yield (key, index), f"{value!r} is a duplicate; row names and seeds must be unique"
+    reduced = [row.label for row in study.methods if settings_class(row.method).reduces != "nothing"]
+    for index, name in enumerate(study.focus):
+        if name not in reduced:
+            yield ("focus", index), f"no reduced row is called {name!r}; {suggest(name, reduced)}"
+
+
+def _recipes(study: Study) -> Iterator[Problem]:
+    recipes = {("finetune",): study.finetune} | ({("base", "recipe"): study.base.recipe} if study.base else {})
+    count = study.data.count("train")
+    for place, recipe in recipes.items():
+        if count is not None and (recipe.images or 0) > count:
+            yield (*place, "images"), f"{recipe.images} images to train on, but the data have only {count}"
+        try:
+            study.goal.check_recipe(recipe)
+        except ValueError as error:
+            yield place, str(error)
+
+
+def _wrong_size(study: Study, side: int, patches: int) -> Iterator[Problem]:
+    """The backbone's size is that of the images, which some tasks pad to whole patches."""
+    wanted, patch = study.data.side, side // math.isqrt(patches)
+    if study.goal.whole_patches:
+        wanted = -(-wanted // patch) * patch
+    if side != wanted:
+        padded = "" if wanted == study.data.side else f", {wanted} in whole patches"
+        place = ("backbone", "options", "img_size")
+        yield place, f"the backbone takes {side} pixels, data.{study.data.SIDE} is {study.data.side}{padded}"
+
+
+def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[Problem]:
+    names, seen = [rule.name for rule in study.schedules], list[Schedule]()
+    for index, rule in enumerate(study.schedules):
+        if len(names) > 1 and (rule.name is None or rule.name in names[:index]):
+            yield ("schedules", index), "with several schedules each needs a name of its own"
+        if rule.budget is not None:
+            yield from _impossible_rows(study, rule, patches, depth)
+            continue
+        try:
+            counts = resolved(study.backbone, rule, patches, depth)
+            if study.finetune.curriculum == "official":
+                common_rate(counts.removed)
+        except ValueError as error:
+            yield ("schedules", index), str(error)
+            continue
+        if counts in seen:
+            yield ("schedules", index), f"the same counts as an earlier schedule: {list(counts.removed)}"
+        seen.append(counts)
+        yield from _impossible_rows(study, rule, patches, depth)
+
+
+def _impossible_rows(study: Study, rule: ScheduleRule, patches: int, depth: int) -> Iterator[Problem]:
+    seen: dict[Any, str] = {}
+    for index, row in enumerate(study.methods):
+        try:
+            study.goal.check_fusion(row.fusion)
+        except ValueError as error:
+            yield ("methods", index, "fusion"), str(error)
+            continue
+        try:
+            settings = _settings(study, rule, row, patches, depth)
+        except ValidationError as error:
+            for place, message in wrong(error):
+                yield ("methods", index, "settings", *place), f"{message} (method {row.method})"
+        except ValueError as error:
+            yield ("methods", index), f"{row.label}: {error}"
+        else:
+            first = seen.setdefault((row.method, row.fusion, repr(settings)), row.label)
+            if first != row.label:
+                yield ("methods", index), f"{row.label!r} is the same as {first!r}: one method with the same settings"
+
+
+def _settings(study: Study, rule: ScheduleRule, row: Row, patches: int, depth: int) -> object:
+    """A row's settings, if its method, its schedule, the curriculum and the task allow them.
+
+    Raises:
+        ValueError: if not.
+    """
+    settings = settings_class(row.method)(**row.settings)
+    schedule = schedule_of(study, rule, row, patches, depth)
+    settings.check(schedule, row.fusion)
+    if rule.budget is not None and study.finetune.curriculum == "official" and any(schedule.removed):
+        common_rate(schedule.removed)
+    study.goal.check_method(settings, schedule.patches)
+    return settings

@@ -1,0 +1,164 @@
+"""What MLflow gets of a study: beside the record while it runs, or anew from a record. It is never a reason to fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.console import Console
+
+from suite.errors import UserError
+from suite.kinds.training.cells import expand
+from suite.kinds.training.results import read_curves
+from suite.kinds.training.summary import read_record, summarise
+from suite.kinds.training.table import study_table
+from suite.report.render import markdown
+from suite.study.cells import Cell
+from suite.study.kind import Loaded
+from suite.study.store import Entry, Record
+from suite.terminal import ManualProgress
+
+if TYPE_CHECKING:
+    from suite.run.mlflow_writer import Summary, Tracker
+
+RESULTS = Path("results")
+
+
+class Tracking:
+    """Writes a study's runs into MLflow; what fails there is said, the study goes on, and the record has it all."""
+
+    def __init__(self, title: str, cells: Sequence[Cell], console: Console) -> None:
+        self.title, self.cells, self.console = title, cells, console
+        self.tracker: Tracker | None = None
+        self._try("this run", self._connect)
+
+    def catch_up(self, record: Record) -> None:
+        """Have in MLflow what is in the record: an earlier run may have been killed, or the store may be new."""
+        with ManualProgress(self.console, len(self.cells), text="looking through MLflow") as bar:
+            for cell in self.cells:
+                if entry := record.finished(cell) or record.failed(cell):
+                    self.sync(cell, entry)
+                bar.advance()
+        if tracker := self.tracker:
+            self._try("earlier runs", tracker.put_aside)
+
+    def sync(self, cell: Cell, entry: Entry) -> None:
+        """Have the run of one cell."""
+        if tracker := self.tracker:
+            self._try(cell.row, lambda: tracker.sync(cell, entry))
+
+    def _connect(self) -> None:
+        from suite.run.mlflow_writer import Tracker
+
+        self.tracker = Tracker(self.title, self.cells)
+
+    def _try(self, what: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Exception as error:  # whatever MLflow, its store or a server between may raise
+            cure = f"write it later with: suite track {self.title}"
+            self.console.print(f"{what}: not written to MLflow ({error}); {cure}", style="yellow", soft_wrap=True)
+
+
+def track_study(loaded: Loaded, console: Console) -> None:
+    """Write a study's runs into MLflow from the record in `.suite/`, and what is not there from `results/<study>/`.
+
+    Raises:
+        UserError: if there is neither, or if MLflow's store cannot be used.
+    """
+    from suite.run.mlflow_writer import Tracker
+
+    cells, record, results = expand(loaded.study), Record(), RESULTS / loaded.name
+    exported = entries_of(results, cells) if (results / "cells.csv").is_file() else {}
+    known = [(cell, record.finished(cell) or exported.get(cell.cell_id) or record.failed(cell)) for cell in cells]
+    found = [(cell, entry) for cell, entry in known if entry]
+    if not found:
+        raise UserError(f"there is nothing of {loaded.name} in .suite or {results}; run it: suite run {loaded.path}")
+    tracker = Tracker(loaded.name, cells)
+    with ManualProgress(console, len(found), text="writing to MLflow") as bar:
+        for cell, entry in found:
+            tracker.sync(cell, entry)
+            bar.advance()
+    tracker.put_aside()
+    if exported:
+        tracker.conclude(_summary(results, loaded.study.question), results)
+    console.print(f"{len(found)} of {len(cells)} cells are in MLflow; see them with: suite ui {loaded.name}")
+
+
+def publish(loaded: Loaded, folder: Path, console: Console) -> bool:
+    """Give the study's run all that a results folder holds, and rows their medians; returns whether MLflow has it.
+
+    Pages and figures need no store and make none.
+    """
+    try:
+        from suite.run.mlflow_store import experiment_id, store_uri
+        from suite.run.mlflow_writer import Tracker
+    except ModuleNotFoundError:
+        return False
+    uri = store_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        return False
+    try:
+        experiment_id(uri, folder.name)
+        tracker = Tracker(folder.name, expand(loaded.study))
+        if not tracker.started:
+            return False
+        tracker.conclude(_summary(folder, loaded.study.question), folder)
+    except Exception as error:  # what it is about is written already
+        console.print(f"not put into MLflow: {error}", style="yellow", soft_wrap=True)
+        return False
+    return True
+
+
+def entries_of(results: Path, cells: Sequence[Cell]) -> dict[str, Entry]:
+    """Entries of cells, by id, as far as the exported records of a results folder know them.
+
+    Raises:
+        UserError: if they cannot be read.
+    """
+    frame, curves = read_record(results), read_curves(results)
+    commits = {
+        cell_id: run["commit"]
+        for run in json.loads((results / "provenance.json").read_text(encoding="utf-8"))["runs"]
+        for cell_id in run["cells"]
+    }
+    values, epochs = dict([*frame.groupby("cell_id")]), dict([*curves.groupby("cell_id")])
+    return {
+        cell.cell_id: _entry(cell, values[cell.cell_id], epochs.get(cell.cell_id), commits.get(cell.cell_id, ""))
+        for cell in cells
+        if cell.cell_id in values
+    }
+
+
+def _entry(cell: Cell, values: pd.DataFrame, epochs: pd.DataFrame | None, commit: str) -> Entry:
+    """The entry of one cell from its rows of `cells.csv` and `curves.csv`."""
+    named = values[values["metric"] != ""]
+    single = named[(named["repetition"] == "") & (named["metric"] != "batch_size")]  # which the identity has
+    return {
+        "cell_id": cell.cell_id,
+        "identity": cell.identity,
+        "status": values["status"].iloc[0],
+        "reason": values["reason"].iloc[0],
+        "metrics": dict(zip(single["metric"], single["value"], strict=True)),
+        "units": dict(zip(named["metric"], named["unit"], strict=True)),
+        "repetitions": _series(named[named["repetition"] != ""].sort_values("repetition")),
+        "curves": {} if epochs is None else _series(epochs.sort_values("epoch")),
+        "provenance": {"commit": commit},
+    }
+
+
+def _series(rows: pd.DataFrame) -> dict[str, list[float]]:
+    return {str(metric): list(own["value"]) for metric, own in rows.groupby("metric", sort=False)}
+
+
+def _summary(results: Path, question: str) -> Summary:
+    """What a results folder says of its study."""
+    from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
+    from suite.run.mlflow_writer import Summary
+
+    lines = summarise(read_record(results))
+    note = f"{question.strip()}\n\n{markdown(study_table(results.name, lines))}"
+    return Summary(row_metrics(lines), note, box_plots(lines), saved(views(lines)))

@@ -1,0 +1,242 @@
+"""Tokens and multiply-accumulates of a model, block by block and part by part: `count`.
+
+A copy of the model without weights runs once, on the meta device, while torch counts every matrix product and every
+convolution (see `measure.macs`). Each product is attributed to a part by the parameter that takes part in it.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload, OpOverloadPacket
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from suite.errors import UserError
+from suite.measure.macs import LAYER_NORM, MISSING, NORMS, Macs
+from suite.measure.tokens import TokenCounts, token_counters
+from suite.reduction.method import Method
+from suite.reduction.model import ReducedModel, unpruned
+from suite.reduction.tokens import Tokens
+from suite.tasks.task import ReadOut, itself
+
+INPUT, FUSION, READ_OUT = "input", "fusion", "read-out"  # places besides the blocks
+PROJECTION, PRODUCTS, OUTPUT, MLP = "queries, keys, values", "attention products", "output projection", "MLP"
+PATCHES, METHOD, HEAD = "patch embedding", "method", "head"
+HEADS, CROSS = "heads of removed patches", "projections"
+BY_PARAMETER = {  # place (None: the block that runs) and part of a product, by the name of a parameter in it
+    r"backbone\.patch_embed\.": (INPUT, PATCHES),
+    r"backbone\.blocks\.\d+\.attn\.(qkv|q_proj|k_proj|v_proj|gate)\.": (None, PROJECTION),
+    r"backbone\.blocks\.\d+\.attn\.proj\.": (None, OUTPUT),
+    r"backbone\.blocks\.\d+\.mlp\.": (None, MLP),
+    r"backbone\.head": (READ_OUT, HEAD),
+    r"fusion\.heads\.": (FUSION, HEADS),
+    r"fusion\.": (FUSION, CROSS),
+}
+
+
+class Part(NamedTuple):
+    """What is computed at one place.
+
+    Attributes:
+        place: `input`, `block 0` and so on, `fusion` or `read-out`.
+        what: is computed there.
+        macs: multiply-accumulates for one image.
+    """
+
+    place: str
+    what: str
+    macs: int
+
+
+class Conventions(NamedTuple):
+    """Multiply-accumulates of one image in every convention; `with norms`, operations of norms are added to them."""
+
+    full: float
+    linear: float
+    full_with_norms: float
+    linear_with_norms: float
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a deployed model computes for one image.
+
+    Attributes:
+        tokens: tokens of each block, prefix included.
+        parts: multiply-accumulates, in the order of the model; parts without any are not among them.
+        norms: operations of all LayerNorms, 5 for each value that enters one, 4 if it has no weights.
+    """
+
+    tokens: TokenCounts
+    parts: tuple[Part, ...]
+    norms: int
+
+    def __str__(self) -> str:
+        """Tokens that enter the MLP of each block, and multiply-accumulates."""
+        full, linear = (macs / 1e9 for macs in self.macs)
+        tokens = " ".join(map(str, self.tokens.mlp))
+        return f"tokens: {tokens}\nGMACs: {full:.3g} (full), {linear:.3g} (linear)"
+
+    @property
+    def macs(self) -> Macs:
+        """Multiply-accumulates in both conventions, `full` and `linear`."""
+        return total(self.parts)
+
+    @property
+    def conventions(self) -> Conventions:
+        """Multiply-accumulates in all four conventions."""
+        full, linear = self.macs
+        return Conventions(full, linear, full + self.norms, linear + self.norms)
+
+
+def total(parts: Iterable[Part]) -> Macs:
+    """The sum of parts in both conventions."""
+    entries = list(parts)
+    full = sum(part.macs for part in entries)
+    return Macs(full, full - sum(part.macs for part in entries if part.what == PRODUCTS))
+
+
+@torch.inference_mode()
+def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
+    """Count tokens and multiply-accumulates of a model for one image.
+
+    The model is left as it is. It is counted deployed: what only training needs does not count.
+
+    Args:
+        model: a timm model or a `ReducedModel`, with weights or on the meta device.
+        read_out: what is counted of a reduced model, see `Task.read_out`; by default the model, which classifies.
+
+    Returns:
+        tokens of each block, and multiply-accumulates in the conventions `full` and `linear` (see `measure.macs`).
+        1 GMAC is 1e9 multiply-accumulates; 1 GMAC is 2 GFLOPs.
+
+    Raises:
+        TypeError: for a backbone that is not supported.
+        UserError: if the method runs an operator that torch cannot count and does not state it in `uncounted_macs`, or
+            states one without running any.
+    """
+    reduced = _on_meta(model)
+    reduced.method = watched = _Watched(reduced.method)
+    counter = FlopCounterMode(display=False, custom_mapping=MISSING | NORMS)
+    attribution = _Attribution(reduced, watched, counter)
+    with token_counters(reduced) as (attention, mlp), counter, attribution:
+        read_out(reduced)(_image(reduced))
+    parts = attribution.parts()
+    tokens = TokenCounts(tuple(attention), tuple(mlp), tuple(watched.leaving))
+    return Count(tokens, parts, counter.flop_counts["Global"][LAYER_NORM])
+
+
+def _on_meta(model: nn.Module) -> ReducedModel:
+    """A deployed copy on the meta device; no weight is copied."""
+    reduced = model if isinstance(model, ReducedModel) else unpruned(model)
+    tensors: list[Tensor] = [*reduced.parameters(), *reduced.buffers()]
+    without_weights = {id(tensor): _shape_of(tensor) for tensor in tensors}
+    return copy.deepcopy(reduced, without_weights).deploy()
+
+
+def _shape_of(tensor: Tensor) -> Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+class _Watched(Method):
+    """A method that knows in which block it is.
+
+    Attributes:
+        place: what runs now.
+        leaving: tokens that left each block so far.
+        stated: multiply-accumulates of each block that the method says no counter sees.
+    """
+
+    def __init__(self, method: Method) -> None:
+        super().__init__(method.context, method.settings)
+        self.method = method
+        self.place = INPUT
+        self.leaving: list[int] = []
+        self.stated: dict[str, int] = {}
+
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
+        self.place = f"block {layer}"
+        self.stated[self.place] = self.method.uncounted_macs(tokens.count, layer)
+        tokens = self.method.forward_block(block, tokens, layer)
+        self.leaving.append(tokens.x.shape[1])
+        self.place = READ_OUT
+        return tokens
+
+
+class _Attribution(TorchFunctionMode):
+    """Attributes what a counter counts during each call of a torch function to the part that made the call."""
+
+    def __init__(self, model: ReducedModel, method: _Watched, counter: FlopCounterMode) -> None:
+        super().__init__()
+        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.method, self.counter = method, counter
+        self.macs: Counter[tuple[str, str]] = Counter()
+        self.unknown: dict[str, str] = {}  # by place, an operator that the counter does not know
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = self._flops()
+        result = func(*args, **(kwargs or {}))
+        flops = self._flops() - before
+        if flops:
+            self.macs[self._part(func, args)] += flops // 2
+        elif isinstance(func, OpOverload | OpOverloadPacket) and not str(func).startswith("aten."):
+            self.unknown[self.method.place] = str(func)
+        return result
+
+    def parts(self) -> tuple[Part, ...]:
+        """What was counted, and what the method stated besides.
+
+        Raises:
+            UserError: as `count`.
+        """
+        name, macs = type(self.method.method).__name__, self.macs.copy()
+        for place, stated in self.method.stated.items():
+            operator = self.unknown.get(place)
+            if operator and not stated:
+                raise UserError(
+                    f"{place}: torch cannot count the operator {operator}; {name}.uncounted_macs must state its "
+                    "multiply-accumulates, or torch.utils.flop_counter.register_flop_formula how to count it"
+                )
+            if stated and not operator:
+                raise UserError(
+                    f"{place}: {name}.uncounted_macs states {stated:,} multiply-accumulates, but torch counts every "
+                    "operator that it runs there; let it return 0"
+                )
+            if stated:
+                macs[place, METHOD] += stated
+        return tuple(sorted((Part(*key, number) for key, number in macs.items()), key=_position))
+
+    def _flops(self) -> int:
+        return self.counter.get_total_flops() - self.counter.flop_counts["Global"][LAYER_NORM]
+
+    def _part(self, func: Any, args: Any) -> tuple[str, str]:
+        here = self.method.place
+        name = next((self.names[id(argument)] for argument in args if id(argument) in self.names), "")
+        for pattern, (place, what) in BY_PARAMETER.items():
+            if re.match(pattern, name):
+                return place or here, what
+        if func is F.scaled_dot_product_attention:
+            return here if here.startswith("block") else FUSION, PRODUCTS
+        return here, METHOD if here.startswith("block") else HEAD
+
+
+def _position(part: Part) -> int:
+    """Where a part stands: input, blocks, fusion, read-out."""
+    return {INPUT: 0, FUSION: 2, READ_OUT: 3}.get(part.place, 1)
+
+
+def _image(model: ReducedModel) -> Tensor:
+    """One image of the size that the model takes, (1, channels, height, width); its values decide nothing."""
+    embedding = model.backbone.patch_embed
+    kernel = next(weight for weight in embedding.parameters() if weight.dim() == 4)
+    return torch.zeros(1, kernel.shape[1], *embedding.img_size, device="meta", dtype=kernel.dtype)

@@ -1,0 +1,58 @@
+"""All that a method's file needs: `from suite.methods import ...`.
+
+A method is one file with a class `Settings` and one subclass of `Method`, or of `ScoringMethod` where it only gives
+each patch a score. Shape letters: B images, P prefix tokens, N patches now, N0 patches at the start, D channels,
+H heads.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from suite.reduction.blocks import attend, class_logits, feed_forward, project, run
+from suite.reduction.method import (
+    Context,
+    Criterion,
+    Method,
+    Output,
+    UnmetNeed,
+    initialise,
+    paired,
+)
+from suite.reduction.projection import Projection
+from suite.reduction.schedule import Schedule
+from suite.reduction.scoring import ScoringMethod, split
+from suite.reduction.settings import Fusion, MethodSettings, ScoringSettings, Stage
+from suite.reduction.tokens import Tokens, take
+
+__all__ = [
+    "Annotated",
+    "ClassVar",
+    "Context",
+    "Criterion",
+    "Field",
+    "Fusion",
+    "Literal",
+    "Method",
+    "MethodSettings",
+    "Output",
+    "Projection",
+    "Schedule",
+    "ScoringMethod",
+    "ScoringSettings",
+    "Stage",
+    "Tensor",
+    "Tokens",
+    "UnmetNeed",
+    "attend",
+    "class_logits",
+    "feed_forward",
+    "initialise",
+    "nn",
+    "paired",
+    "project",
+    "run",
+    "split",
+    "take",
+]

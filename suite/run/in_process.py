@@ -1,0 +1,62 @@
+"""Run cells one after another in this process: without Ray, and where a debugger can follow."""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from suite.study.cells import Cell, Job, Result, Work
+
+
+class Observer(Protocol):
+    """Told what happens to the cells, in the driver."""
+
+    def started(self, cell_id: str) -> None:
+        """The cell began."""
+
+    def advanced(self, cell_id: str, steps: int) -> None:
+        """So many of the cell's steps are done."""
+
+    def ended(self, cell_id: str, result: Result) -> None:
+        """The cell finished, was skipped, or failed."""
+
+
+RunCells = Callable[[Work, Sequence[Cell], Mapping[str, bytes], Observer, Path], None]
+
+
+def attempt(work: Work, job: Job) -> Result:
+    """The result of a job; whatever it raises belongs in the record, as the traceback of a failed cell."""
+    try:
+        return work(job)
+    except Exception:
+        return {"status": "failed", "reason": traceback.format_exc()}
+
+
+def run_cells(
+    work: Work, cells: Sequence[Cell], weights: Mapping[str, bytes], observer: Observer, scratch: Path
+) -> None:
+    """Run cells in their order and tell the observer; returns when all ended, an interrupt passes through.
+
+    Args:
+        work: runs a cell.
+        cells: what to run.
+        weights: weights of the base cells that `cells` start from, by id.
+        observer: called after each step.
+        scratch: a folder for files that nobody needs afterwards.
+    """
+    try:
+        for cell in cells:
+            _run(work, cell, weights, observer, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run(work: Work, cell: Cell, weights: Mapping[str, bytes], observer: Observer, scratch: Path) -> None:
+    observer.started(cell.cell_id)
+    start = weights[cell.start] if cell.start else None
+    places = cell.places | {"scratch": str(scratch.resolve())}
+    job = Job(cell.identity, start, lambda steps: observer.advanced(cell.cell_id, steps), places)
+    observer.ended(cell.cell_id, attempt(work, job))

@@ -1,0 +1,96 @@
+"""The smallest pieces of work that are run, recorded and found again, and what is handed to the process that runs one.
+
+A cell's id hashes all that decides its result, before anything runs. Two studies that ask for the same cell share it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Identity = dict[str, Any]
+Result = dict[str, Any]
+
+
+def id_of(identity: Identity) -> str:
+    """The id of a cell: a hash of its identity."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One piece of work.
+
+    Attributes:
+        identity: all that decides the result; `cell_id` is its hash.
+        row, schedule: the labels under which the study shows it.
+        start: id of the base cell whose weights it starts from, if any.
+        places: where on this machine `folder` (of data) and `start` (a file of weights) are, for those it needs; the
+            identity has their digests instead.
+    """
+
+    identity: Identity
+    row: str
+    schedule: str
+    start: str | None = None
+    places: dict[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def cell_id(self) -> str:
+        return id_of(self.identity)
+
+    @property
+    def kind(self) -> str:
+        """`base`, `accuracy` or `speed`."""
+        return str(self.identity["kind"])
+
+    @property
+    def threads(self) -> int:
+        """Processor threads the cell computes with."""
+        return int(self.identity["threads"])
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
+        return str(self.identity["device"])
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may run on its machine meanwhile."""
+        return self.kind == "speed"
+
+    @property
+    def variant(self) -> str:
+        """What tells it from its row's other cells of its kind: a seed or a batch size; empty without either."""
+        if "speed" in self.identity:
+            return f"batch {self.identity['speed']['batch_size']}"
+        return f"seed {self.identity['seed']}" if "seed" in self.identity else ""
+
+    @property
+    def steps(self) -> int:
+        """How many steps of progress the cell reports: epochs, or 1 for a speed cell."""
+        return 1 if self.kind == "speed" else int(self.identity["recipe"]["epochs"])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to run.
+
+    Attributes:
+        identity, places: see `Cell`; `places` also has `scratch`, a folder for files that nobody needs later.
+        weights: of the base cell that it starts from, as bytes; None where there is none.
+        progress: called with the number of steps done.
+    """
+
+    identity: Identity
+    weights: bytes | None
+    progress: Callable[[int], None] = lambda _steps: None
+    places: dict[str, str] = field(default_factory=dict)
+
+
+Work = Callable[[Job], Result]  # what runs a cell: a function of a module, because other processes import it by name

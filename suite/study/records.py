@@ -1,0 +1,166 @@
+"""The records of `results/NAME/`, and `provenance.json` beside them: which runs made them, and the digest of each.
+
+A record is a CSV (or JSON) file that tables and figures are made from. A digest tells that one was edited by mistake.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROVENANCE, DIGESTS = "provenance.json", "records_sha256"  # digests by file name
+MADE_FROM_RECORDS = ("table.csv", PROVENANCE)
+COMMAND = "suite run {}"  # makes a record again; {} is the name of its folder
+
+Run = dict[str, Any]  # of provenance.json: what `provenance` says of a process, and what that process made
+
+
+def read(path: Path, columns: Sequence[str], command: str = COMMAND) -> pd.DataFrame:
+    """A record with these columns, all of them text.
+
+    Raises:
+        UserError: if it is missing, has other columns or a line with fewer or more fields, or was edited.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(_fields(path, columns, command), columns=list(columns), dtype=str)
+
+
+def lines(path: Path, columns: Sequence[str], command: str = COMMAND) -> list[dict[str, str]]:
+    """As `read`, each line as a dictionary."""
+    return [dict(zip(columns, fields, strict=True)) for fields in _fields(path, columns, command)]
+
+
+def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a record, whole or not at all; `write_provenance` comes after all records of a folder."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace(path, text.getvalue())
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file under another name first, then rename it; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8", newline="")
+    temporary.replace(path)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_unedited(path: Path, command: str = COMMAND) -> None:
+    """Refuse a record that is not the one its `provenance.json` was written with.
+
+    Raises:
+        UserError: saying what to restore, or what else helps.
+    """
+    _require(path, command)
+    beside, cure = (
+        path.with_name(PROVENANCE),
+        f"delete both and make them again with: {command.format(path.parent.name)}",
+    )
+    try:
+        expected = json.loads(beside.read_text(encoding="utf-8"))[DIGESTS][path.name]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{beside} does not say the digest of {path.name} ({error}); {cure}") from error
+    found = digest_of(path)
+    if found != expected:
+        raise UserError(
+            f"{path} was changed after it was written: its SHA-256 is {found[:16]}…, {beside.name} says "
+            f"{str(expected)[:16]}…; restore it, or {cure}"
+        )
+
+
+def runs(folder: Path, command: str = COMMAND) -> list[Run]:
+    """The runs of `provenance.json`; none if there is no such file.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    path = folder / PROVENANCE
+    if not path.is_file():
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        return [dict(run) for run in found]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}: {error}); make it again with: {command.format(folder.name)}"
+        ) from error
+
+
+def merge(
+    earlier: Iterable[Run],
+    made: Mapping[Any, Mapping[str, Any]],
+    kept: Collection[Any] | None = None,
+    made_key: str = "cells",
+) -> list[Run]:
+    """Every distinct run with what it made, oldest first; what is made anew leaves the earlier run.
+
+    Args:
+        earlier: runs that are there.
+        made: by what was made (such as the id of a cell), what `provenance` said of the process.
+        kept: what else is still in the record; by default everything.
+        made_key: what a run's list of what it made is called.
+    """
+    grouped: dict[str, Run] = {}
+    for run in earlier:
+        there = (tuple(one) if isinstance(one, list) else one for one in run[made_key])
+        stays = [one for one in there if one not in made and (kept is None or one in kept)]
+        grouped[json.dumps(run | {made_key: []}, sort_keys=True)] = run | {made_key: stays}
+    for one, origin in made.items():
+        run = {**origin, made_key: []}
+        grouped.setdefault(json.dumps(run, sort_keys=True), run)[made_key].append(one)
+    return sorted((run for run in grouped.values() if run[made_key]), key=lambda run: str(run["started"]))
+
+
+def write_provenance(folder: Path, origins: Mapping[str, object], records: Sequence[str] | None = None) -> None:
+    """Write `provenance.json` whole: where records come from, and digests of every CSV and JSON but tables."""
+    data = sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".json"))
+    names = [name for name in data if name not in MADE_FROM_RECORDS] if records is None else records
+    digests = {name: digest_of(folder / name) for name in names}
+    replace(folder / PROVENANCE, json.dumps({**origins, DIGESTS: digests}, indent=1) + "\n")
+
+
+def _fields(path: Path, columns: Sequence[str], command: str) -> list[list[str]]:
+    """What stands in each line of a record."""
+    _require(path, command)
+    again = f"make it again with: {command.format(path.parent.name)}"
+    found: list[list[str]] = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file, strict=True)
+            named = next(reader, [])
+            for fields in reader:
+                if len(fields) != len(named):
+                    raise UserError(f"{path}:{reader.line_num}: {len(fields)} fields, not {len(named)}; {again}")
+                found.append(fields)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no CSV: {error}; {again}") from error
+    if tuple(named) != tuple(columns):
+        raise UserError(f"{path} has the columns {', '.join(named)}; expected {', '.join(columns)}; {again}")
+    check_unedited(path, command)
+    return found
+
+
+def _require(path: Path, command: str) -> None:
+    if not path.is_file():
+        there = sorted(record.parent.name for record in path.parent.parent.glob(f"*/{path.name}"))
+        hint = f"; records there are of {', '.join(there)}" if there else ""
+        raise UserError(f"{path} does not exist; make it with: {command.format(path.parent.name)}{hint}")

@@ -1,0 +1,117 @@
+"""What training loops share: optimizer and learning rate, order of the data, precision, and what stops a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from suite.seeds import seed_for
+from suite.tasks.recipe import TrainingRecipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from suite.reduction.model import ReducedModel
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on; the message says why and what to try."""
+
+
+def to_input(images: Tensor) -> Tensor:
+    """Turn bytes, (B, 3, height, width), into floats from -1 to 1."""
+    return images.float().div_(127.5).sub_(1)
+
+
+def pad_to(size: Sequence[int], images: Tensor) -> Tensor:
+    """Pad images, (B, 3, height, width), with zeros on the right and at the bottom to a height and width."""
+    from torch.nn import functional as F
+
+    height, width = images.shape[-2:]
+    return F.pad(images, (0, size[1] - width, 0, size[0] - height))
+
+
+def data_order(task: str, seed: int) -> torch.Generator:
+    """What shuffles the training images: it depends on task and seed, never on the method."""
+    import torch
+
+    return torch.Generator().manual_seed(seed_for("data order", task, seed))
+
+
+def optimizer_for(
+    model: nn.Module, recipe: TrainingRecipe, updates: int, decay: str = "cosine"
+) -> tuple[torch.optim.Optimizer, Any]:
+    """AdamW, and timm's scheduler of its learning rate, which is to be told of every update (`step_update`).
+
+    An epoch has so many `updates`. After a linear warm-up the rate falls by `decay`: `cosine`, or `poly`, (1 - t)^0.9.
+    """
+    import suite.torchvision_operators  # noqa: F401  (before timm, see there)
+
+    # isort: split
+    from timm.optim import create_optimizer_v2
+    from timm.scheduler import create_scheduler_v2
+
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched=decay,
+        decay_rate=0.9,
+        num_epochs=recipe.epochs - recipe.warmup_epochs,
+        warmup_epochs=recipe.warmup_epochs,
+        warmup_prefix=True,  # the decay takes what the warm-up leaves
+        warmup_lr=0.0,
+        min_lr=recipe.min_learning_rate,
+        step_on_epochs=False,
+        updates_per_epoch=updates,
+    )
+    return optimizer, scheduler
+
+
+def precise(model: nn.Module, precision: str) -> torch.autocast:
+    """A context in which a model computes in a precision: autocast where its parameters are, nothing for float32."""
+    import torch
+
+    where = next(model.parameters()).device.type
+    half = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    return torch.autocast(where, half, enabled=half is not None)
+
+
+def clip(model: ReducedModel, limit: float | None) -> None:
+    """Clip the gradients of the backbone, the method and the fusion separately: none scales those of another."""
+    import suite.torchvision_operators  # noqa: F401  (before timm, see there)
+
+    # isort: split
+    from timm.utils import dispatch_clip_grad
+
+    for part in (model.backbone, model.method, model.fusion):
+        parameters = list(part.parameters()) if part is not None else []
+        if limit is not None and parameters:
+            dispatch_clip_grad(parameters, limit)
+
+
+def check_weights(model: nn.Module, epoch: int) -> None:
+    """Refuse to go on with weights that are not finite.
+
+    Raises:
+        TrainingFailed: naming the first of them.
+    """
+    broken = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+    if broken:
+        raise TrainingFailed(
+            f"after epoch {epoch} {len(broken)} parameters are not finite, {broken[0]} the first; lower "
+            "learning_rate, or set clip_gradient or warmup_epochs"
+        )
+
+
+def check_finite(loss: Tensor, epoch: int, update: int, optimizer: torch.optim.Optimizer) -> None:
+    """Refuse to go on with a loss that is not finite.
+
+    Raises:
+        TrainingFailed: saying where and at what learning rate.
+    """
+    if not loss.isfinite():
+        raise TrainingFailed(
+            f"the training loss became {loss.item()} in epoch {epoch} (update {update}, learning rate "
+            f"{optimizer.param_groups[0]['lr']:.3g}); lower learning_rate, or set clip_gradient or warmup_epochs"
+        )

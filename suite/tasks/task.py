@@ -1,0 +1,220 @@
+"""What a task is: everything that studies, measurements and tables ask of it.
+
+A task is one folder, whose `__init__` says `TASK = Task(...)`: a folder of `suite/tasks/`, or the module of an entry
+point of the group `cropr_suite.tasks` in another package. Importing it loads nothing heavy: functions import what they
+need. A study names it as `task: NAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator
+
+from suite import plugins
+from suite.errors import UserError, suggest
+from suite.reduction.settings import Fusion, MethodSettings
+from suite.tasks.recipe import TrainingRecipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from suite.data.dataset import DataSet
+    from suite.reduction.blocks import TimmModule
+    from suite.reduction.model import ReducedModel
+
+ReadOut = Callable[["ReducedModel"], "nn.Module"]
+PACKAGE, GROUP = "suite.tasks", "cropr_suite.tasks"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score on the validation set; higher is better.
+
+    Attributes:
+        name: in records, with `_last` for the last epoch and, of the headline metric, `_best` for the best one.
+        label, short: how figures and tables call it.
+        unit: such as "%".
+        note: what a table says of it: "Accuracy: top-1 of the last epoch".
+        limits: smallest and largest possible value.
+    """
+
+    name: str
+    label: str
+    short: str
+    unit: str = "%"
+    note: str = ""
+    limits: tuple[float, float] = (0, 100)
+
+    @property
+    def last(self) -> str:
+        """Its value in the last epoch, in records."""
+        return f"{self.name}_last"
+
+    @property
+    def best(self) -> str:
+        """Its value in the best epoch, in records."""
+        return f"{self.name}_best"
+
+    @property
+    def axis(self) -> str:
+        """What stands at an axis of a figure."""
+        return f"{self.label}, {self.unit}"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch left behind.
+
+    Attributes:
+        epoch: its number, from 0.
+        loss: mean training loss.
+        learning_rate: at its end.
+        scores: of the validation set, by the name of the metric.
+        parts: scores of parts of the validation set, such as classes, in the unit of the first metric; their names
+            begin with the task's `parts`.
+    """
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    scores: Mapping[str, float]
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training is given besides the model.
+
+    Attributes:
+        data: what it trains on and is scored on.
+        recipe: an instance of the task's recipe class.
+        seed: of the order of the data.
+        report: called after every epoch.
+        scratch: folder for files that nobody needs later; None for where temporary files go.
+    """
+
+    data: DataSet
+    recipe: Any
+    seed: int
+    report: Callable[[Epoch], None] = lambda _epoch: None
+    scratch: Path | None = None
+
+
+def _one_output_per_class(task: Task, data: DataSet) -> int:
+    return data.targets[task.target]
+
+
+def itself(model: nn.Module) -> nn.Module:
+    """The model, for a task that reads what it computes."""
+    return model
+
+
+def _any(*_arguments: Any) -> None:
+    """Refuse nothing."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task.
+
+    Attributes:
+        name: what a study says as `task:`.
+        target: what it learns from, one of the targets that a data set offers.
+        metrics: its scores; the first is the headline, by which methods are compared.
+        train: trains a model from the weights it has; returns one `Epoch` for each. Raises `loop.TrainingFailed`.
+        read_out: a reduced model as it is timed, counted and exported: a module from images to predictions.
+        read_out_unpruned: the same on the untouched timm model.
+        predict: predictions for images, (B, 3, height, width), padded to the model's size, of which the first rows and
+            columns (the last argument) are no padding; one value for each, ready for JSON.
+        recipe: the class of its training recipes.
+        parts: what the names of scores of parts, such as classes, begin with; empty if it has none.
+        fusions: the ways of bringing removed patches back that it can read.
+        outputs: outputs of the model's head for a data set; by default one for each class of the target.
+        usual_outputs: the same where no data set is named, as in a measurement of speed.
+        whole_patches: whether images are padded to whole patches of the model.
+        prepare: changes a backbone before it is trained.
+        check_backbone: refuses a backbone that it cannot read (TypeError or ValueError).
+        check_method: refuses a method's settings, for so many patches (ValueError).
+        check_recipe: refuses a training recipe (ValueError).
+        examples: the first images of the validation set, (3, height, width), 0 to 255, as a model is shown them, and
+            their label maps, (height, width), or None.
+    """
+
+    name: str
+    target: str
+    metrics: tuple[Metric, ...]
+    train: Callable[[ReducedModel, Training], Sequence[Epoch]]
+    read_out: ReadOut
+    read_out_unpruned: Callable[[TimmModule], nn.Module]
+    predict: Callable[[ReducedModel, Tensor, tuple[int, int]], list[Any]]
+    examples: Callable[[DataSet, int], tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]] | None]]
+    recipe: type[TrainingRecipe] = TrainingRecipe
+    parts: str = ""
+    fusions: tuple[Fusion, ...] = ("none", "last-layer")
+    outputs: Callable[[Task, DataSet], int] = _one_output_per_class
+    usual_outputs: int = 1000
+    whole_patches: bool = False
+    prepare: Callable[[TimmModule], None] = _any
+    check_backbone: Callable[[TimmModule], None] = _any
+    check_method: Callable[[MethodSettings, int], None] = _any
+    check_recipe: Callable[[TrainingRecipe], None] = _any
+
+    @property
+    def headline(self) -> Metric:
+        """The metric by which methods are compared."""
+        return self.metrics[0]
+
+    @property
+    def dense(self) -> bool:
+        """Whether it reads every patch, so that removed ones must be brought back."""
+        return "concatenation" in self.fusions
+
+    def check_fusion(self, fusion: str) -> None:
+        """Refuse a fusion that it does not read.
+
+        Raises:
+            ValueError: with those that it does.
+        """
+        if fusion not in self.fusions:
+            raise ValueError(f"{self.name} does not read {fusion} fusion; valid: {', '.join(self.fusions)}")
+
+
+def tasks() -> dict[str, Task]:
+    """Every task by name."""
+    found: dict[str, Task] = plugins.every(PACKAGE, GROUP, "TASK")
+    return found
+
+
+def task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        UserError: if there is none, with the nearest names.
+    """
+    known = tasks()
+    if name not in known:
+        raise UserError(f"unknown task {name!r}; {suggest(name, known)}")
+    return known[name]
+
+
+def recorded_metrics() -> dict[str, Metric]:
+    """The metrics of every task, by the names that they have in records."""
+    found = {metric.last: metric for one in tasks().values() for metric in one.metrics}
+    return found | {one.headline.best: one.headline for one in tasks().values()}
+
+
+def is_of_part(metric: str) -> bool:
+    """Whether a metric of a record is that of a part, such as a class."""
+    return metric.startswith(tuple(one.parts for one in tasks().values() if one.parts))
+
+
+def _known(name: str) -> str:
+    return task(name).name
+
+
+TaskName = Annotated[str, AfterValidator(_known)]  # one that there is

@@ -1,0 +1,82 @@
+"""A package installed apart from ours brings a data set, a task, a kind of study and a method: end-to-end runs."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent / "example_package"
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the studies and the method, and the package installed into `site` beside them."""
+    folder = tmp_path_factory.mktemp("example")
+    for name in ("mine.py", "counting.yaml", "parameters.yaml"):
+        (folder / name).write_text((PACKAGE / name).read_text())
+    copy = folder / "source"  # setuptools writes beside what it builds
+    (copy / "digit_counts").mkdir(parents=True)
+    for path in [PACKAGE / "pyproject.toml", *PACKAGE.glob("digit_counts/*.py")]:
+        (copy / path.relative_to(PACKAGE)).write_text(path.read_text())
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(folder / "site")]
+    subprocess.run([sys.executable, *install, str(copy)], check=True, capture_output=True)
+    return folder
+
+
+def suite(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder, where the package is installed."""
+    paths = [str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "suite", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def table(folder: Path, name: str) -> list[dict[str, str]]:
+    """A study's table."""
+    with (folder / "results" / name / "table.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_everything_is_found(there: Path) -> None:
+    """`suite list` names task, data set and kind."""
+    found = json.loads(suite(there, "list", "--json").stdout)
+    assert "counting" in found["tasks"]
+    assert "counted-digits" in found["data sets"]
+    assert "parameters" in found["kinds of study"]
+
+
+def test_a_study_of_another_task_data_set_and_method(there: Path) -> None:
+    """Trained, timed, tabulated, drawn, reported and traced without a line of ours changed."""
+    run = suite(there, "run", "counting.yaml", "--in-process")
+    assert run.returncode == 0, run.stdout + run.stderr
+    rows = {row["row"]: row for row in table(there, "counting")}
+    assert rows.keys() == {"none", "random", "mine", "cropr"}
+    assert all(row["n"] == "2" and float(row["speed_median"]) > 0 for row in rows.values())
+    assert suite(there, "report", "counting.yaml").returncode == 0
+    assert "variance explained" in (there / "results/counting/report.html").read_text()
+    trace = suite(there, "trace", "counting:mine:score_median")
+    assert trace.returncode == 0, trace.stderr
+    assert "explained_last" in trace.stdout
+
+
+def test_a_changed_method_file_makes_new_cells(there: Path) -> None:
+    """Its code is part of a cell's identity: only its own cells run anew."""
+    path = there / "mine.py"
+    before = path.read_text()
+    path.write_text(before.replace(".norm(dim=-1)", ".norm(dim=-1).neg()"))
+    plan = json.loads(suite(there, "plan", "counting.yaml", "--json").stdout)
+    path.write_text(before)
+    assert {cell["row"] for cell in plan if cell["status"] == "to run"} == {"mine"}
+
+
+def test_a_kind_of_study(there: Path) -> None:
+    """Its own record and table, by the same commands."""
+    run = suite(there, "run", "parameters.yaml")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert [row["backbone"] for row in table(there, "parameters")] == ["vit_tiny_patch16_224", "vit_small_patch16_224"]
+    assert suite(there, "report", "parameters.yaml").returncode == 0
+    assert "vit_small_patch16_224 has the most parameters" in (there / "results/parameters/report.html").read_text()

@@ -1,0 +1,91 @@
+"""Records of results folders: read with what is wrong named by line, written whole, with the runs that made them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from suite.errors import UserError
+from suite.study import records
+
+RESULTS = Path(__file__).parents[1] / "results"
+COLUMNS = ("cell", "value")
+
+
+def written(folder: Path, *values: str) -> Path:
+    """A record with these values."""
+    records.write(folder / "trial/rounds.csv", COLUMNS, [{"cell": "a", "value": value} for value in values])
+    records.write_provenance(folder / "trial", {"runs": []})
+    return folder / "trial/rounds.csv"
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    """As text, whatever it looks like, and no half file is left beside it."""
+    path = written(tmp_path, "1.50", "", "nan", 'a "word",\nand another')
+    assert records.read(path, COLUMNS)["value"].tolist() == ["1.50", "", "nan", 'a "word",\nand another']
+    assert [line["value"] for line in records.lines(path, COLUMNS)][:2] == ["1.50", ""]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["provenance.json", "rounds.csv"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "signed", "message"),
+    [
+        ("a,2", "a", True, r"rounds\.csv:3: 1 fields, not 2; make it again with: suite run trial"),
+        ("a,2", "a,2,3", True, r"rounds\.csv:3: 3 fields, not 2"),
+        ("a,2", "", True, r"rounds\.csv:3: 0 fields"),
+        ("value", "number", True, r"rounds\.csv has the columns cell, number; expected cell, value"),
+        ("a,2", "a,9", False, r"rounds\.csv was changed .*or delete both .* with: suite run trial"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, signed: bool, message: str) -> None:
+    """The file, the line if one is at fault, and the command; `signed`: its digest was made anew."""
+    path = written(tmp_path, "1", "2", "3")
+    path.write_text(path.read_text().replace(old, new))
+    if signed:
+        records.write_provenance(path.parent, {"runs": []})
+    with pytest.raises(UserError, match=message):
+        records.read(path, COLUMNS)
+
+
+def test_a_missing_record_names_others(tmp_path: Path) -> None:
+    """Of the same kind, and the command that makes it."""
+    written(tmp_path, "1")
+    with pytest.raises(UserError, match=r"other/rounds\.csv does not exist; make it with: suite run other; .* trial$"):
+        records.read(tmp_path / "other/rounds.csv", COLUMNS)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", '{"runs": 3}'])
+def test_damaged_provenance_is_refused(tmp_path: Path, content: str) -> None:
+    """Whether digests or runs are asked for."""
+    path = written(tmp_path, "1")
+    path.with_name("provenance.json").write_text(content)
+    with pytest.raises(UserError, match=r"provenance\.json does not say the digest of rounds\.csv"):
+        records.read(path, COLUMNS)
+    with pytest.raises(UserError, match=r"provenance\.json is damaged"):
+        records.runs(path.parent)
+
+
+def test_runs_are_merged() -> None:
+    """Equal runs are one; what is made anew leaves its earlier run; what is not kept goes; oldest first."""
+    first, second = {"started": "1", "commit": "a"}, {"started": "2", "commit": "b"}
+    earlier = [second | {"cells": ["x", "y"]}, first | {"cells": ["u", "v", "w"]}]
+    merged = records.merge(earlier, {"x": first, "z": first}, kept=["u", "v", "x", "z"])
+    assert merged == [first | {"cells": ["u", "v", "x", "z"]}]
+    assert records.merge(earlier, {"w": second})[1] == second | {"cells": ["x", "y", "w"]}
+    assert records.merge([first | {"models": [["a", "b"]]}], {("a", "b"): second}, made_key="models") == [
+        second | {"models": [("a", "b")]}
+    ]
+
+
+@pytest.mark.parametrize("name", ["quickstart", "digits-segmentation", "export", "imagenet-vitl-speed", "costs"])
+def test_committed_provenance_is_rewritten_to_the_byte(name: str, tmp_path: Path) -> None:
+    """Merging nothing changes nothing, and every digest is that of a committed record."""
+    folder = tmp_path / name
+    shutil.copytree(RESULTS / name, folder)
+    committed = (folder / "provenance.json").read_bytes()
+    said = json.loads(committed)
+    key = "models" if name == "export" else "cells"
+    digests = said.pop(records.DIGESTS)
+    records.write_provenance(folder, said | {"runs": records.merge(records.runs(folder), {}, made_key=key)}, [*digests])
+    assert (folder / "provenance.json").read_bytes() == committed
