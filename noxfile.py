@@ -1,7 +1,8 @@
 """The front door: `nox -s NAME` does one thing a person wants to do.
 
 quickstart   install, run the study `quickstart`, show its table, draw its figures, write its page
-tests        install, run all tests
+tests        install, run the tests that `.ci/run` runs: at most ten minutes on two cores
+tests-slow   install, run all the others: every method on every backbone, browsers, LaTeX, large stores, a built wheel
 parity       install, check every method against the contract on every backbone, show the matrix
 table        make one table: nox -s table -- NAME runs studies/NAME.yaml
 export       install, run every deployed method in torch.compile, torch.export and ONNX Runtime, show the matrix
@@ -20,6 +21,8 @@ nox.options.sessions = ["quickstart"]
 
 VENV = Path(".venv")
 BIN = VENV / "bin"
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+IN_TWO_PROCESSES = ["-n", "2", "--dist", "loadgroup"]
 
 
 @nox.session(python=False)
@@ -46,9 +49,14 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def tests(session: nox.Session) -> None:
-    """Run all tests in two processes of one thread each; further arguments go to pytest."""
-    shared = ["-n", "2", "--dist", "loadgroup"]
-    session.run(str(BIN / "pytest"), *shared, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    """Run the tests in two processes of one thread each; further arguments go to pytest."""
+    session.run(str(BIN / "pytest"), *IN_TWO_PROCESSES, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(name="tests-slow", python=False, requires=["install"])
+def tests_slow(session: nox.Session) -> None:
+    """Run the tests that `tests` leaves out; further arguments go to pytest."""
+    session.run(str(BIN / "pytest"), *IN_TWO_PROCESSES, "-m", "slow", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(python=False, requires=["install"])
@@ -67,7 +75,7 @@ def table(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def export(session: nox.Session) -> None:
-    """Take deployed models out of eager torch, three ways: parity, recompilations, speed; to results/export/."""
+    """Compile and export deployed models, and compare outputs and speed with eager torch; to results/export/."""
     session.run(str(BIN / "suite"), "export", *session.posargs)
 
 
@@ -75,18 +83,15 @@ def export(session: nox.Session) -> None:
 def tables(session: nox.Session) -> None:
     """Rebuild tables, figures, ledger and pages of all committed results, and the table of the README, from records."""
     suite = str(BIN / "suite")
-    made = sorted(path.parent for path in Path("results").glob("*/table.csv"))
-    studies = [folder for folder in made if Path("studies", f"{folder.name}.yaml").is_file()]  # others have a command
-    for folder in studies:
-        session.run(suite, "table", folder.name, *(["--into", "README.md"] if folder.name == "quickstart" else []))
-        if (folder / "cells.csv").is_file():
-            session.run(suite, "figures", folder.name)
-    if Path("results/export/findings.csv").is_file():
-        session.run(suite, "export", "--table")
-    session.run(str(BIN / "python"), "tests/official/race.py", "--table")
+    made = sorted(path.parent.name for path in Path("results").glob("*/table.csv"))
+    studies = [name for name in made if Path("studies", f"{name}.yaml").is_file()]  # others have a command
+    for name in made:
+        session.run(suite, "table", name, *(["--into", "README.md"] if name == "quickstart" else []))
+    for name in studies:
+        session.run(suite, "figures", name)
     session.run(suite, "ledger", "--update")
-    for folder in studies:
-        session.run(suite, "report", folder.name)
+    for name in studies:
+        session.run(suite, "report", name)
 
 
 @nox.session(python=False, requires=["install"])

@@ -55,7 +55,7 @@ def reduce(
     settings: Mapping[str, Any] | None = None,
     fusion: Fusion = "none",
 ) -> ReducedModel:
-    """Put a timm model under a token-reduction method; weights and `state_dict` keys of the timm model stay as they are.
+    """Put a timm model under a token-reduction method; its weights and `state_dict` keys stay as they are.
 
     The result computes logits, (B, classes), from images, (B, 3, height, width); `.dense(images)` gives features of
     every patch, (B, N0, D); `.backbone` is the timm model itself, not a copy.
@@ -141,8 +141,9 @@ def evaluate(
         model: a timm model or one of `reduce` or `load`: it gives logits, (B, classes).
         data: a folder with a folder of images for each class (or whose `val` is that), or batches of images, (B, 3,
             height, width), and labels, (B,).
-        batch_size, crop, normalisation: for a folder: images at a time, the share of the resized image that is kept,
-            and the mean and deviation of pixels.
+        batch_size: of a folder: images at a time.
+        crop: of a folder: share of the resized image's side that the central crop keeps.
+        normalisation: of a folder: mean and standard deviation of pixels.
 
     Returns:
         `images`, how many there were; `top1` and `top5` in percent.
@@ -236,11 +237,11 @@ def results(name: str, folder: str | Path = "results") -> Results:
     Raises:
         UserError: if there are none, with the nearest names.
 
-    >>> quickstart = results("quickstart")
-    >>> quickstart.scores.groupby("row")["score"].median()["tome"]
-    88.5
-    >>> float(quickstart.table.set_index("row")["macs_full"]["none"])
-    16221568.0
+    >>> scores = results("quickstart").scores
+    >>> list(scores)
+    ['row', 'schedule', 'method', 'fusion', 'seed', 'metric', 'score', 'unit']
+    >>> best = scores.groupby("row")["score"].median().nlargest(3)
+    >>> table = results("quickstart").table.set_index("row")[["accuracy_median", "macs_full", "speed_median"]]
     """
     from suite.errors import suggest
 

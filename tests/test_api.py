@@ -32,7 +32,7 @@ def test_examples_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_importing_the_package_is_light() -> None:
-    """Torch is imported when a function is asked for; an unknown name is refused as everywhere."""
+    """PyTorch is imported when a function is asked for; an unknown name is refused as everywhere."""
     program = "import sys, suite; print('torch' in sys.modules); suite.reduce; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == ["False", "True"]
     assert suite.count is api.count
@@ -51,7 +51,7 @@ def test_removed_and_schedule() -> None:
         assert model.method.counts == counts
     with pytest.raises(UserError, match="give one of them"):
         api.reduce(build("vit"), "random", counts, schedule={"constant": 3})
-    with pytest.raises(UserError, match="schedule: .*did you mean constant"):
+    with pytest.raises(UserError, match=r"schedule: .*did you mean constant"):
         api.reduce(build("vit"), "random", schedule={"constat": 3})
 
 
@@ -71,7 +71,7 @@ def test_timing_leaves_everything_as_it_was() -> None:
     assert unpruned.training
     assert cropr.training
     assert cropr.method.croppers["0"].aggregator is not None
-    with pytest.raises(UserError, match="options of time_side_by_side: .*did you mean rounds"):
+    with pytest.raises(UserError, match=r"options of time_side_by_side: .*did you mean rounds"):
         api.time_side_by_side({"unpruned": unpruned}, round=5)
 
 

@@ -228,7 +228,7 @@ def test_what_the_formula_does_not_know_is_counted(name: str, place: str) -> Non
     with torch.device("meta"):
         backbone = create_backbone(name, {}, classes=3).eval()
     found = count(backbone)
-    assert found.macs == count_macs(backbone, torch.zeros(1, 3, 224, 224, device="meta"))
+    assert found.macs.full == count_macs(backbone, torch.zeros(1, 3, 224, 224, device="meta")).full
     assert max((part for part in found.parts if "block" not in part.place), key=lambda part: part.macs).what == place
 
 
@@ -314,7 +314,7 @@ def test_flops_of_a_published_model() -> None:
     assert "block 22 20 20" in said
     assert "block 23 197 197" in said
     assert "full 34.67 69.33 56.3 % linear 33.91 67.81 56.8 %" in said
-    assert "MLP 18.2" in said
+    assert "MLP 22.5 64.9 %" in said
 
 
 def test_flops_with_norms_of_a_published_model() -> None:

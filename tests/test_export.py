@@ -19,9 +19,11 @@ from suite.contract.backbones import MATRIX, scramble
 from suite.contract.compiled import inductor_trouble
 from suite.errors import UserError
 from suite.kinds.export import run as exporting
-from suite.kinds.export.record import Line, keep, line_of, read_findings
-from suite.kinds.export.run import BACKBONES, MEASURED, TINY, Case, cases, judge
-from suite.kinds.export.table import export_table
+from suite.kinds.export.cases import BACKBONES, MEASURED, TINY, Case, cases
+from suite.kinds.export.record import Line, keep, line_of, models, read_findings
+from suite.kinds.export.record import lines as models_of
+from suite.kinds.export.run import judge
+from suite.kinds.export.table import COLUMNS, cells, export_table, facts, label
 from suite.measure import artefacts
 from suite.measure.artefacts import PATHS, Compiled, InOnnxRuntime, exported
 from suite.measure.export import IMAGES, TRACED, Finding, Unfaithful, _require_same_draws, examine
@@ -403,7 +405,7 @@ def test_a_later_run_replaces_its_own_models_only(tmp_path: Path) -> None:
     runs = json.loads((tmp_path / "provenance.json").read_text())["runs"]
     names = {run["started"]: [model[2] for model in run["models"]] for run in runs}
     assert names == {"first": ["tome"], "second": ["cropr"]}
-    assert "| ViT-Ti     | cropr    |   3.0e-06 |" in markdown(export_table("export", lines))
+    assert "| ViT-Ti     | cropr    |   3.0e-06 |" in markdown(export_table("export", models(lines)))
     keep(_lines("tome", 2e-6), {"started": "third"}, tmp_path)
     assert [run["started"] for run in json.loads((tmp_path / "provenance.json").read_text())["runs"]] == [
         "second",
@@ -478,14 +480,14 @@ def _matrix() -> list[Line]:
 
 def _texts(lines: list[Line]) -> dict[str, dict[str, str]]:
     """By method, then by heading."""
-    table = export_table("export", lines)
+    table = export_table("export", models(lines))
     shown = [{column.heading: row.text(column) for column in table.shown("short")} for row in table.rows()]
     return {row["method"]: row for row in shown}
 
 
 def test_the_matrix_has_a_row_for_each_model_and_columns_for_the_ways() -> None:
     """A block for each task; the worst way for what is the same; a dash where something was not tried."""
-    table, rows = export_table("export", _matrix()), _texts(_matrix())
+    table, rows = export_table("export", models(_matrix())), _texts(_matrix())
     assert [(block.name, len(block.rows)) for block in table.blocks] == [("classification", 2), ("segmentation", 1)]
     assert list(rows["cropr"].items()) == [
         *(("backbone", "ViT-Ti"), ("method", "cropr"), ("compile", "1.0e-06"), ("recompiled", "0")),
@@ -495,14 +497,14 @@ def test_the_matrix_has_a_row_for_each_model_and_columns_for_the_ways() -> None:
     assert (rows["random"]["same patches"], rows["random"]["speed, ONNX"]) == ("drawn", "–")
     failed = rows["tome + logits"]
     assert [failed[way] for way in ("compile", "export", "ONNX", "same class")] == ["2.0e-06", "fails", "–", "100 %"]
-    untimed = export_table("export", _lines("cropr", 1e-6))
+    untimed = export_table("export", models(_lines("cropr", 1e-6)))
     assert not any("speed" in column.heading for column in untimed.shown("long"))
     assert not any(note.text.startswith("Speed: ") for note in untimed.notes)
 
 
 def test_the_csv_of_the_matrix_has_all_of_the_record() -> None:
     """Every field of every way, as it stands there."""
-    rows = list(csv.DictReader(io.StringIO(as_csv(export_table("export", _matrix())))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(export_table("export", models(_matrix()))))))
     assert len(rows) == 3
     for index, line in enumerate(_matrix()):
         row, way = rows[index // 3], line["path"].replace("torch.", "").replace(" Runtime", "").lower()
@@ -513,16 +515,34 @@ def test_the_csv_of_the_matrix_has_all_of_the_record() -> None:
 
 def test_notes_of_the_matrix_say_what_fails_and_what_is_doubtful() -> None:
     """Why a speed is doubtful stands in HTML, by row; elsewhere one note says where."""
-    table = export_table("export", _matrix())
+    table = export_table("export", models(_matrix()))
     text, page = markdown(table), as_html(table)
     for said in (text, page):
         assert "tome + logits on ViT-Ti (segmentation), torch.export fails: no kernel" in said
         assert "tome + logits on ViT-Ti (segmentation), ONNX Runtime skipped: no kernel" in said
     (note,) = [line for line in text.splitlines() if line.startswith("- ‡")]
-    assert "as 1 of 3 are not; why stands in `table.html`, in `table.csv` (`export_speed_timing_warnings`)" in note
+    assert (
+        "unreliable timing (1 of 3); reasons in `table.html`, in `table.csv` (`export_speed_timing_warnings`)" in note
+    )
     assert "the clock jumped" not in text
     assert "<li>‡ cropr on ViT-Ti (classification), torch.export: the clock jumped.</li>" in page
-    assert "‡" not in markdown(export_table("export", _lines("cropr", 1e-6)))
+    assert "‡" not in markdown(export_table("export", models(_lines("cropr", 1e-6))))
+
+
+def test_what_is_behind_a_number_of_the_matrix() -> None:
+    """The model as provenance calls it, with the value of the path; details are the line of the record."""
+    found = models_of(COMMITTED)
+    own = next(one for one in found if label(one) == "segmentation ViT-Ti cropr + last-layer")
+    row = dict(zip(map(label, found), export_table("export", found).rows(), strict=True))[label(own)]
+    (used,) = cells(COMMITTED, found, own, "ONNX Runtime speed", "")
+    assert used.values == (row.values["ONNX Runtime speed"],) == (float(own.paths["ONNX Runtime"]["speed_median"]),)
+    assert row.details["ONNX Runtime speed"]["batch_sizes"] == "1 3 7 16"
+    runs = json.loads((COMMITTED / "provenance.json").read_text())["runs"]
+    assert sum(used.cell_id.split() == " ".join(model).split() for run in runs for model in run["models"]) == 1
+    (worst,) = cells(COMMITTED, found, own, "same_class", "")
+    assert min(worst.values) == row.values["same_class"]
+    assert all(column.how for column in COLUMNS)
+    assert facts(COMMITTED, found).headline == "34 of 34 deployed models work by all three paths."
 
 
 def test_the_committed_matrix_is_made_by_its_record(

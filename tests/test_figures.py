@@ -17,18 +17,19 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from suite.kinds.training.figures.draw import FIGURES, draw_study
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training import overlap
-from suite.kinds.training.figures import classes, ranks
+from suite.kinds.training.figures import DRAWINGS, classes, ranks
 from suite.kinds.training.results import read_curves, read_examples, read_results
-from suite.report import style
-from suite.report.page.write import outdated
+from suite.kinds.training.summary import scores_of
+from suite.report import make, style
+from suite.report.page.write import is_outdated
 from suite.study import exported as store
 from suite.study.cells import Cell
+from suite.study.kind import kind_of
 from suite.study.records import write_provenance
 from suite.study.store import Record
 
@@ -119,6 +120,11 @@ def results(tmp_path: Path) -> Path:
     return write(tmp_path / "results/trial")
 
 
+def draw(name: str, folder: Path, path: Path) -> None:
+    """Draw a figure of a results folder."""
+    DRAWINGS[name].draw(folder, read_results(folder).lines, path)
+
+
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every figure that is drawn, still open."""
@@ -168,16 +174,11 @@ def test_chance_is_the_mean_over_all_pairs_of_sets() -> None:
 
 
 def test_agreement_by_hand() -> None:
-    """Two of three shared is 1/2; chance is 0 and the most that sizes allow is 1 in `above_chance`."""
+    """Two of four shared is 1/2; chance is the mean over all pairs of sets of these sizes."""
     first, second = np.array([1, 1, 1, 0, 0, 0], bool), np.array([0, 1, 1, 1, 0, 0], bool)
     found = overlap.compare(first, second)
-    assert (found.found, found.most) == (0.5, 1)
+    assert found.found == 0.5
     assert found.chance == pytest.approx((1 * 0 + 9 * 1 / 5 + 9 * 2 / 4 + 1 * 1) / 20)
-    assert found.above_chance == pytest.approx((0.5 - found.chance) / (1 - found.chance))
-    fewer = overlap.compare(first, np.array([1, 0, 0, 0, 0, 0], bool))
-    assert fewer.above_chance == pytest.approx(1), "a part of the other cannot agree more"
-    everything = np.ones(6, bool)
-    assert np.isnan(overlap.compare(everything, everything).above_chance)
 
 
 def test_only_choices_of_the_image_are_compared(results: Path) -> None:
@@ -192,8 +193,6 @@ def test_only_choices_of_the_image_are_compared(results: Path) -> None:
     [agreement, *_] = overlap.between_images(kept["cropr"], 1)
     assert agreement.found == pytest.approx(len(patches & mirrored) / len(patches | mirrored))
     assert agreement.chance == pytest.approx(overlap.expected_jaccard(16, 8, 8))
-    crossed = overlap.between_rows({0: kept["cropr"][0]}, {0: kept["evit"][0]}, 1)
-    assert crossed is None, "one seed each, and the same"
     for one in examples:
         one["patches"] = [[2, 4], [3, 4]]
     cut = overlap.kept_sets(loaded, examples)["cropr"]
@@ -201,47 +200,41 @@ def test_only_choices_of_the_image_are_compared(results: Path) -> None:
     assert overlap.between_images(cut, 1) == [], "of other shapes"
 
 
-def test_nemenyi_is_the_published_one() -> None:
-    """Demšar (JMLR 7, 2006), table 5a and the example of section 3.2.2: 1.25 for four classifiers on 14 data sets."""
-    for rows, q in {2: 1.960, 5: 2.728, 10: 3.164}.items():
-        assert ranks.critical_difference(rows, 1) == pytest.approx(q * np.sqrt(rows * (rows + 1) / 6), rel=1e-3)
-    assert ranks.critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
-
-
-def test_cliques_are_the_longest_runs_that_are_not_told_apart() -> None:
-    """No clique of one, none inside another; the limit itself belongs to it."""
-    assert ranks.not_told_apart([1.0, 2.0, 3.0, 5.5, 9.0], 2.0) == [(0, 2)]
-    assert ranks.not_told_apart([1.0, 2.0, 3.5, 4.5], 2.5) == [(0, 2), (1, 3)]
-    assert ranks.not_told_apart([1.0, 4.0, 7.0], 2.0) == []
-
-
 def test_ranks_by_hand() -> None:
-    """Best first; a tie shares; what is not whole is named."""
-    scores = pd.DataFrame({0: [9.0, 5, 7, 1], 1: [8.0, 6, 6, np.nan], 2: [9.0, 5, 7, 1]}, index=[*"abcd"])
-    found = ranks.rank(scores)
+    """Best first; a tie shares; what is not whole is named; p is that of the table's groups."""
+    scores = {"a": (9.0, 8, 9), "b": (5.0, 6, 5), "c": (7.0, 6, 7), "d": (1.0,), "e": ()}
+    found = ranks.rank({row: dict(enumerate(own)) for row, own in scores.items()})
     assert found.mean.to_dict() == pytest.approx({"a": 1, "c": 6.5 / 3, "b": 8.5 / 3})
     assert list(found.mean.index) == ["a", "c", "b"]
-    assert found.left_out == ["d"]
-    assert "Only n = 3 seeds" in found.tells
-    assert "p ≥ 0.25 at n = 3: corrected for 3 pairs (Holm: 0.02) it can tell no pair apart" in found.tells
-    assert "left out: d" in found.tells
+    assert found.excluded == ["d", "e"]
+    assert set(found.p.to_numpy().ravel()) == {1.0}, "three seeds"
+    many = {row: dict(enumerate(np.arange(12) / 100 + level)) for row, level in zip("abc", (1, 2, 2), strict=True)}
+    many["c"][3] += 0.5
+    found = ranks.rank(many)
+    assert found.p.loc["a", "b"] == found.p.loc["b", "a"] == pytest.approx(3 * 2 / 2**12)
+    assert found.p.loc["b", "c"] == 1.0
     with pytest.raises(UserError, match="the study has 1; give it more seeds"):
-        ranks.rank(scores[[0]])
-    with pytest.raises(UserError, match="2 rows have a score in each of 3 seeds"):
-        ranks.rank(scores.loc[["a", "b"]])
+        ranks.rank({"a": {0: 1.0}, "b": {0: 2.0}})
+    with pytest.raises(UserError, match="1 rows have a score in each of 2 seeds"):
+        ranks.rank({"a": {0: 1.0, 1: 1.0}, "b": {0: 2.0}})
 
 
-def test_ranks_of_ties_and_of_many_seeds() -> None:
-    """Where all tie Friedman's p is NaN and Nemenyi is not asked; ten seeds are not "only" ten.
+def test_bars_join_rows_without_a_significant_difference(
+    results: Path, kept: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One over all with three seeds; by a matrix of ours that splits evit from the others, one over those."""
+    draw("ranks", results, results / "ranks.png")
+    assert bars(kept[-1].axes[0]) == [[1.0, 3.0]]
+    found = {("cropr", "evit"): 0.01, ("cropr", "random"): 0.5, ("evit", "random"): 0.01}
+    monkeypatch.setattr(ranks, "pairwise_p", lambda _scores: found)
+    draw("ranks", results, results / "ranks.png")
+    assert bars(kept[-1].axes[0]) == [[1.0, 2.0]]
 
-    With 6 seeds and one pair in hand p could be 2 / 2**6 = 0.03, with three pairs 0.09.
-    """
-    tied = ranks.rank(pd.DataFrame(np.full((3, 10), 50.0), index=[*"abc"]))
-    assert np.isnan(tied.p)
-    assert tied.tells.startswith("n = 10 seeds; all scores tie, so Friedman's test has no p. By that no rows are told")
-    assert tied.cliques == [(0, 2)]
-    assert "it could tell some pairs apart" in tied.tells
-    assert "it can tell no pair apart" in ranks.rank(pd.DataFrame(np.full((3, 6), 50.0))).tells
+
+def bars(axes: Any) -> list[list[float]]:
+    """Ends of every bar of a critical-difference diagram, in ranks."""
+    flat = [line.get_xdata() for line in axes.lines if len(set(line.get_ydata())) == 1]
+    return [[float(min(ends)), float(max(ends))] for ends in flat]
 
 
 def test_a_schedule_with_too_few_rows_leaves_the_others_their_diagram(results: Path, kept: list[Any]) -> None:
@@ -249,12 +242,12 @@ def test_a_schedule_with_too_few_rows_leaves_the_others_their_diagram(results: P
     rows = [row for pair in itertools.product(ROWS, SEEDS) for row in cell(*pair)]
     other = [row | {"schedule": "8 0 0", "cell_id": f"other-{row['cell_id']}"} for row in rows if row["row"] == "cropr"]
     store.write_csv(results / "cells.csv", rows + other)
-    ranks.draw_ranks(read_results(results), results / "ranks.png")
-    assert [axis.get_title() for axis in kept[-1].axes] == ["schedule 4 4 0"]
-    assert kept[-1].get_supxlabel().startswith("schedule 8 0 0: not drawn, 2 rows have a score in each of 3 seeds")
+    draw("ranks", results, results / "ranks.png")
+    assert [axis.get_title() for axis in kept[-1].axes] == ["schedule 4 4 0; 3 seeds"]
+    assert "schedule 8 0 0: not drawn, 1 rows have a score in each of 3 seeds" in kept[-1].get_supxlabel()
     store.write_csv(results / "cells.csv", [row for row in rows if row["row"] in ("none", "cropr")])
-    with pytest.raises(UserError, match="2 rows have a score in each of 3 seeds"):
-        ranks.draw_ranks(read_results(results), results / "ranks.png")
+    with pytest.raises(UserError, match="1 rows have a score in each of 3 seeds"):
+        draw("ranks", results, results / "ranks.png")
 
 
 def test_curves_are_numbers(results: Path) -> None:
@@ -265,16 +258,6 @@ def test_curves_are_numbers(results: Path) -> None:
     values = read_curves(results)["value"]
     assert values.dtype == float
     assert values.isna().any()
-
-
-def test_without_friedmans_consent_nobody_is_told_apart() -> None:
-    """One row is best and one worst by more than the critical difference, but the others hide it from the test."""
-    scores = [[10, 10, 10, 5, 6, 10], [2, 5, 1, 2, 1, 1], [8, 3, 4, 9, 3, 5], [7, 8, 2, 3, 10, 6], [9, 4, 9, 6, 4, 8]]
-    scores += [[3, 2, 3, 10, 9, 4], [5, 9, 6, 1, 8, 7], [1, 6, 7, 7, 2, 3], [6, 7, 5, 4, 7, 2], [4, 1, 8, 8, 5, 9]]
-    found = ranks.rank(pd.DataFrame(scores))
-    assert found.mean.iloc[-1] - found.mean.iloc[0] == 6.5 > found.difference
-    assert found.p > 0.05
-    assert found.cliques == [(0, 9)]
 
 
 def test_differences_of_classes_are_paired(results: Path, kept: list[Any], tmp_path: Path) -> None:
@@ -298,18 +281,17 @@ def test_differences_of_classes_are_paired(results: Path, kept: list[Any], tmp_p
 
 def test_numbers_on_figures_are_those_of_the_record(results: Path, kept: list[Any], tmp_path: Path) -> None:
     """Tokens of every block, medians and ranges of curves, chance in every panel."""
-    loaded = read_results(results)
-    FIGURES["tokens"](loaded, tmp_path / "tokens.png")
+    draw("tokens", results, tmp_path / "tokens.png")
     attention, mlp = ([text.get_text() for text in axis.texts] for axis in kept[-1].axes)
     assert attention == ["17"] * 3 + ["17", "13", "9"] * 3
     assert mlp == ["17"] * 3 + ["17", "12", "8"] * 3
-    FIGURES["curves-score"](loaded, tmp_path / "curves.png")
+    draw("curves-score", results, tmp_path / "curves.png")
     panels = {axis.get_title(): axis for axis in kept[-1].axes}
     own = panels["evit"].lines[-1]
     assert own.get_xydata().tolist() == [[1, 14], [2, 24]]
     edges = panels["evit"].collections[0].get_paths()[0].vertices
     assert (edges[:, 1].min(), edges[:, 1].max()) == (13, 25)
-    FIGURES["agreement"](loaded, tmp_path / "agreement.png")
+    draw("agreement", results, tmp_path / "agreement.png")
     for axis in kept[-1].axes:
         chance = next(line for line in axis.lines if line.get_linestyle() == ":")
         expected = [overlap.expected_jaccard(16, count, count) for count in (12, 8, 8)]
@@ -324,12 +306,7 @@ def test_numbers_on_figures_are_those_of_the_record(results: Path, kept: list[An
         ("cells.csv", "speed_ratio,0001,1.62", "speed_ratio,0001,1.63", {"pareto"}),
         ("curves.csv", "1,loss,16.0", "1,loss,17.5", {"curves-loss"}),
         ("curves.csv", "1,miou,11.0", "1,miou,12.5", {"curves-score"}),
-        (
-            "examples.json",
-            "3,3,0,0,0,0,1,1,1,1]",
-            "0,3,0,0,0,3,1,1,1,1]",
-            {"agreement", "agreement-rows", "agreement-layers"},
-        ),
+        ("examples.json", "3,3,0,0,0,0,1,1,1,1]", "0,3,0,0,0,3,1,1,1,1]", {"agreement"}),
     ],
 )
 def test_a_changed_record_changes_its_figures_only(
@@ -343,9 +320,9 @@ def test_a_changed_record_changes_its_figures_only(
     renew_digest(other)
     drawn = {}
     for folder in (results, other):
-        for figure, draw in FIGURES.items():
+        for figure in DRAWINGS:
             if figure in changed or figure in ("ranks", "tokens"):
-                draw(read_results(folder), folder / f"{figure}.png")
+                draw(figure, folder, folder / f"{figure}.png")
                 drawn[folder, figure] = mpl.image.imread(folder / f"{figure}.png").tobytes()
     for figure in {figure for _, figure in drawn}:
         assert (drawn[results, figure] != drawn[other, figure]) == (figure in changed), figure
@@ -358,34 +335,34 @@ def test_a_changed_record_changes_its_figures_only(
 def test_a_figure_knows_its_records_and_nothing_of_its_time(results: Path, name: str, records: set[str]) -> None:
     """Digests of what it is drawn from, and the same bytes a second time; it is outdated by another record alone."""
     path = results / f"{name}.png"
-    assert outdated(results, name)
+    assert is_outdated(path)
     made = []
     for _ in range(2):
-        FIGURES[name](read_results(results), path)
+        draw(name, results, path)
         made.append(path.read_bytes())
     assert made[0] == made[1]
     said = json.loads((results / "provenance.json").read_text())["records_sha256"]
     assert style.drawn_from(path) == {record: said[record] for record in records}
     os.utime(path, (0, 0))
-    assert not outdated(results, name)
+    assert not is_outdated(path)
     for own in said:
         content = (results / own).read_bytes()
         (results / own).write_bytes(content + b"\n")
         os.utime(results / own, (0, 0))
-        assert outdated(results, name) == (own in records), own
+        assert is_outdated(path) == (own in records), own
         (results / own).write_bytes(content)
     (results / "cells.csv").unlink()
-    assert outdated(results, name)
+    assert is_outdated(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no example", (ROOT / "tests/test_figures.py").read_bytes()])
 def test_what_is_no_figure_of_ours_is_outdated(results: Path, content: bytes) -> None:
-    """Also a example without digests."""
+    """Also an example without digests."""
     path = results / "ranks.png"
     path.write_bytes(content)
-    assert outdated(results, "ranks")
+    assert is_outdated(path)
     mpl.image.imsave(path, np.zeros((2, 2)))
-    assert outdated(results, "ranks")
+    assert is_outdated(path)
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
@@ -395,10 +372,9 @@ def test_a_score_that_is_not_finite_is_no_rank(results: Path, value: str) -> Non
     assert path.read_text().count("miou_last,,20.0,") == 1
     path.write_text(path.read_text().replace("miou_last,,20.0,", f"miou_last,,{value},"))
     renew_digest(results)
-    scores = read_results(results).scores()
-    assert np.isfinite(scores.to_numpy()).sum() == 4 * 3 - 1
-    assert np.isnan(scores.loc["evit", 0])
-    assert ranks.rank(scores).left_out == ["evit"]
+    scores = scores_of(read_results(results).frame, "4 4 0")
+    assert sorted(scores["evit"]) == [1, 2]
+    assert ranks.rank(scores).excluded == ["evit"]
 
 
 def marks(axes: Any) -> dict[str, tuple[float, float, bool]]:
@@ -414,10 +390,10 @@ def front(axes: Any) -> list[list[float]]:
     return next((line.get_xydata().tolist() for line in axes.lines if line.get_label() == "Pareto front"), [])
 
 
-def test_an_untrusted_speed_is_hollow_and_not_on_the_front(results: Path, kept: list[Any]) -> None:
-    """Evit is fastest and not to be trusted, so the front ends at cropr; its multiply-accumulates are sure."""
+def test_an_unreliable_speed_is_hollow_and_not_on_the_front(results: Path, kept: list[Any]) -> None:
+    """Evit is fastest and its timing unreliable, so the front ends at cropr; its multiply-accumulates are sure."""
     doubt(results, "evit")
-    FIGURES["pareto"](read_results(results), results / "pareto.png")
+    draw("pareto", results, results / "pareto.png")
     speeds, macs = kept[-1].axes
     assert {label: filled for label, (_, _, filled) in marks(speeds).items()} == {
         "none": True,
@@ -429,41 +405,41 @@ def test_an_untrusted_speed_is_hollow_and_not_on_the_front(results: Path, kept: 
     assert front(speeds) == [list(marks(speeds)[row][:2]) for row in ("cropr", "random", "none")]
     assert [score for _, score in front(macs)] == [marks(macs)[row][1] for row in ("evit", "cropr", "random", "none")]
     (legend,) = kept[-1].legends
-    assert legend.texts[-1].get_text() == "hollow: doubtful speed, not on the front"
+    assert legend.texts[-1].get_text() == "hollow: unreliable timing, not on the front"
 
 
-def test_without_a_trusted_speed_there_is_no_front(results: Path, kept: list[Any]) -> None:
-    """Said above the panel; where all are to be trusted neither that nor a key is there."""
-    FIGURES["pareto"](read_results(results), results / "pareto.png")
+def test_without_a_reliable_speed_there_is_no_front(results: Path, kept: list[Any]) -> None:
+    """Said above the panel; where all are reliable neither that nor a key is there."""
+    draw("pareto", results, results / "pareto.png")
     assert kept[-1].axes[0].get_title() == ""
     assert not [text for text in kept[-1].legends[0].texts if "hollow" in text.get_text()]
     doubt(results, *ROWS)
-    FIGURES["pareto"](read_results(results), results / "pareto.png")
+    draw("pareto", results, results / "pareto.png")
     speeds, macs = kept[-1].axes
     assert front(speeds) == []
-    assert speeds.get_title() == "no Pareto front: no speed here is to be trusted"
+    assert speeds.get_title() == "no Pareto front: no reliable timing"
     assert len(front(macs)) == 4
     assert macs.get_title() == ""
 
 
-def test_one_row_on_the_front_beats_no_more_than_those_that_are_trusted(results: Path, kept: list[Any]) -> None:
+def test_one_row_on_the_front_beats_no_more_than_those_that_are_reliable(results: Path, kept: list[Any]) -> None:
     """None is best and, with a speed of 2, also fastest; then others' speeds are doubted; then its own alone is not."""
     cells = pd.read_csv(results / "cells.csv", dtype=str, keep_default_na=False)
     cells.loc[(cells["kind"] == "speed") & (cells["row"] == "none"), "value"] = "2"
     cells.to_csv(results / "cells.csv", index=False, lineterminator="\n")
     beats = "Pareto front: one row beats all others"
-    said = {(): beats, ("evit",): f"{beats} whose speed is to be trusted"}
-    said |= {("evit", "cropr", "random"): "no Pareto front: one speed alone is to be trusted"}
+    said = {(): beats, ("evit",): f"{beats} with reliable timings"}
+    said |= {("evit", "cropr", "random"): "no Pareto front: one reliable timing"}
     for doubted, title in said.items():
         doubt(results, *doubted)
-        FIGURES["pareto"](read_results(results), results / "pareto.png")
+        draw("pareto", results, results / "pareto.png")
         speeds, macs = kept[-1].axes
         assert front(speeds) == [list(marks(speeds)["none"][:2])]
         assert (speeds.get_title(), macs.get_title()) == (title, "")
 
 
 def doubt(folder: Path, *rows: str) -> None:
-    """The speeds of these rows are not to be trusted."""
+    """The timings of these rows are unreliable."""
     path = folder / "cells.csv"
     cells = pd.read_csv(path, dtype=str, keep_default_na=False)
     cells.loc[(cells["kind"] == "speed") & cells["row"].isin(rows), "reason"] = "drift: it throttled"
@@ -477,7 +453,7 @@ def said_by(results: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     result = CliRunner().invoke(app, ["figures", "trial"], catch_exceptions=False)
     lines = dict(line.split(maxsplit=1) for line in result.output.splitlines())
     assert result.exit_code == 0, lines
-    assert list(lines) == [*FIGURES, "maps"]
+    assert list(lines) == [*DRAWINGS]
     return lines
 
 
@@ -489,7 +465,7 @@ def test_of_the_unpruned_model_alone_the_rest_is_drawn(
     cells[cells["row"] == "none"].to_csv(results / "cells.csv", index=False, lineterminator="\n")
     renew_digest(results)
     said = said_by(results, monkeypatch)
-    assert said["ranks"] == "not drawn: no reduced row has a score yet; go on with suite run"
+    assert said["ranks"] == "not drawn: no reduced row has a score yet; resume with: suite run"
     assert said["pareto"].startswith("written to ")
     assert {axes.get_title() for axes in kept[0].axes} == {""}, "it beats nobody"
 
@@ -532,8 +508,6 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(
     assert "ranks are compared over seeds, and the study has 1" in said["ranks"]
     assert "only segmentation has them" in said["classes"]
     assert "curves.csv does not exist; make it with: suite run trial" in said["curves-loss"]
-    assert "agreement between rows is taken between different seeds, and the study has one" in said["agreement-rows"]
-    assert "across layers is taken between different seeds, and the study has one" in said["agreement-layers"]
     assert "there is no study 'trial'" in said["maps"]
     (results / "examples.json").write_text('[{"row": "cropr"}]')
     renew_digest(results)
@@ -566,14 +540,14 @@ def test_pdf_is_the_same_every_time(results: Path) -> None:
     """No date is in it."""
     made = []
     for _ in range(2):
-        FIGURES["tokens"](read_results(results), results / "tokens.pdf")
+        draw("tokens", results, results / "tokens.pdf")
         made.append((results / "tokens.pdf").read_bytes())
     assert made[0] == made[1]
     assert made[0].startswith(b"%PDF")
 
 
 @pytest.mark.parametrize("study", ["quickstart", "digits-segmentation"])
-def test_committed_figures_are_rebuilt_to_the_byte(study: str, tmp_path: Path) -> None:
+def test_committed_figures_are_rebuilt_to_the_byte(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every committed example of a study comes out of its committed record, and no other is made."""
     if f"matplotlib=={mpl.__version__}\n" not in (ROOT / "constraints.txt").read_text():
         pytest.skip("another version of matplotlib draws other bytes")
@@ -586,7 +560,8 @@ def test_committed_figures_are_rebuilt_to_the_byte(study: str, tmp_path: Path) -
     committed = {path.name: path.read_bytes() for path in folder.glob("*.png")}
     for path in folder.glob("*.png"):
         path.unlink()
-    list(draw_study(str(ROOT / "studies" / f"{study}.yaml"), read_results(folder), ".png"))
+    monkeypatch.chdir(ROOT)
+    list(make.draw(kind_of(folder), folder, read_results(folder).lines, ".png", [*DRAWINGS]))
     assert {path.name for path in folder.glob("*.png")} == set(committed)
     assert [name for name in committed if (folder / name).read_bytes() != committed[name]] == []
     cells = set(read_results(folder).frame["cell_id"])

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from suite import official
 from suite.cli.app import main
 from suite.errors import UserError
+from suite.kinds.official.weights import fill, images
 from suite.measure.tokens import count_tokens, expected_leaving
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
@@ -31,8 +32,6 @@ from suite.tasks.classification.train import training_loss
 from timm.data import create_transform
 
 FOLDER = Path(__file__).parent / "official"
-sys.path.insert(0, str(FOLDER))
-from weights import fill, images  # noqa: E402
 
 CASES = sorted(path.stem for path in FOLDER.glob("*.json"))
 NOT_OPTIONS = {"llf", "class_token", "distilled", "rotary_reference_grid"}  # read off the weights, or fixed

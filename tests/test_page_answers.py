@@ -91,29 +91,17 @@ def test_where_all_fit_none_is_named_and_where_none_fits_no_reading() -> None:
     assert not any("read in the convention" in sentence for sentence in found.sentences)
 
 
-def test_what_is_no_table_of_costs_is_refused(tmp_path: Path) -> None:
-    """With the command that makes one."""
-    with pytest.raises(UserError, match=r"table\.csv does not exist; make it with: suite run "):
-        read_costs(tmp_path)
-    (tmp_path / "table.csv").write_text("id,where,value\na,b,1\n")
-    write_provenance(tmp_path, {"runs": []}, ["table.csv"])
-    with pytest.raises(UserError, match=r"has no row with unit, evidence, .*, so it is no table of costs"):
-        read_costs(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"id,where,value\n"])
-def test_an_edited_table_of_costs_is_refused(tmp_path: Path, content: bytes) -> None:
-    """By pages, `suite trace` and the ledger alike; one digit is enough."""
+def test_pages_and_traces_refuse_an_edited_record_of_costs(tmp_path: Path) -> None:
+    """One digit is enough."""
     shutil.copytree(ROOT / "results/costs", tmp_path / "costs")
-    table = tmp_path / "costs/table.csv"
-    edited = re.sub(rb"\b204\.062426112\b", b"204.062426113", table.read_bytes(), count=1)
-    assert edited != table.read_bytes()
-    for broken in (edited, content):
-        table.write_bytes(broken)
-        with pytest.raises(UserError, match=r"table\.csv was changed after it was written: .*suite run costs"):
-            read_costs(tmp_path / "costs")
-        with pytest.raises(UserError, match=r"table\.csv was changed after it was written"):
-            trace("costs:cropr-eva02-r40:computed", tmp_path)
+    record = tmp_path / "costs/figures.csv"
+    edited = record.read_bytes().replace(b"204062426112", b"204062426113", 1)
+    assert edited != record.read_bytes()
+    record.write_bytes(edited)
+    with pytest.raises(UserError, match=r"figures\.csv was changed after it was written: .*suite run costs"):
+        read_costs(tmp_path / "costs")
+    with pytest.raises(UserError, match=r"figures\.csv was changed after it was written"):
+        trace("costs:cropr-eva02-r40:computed", tmp_path)
 
 
 def test_the_answer_about_committed_costs_is_that_of_the_table() -> None:

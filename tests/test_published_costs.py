@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
-from rich.console import Console
-from suite.measure.norms import Counts
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.costs.compute import make_cost_table
-from suite.kinds.costs.figures import Figure, Line, choose, compute, read_published
+from suite.kinds.costs.compute import compute, plan
+from suite.kinds.costs.figures import FIELDS, Cost, Line, choose, read_published
+from suite.kinds.costs.record import lines as recorded
+from suite.kinds.costs.schema import CostStudy
 from suite.kinds.costs.table import cost_table
+from suite.reduction.settings import ScoringSettings
 from suite.report.render import write
-from suite.study.configuration import CostRow, CostStudy
 from suite.study.load import load
+from suite.study.published import Number
 from suite.study.schema import ScheduleRule
 
 ROOT = Path(__file__).parents[1]
-HEAD = ",".join(Figure._fields)
+HEAD = ",".join(FIELDS)
 TINY = {
     "name": "vit_tiny_patch16_224",
     "options": {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": 4, "num_heads": 4},
@@ -33,27 +37,26 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def lines() -> dict[str, Line]:
-    """Every published figure of studies/costs.yaml, computed and counted by torch."""
+    """Every published figure of studies/costs.yaml, counted anew."""
     study = load(str(ROOT / "studies/costs.yaml")).study
     absolute = study.model_copy(update={"published": ROOT / study.published})
     return {line.figure.id: line for line in compute(absolute)}
 
 
-def figure(value: str, unit: str = "G", name: str = "one", where: str = "Paper, Table 1", source: str = "s") -> Figure:
+def figure(value: str, unit: str = "G", name: str = "one", where: str = "Paper, Table 1", source: str = "s") -> Number:
     """A published figure."""
-    return Figure(name, where, "ToMe", "ViT", "", "224", "r=8", "GFLOPs", value, unit, source, "primary")
+    return Number(id=name, where=where, value=value, unit=unit, source=source, evidence="primary")
 
 
 def line(
-    value: str, unit: str = "G", convention: str | None = None, full: float = 8e9, norms: float = 0.06e9, **said: str
+    value: str, unit: str = "G", convention: str = "", full: float = 8e9, norms: float = 0.06e9, **said: str
 ) -> Line:
     """A line of 8 and 6 GMACs, and 16 and 15 of the unpruned model; norms have 0.06 and 0.1 G operations."""
-    row = CostRow(published=("one",), backbone="vit", convention=convention)
-    own = Counts(full, 6e9, full + norms, 6e9 + norms)
-    return Line(figure(value, unit, **said), row, 1.0, own, Counts(16e9, 15e9, 16.1e9, 15.1e9))
+    own, whole = Cost(int(full), 6 * 10**9, int(norms)), Cost(16 * 10**9, 15 * 10**9, 10**8)
+    return Line(figure(value, unit, **said), 1.0, computed_as="{}", convention=convention, cost=own, unpruned=whole)
 
 
-def read(value: str, unit: str = "G", convention: str | None = None, **other: float) -> Line:
+def read(value: str, unit: str = "G", convention: str = "", **other: float) -> Line:
     """The same, read for itself."""
     return choose([line(value, unit, convention, **other)])[0]
 
@@ -71,14 +74,14 @@ def test_what_fits(lines: dict[str, Line]) -> None:
     assert {lines[name].verdict for name in computed - fits} == {"off"}
     predictors = [f"dynamicvit-{name}" for name in ("t1-deit-s-rho-0.9", "t1-deit-s-rho-0.8", "readme-deit-b-rho-0.7")]
     assert computed - fits == {"cropr-eva02-at-once", "idlevit-abstract", *predictors}
-    assert all(lines[name].row.note for name in lines.keys() - fits)
+    assert all(lines[name].note for name in lines.keys() - fits)
 
 
 def test_conventions(lines: dict[str, Line]) -> None:
     """ToMe, EViT and timm count norms, timm once without the products of the attention; Cropr neither of the two."""
     read_as: dict[str, set[str]] = {}
     for name, found in lines.items():
-        if found.verdict == "fits" and found.row.convention != "full":
+        if found.verdict == "fits" and found.convention != "full":
             read_as.setdefault(found.figure.where.partition(",")[0] + name[-5:] * name.startswith("timm"), set()).add(
                 found.read_as
             )
@@ -112,9 +115,9 @@ def test_figures_that_tell_that_norms_were_counted(lines: dict[str, Line], name:
 def test_a_figure_that_tells_that_norms_were_not_counted(lines: dict[str, Line]) -> None:
     """2790 G: 2790.24 are computed, and 2795.52 with norms."""
     stated = lines["cropr-coco"]
-    free = replace(stated, row=stated.row.model_copy(update={"convention": None}))
+    free = replace(stated, convention="")
     assert [reading.name for reading in free.readings() if free.fits(reading)] == ["linear, GMACs"]
-    assert stated.counts.linear_with_norms / 1e9 == pytest.approx(2795.52, abs=0.01)
+    assert stated.cost.conventions[3] / 1e9 == pytest.approx(2795.52, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_computed_figures_by_hand(lines: dict[str, Line], name: str, full: float
     tokens = patches + 1
     outside = patches * values * width + 1000 * width
     by_hand = outside + depth * (4 * tokens * width**2 + matrices * tokens * width * hidden)
-    found = lines[name].counts
+    found = lines[name].cost
     assert (found.full, found.linear) == (by_hand + depth * 2 * tokens**2 * width, by_hand)
     inner = hidden if matrices == 3 else 0  # EVA-02 has a norm in its MLP, and one vector enters its last norm
     assert found.norms == 5 * (depth * tokens * (2 * width + inner) + (1 if inner else tokens) * width)
@@ -156,8 +159,8 @@ def test_readings_with_norms_are_what_fvcore_says(
     lines: dict[str, Line], name: str, full: int, linear: int, norms: int
 ) -> None:
     """As fvcore 0.1.5 counted timm's models, with timm's fused attention off and on: that one it does not see."""
-    found = lines[name].counts
-    assert (found.full_with_norms, found.linear_with_norms, found.norms) == (full, linear, norms)
+    found = lines[name].cost
+    assert (*found.conventions[2:], found.norms) == (full, linear, norms)
 
 
 def test_dynamicvit_prints_figures_cut_after_one_decimal(lines: dict[str, Line]) -> None:
@@ -175,15 +178,16 @@ def test_dynamicvit_prints_figures_cut_after_one_decimal(lines: dict[str, Line])
         rate = float(name.split("rho-")[1])
         layers = width**2 + width**2 // 2 + width**2 // 8 + width // 2
         patches = sum(math.floor(196 * rate**stage) for stage in range(3))
-        with_predictors = found.counts.full / 1e9 + layers * patches / 1e9
+        with_predictors = found.cost.full / 1e9 + layers * patches / 1e9
         assert math.floor(10 * with_predictors) / 10 == float(found.figure.value), name
         checked += 1
     assert checked == 6
 
 
-def test_the_committed_table_is_this_one(lines: dict[str, Line], tmp_path: Path) -> None:
-    """`results/costs/` holds what the study makes."""
-    for name in write(cost_table("costs", list(lines.values())), tmp_path):
+def test_the_committed_record_and_tables_are_these(lines: dict[str, Line], tmp_path: Path) -> None:
+    """`results/costs/` holds what the study makes, to the last digit, and tables made from the record."""
+    assert recorded(ROOT / "results/costs") == list(lines.values())
+    for name in write(cost_table("costs", recorded(ROOT / "results/costs")), tmp_path):
         assert (ROOT / "results/costs" / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
@@ -267,12 +271,12 @@ def test_a_source_is_read_in_one_way() -> None:
 
 
 def study(
-    folder: Path, rows: str, figures: str = "one,a,b,c,d,e,f,GFLOPs,1.0,G,s,primary", left_out: str = "[]"
+    folder: Path, rows: str, figures: str = "one,a,b,c,d,e,f,GFLOPs,1.0,G,s,primary", excluded: str = "[]"
 ) -> CostStudy:
     """A study of costs in a folder, with its table of published figures."""
     (folder / "published.csv").write_text(f"{HEAD}\n{figures}\n")
     head = f"question: q\ntask: costs\npublished: {folder / 'published.csv'}\ntolerance: 1\n"
-    (folder / "trial.yaml").write_text(f"{head}rows: {rows}\nleft_out: {left_out}\n")
+    (folder / "trial.yaml").write_text(f"{head}rows: {rows}\nexcluded: {excluded}\n")
     return load(str(folder / "trial.yaml")).study
 
 
@@ -280,30 +284,26 @@ ONE = f"[{{published: [one], backbone: {yaml.safe_dump(TINY, default_flow_style=
 
 
 @pytest.mark.parametrize(
-    ("rows", "figures", "left_out", "sentence"),
+    ("rows", "figures", "excluded", "sentence"),
     [
         (ONE.replace("[one]", "[two]"), "", "[]", "has no figure 'two'"),
         (ONE, "", "[{published: ['o*'], note: why}]", "two rows name the published figure one"),
-        (ONE, "two", "[]", "no row computes two; add rows, or name them under left_out"),
+        (ONE, "two", "[]", "no row computes two; add rows, or name them under excluded"),
         (ONE.replace("}]", ", schedule: {removed: [1]}, method: cropr}]"), "", "[]", "the row of one: .* 1 counts for"),
         (ONE.replace("}]", ", settings: {a: 1}}]"), "", "[]", "the row of one: method none: a: unknown key"),
-        (ONE, "twice", "[]", "published.csv:3: the id one stands twice"),
-        (ONE, "word", "[]", "published.csv:3: 'many' 'G' is not a number other than 0 in G or %"),
-        (ONE, "short", "[]", "published.csv:3: 2 columns instead of 12"),
+        (ONE, "twice", "[]", "published.csv:3: duplicate id 'one'"),
     ],
 )
-def test_what_a_study_of_costs_refuses(tmp_path: Path, rows: str, figures: str, left_out: str, sentence: str) -> None:
+def test_what_a_study_of_costs_refuses(tmp_path: Path, rows: str, figures: str, excluded: str, sentence: str) -> None:
     """Each with the row or line it is about."""
     first = "one,a,b,c,d,e,f,GFLOPs,1.0,G,s,primary"
     second = {
         "": "",
         "two": "\n" + first.replace("one", "two"),
         "twice": "\n" + first,
-        "word": "\n" + first.replace("one", "two").replace("1.0", "many"),
-        "short": "\ntwo,a",
     }[figures]
     with pytest.raises(UserError, match=sentence):
-        compute(study(tmp_path, rows, first + second, left_out), check=False)
+        compute(study(tmp_path, rows, first + second, excluded))
 
 
 def test_errors_of_the_file_name_the_line(tmp_path: Path) -> None:
@@ -314,17 +314,35 @@ def test_errors_of_the_file_name_the_line(tmp_path: Path) -> None:
         study(tmp_path, ONE.replace("}]", ", method: croper}]"))
 
 
-def test_a_miscount_stops_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No table is written of a model whose formula torch's counter does not confirm."""
-    from suite.reduction.scoring import ScoringMethod
-
+def test_a_model_off_its_schedule_stops_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No record is written of a model that computes on other tokens than its schedule says."""
     rows = ONE.replace("}]", ", method: variance, schedule: {removed: [4, 0, 0, 0]}}]")
     monkeypatch.chdir(tmp_path)
-    loaded = study(tmp_path, rows)
-    monkeypatch.setattr(ScoringMethod, "score_macs", lambda self, patches, block: 1000)
-    with pytest.raises(UserError, match="the row of one: formula and counter disagree: block 0, method: 1,000 MACs"):
-        make_cost_table(loaded, "trial", Console(quiet=True), check=True)
+    study(tmp_path, rows)
+    monkeypatch.setattr(ScoringSettings, "leaves", lambda self: "mid")
+    result = CliRunner().invoke(app, ["run", "trial.yaml"])
+    assert "the row of one: block 0: its MLP computes on 65 tokens, and by schedule" in str(result.exception)
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (lambda text: text.replace("primary", "secondary"), "was changed after it was written"),
+        (lambda text: "\udcff", "was changed after it was written"),
+        (None, r"does not exist; make it with: suite run costs"),
+    ],
+)
+def test_an_edited_record_is_refused(tmp_path: Path, edit: Callable[[str], str] | None, sentence: str) -> None:
+    """Or a missing one."""
+    shutil.copytree(ROOT / "results/costs", tmp_path / "costs")
+    record = tmp_path / "costs/figures.csv"
+    if edit is None:
+        record.unlink()
+    else:
+        record.write_text(edit(record.read_text()), errors="surrogateescape")
+    with pytest.raises(UserError, match=rf"costs/figures\.csv {sentence}"):
+        recorded(tmp_path / "costs")
 
 
 def test_a_study_of_costs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,15 +357,24 @@ def test_a_study_of_costs_from_the_command_line(tmp_path: Path, monkeypatch: pyt
         result = CliRunner().invoke(app, [command, "trial.yaml"])
         assert result.exit_code == 0, result.output
         assert said in " ".join(result.output.split())
+    loaded = load("trial.yaml")
+    assert [(work["status"], work["figures"]) for work in plan(loaded)] == [("done", "one")]
+    (run,) = json.loads(Path("results/trial/provenance.json").read_text())["runs"]
+    assert run.keys() >= {"command", "commit", "versions"}
     with Path("results/trial/table.csv").open() as file:
         (row,) = csv.DictReader(file)
+    with Path("results/trial/figures.csv").open() as file:
+        (record,) = csv.DictReader(file)
+    assert int(record["macs_full"]) / 1e9 == float(row["gmacs_full"])
+    shutil.rmtree("results")
+    assert [work["status"] for work in plan(loaded)] == ["to run"]
     assert row["verdict"] == "off"
     assert float(row["gflops_full"]) == 2 * float(row["gmacs_full"])
     assert float(row["gmacs_full_with_norms"]) > float(row["gmacs_full"]) > float(row["gmacs_linear"]) > 0
     assert "gflops_full_with_norms" not in row
     assert "vit_tiny_patch16_224" in row["computed_as"]
     (tmp_path / "published.csv").unlink()
-    with pytest.raises(UserError, match=r"published\.csv does not exist; a study of costs needs"):
+    with pytest.raises(UserError, match=r"published\.csv does not exist"):
         read_published(tmp_path / "published.csv")
 
 

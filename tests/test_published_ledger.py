@@ -263,10 +263,10 @@ def test_a_number_of_a_study_that_is_not_there(results: Path, changed: dict[str,
 
 
 def test_costs_of_other_figures_are_refused(folder: Path) -> None:
-    """A published figure that changed after the table was made, a ledger that has another, an edited table."""
+    """A published figure that changed after the table was made, a ledger that has another, an edited record."""
     for name in ("studies", "results/costs", "results/published"):
         shutil.copytree(ROOT / name, folder / name)
-    path, table = Path("results/published/costs.csv"), Path("results/costs/table.csv")
+    path, record = Path("results/published/costs.csv"), Path("results/costs/figures.csv")
     path.write_text(path.read_text().replace(",-41,%", ",-42,%"))
     with pytest.raises(UserError, match=r"results/costs was not made from \S+costs\.csv; make it again with"):
         list(cost_entries())
@@ -275,8 +275,8 @@ def test_costs_of_other_figures_are_refused(folder: Path) -> None:
     ledger.write_text(ledger.read_text().replace(",-76,%", ",-75,%"))
     with pytest.raises(UserError, match="cropr-eva02-at-once: -75 % in the ledger is -76 % in the costs"):
         read_entries()
-    table.write_text(table.read_text().replace(",204.062426112,", ",204.062426113,"))
-    with pytest.raises(UserError, match=r"costs/table\.csv was changed after it was written"):
+    record.write_text(record.read_text().replace(",204062426112,", ",204062426113,"))
+    with pytest.raises(UserError, match=r"costs/figures\.csv was changed after it was written"):
         list(cost_entries())
 
 
@@ -339,8 +339,8 @@ def test_a_changed_published_row_is_stale(folder: Path) -> None:
         ({"needs": ""}, "", "paper.csv:2: paper-one: needs: empty"),
         ({}, "paper-one: {study: quickstart, row: cropr, column: n}", "paper.csv:2: paper-one: command: empty"),
         ({}, "paper-two: {study: quickstart, row: cropr, column: n}", "asks.yaml: .* the id 'paper-two'; .* paper-one"),
-        ({}, "paper-one: {study: quickstart,\n  row: cropr}", "asks.yaml:1: paper-one: column: Field required"),
-        ({}, "paper-one:\n  probe: tokns\n  model: {backbone: b}", "asks.yaml:2: paper-one: .*did you mean tokens"),
+        ({}, "paper-one: {study: quickstart,\n  row: cropr}", "asks.yaml:1: paper-one.column: this key is required"),
+        ({}, "paper-one:\n  probe: tokns\n  model: {backbone: b}", "asks.yaml:2: paper-one.probe: .*did you mean tokens"),
         (
             {},
             "paper-one:\n  probe: tokens\n  model: {backbone: b,\n    methd: x}",
@@ -349,9 +349,9 @@ def test_a_changed_published_row_is_stale(folder: Path) -> None:
         (
             {},
             "paper-one:\n- {study: a, row: b, column: c}\n- {study: a, row: b, column: c}",
-            "asks.yaml:3: paper-one: each",
+            "asks.yaml:3: paper-one.1: each",
         ),
-        ({}, "paper-one: {study: a, study: b, row: c, column: d}", "asks.yaml:1: paper-one: the key stands twice"),
+        ({}, "paper-one: {study: a, study: b, row: c, column: d}", "asks.yaml:1: paper-one.study: the key stands twice"),
         ({}, "paper-one: {", "asks.yaml: not readable as YAML"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from suite.errors import UserError
+from suite.official import layouts
 from suite.reduction import registry
 
 ROOT = Path(__file__).parents[1]
@@ -99,3 +101,23 @@ def test_an_installed_method_that_cannot_be_imported(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match="method broken cannot be imported, it raises ModuleNotFoundError"):
         registry.settings_class("broken")
     sys.modules.pop("broken_method", None)
+
+
+def test_methods_import_from_one_module() -> None:
+    """Files in `baselines/` and planted faults import nothing of the suite but `suite.methods`."""
+    for path in [*(ROOT / "baselines").glob("*.py"), *(ROOT / "tests/planted").glob("*.py")]:
+        modules = {
+            node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
+        }
+        assert {module for module in modules if module.startswith(("suite", "baselines"))} <= {"suite.methods"}, path
+
+
+def test_the_documentation_has_every_method_layout_and_setting() -> None:
+    """Each in backticks, on its page."""
+    methods, checkpoints = ((ROOT / f"docs/{page}.md").read_text() for page in ("methods", "checkpoints"))
+    for name, module in registry.modules().items():
+        if module.startswith("baselines."):
+            words = [name, *(set(registry.settings_class(name).model_fields) - {"action"})]
+            assert not [word for word in words if f"`{word}`" not in methods], name
+    for name, layout in layouts().items():
+        assert not [word for word in (name, *layout.options.model_fields) if f"`{word}`" not in checkpoints], name

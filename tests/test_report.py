@@ -19,7 +19,7 @@ from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.report.layout import Table
 from suite.report.make import make_table
-from suite.report.render import as_html, markdown, put_into, terminal, write
+from suite.report.render import as_html, markdown, put_into, show, write
 from suite.report.statistics import pareto_front, seeds_won, spread
 from suite.study import exported as store
 from suite.study.records import write_provenance
@@ -123,7 +123,7 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
     assert rows["broken †"] == ["90.0", "–", "1/2, 1 failed", "+20.0", "–", "a", "17", "1.50", "–"]
     assert rows["random"][3:5] == ["–", "–"]
     assert rows["good + fused †"][3] == "-1.0", "the control has the same fusion"
-    assert "‡ a speed that is not to be trusted; why stands in `table.html`" in text
+    assert "‡ unreliable timing; reason in `table.html`" in text
     assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in as_html(table_of(results))
     assert "broken: seed 1 did not finish, left out of every number: ValueError: it broke" in text
     assert "broken: one seed: no spread, no test" in text
@@ -132,16 +132,14 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
     assert names[-2:] == ["random + fused", "good + fused †"], "each control leads its block"
 
 
-def test_a_picture_that_cannot_be_drawn_stops_no_table(
-    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No row with a score: the reason is said, and the picture of an earlier record is gone."""
+def test_a_figure_that_cannot_be_drawn_stops_no_table(results: Path) -> None:
+    """No row with a score: the reason is said, and the figure of an earlier record is gone."""
     store.write_csv(results / "cells.csv", [*cell("good", 0, None), *speed("good", [1.9, 2.0])])
     (results / "pareto.png").write_bytes(b"of an earlier record")
     with (console := Console(width=200)).capture() as said:
-        make_table(results, console)
+        made = make_table(results, console)
     assert "pareto.png is not drawn: no row has both a score and a speed or MACs" in said.get()
-    assert "table.md, table.csv, table.tex, table.html, from cells.csv" in said.get()
+    assert made.files == ("table.md", "table.csv", "table.tex", "table.html")
     assert not (results / "pareto.png").exists()
     assert (results / "table.csv").is_file()
 
@@ -182,7 +180,7 @@ def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:
         summarise(read_record(results))
 
 
-def test_schedules_are_told_apart_everywhere(tmp_path: Path) -> None:
+def test_several_schedules_are_named_everywhere(tmp_path: Path) -> None:
     """With several schedules, table, terminal and notes name the schedule, square brackets and all."""
     rows = [
         *(
@@ -196,10 +194,10 @@ def test_schedules_are_told_apart_everywhere(tmp_path: Path) -> None:
     store.write_csv(tmp_path / "trial" / "cells.csv", rows)
     lines = summarise(read_record(tmp_path / "trial"))
     assert [line.label for line in lines] == ["none", "random [[/x]]", "random [mild]"]
-    console = Console(markup=False, width=80, file=io.StringIO())
-    console.print(terminal(study_table("trial", lines)))
-    assert "random [mild]" in console.file.getvalue()  # type: ignore[attr-defined]
-    assert "70.0–70.0" in console.file.getvalue(), "numbers are not broken over lines"  # type: ignore[attr-defined]
+    with (console := Console(markup=False, width=80)).capture() as shown:
+        show(study_table("trial", lines), console)
+    assert "random [mild]" in shown.get()
+    assert "70.0–70.0" in shown.get(), "numbers are not broken over lines"
 
 
 def test_a_document_without_markers_is_refused(tmp_path: Path) -> None:

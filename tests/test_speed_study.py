@@ -396,7 +396,11 @@ def test_a_published_ratio_is_as_sure_as_its_digits(
     [
         ("2.1,x", "2.1,%", "published.csv:6: speedup 2.1 %: expected throughput in"),
         ("LLF,speedup", "R=9,speedup", "published.csv:5: the id cropr is already that of another"),
-        ("speedup,1.7,x", "throughput,1.7,1000 im/s", "published.csv:5: duplicate id 'cropr'; the other is at published.csv:4"),
+        (
+            "speedup,1.7,x",
+            "throughput,1.7,1000 im/s",
+            "published.csv:5: duplicate id 'cropr'; the other is at published.csv:4",
+        ),
     ],
 )
 def test_bad_tables_of_published_speeds_are_refused(folder: Path, old: str, new: str, sentence: str) -> None:

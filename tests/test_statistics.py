@@ -19,8 +19,7 @@ from suite.report.statistics import (
     inter_quartile_mean,
     interval,
     letters,
-    mean,
-    median,
+    pairwise_p,
     probability_of_improvement,
     seeds_needed,
     signed_rank_p,
@@ -38,43 +37,30 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 
 def column(*values: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Scores of runs in one task."""
-    return np.array(values, dtype=float)[:, None]
+    """Scores of runs."""
+    return np.array(values, dtype=float)
 
 
 def test_aggregates_by_hand() -> None:
-    """The middle half of 1 to 8 is 3 to 6; medians are taken in each task; below four scores nothing is cut."""
-    assert inter_quartile_mean(np.array([[8.0, 1, 7, 2], [3, 6, 5, 4]])) == 4.5
+    """The middle half of 1 to 8 is 3 to 6; below four scores nothing is cut."""
+    assert inter_quartile_mean(column(8, 1, 7, 2, 3, 6, 5, 4)) == 4.5
     assert inter_quartile_mean(column(1, 2, 3, 4, 100)) == 3
     assert inter_quartile_mean(column(1, 2, 6)) == 3
-    assert median(np.array([[0.0, 10], [1, 20], [5, 90]])) == (1 + 20) / 2
-    assert mean(np.array([[0.0, 10], [1, 20]])) == 7.75
 
 
 def test_an_interval_of_two_runs_by_hand() -> None:
     """Draws of 0 and 1 have the means 0, 1/2, 1 with chances 1/4, 1/2, 1/4."""
-    wide, narrow = (interval(column(0, 1), mean, generator(), level) for level in (0.95, 0.4))
+    wide, narrow = (interval(column(0, 1), generator(), np.mean, level) for level in (0.95, 0.4))
     assert wide is not None
     assert narrow is not None
     assert (wide.low, wide.high, wide.level, wide.reachable) == (0, 1, 0.95, 0.5)
     assert (narrow.low, narrow.high) == (0.5, 0.5)
 
 
-def test_draws_are_stratified_over_tasks() -> None:
-    """Each task keeps its runs, and tasks are drawn apart: four coins, with the means 0, 1/4, ..."""
-    same = interval(np.array([[0.0, 10], [0, 10], [0, 10]]), mean, generator())
-    assert same is not None
-    assert (same.low, same.high) == (5, 5), "no draw mixes tasks"
-    coins = interval(np.array([[0.0, 0], [1, 1]]), mean, generator(), level=0.8)
-    assert coins is not None
-    assert (coins.low, coins.high) == (0.25, 0.75), "rows drawn whole would give 0 and 1"
-    assert coins.reachable == 1 - 2**-3
-
-
 def test_an_interval_is_that_of_scipy_and_of_its_generator() -> None:
     """One seed makes one interval, another seed another."""
     values = generator(7).normal(size=9)
-    found, again, other = (interval(values[:, None], mean, generator(seed)) for seed in (1, 1, 2))
+    found, again, other = (interval(values, generator(seed), np.mean) for seed in (1, 1, 2))
     wanted = stats.bootstrap((values,), np.mean, n_resamples=2000, method="percentile", rng=generator(1))
     assert found is not None
     assert (found.low, found.high) == pytest.approx(tuple(wanted.confidence_interval))
@@ -82,28 +68,14 @@ def test_an_interval_is_that_of_scipy_and_of_its_generator() -> None:
     assert found != other
 
 
-def test_any_function_of_scores_is_a_metric() -> None:
-    """It is given (runs, tasks), draw by draw."""
-    shapes = set()
-
-    def best(scores: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-        shapes.add(scores.shape)
-        return float(scores.max(axis=0).mean())
-
-    found = interval(generator(0).normal(size=(5, 3)), best, generator())
-    assert found is not None
-    assert found.low < found.high
-    assert shapes == {(5, 3)}
-
-
 def test_one_run_has_no_interval_and_wrong_scores_are_refused() -> None:
     """Rather none than one without width."""
-    assert interval(column(3), median, generator()) is None
-    for wrong in (np.zeros(3), np.zeros((0, 2)), column(1, float("nan"))):
+    assert interval(column(3), generator()) is None
+    for wrong in (np.zeros((3, 1)), np.zeros(0), column(1, float("nan"))):
         with pytest.raises(ValueError, match="finite and of shape"):
-            interval(wrong, median, generator())
+            interval(wrong, generator())
     with pytest.raises(ValueError, match="not between 0 and 1"):
-        interval(column(1, 2), median, generator(), level=95)
+        interval(column(1, 2), generator(), level=95)
 
 
 @pytest.mark.parametrize("runs", [2, 3, 5])
@@ -111,7 +83,7 @@ def test_few_runs_cannot_reach_the_level(runs: int) -> None:
     """Of 300 studies the interval covers the true median in no more than `reachable` says, give or take chance."""
     draws, covered = generator(runs), 0
     for _ in range(300):
-        found = interval(draws.normal(size=(runs, 1)), median, draws, draws=200)
+        found = interval(draws.normal(size=runs), draws, draws=200)
         assert found is not None
         assert found.reachable == 1 - 2 ** (1 - runs) < 0.95
         covered += found.low <= 0 <= found.high
@@ -191,10 +163,10 @@ def test_a_comparison_by_hand() -> None:
 
 
 def test_improvement_is_mann_and_whitneys() -> None:
-    """U as a share of all pairs, ties one half, in the mean over tasks."""
-    own, other = generator(1).integers(0, 5, size=(4, 2)) * 1.0, generator(2).integers(0, 5, size=(6, 2)) * 1.0
-    wanted = [stats.mannwhitneyu(own[:, task], other[:, task]).statistic / 24 for task in range(2)]
-    assert probability_of_improvement(own, other) == pytest.approx(np.mean(wanted))
+    """U as a share of all pairs, ties one half."""
+    own, other = generator(1).integers(0, 5, size=4) * 1.0, generator(2).integers(0, 5, size=6) * 1.0
+    wanted = stats.mannwhitneyu(own, other).statistic / 24
+    assert probability_of_improvement(own, other) == pytest.approx(wanted)
 
 
 def test_the_interval_of_improvement_is_no_narrower_for_weaker_evidence() -> None:
@@ -230,7 +202,7 @@ def by_seed(*values: float) -> dict[int, float]:
     return dict(enumerate(values))
 
 
-def test_few_seeds_tie_everybody() -> None:
+def test_few_seeds_tie_all_methods() -> None:
     """Three methods far apart: 3 x 2/64 is above 0.05 with six seeds, 3 x 2/256 is not with eight."""
     far = {name: by_seed(*(level + seed / 8 for seed in range(8))) for name, level in (("c", 0), ("a", 90), ("b", 50))}
     assert tied_groups(far) == [("a",), ("b",), ("c",)]
@@ -239,10 +211,11 @@ def test_few_seeds_tie_everybody() -> None:
     assert letters(tied_groups(six)) == {"a": "a", "b": "a", "c": "a"}
     assert tied_groups(six | {"absent": {}}) == [("a", "b", "c")]
     assert tied_groups({}) == []
+    assert pairwise_p(six | {"absent": {}}) == dict.fromkeys([("c", "a"), ("c", "b"), ("a", "b")], 3 * 2 / 64)
 
 
 def test_a_method_can_be_in_two_groups() -> None:
-    """The one in the middle is told apart from neither end, which are told apart from each other."""
+    """The one in the middle differs from neither end, and the ends differ from each other."""
     top, bottom = [10.0 + seed for seed in range(10)], [0.1 + 0.5 * seed for seed in range(10)]
     middle = [bottom[seed] - 1 - seed if seed % 2 else top[seed] + 0.5 + seed / 3 for seed in range(10)]
     groups = tied_groups({"top": by_seed(*top), "bottom": by_seed(*bottom), "middle": by_seed(*middle)})
@@ -252,7 +225,7 @@ def test_a_method_can_be_in_two_groups() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_groups_are_all_largest_ones(seed: int) -> None:
-    """Against every subset of five methods that holds no two told apart."""
+    """Against every subset of five methods that holds no two which differ."""
     draws = generator(seed)
     scores = {name: by_seed(*(draws.normal(level, 1.2, 12))) for level, name in enumerate("vwxyz")}
     pairs = list(itertools.combinations(scores, 2))

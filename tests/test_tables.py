@@ -222,7 +222,10 @@ def test_published_scores_stand_beside_their_rows(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("trial,cropr,,5.1,x,s,primary", "scores.csv:2: expected one number in %, found '5.1' 'x'"),
-        ("trial,cropr,,5.1,%,s,primary\ntrial,cropr,,5.2,%,s,primary", "scores.csv:3: duplicate; trial has the row 'cropr'"),
+        (
+            "trial,cropr,,5.1,%,s,primary\ntrial,cropr,,5.2,%,s,primary",
+            "scores.csv:3: duplicate; trial has the row 'cropr'",
+        ),
     ],
 )
 def test_a_broken_table_of_scores_is_refused(tmp_path: Path, line: str, message: str) -> None:

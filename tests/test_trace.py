@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from statistics import median
 from xml.etree import ElementTree as Xml
@@ -20,8 +17,6 @@ from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.export.record import read_findings
-from suite.kinds.export.table import export_table
 from suite.kinds.speed.lines import summarise as summarise_speeds
 from suite.kinds.speed.rounds import asked_for, read_rounds
 from suite.kinds.speed.table import speed_table
@@ -30,7 +25,7 @@ from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import columns
 from suite.report.render import ENCODING
 from suite.report.trace import trace
-from suite.study import exported as store
+from suite.study import store
 from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
@@ -323,77 +318,18 @@ def test_a_published_speed_has_its_source_and_an_unmeasured_one_says_why() -> No
         trace("imagenet-vitl-speed:ViT-L/16 cropr R=8 LLF:mesured", ROOT / "results")
 
 
-def test_an_exported_model_has_its_line_and_run() -> None:
-    """Of the committed record, by headings of the table and names of its CSV; of every way where it is of all."""
-    row = "export:segmentation ViT-Ti cropr + last-layer"
-    with (ROOT / "results/export/findings.csv").open(newline="") as file:
-        own = [line for line in csv.DictReader(file) if line["task"] == "segmentation" and line["method"] == "cropr"]
-    lines = {line["path"]: line for line in own if line["fusion"] == "last-layer"}
-    found = trace(f"{row}:speed, ONNX", ROOT / "results")
-    assert found.shown == f"{float(lines['ONNX Runtime']['speed_median']):.2f}x"
-    assert found.facts.items() >= {key: value for key, value in lines["ONNX Runtime"].items() if value}.items()
-    (run,) = found.runs
-    assert run["versions"]["torch"]
-    assert run["cells"] == [["segmentation", "ViT-Ti", "cropr", "last-layer"]]
-    status, reason = (trace(f"{row}:compile_{field}", ROOT / "results").shown for field in ("status", "reason"))
-    assert (status, reason) == (lines["torch.compile"]["status"], "–")
-    worst = trace(f"{row}:same class", ROOT / "results")
-    assert worst.facts.items() >= {path: line["same_class"] for path, line in lines.items()}.items()
-    with pytest.raises(UserError, match=r"the table export has no row .*did you mean segmentation ViT-Ti cropr"):
-        trace("export:segmentation ViT-Ti copr + last-layer:ONNX", ROOT / "results")
-    with pytest.raises(UserError, match="the table export has no column 'ONX'; did you mean ONNX"):
-        trace(f"{row}:ONX", ROOT / "results")
-
-
 def test_every_number_of_the_committed_tables_can_be_traced() -> None:
-    """Of speeds and of the matrix: what the table shows is what `suite trace` shows."""
-    for name, study in (("imagenet-vitl-speed", load("imagenet-vitl-speed").study), ("export", None)):
+    """Of speeds: what the table shows is what `suite trace` shows."""
+    for name, study in (("imagenet-vitl-speed", load("imagenet-vitl-speed").study),):
         folder = ROOT / "results" / name
-        if study is None:
-            table = export_table(name, read_findings(folder))
-        else:
-            table = speed_table(name, study, summarise_speeds(study, asked_for(study, read_rounds(folder))[0]))
+        table = speed_table(name, study, summarise_speeds(study, asked_for(study, read_rounds(folder))[0]))
         row = list(table.rows())[4]
-        words = ("task", "backbone", "label") if study is None else ("backbone", "row")
-        address = f"{name}:{' '.join(row.values[word] for word in words)}"
+        address = f"{name}:{row.values['backbone']} {row.values['row']}"
         for column in table.shown("long"):
             if column.align == "right" and column.heading != "batch":
                 assert trace(f"{address}:{column.heading}", ROOT / "results").shown.startswith(
                     row.text(column).removesuffix(" ‡")
                 ), column.heading
-
-
-def test_a_race_has_its_rounds_and_its_run() -> None:
-    """Of the committed race against official code."""
-    found = trace("official-speed:cropr-s 16:ours / official", ROOT / "results")
-    (only,) = found.cells
-    assert float(found.shown) == pytest.approx(median(only.values))
-    (run,) = found.runs
-    assert (run["device"], run["cells"]) == (run["processor"], ["cropr-s 16 cpu float32 1"])
-    assert len(trace("official-speed:cropr-s 1:rounds", ROOT / "results").cells[0].values) > len(only.values)
-    with pytest.raises(UserError, match="has no row 'copr-s 16'; did you mean cropr-s 16"):
-        trace("official-speed:copr-s 16:IQR", ROOT / "results")
-
-
-def test_the_table_of_the_race_is_made_from_its_record_alone(tmp_path: Path) -> None:
-    """To the byte; an edited record is refused."""
-    folder = ROOT / "results/official-speed"
-    for name in ("rounds.csv", "operators.csv", "provenance.json"):
-        shutil.copy(folder / name, tmp_path)
-    again = [sys.executable, str(ROOT / "tests/official/race.py"), "--table", "--out", str(tmp_path)]
-    subprocess.run(again, check=True)
-    for name in ("table.md", "table.csv", "table.tex", "table.html"):
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
-    results = tmp_path / "results"
-    shutil.copytree(folder, results / "race")
-    table = results / "race/table.csv"
-    table.write_text(table.read_text().replace("1.0", "1.1", 1))
-    with pytest.raises(UserError, match=r"table.csv was changed after it was written.*race.py --table"):
-        trace("race:cropr-s 16:ratio_median", results)
-    edited = tmp_path / "rounds.csv"
-    edited.write_text(edited.read_text().replace("1.0", "1.1", 1))
-    refused = subprocess.run(again, capture_output=True, text=True, check=False)
-    assert "rounds.csv was changed after it was written" in refused.stderr
 
 
 def test_the_command_prints_commit_versions_and_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from suite.errors import UserError
 from suite.measure.macs import LAYER_NORM, MISSING, NORMS, Macs
 from suite.measure.tokens import TokenCounts, token_counters
+from suite.reduction.fusion import CrossAttention
 from suite.reduction.method import Method
 from suite.reduction.model import ReducedModel, unpruned
 from suite.reduction.tokens import Tokens
@@ -179,6 +180,7 @@ class _Attribution(TorchFunctionMode):
     def __init__(self, model: ReducedModel, method: _Watched, counter: FlopCounterMode) -> None:
         super().__init__()
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.fuses = isinstance(model.fusion, CrossAttention)
         self.method, self.counter = method, counter
         self.macs: Counter[tuple[str, str]] = Counter()
         self.unknown: dict[str, str] = {}  # by place, an operator that the counter does not know
@@ -226,8 +228,8 @@ class _Attribution(TorchFunctionMode):
             if re.match(pattern, name):
                 return place or here, what
         if func is F.scaled_dot_product_attention:
-            return here if here.startswith("block") else FUSION, PRODUCTS
-        return here, METHOD if here.startswith("block") else HEAD
+            return FUSION if here == READ_OUT and self.fuses else here, PRODUCTS
+        return here, {INPUT: PATCHES, READ_OUT: HEAD}.get(here, METHOD)
 
 
 def _position(part: Part) -> int:

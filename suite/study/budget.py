@@ -54,14 +54,19 @@ def cost_of(model: Configuration, budget: Budget, backbone: TimmModule) -> Cost:
 
     `backbone` is the configuration's own.
     """
-    read_out = model.read_out
-    whole = used(budget, model.unpruned().build(backbone=backbone), read_out)
+    read_out, whole = model.read_out, _whole(model.unpruned().model_dump_json(), budget)
 
     def cost(counts: Schedule) -> float:
         chosen = model.model_copy(update={"schedule": ScheduleRule(removed=counts.removed)})
         return used(budget, chosen.build(backbone=backbone), read_out) / whole
 
     return cost
+
+
+@functools.cache
+def _whole(unpruned: str, budget: Budget) -> float:
+    model = Configuration.model_validate_json(unpruned)
+    return used(budget, model.build(), model.read_out)
 
 
 def rounding(multiple_of: int | None, prefix: int) -> Rounded:

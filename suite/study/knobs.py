@@ -13,6 +13,7 @@ settings there are: every number of patches, or shares in steps of a thousandth.
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,12 +97,35 @@ def solve(
         return Solution(choice.knob, choice.schedule, cost(choice.schedule), wanted) if choice else None
 
     low, high = 0, _last(settings, patches, depth)
+    most = at(high)
+    if most and most.share > wanted:
+        low = high - 1
     while high - low > 1:
-        middle = (low + high) // 2
+        middle = _between(low, high, at, lambda setting: _turned(settings, fusion, patches, depth, setting, rounded))
         tried = at(middle)
         low, high = (middle, high) if tried and tried.share > wanted else (low, middle)
     ends = [solution for solution in (at(low), at(high)) if solution]
     return min(ends, key=lambda solution: abs(solution.share - wanted))
+
+
+def _between(low: int, high: int, at: Callable[[int], Solution | None], turned: Callable[[int], Choice | None]) -> int:
+    """A setting between two, where the cost is the budget if it falls in proportion to the patches that are left.
+
+    That guess is off by little, and costs are dear: one is a run of the model. Where nothing can be guessed it is the
+    setting in the middle.
+    """
+    more, less = at(low), at(high)
+    if more is None or less is None or more.share <= less.share:
+        return (low + high) // 2
+    part = (more.share - more.wanted) / (more.share - less.share)
+    most, least = sum(more.schedule.leaving), sum(less.schedule.leaving)
+    target = most - part * (most - least)
+
+    def is_past(setting: int) -> bool:
+        choice = turned(setting)
+        return choice is None or sum(choice.schedule.leaving) <= target
+
+    return bisect.bisect_left(range(low + 1, high - 1), True, key=is_past) + low + 1
 
 
 def choices(

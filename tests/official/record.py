@@ -23,7 +23,14 @@ from typing import Any
 
 import torch
 from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "suite/kinds/official"))
+from models import Sides, cropr_settings
 from weights import fill, images
+
+sys.path.pop(0)
+for name in ("models", "weights"):
+    del sys.modules[name]  # the official code may have modules that are called so
 
 SOURCES = {
     "cropr": ("https://github.com/benbergner/cropr", "2f8b624c397f8d894b24010a96d574a53866f180"),
@@ -55,14 +62,6 @@ class Case:
 # Token Cropr, classification
 
 
-def _cropr_settings(pruning_rate: int | None, **changed: Any) -> dict[str, Any]:
-    """The official defaults, as its log files show them."""
-    settings = {"num_queries": 1, "num_heads": 1, "pre_attn_norm": False, "mlp": True, "mlp_ratio": 4.0, "epochs": 4}
-    projections = {"q_proj": False, "k_proj": False, "v_proj": False}
-    used = {"use_cropr": pruning_rate is not None, "pruning_rate": pruning_rate, "training": True, "llf": True}
-    return settings | projections | used | changed
-
-
 def _cropr_training(model: nn.Module, pixels: torch.Tensor) -> dict[str, Any]:
     output = model.train()(pixels)
     main, *auxiliary = output if isinstance(output, list) else [output]
@@ -86,7 +85,7 @@ def cropr_cases(_: Path | None) -> Iterator[Case]:
         ("llf-no-mlp", 32, 5, "avg", 8, {"mlp": False}),
         ("llf-depth-12", 32, 12, "avg", 5, {}),
     ):
-        settings = _cropr_settings(rate, **changed)
+        settings = cropr_settings(rate, **changed)
         options = {
             "heads": HEADS,
             "global_pool": pool,
@@ -112,13 +111,6 @@ def cropr_cases(_: Path | None) -> Iterator[Case]:
 
 
 # Token Cropr, segmentation
-
-
-class Sides(tuple):
-    """Height and width: the official code divides its image size, taken as one number, to print a schedule."""
-
-    def __floordiv__(self, divisor: int) -> int:
-        return self[0] // divisor
 
 
 def _thinned(masks: torch.Tensor) -> torch.Tensor:
@@ -147,7 +139,7 @@ def segmentation_cases(_: Path | None) -> Iterator[Case]:
         ("padded", (30, 27), (32, 28), 4, {}),
     ):
         queries = grid[0] * grid[1] // PATCH**2
-        settings = _cropr_settings(rate, num_queries=queries, **changed)
+        settings = cropr_settings(rate, num_queries=queries, **changed)
         options = {
             "heads": HEADS,
             "pruning_rate": rate,

@@ -67,10 +67,10 @@ def _explanations(lines: Sequence[Line]) -> list[Note]:
             f"does not, but is within {lines[0].tolerance:g} %."
         ),
         Note(
-            "full, linear: computed GMACs of one image, or their change against the unpruned model. 1 GMAC is 1e9 "
+            "full, linear: computed GMACs of one image, or their change against the unpruned model; 1 GMAC is 1e9 "
             "multiply-accumulates, 2 GFLOPs. full: all matrix products and convolutions; linear: without the two "
             "matrix products of the attention; neither counts norms, softmax or activations. norms: G operations of "
-            "norms, 5 per value that enters a LayerNorm, as in fvcore; `with norms` adds them to the MACs (no FLOPs of it)."
+            "norms, 5 per value that enters a LayerNorm, as in fvcore; `with norms` adds them to the MACs."
         ),
         Note(
             "read as: the convention, and MACs or FLOPs, in which most figures of the same source fit, of several the "

@@ -80,7 +80,7 @@ def models(found: Iterable[Line]) -> list[Model]:
     by_model: dict[tuple[str, ...], dict[str, Line]] = {}
     for line in found:
         by_model.setdefault(model_of(line), {})[line["path"]] = line
-    return [Model(*model, paths) for model, paths in by_model.items()]
+    return [Model(**dict(zip(MODEL, model, strict=True)), paths=paths) for model, paths in by_model.items()]
 
 
 def read_findings(folder: Path) -> list[Line]:

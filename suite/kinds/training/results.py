@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from suite.errors import UserError
-from suite.kinds.training.checks import scores
 from suite.kinds.training.summary import Line, lines_of, read_record
 from suite.study.exported import CURVE_COLUMNS
 from suite.study.records import check_unedited, read
@@ -66,16 +65,6 @@ class Results:
         """Finished accuracy cells' values of some metrics without repetitions: columns label, seed, metric, value."""
         cells = self.frame[(self.frame["kind"] == "accuracy") & (self.frame["repetition"] == "")]
         return self.labelled(cells[cells["metric"].isin(metrics)])[["label", "seed", "metric", "value"]]
-
-    def scores(self) -> pd.DataFrame:
-        """The last epoch's score, percent: a line for each label in the table's order, a column for each seed.
-
-        As in the table, a score that is not finite is none.
-        """
-        values = self.values(scores())
-        table = values[values["value"].map(math.isfinite)].pivot_table(index="label", columns="seed", values="value")
-        table.columns = table.columns.astype(int)
-        return table.reindex([label for label in self.labels if label in table.index]).sort_index(axis=1)
 
 
 def read_results(folder: Path) -> Results:

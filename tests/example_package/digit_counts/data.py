@@ -14,7 +14,7 @@ from suite.data.digit_scenes import DigitScenes
 
 
 class CountedDigits(DataSet):
-    """Scenes of `side_length` pixels with 1 to `most` digits: `scenes` of each count to train on, a quarter to score."""
+    """Scenes of `side_length` pixels with 1 to `most` digits; `scenes` of each count to train on."""
 
     SIDE: ClassVar[str] = "side_length"
 
