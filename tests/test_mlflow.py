@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import browser
+import large_store
 import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from pace import slowness
 from test_on_ray import listening
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
