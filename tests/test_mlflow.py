@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import browser
+import large_store
 import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from pace import slowness
 from test_on_ray import listening
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
@@ -276,6 +278,23 @@ def test_many_runs_are_read_page_by_page(copy: Path, monkeypatch: pytest.MonkeyP
     assert sum(map(len, tracker.known.values())) == 1 + 3 + 6
 
 
+@pytest.mark.slow
+def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
+    """Of 10,000 all must be read, compared with the record and tabled in 20 s of a processor: 2 ms for each."""
+    cells = large_store.make(tmp_path, 2000)
+    assert len(cells) == 2000
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        before = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
+        looks = [large_store.look_through(tmp_path, cells) for _ in range(2)]
+        after = store.execute("SELECT run_uuid FROM runs WHERE name != 'large' ORDER BY 1").fetchall()
+    assert after == before, "every run was found, none written again"
+    assert len(after) == 2000 + len(large_store.ROWS)
+    for seconds in looks:
+        del seconds["export the record"]  # neither reads the store nor builds the tables
+    best = min(sum(seconds.values()) for seconds in looks)
+    assert best / min(slowness() for _ in range(3)) < 2e-3 * 2000, looks
+
+
 def test_mlflow_tells_nobody() -> None:
     """Its telemetry is off, whichever module of ours is the first."""
     program = "import suite.run.mlflow_writer, mlflow.telemetry.client as client; print(client.get_telemetry_client())"
@@ -429,6 +448,7 @@ def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_pat
     assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not all(browser.PROGRAMS), reason="no Chromium and chromedriver here")
 def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     """On the way that the experiment's note tells: a named box for each row, of its seeds alone."""

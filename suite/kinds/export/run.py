@@ -84,18 +84,6 @@ def judge(case: Case, path: str, quick: bool) -> Line:
     return line_of(model, path, "fails" if found.reason else "works", found)
 
 
-def make_table(console: Console, folder: Path = RESULTS) -> None:
-    """Make and show the table of a folder from its record alone.
-
-    Raises:
-        UserError: if there is no record, or it cannot be used.
-    """
-    made = export_table(folder.name, lines(folder))
-    files = render.write(made, folder)
-    render.show(made, console, apart=True)
-    console.print(f"Written to {folder}/: {', '.join(files)}, from {RECORD}", soft_wrap=True)
-
-
 def show(found: Sequence[Line], quick: bool, console: Console) -> None:
     """Print the matrix, and what there is to say about it."""
     render.show(export_table(RESULTS.name, models(found), explained=not quick), console, apart=True)
