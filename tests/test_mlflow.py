@@ -316,11 +316,11 @@ def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
             named_in[view, lines[0] is bare] = shown
     assert named_in["methods", False] - named_in["methods", True] == {
         *("acc1_last/ci95_low", "acc1_last/ci95_high", "gap_to_random/median", "gap_to_random/p_holm"),
-        *("speed_ratio/median", "speed_trusted"),
+        *("speed_ratio/median", "speed_reliable"),
     }
 
 
-def test_a_speed_says_whether_it_is_trusted() -> None:
+def test_a_speed_says_whether_it_is_reliable() -> None:
     """And a row whose speed was not measured says nothing."""
     line = line_of(CELLS[-1])
     lines = [
@@ -328,7 +328,7 @@ def test_a_speed_says_whether_it_is_trusted() -> None:
         replace(line, row="a", timing_warnings="drift"),
         replace(line, row="b", timing_warnings="drift", speed=None),
     ]
-    found = {row: metrics.get("speed_trusted") for (row, _), metrics in row_metrics(lines).items()}
+    found = {row: metrics.get("speed_reliable") for (row, _), metrics in row_metrics(lines).items()}
     assert found == {"tome": 1.0, "a": 0.0, "b": None}
 
 
@@ -361,7 +361,7 @@ def test_parents_of_an_older_store_get_what_is_new(copy: Path) -> None:
         "speed_ratio/median": 1,
         "speed_ratio/q25": 1,
         "speed_ratio/q75": 1,
-        "speed_trusted": 1,
+        "speed_reliable": 1,
         "tokens_fewest": 17,
         "gmacs": 0.009,
     }
