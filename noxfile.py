@@ -2,7 +2,7 @@
 
 quickstart   install, run the demo study, show its table, draw its figures, write its page
 tests        install, run the tests that `.ci/run` runs: at most ten minutes on two cores
-tests-slow   install, run all the others: every method on every backbone, browsers, LaTeX, large stores, a built wheel
+tests-slow   install, run all the others: every method on every backbone, browsers, LaTeX, a built wheel
 parity       install, check every method against the contract on every backbone, show the matrix
 table        make one table: nox -s table -- NAME runs studies/NAME.yaml
 export       install, run every deployed method in torch.compile, torch.export and ONNX Runtime, show the matrix
