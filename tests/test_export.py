@@ -31,6 +31,7 @@ from suite.measure.watched import Watched, replay
 from suite.reduction.model import reduce
 from suite.reduction.registry import default_settings, modules
 from suite.report.render import FORMATS, as_csv, as_html, markdown
+from suite.report.trace import trace
 from suite.study import records
 from suite.study.records import write_provenance
 
@@ -541,6 +542,9 @@ def test_what_is_behind_a_number_of_the_matrix() -> None:
     (worst,) = cells(COMMITTED, found, own, "same_class", "")
     assert min(worst.values) == row.values["same_class"]
     assert all(column.how for column in COLUMNS)
+    traced = trace(f"export:{label(own)}:speed, ONNX", COMMITTED.parent)
+    assert (traced.shown, traced.cells, traced.unknown) == (f"{used.values[0]:.2f}x", (used,), ())
+    assert traced.facts.items() >= row.details["ONNX Runtime speed"].items()
     assert facts(COMMITTED, found).headline == "34 of 34 deployed models work by all three paths."
 
 
