@@ -137,6 +137,21 @@ def write_provenance(folder: Path, origins: Mapping[str, object]) -> None:
     replace(folder / PROVENANCE, json.dumps({**origins, DIGESTS: digests}, indent=1) + "\n")
 
 
+def stated(folder: Path, key: str) -> object:
+    """What `provenance.json` states under a key; None where there is none, or it cannot be read."""
+    try:
+        return json.loads((folder / PROVENANCE).read_text(encoding="utf-8")).get(key)
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def state(folder: Path, key: str, value: str) -> None:
+    """Add something to `provenance.json`."""
+    path = folder / PROVENANCE
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": [], DIGESTS: {}}
+    replace(path, json.dumps(content | {key: value}, indent=1) + "\n")
+
+
 def _fields(path: Path, columns: Sequence[str], command: str) -> list[list[str]]:
     """What stands in each line of a record."""
     _require(path, command)
