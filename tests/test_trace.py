@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training.columns import columns
-from suite.kinds.training.published import Score
 from suite.kinds.training.speed_by_batch import Speed
 from suite.kinds.training.summary import Line
 from suite.report.layout import MISSING
@@ -173,8 +172,9 @@ def test_what_is_not_there_is_refused_with_the_nearest_names(results: Path, addr
 def test_a_published_score_has_its_source(results: Path) -> None:
     """Beside the cells it is compared with."""
     (results / "published").mkdir()
-    said = Score("trial", "good", "", "80.4", "%", "5", "median", "Paper, Table 1", "a source", "primary")
-    (results / "published/scores.csv").write_text(",".join(Score._fields) + "\n" + ",".join(f'"{x}"' for x in said))
+    (results / "published/scores.csv").write_text(
+        'study,row,value,unit,where,source,evidence\ntrial,good,80.4,%,"Paper, Table 1",a source,primary\n'
+    )
     found = trace("trial:good:verdict", results)
     assert found.shown == "agrees, n = 2"
     assert (found.facts["value"], found.facts["source"], found.facts["where"]) == ("80.4", "a source", "Paper, Table 1")

@@ -10,11 +10,11 @@ from statistics import median
 from typing import Literal
 
 from suite.errors import UserError
+from suite.kinds.speed.published import Published, Ratio, read_published
 from suite.kinds.speed.rounds import Round, asked_for, read_rounds
 from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
 from suite.measure.timing_options import UNPRUNED, DeviceType
 from suite.report.statistics import Spread, spread
-from suite.study.published import Published, Ratio, read_published
 
 Status = Literal["measured", "not measured", "not available"]
 
