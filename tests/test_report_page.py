@@ -133,7 +133,7 @@ def test_significant_rows_are_named_with_their_side(tmp_path: Path) -> None:
     mixed = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8, 0.9, -1.0]
     up, down = [5 + seed / 5 for seed in range(10)], [-3 - seed / 5 for seed in range(10)]
     said = found(tmp_path, trial(10, cropr=up, evit=mixed, variance=down))
-    assert said.headline.startswith("`cropr`: top-1 accuracy 56.4 % (95 % interval ")
+    assert said.headline.startswith("`cropr`: top-1 accuracy 56.3 % (95 % interval ")
     assert "; +5.9 pp vs. random (" in said.headline
     assert said.headline.endswith("; significant: p = 0.0059 (Holm-corrected for 3 comparisons).")
     assert dict(said.facts)["significantly above random"] == "1 of 3: cropr"
