@@ -144,7 +144,7 @@ class Cropr(ScoringMethod):
 
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         """Of predictions, (B, M, classes), for labels, (B,), of images, or (B, N0), of patches with one query each."""
-        losses = [criterion(*paired(said, target)) for said in auxiliary]
+        losses = [criterion(*paired(predictions, target)) for predictions in auxiliary]
         return torch.stack(losses).sum() if losses else None
 
     def deploy(self) -> None:

@@ -39,6 +39,7 @@ from suite.reduction.model import ReducedModel
 from suite.reduction.model import reduce as _reduce
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion
+from suite.strict import explain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +121,7 @@ def time_side_by_side(
     try:
         chosen = TimingOptions(**options)
     except ValidationError as error:
-        raise UserError(f"options of time_side_by_side: {_on_one_line(error)}") from error
+        raise UserError(f"options of time_side_by_side: {explain(error)}") from error
     size = image_size or _image_size(next(iter(models.values())))
     copies = {name: _deployed(model) for name, model in copy.deepcopy(dict(models)).items()}  # shared weights stay so
     with _torch_kept():
@@ -260,11 +261,7 @@ def _resolve(rule: Mapping[str, Any], model: TimmModule) -> Schedule:
     try:
         return ScheduleRule(**rule).resolve(patches, depth, model.num_prefix_tokens)
     except ValidationError as error:
-        raise UserError(f"schedule: {_on_one_line(error)}") from error
-
-
-def _on_one_line(error: ValidationError) -> str:
-    return "; ".join(": ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors())
+        raise UserError(f"schedule: {explain(error)}") from error
 
 
 def _backbone(model: nn.Module) -> TimmModule:

@@ -1,4 +1,4 @@
-"""Progress bars: one for all loops, and one that does not disturb what is timed."""
+"""The progress bar of everything that takes long; it does not disturb what is timed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 Item = TypeVar("Item")
 REFRESH = 0.2  # seconds between two drawings
-
-
-def track(items: Iterable[Item], what: str, total: int, console: Console) -> Iterator[Item]:
-    """The items, with a bar on a terminal as long as there are more; `what` they are is said beside it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        for item in items:
-            bar.advance(task)
-            yield item
 
 
 class ManualProgress:
@@ -80,3 +70,11 @@ class ManualProgress:
         if time.monotonic() - self.drawn > REFRESH:
             self.progress.refresh()
             self.drawn = time.monotonic()
+
+
+def track(items: Iterable[Item], what: str, total: int, console: Console) -> Iterator[Item]:
+    """The items, with a bar on a terminal as long as there are more; `what` they are is said beside it."""
+    with ManualProgress(console, total, text=what) as bar:
+        for item in items:
+            bar.advance()
+            yield item

@@ -11,6 +11,7 @@ from tiny_study import STUDY, suite
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
+from suite.measure.knobs import choices, solve
 from suite.measure.macs import count_macs
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
@@ -18,7 +19,6 @@ from suite.reduction.registry import modules, settings_class
 from suite.reduction.schedule import Schedule
 from suite.study.budget import meet
 from suite.study.configuration import Configuration
-from suite.study.knobs import choices, solve
 from suite.study.load import load
 from suite.study.schema import Budget
 

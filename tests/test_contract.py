@@ -3,38 +3,66 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 import torch
 import torch._inductor.config
+from _pytest.mark import ParameterSet
 from backbones import PATCHES
 from rich.console import Console
 
 from suite.cli import app as cli
 from suite.contract import compiled
 from suite.contract.backbones import MATRIX
-from suite.contract.run import CHECKS, EVERY, SLOW, Result, examine, judge
+from suite.contract.run import CHECKS, EVERY, ONE_BACKBONE, SLOW, Result, examine, judge
 from suite.contract.show import show
+from suite.reduction import registry
 from suite.reduction.registry import modules
 
 METHODS = sorted(modules())
 PLANTED = Path(__file__).parent / "planted"
 QUICK = [check for check in CHECKS if check not in SLOW]
-COMPILED = ("vit", "eva02", "dinov3")  # one of each type of attention
-RUNS = [
-    (method, backbone, check)
-    for method in METHODS
-    for check in CHECKS
-    for backbone in {"compile": COMPILED, "inductor": ("vit",)}.get(check, MATRIX)
-]
+RECORDED = json.loads((Path(__file__).parent / "method_versions.json").read_text())
+FEW = ("vit", "dinov3", "eva02")  # one for each kind of attention: fused, fused and rotary, unfused and rotary
+
+
+def is_changed(method: str) -> bool:
+    """Whether the code of a method is another than that recorded, which held on every backbone."""
+    file = Path(registry.load(method).__file__ or "")
+    return registry.code_digest(file) != RECORDED.get(method, {}).get("code")
+
+
+def runs(changed: Collection[str]) -> list[ParameterSet]:
+    """Every method on every backbone by every check; slow on most backbones, unless the method has changed."""
+    return [
+        pytest.param(method, backbone, check, marks=[] if backbone in FEW or method in changed else pytest.mark.slow)
+        for method in METHODS
+        for check in CHECKS
+        for backbone in (["vit"] if check in ONE_BACKBONE else MATRIX)
+    ]
+
+
+def test_a_changed_method_is_tried_on_every_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is one without a record; the others on one backbone for each kind of attention."""
+    monkeypatch.setitem(RECORDED, "tome", {"code": "another"})
+    monkeypatch.delitem(RECORDED, "evit")
+    changed = {method for method in METHODS if is_changed(method)}
+    assert changed == {"evit", "tome"}
+    fast = [run.values for run in runs(changed) if not run.marks]
+    assert {backbone for method, backbone, _ in fast if method == "tome"} == set(MATRIX)
+    assert {backbone for method, backbone, _ in fast if method == "cropr"} == set(FEW)
+    kinds = {(type(MATRIX[name]().blocks[0].attn).__name__, MATRIX[name]().blocks[0].attn.qkv is None) for name in FEW}
+    assert len(kinds) == len(FEW)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # inductor's own import
-@pytest.mark.parametrize(("method", "backbone", "check"), RUNS)
+@pytest.mark.parametrize(("method", "backbone", "check"), runs({name for name in METHODS if is_changed(name)}))
 def test_method_keeps_the_contract(method: str, backbone: str, check: str) -> None:
     """Each method, on each backbone, holds each check; a skip carries its reason."""
     result = judge(method, backbone, check)
@@ -59,6 +87,7 @@ def test_what_is_skipped_and_why(method: str) -> None:
 WITH_LAYER_SCALE = {"deit3", "dinov2"}  # dinov3's block is another type, which the method leaves alone
 WITH_PREFIX = set(MATRIX) - {"vit without class token"}
 ROTARY = {"dinov3", "eva02"}
+ENOUGH = ("vit", "vit without class token", "deit3", "dinov3")  # each bug shows on one of them
 
 # method -> its own check, where it fails, and what fails too, with the reason why
 BUGS: dict[str, tuple[str, set[str], dict[str, str]]] = {
@@ -89,12 +118,15 @@ def test_there_is_a_planted_bug_of_each_kind() -> None:
     assert len({own for own, _, _ in BUGS.values()}) == len(BUGS) == 6
 
 
+@pytest.mark.parametrize("backbones", [ENOUGH, pytest.param(tuple(MATRIX), marks=pytest.mark.slow)], ids=len)
 @pytest.mark.parametrize("name", BUGS)
-def test_planted_bug_fails_its_own_check(name: str) -> None:
+def test_planted_bug_fails_its_own_check(name: str, backbones: tuple[str, ...]) -> None:
     """Everywhere where the bug can show, and besides that only what is listed."""
     own, where, further = BUGS[name]
-    results = list(examine(str(PLANTED / f"{name}.py"), QUICK))
+    where = where & set(backbones)
+    results = list(examine(str(PLANTED / f"{name}.py"), QUICK, backbones))
     failed = {check: {r.backbone for r in results if r.check == check and r.status == "fails"} for check in QUICK}
+    assert where
     assert failed == {check: where if check in {own, *further} else set() for check in QUICK}
     assert all(not result.reason.startswith("it raises") for result in results)
     assert judge(str(PLANTED / f"{name}.py"), "vit", "compile").status == "holds"
@@ -556,6 +588,7 @@ def test_a_bad_method_is_reported_by_the_command() -> None:
     assert lines[-1] == "checks: 87 hold, 22 fail, 1 skipped"
 
 
+@pytest.mark.slow
 def test_the_readmes_method_keeps_the_contract(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shlex
 from pathlib import Path
 
@@ -227,7 +228,7 @@ def test_a_model_that_runs_costs_as_much(method: str, dense: bool) -> None:
 def test_what_the_formula_does_not_know_is_counted(name: str, place: str) -> None:
     """A convolutional stem and attention pooling, as `count_macs` counts them in the untouched model."""
     with torch.device("meta"):
-        backbone = create_backbone(name, {}, classes=3).eval()
+        backbone = create_backbone(name, {}, classes=3).eval().requires_grad_(False)
     found = count(backbone)
     assert found.macs.full == count_macs(backbone, torch.zeros(1, 3, 224, 224, device="meta")).full
     assert max((part for part in found.parts if "block" not in part.place), key=lambda part: part.macs).what == place
@@ -318,6 +319,16 @@ def test_flops_of_a_published_model() -> None:
     assert "MLP 22.5 64.9 %" in said
 
 
+def test_flops_as_json() -> None:
+    """The same numbers, for programs."""
+    rule = ("--method", "random", "--schedule", "{removed: '9,8,0,0,0,0,0,0,0,0,0,0'}")
+    result = CliRunner().invoke(app, ["flops", "deit_tiny_patch16_224", *rule, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["tokens"]["mlp"] == [197, 188, *[180] * 10]
+    assert found["macs"]["full"] == sum(part["macs"] for part in found["parts"]) < found["unpruned"]["full"]
+
+
 def test_flops_with_norms_of_a_published_model() -> None:
     """ToMe's ViT-H/14 is published as 167.4, which only the reading with norms gives."""
     code, said = flops("vit_huge_patch14_224")
@@ -340,8 +351,8 @@ def test_flops_of_what_removes_nothing() -> None:
 
 def test_flops_of_a_fusing_method_in_multiples() -> None:
     """EViT's fused token counts: of 140, 100 and 72 tokens the first two become multiples of 8."""
-    rule = ["--schedule", "{keep_rate: 0.7, blocks: [3, 6, 9], fused: true, multiple_of: 8}"]
-    code, said = flops("deit_small_patch16_224", "--method", "evit", *rule)
+    rule = "{keep_rate: 0.7, blocks: '3,6,9', fused: true, multiple_of: 8}"
+    code, said = flops("deit_small_patch16_224", "--method", "evit", "--schedule", rule)
     assert code == 0, said
     assert "removed per block: 0 0 0 53 0 0 40 0 0 32 0 0" in said
     for block, tokens in (("3", "197 144"), ("6", "144 104"), ("9", "104 72")):
@@ -357,6 +368,7 @@ def test_flops_of_a_dense_model() -> None:
     assert "read-out: head 0.1573" in said
 
 
+EVIT = "deit_tiny_patch16_224 --method evit --schedule "
 LATER = '''"""Removes after the block and does not say so."""
 
 from torch import arange
@@ -400,45 +412,27 @@ def test_flops_always_compares_tokens(tmp_path: Path) -> None:
     [
         ("deit_smal_patch16_224", "timm has no model 'deit_smal_patch16_224'; did you mean"),
         ("resnet50", "ResNet is not supported"),
+        ("deit_tiny_patch16_224 --method evitt --schedule '{linear: 3}'", "unknown method 'evitt'; did you mean evit"),
+        ("deit_tiny_patch16_224 --method evit", "evit must be told how many patches to remove"),
+        (EVIT + "'{blocks: [3]}'", "a schedule needs exactly one of removed, constant"),
+        (EVIT + "'{constant: 3, blocks: [12]}'", r"some of the blocks 0 to 11, found \[12\]"),
+        (EVIT + "'{constant: 3, blocks: 9-x}'", "'9-x' is neither a number nor a range"),
+        (EVIT + "'{removed: [3, 4]}'", "2 counts for a backbone of 12 blocks"),
+        (EVIT + "'{linear: 2}' --setting stag=after", "stag: unknown key; did you mean stage"),
+        (EVIT + "'{linear: 2}' --setting stage", "--setting 'stage' is not NAME=VALUE"),
+        (EVIT + "'{linear: 2}' --fusion last-layer", "this method fuses them"),
         (
-            "deit_tiny_patch16_224 --method evitt --schedule '{constant: 3}'",
-            "unknown method 'evitt'; did you mean evit",
-        ),
-        (
-            "deit_tiny_patch16_224 --method evit",
-            "evit must be told how many patches to remove, for example: --schedule",
-        ),
-        (
-            "deit_tiny_patch16_224 --method evit --schedule '{blocks: [3]}'",
-            "a schedule needs exactly one of removed, constant",
-        ),
-        (
-            "deit_tiny_patch16_224 --method evit --schedule '{constant: 3, blocks: [12]}'",
-            "some of the blocks 0 to 11, found \\[12\\]",
-        ),
-        (
-            "deit_tiny_patch16_224 --method evit --schedule '{constant: 3, blocks: 9-x}'",
-            "'9-x' is neither a number nor a range",
-        ),
-        ("deit_tiny_patch16_224 --method evit --schedule '{removed: [3, 4]}'", "2 counts for a backbone of 12 blocks"),
-        (
-            "deit_tiny_patch16_224 --method evit --schedule '{linear: 2}' --setting stag=after",
-            "stag: unknown key; did you mean stage",
-        ),
-        (
-            "deit_tiny_patch16_224 --method evit --schedule '{linear: 2}' --setting stage",
-            "--setting 'stage' is not NAME=VALUE",
-        ),
-        ("deit_tiny_patch16_224 --method evit --schedule '{linear: 2}' --fusion last-layer", "this method fuses them"),
-        (
-            "deit_tiny_patch16_224 --method cropr --schedule '{linear: 2}' --fusion logits",
-            "classification does not read logits fusion",
+            EVIT.replace("evit", "cropr") + "'{linear: 2}' --fusion logits",
+            "classification does not read logits fusion; valid: none, last-layer",
         ),
         ("deit_tiny_patch16_224 --option pretrained=true", "pretrained would load weights"),
         ("deit_tiny_patch16_224 --option num_classes=0", "num_classes is none of its options; say classes instead"),
         ("deit_tiny_patch16_224 --option img_size=7", "an image of 7 x 7 pixels is smaller than a patch of 16 x 16"),
         ("deit_tiny_patch16_224 --option depht=3", "unexpected keyword argument 'depht'"),
-        ("deit_tiny_patch16_224 --task detection", "unknown task 'detection'"),
+        (
+            "deit_tiny_patch16_224 --task detection",
+            "task: unknown task 'detection'; valid: classification, segmentation",
+        ),
     ],
 )
 def test_what_flops_refuses(arguments: str, sentence: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 from tiny_study import (
     CELLS,
     RUN,
@@ -86,24 +88,29 @@ def test_a_study_runs_with_little_installed(tmp_path: Path) -> None:
     assert not made & {"table.md", "pareto.png"}
     assert "pareto.png is not drawn" in done.stdout
     assert "Not written: table.md" in done.stdout
-    assert run("table", "trial").returncode == 0
 
 
-@pytest.mark.parametrize(("act", "code"), [("SIGKILL", -signal.SIGKILL), ("SIGINT", 130)])
-def test_what_ends_a_run_keeps_what_is_finished(tmp_path: Path, act: str, code: int) -> None:
-    """The same command then runs only what was not finished."""
+@pytest.mark.parametrize("act", ["SIGKILL", "SIGINT"])
+def test_what_ends_a_run_keeps_what_is_finished(tmp_path: Path, act: str) -> None:
+    """The same command then runs only what was not; a cell that raises fails alone and is tried again."""
     environment = strangers(tmp_path)
-    write(tmp_path, methods=["none", strange(tmp_path, act), "random"], seeds=[0], speed=None)
+    methods = ["none", strange(tmp_path, "raise"), strange(tmp_path, act), "random"]
+    write(tmp_path, methods=methods, seeds=[0], speed=None)
     ended = suite(tmp_path, *RUN, **environment)
-    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert ended.returncode == {"SIGKILL": -signal.SIGKILL, "SIGINT": 130}[act], ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
     kept = finished(tmp_path)
     assert len(kept) == 2, "the base, and what came before"
+    (failure,) = (tmp_path / ".suite/failed").iterdir()
+    assert "stumbled over a token" in json.loads(failure.read_text())["reason"]
     done = suite(tmp_path, *RUN, **environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 finished, 2 to run" in done.stdout
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "2 finished, 3 to run" in done.stdout
     assert {cell: finished(tmp_path)[cell] for cell in kept} == kept
-    assert {row["status"] for row in rows_of(tmp_path)} == {"done"}
+    status = {row["row"]: row["status"] for row in rows_of(tmp_path)}
+    assert status == {"base": "done", "none": "done", "raise": "failed", act: "done", "random": "done"}
+    assert (tmp_path / "raise").read_text() == "xx"
+    assert "RuntimeError: stumbled over a token" in (tmp_path / "results/trial/table.html").read_text()
 
 
 def test_a_second_call_runs_nothing(ran: Path) -> None:
@@ -192,6 +199,31 @@ def test_exported_results_tell_mlflow_as_much_as_the_record(tracked: dict[str, P
     assert found[0] == found[1]
 
 
+def test_without_saved_views_all_else_is_written(
+    tracked: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An MLflow that takes none loses the views and nothing else, and it is said."""
+    for name in (".suite", "results", "mlflow.db", "trial.yaml"):
+        subprocess.run(["cp", "-r", tracked["record"] / name, tmp_path], check=True)
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        store.execute("DELETE FROM experiment_tags WHERE key LIKE 'mlflow.sharedViewState%'")
+        assert store.total_changes == 2
+        store.execute("DELETE FROM latest_metrics WHERE key = 'acc1_last/median'")
+        store.execute("DELETE FROM tags WHERE key = 'summary'")
+    tag = mlflow.MlflowClient.set_experiment_tag
+
+    def choosy(self: mlflow.MlflowClient, experiment_id: str, key: str, value: str) -> None:
+        if key.startswith("mlflow.sharedViewState"):
+            raise MlflowException("no such tag")
+        tag(self, experiment_id, key, value)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_experiment_tag", choosy)
+    done = here(tmp_path, "track", "trial.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "MLflow's page has no saved views of this study: no such tag" in done.stdout
+    assert all("acc1_last/median" in run.data.metrics for run in runs(tmp_path, "'row'"))
+
+
 def _ancestors(client: mlflow.MlflowClient, run: Any) -> list[str]:
     """Ids of the run's parent and of that one's parent."""
     parent = run.data.tags["mlflow.parentRunId"]
@@ -260,21 +292,6 @@ def test_seeds_differ(ran: Path) -> None:
     entries = [json.loads(path.read_text()) for path in (ran / ".suite/cells").glob("*.json")]
     losses = [tuple(entry["curves"]["loss"]) for entry in entries if "curves" in entry]
     assert len(set(losses)) == len(losses)
-
-
-def test_a_cell_that_raises_fails_alone(tmp_path: Path) -> None:
-    """Once, with its traceback in the record; the next run tries it again."""
-    environment = strangers(tmp_path)
-    write(tmp_path, methods=[strange(tmp_path, "raise"), "none"], seeds=[0], speed=None)
-    done = suite(tmp_path, *RUN, **environment)
-    assert done.returncode == 1, done.stdout + done.stderr
-    status = {row["row"]: row["status"] for row in rows_of(tmp_path)}
-    assert status == {"base": "done", "none": "done", "raise": "failed"}
-    (failure,) = (tmp_path / ".suite/failed").iterdir()
-    assert "stumbled over a token" in json.loads(failure.read_text())["reason"]
-    assert "RuntimeError: stumbled over a token" in (tmp_path / "results/trial/table.md").read_text()
-    assert "2 finished, 1 to run" in suite(tmp_path, *RUN, **environment).stdout
-    assert (tmp_path / "raise").read_text() == "xx"
 
 
 def test_a_diverging_cell_fails_with_a_sentence(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from suite.cli import app as cli
@@ -336,8 +335,8 @@ def test_without_a_compiler_torch_compile_is_skipped(monkeypatch: pytest.MonkeyP
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Exit code of `suite export`."""
-    monkeypatch.setattr(sys, "argv", ["suite", "export", *arguments])
+    """Exit code of `suite`."""
+    monkeypatch.setattr(sys, "argv", ["suite", *arguments])
     try:
         cli.main()
     except SystemExit as end:
@@ -348,7 +347,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_a_missing_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything runs."""
     monkeypatch.setattr(artefacts, "ONNX_PACKAGES", ("onnx", "no_such_package", "nor_this"))
-    assert run(monkeypatch, "--quick") == 2
+    assert run(monkeypatch, "export", "--quick") == 2
     message = "error: no_such_package and nor_this are not installed; ONNX needs: pip install 'cropr-suite[export]'\n"
     assert capsys.readouterr().err == message
     with pytest.raises(UserError, match="did you mean cropr"):
@@ -362,7 +361,7 @@ def test_what_fails_is_shown_and_ends_with_1(
     file = tmp_path / "planted.py"
     file.write_text(METHOD.replace("{code}", "return x.mean(-1) if float(x.sum()) > 0 else x.amax(-1)"))
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "--quick", "planted.py") == 1
+    assert run(monkeypatch, "export", "--quick", "planted.py") == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "tiny ViT planted.py fails fails fails" in shown
     assert "planted.py on tiny ViT (classification), torch.compile fails: it cannot be made: UserError: Cons" in shown
@@ -422,14 +421,14 @@ def test_a_record_with_other_columns_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_edited_record_is_refused_with_the_cure(tmp_path: Path) -> None:
-    """By the next run and by --table; what the sentence says helps."""
+    """By the next run and by the table; what the sentence says helps."""
     folder = tmp_path / "export"
     keep(_lines("cropr", 1e-6), {"started": "first"}, folder)
     path = folder / "findings.csv"
     path.write_text(path.read_text().replace("1e-06", "1e-09", 1))
     cure = r"findings.csv was changed after it was written.*or delete both and make them again with: suite export"
     with pytest.raises(UserError, match=cure):
-        exporting.make_table(Console(quiet=True), folder)
+        read_findings(folder)
     with pytest.raises(UserError, match=cure):
         keep(_lines("tome", 1e-6), {"started": "second"}, folder)
     path.unlink()
@@ -548,16 +547,15 @@ def test_what_is_behind_a_number_of_the_matrix() -> None:
 def test_the_committed_matrix_is_made_by_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By `suite export --table` alone, byte by byte, in every format; it takes neither methods nor --quick."""
+    """By `suite table export` alone, byte by byte, in every format."""
     shutil.copytree(COMMITTED, tmp_path / "results/export")
     monkeypatch.chdir(tmp_path)
     for name in FORMATS:
         (tmp_path / "results/export" / name).unlink()
-    assert run(monkeypatch, "--table") == 0
+    assert run(monkeypatch, "table", "export") == 0
     for name in FORMATS:
         assert (tmp_path / "results/export" / name).read_bytes() == (COMMITTED / name).read_bytes(), name
-    assert run(monkeypatch, "--table", "cropr") == 2
-    assert "leave out --quick and the methods" in capsys.readouterr().err
-    shutil.rmtree(tmp_path / "results")
-    assert run(monkeypatch, "--table") == 2
-    assert "findings.csv does not exist; make it with: suite export" in capsys.readouterr().err
+    (tmp_path / "results/export/findings.csv").unlink()
+    capsys.readouterr()
+    assert run(monkeypatch, "table", "export") == 2
+    assert "no study 'export'" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.measure.clock import Run, WallClock
+from suite.measure.knobs import Choice, choices
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
 from suite.measure.macs import count_macs
 from suite.measure.speed import Timing, race
@@ -28,7 +29,6 @@ from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules, settings_class
 from suite.reduction.schedule import Schedule
-from suite.study.knobs import Choice, choices
 
 PATCHES, DEPTH = 196, 12
 Time = Callable[[Schedule], float]

@@ -29,25 +29,67 @@ from pace import slowness
 from test_on_ray import listening
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
-from suite.kinds.training.summary import Line
+from suite.kinds.training.summary import Line, Versus
 from suite.report.statistics import Comparison, Interval, Spread
+from suite.run import mlflow_writer
 from suite.run.mlflow_writer import Summary, Tracker
 from suite.study.cells import Cell
 from suite.study.store import Entry
 
-CELLS = [large_store.cell_of(row, seed) for row in ("none", "random", "tome") for seed in (0, 1)]
 SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 
 
+def cell_of(row: str, seed: int) -> Cell:
+    """An accuracy cell as a study of classification has them."""
+    removed = [0] * 6 if row == "none" else [12, 12, 12, 12, 0, 0]
+    identity = {
+        "kind": "accuracy",
+        "protocol": 1,
+        "task": "classification",
+        "device": "cpu",
+        "precision": "float32",
+        "backbone": {"name": "vit_tiny_patch16_224", "options": {"img_size": 32, "patch_size": 4}},
+        "classes": 10,
+        "method": row.split(maxsplit=1)[0],
+        "version": 1,
+        "removed": removed,
+        "fusion": "none",
+        "settings": {"row": row},
+        "data": {"recipe": {"recipe": "digit-scenes"}, "digest": "0"},
+        "recipe": {"epochs": 8, "batch_size": 32, "learning_rate": 1e-3},
+        "threads": 1,
+        "seed": seed,
+        "start": "none",
+    }
+    return Cell(identity, row, "none" if row == "none" else "12 12 12 12 0 0")
+
+
 def entry_of(cell: Cell) -> Entry:
-    """A finished cell's record."""
-    return {"cell_id": cell.cell_id, "identity": cell.identity} | large_store.result_of(cell)
+    """A finished cell's record, with as many numbers as a real cell has."""
+    score = 50 + len(cell.row) + cell.identity["seed"] / 1000
+    names = ("acc1_last", "acc1_best", "tokens_fewest", "macs_full", "macs_linear")
+    ledger = ("tokens_attention", "tokens_mlp", "tokens_leaving")
+    return {
+        "cell_id": cell.cell_id,
+        "identity": cell.identity,
+        "status": "done",
+        "reason": "",
+        "seconds": 1.0,
+        "metrics": dict(zip(names, (score, score, 17, 9e6, 8e6), strict=True)),
+        "units": dict.fromkeys((*names, *ledger), "1"),
+        "curves": {name: [score] * 8 for name in ("loss", "acc1", "learning_rate")},
+        "repetitions": {name: [65, 53, 41, 29, 17, 17] for name in ledger},
+        "provenance": {"commit": "0", "started": "then", "versions": {}},
+    }
+
+
+CELLS = [cell_of(row, seed) for row in ("none", "random", "tome") for seed in (0, 1)]
 
 
 def summary(**metrics: float) -> Summary:
     """The same metrics for every row."""
     rows = {(cell.row, cell.schedule): metrics for cell in CELLS}
-    return Summary(rows, "Which is best?", "Tick all runs.", saved({"methods": {"a": 1}}))
+    return Summary(rows, "Which is best?", "Tick all runs.")
 
 
 def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
@@ -59,6 +101,7 @@ def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
     (folder / "results").mkdir(exist_ok=True)
     (folder / "results/table.md").write_text("| none |")
     tracker.conclude(summary(**metrics), folder / "results")
+    tracker.tag(saved({"methods": {"a": 1}}))
     return tracker
 
 
@@ -149,7 +192,7 @@ def test_doing_it_again_writes_nothing(copy: Path, monkeypatch: pytest.MonkeyPat
 def test_more_seeds_give_parents_new_medians(copy: Path) -> None:
     """On the same run; a metric that is gone is no number any more."""
     before = named(Tracker("trial", CELLS, copy), "tome").info.run_id
-    more = [*CELLS, large_store.cell_of("tome", 2)]
+    more = [*CELLS, cell_of("tome", 2)]
     row = named(write(copy, more, median=4.0, seeds=3), "tome")
     assert row.info.run_id == before
     assert row.data.metrics == {"median": 4.0, "seeds": 3}
@@ -190,7 +233,7 @@ def test_parents_say_how_their_cells_ended(copy: Path) -> None:
     tracker.sync(CELLS[4], {"status": "failed", "reason": "RuntimeError: no"})
     tracker.conclude(summary(), copy / "results")
     assert [named(tracker, name).info.status for name in ("trial", "tome", "none")] == ["FAILED", "FAILED", "FINISHED"]
-    more = [*CELLS, large_store.cell_of("none", 2)]
+    more = [*CELLS, cell_of("none", 2)]
     tracker = Tracker("trial", more, copy)
     tracker.sync(CELLS[4], entry_of(CELLS[4]))
     tracker.conclude(summary(), copy / "results")
@@ -218,6 +261,24 @@ def test_a_changed_file_replaces_its_artifact(tmp_path: Path) -> None:
     assert [run.info.run_id for run in every(tracker)] == before
 
 
+def test_many_runs_are_read_page_by_page(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In as many requests as there are pages, however many runs there are: none is asked for by itself."""
+    requests: list[int] = []
+    search = MlflowClient.search_runs
+
+    def counted(self: MlflowClient, *arguments: Any, **options: Any) -> Any:
+        requests.append(options["max_results"])
+        return search(self, *arguments, **options)
+
+    monkeypatch.setattr(mlflow_writer, "PAGE", 4)
+    monkeypatch.setattr(MlflowClient, "search_runs", counted)
+    monkeypatch.delattr(MlflowClient, "get_run")
+    tracker = write(copy, CELLS, median=3.0)
+    assert requests == [4, 4, 4], "ten runs"
+    assert sum(map(len, tracker.known.values())) == 1 + 3 + 6
+
+
+@pytest.mark.slow
 def test_thousands_of_runs_are_read_in_time(tmp_path: Path) -> None:
     """Of 10,000 all must be read, compared with the record and tabled in 20 s of a processor: 2 ms for each."""
     cells = large_store.make(tmp_path, 2000)
@@ -245,15 +306,15 @@ def test_mlflow_tells_nobody() -> None:
 def line_of(cell: Cell) -> Line:
     """A line of the table, as good as any, of a row that is compared with random pruning."""
     some = Spread(1, 1, 1, 2)
-    line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, (1, 2), 17, 9e6, some, "", "")
+    line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, 17, 9e6, some)
     gap = Comparison(2, 4.0, Interval(3.5, 4.5, 0.95), 0.5, 0.5, 1, 0.75)
-    return replace(line, interval=Interval(0.5, 2.5, 0.95), comparison=gap, p=0.75)
+    return replace(line, interval=Interval(0.5, 2.5, 0.95), versus=Versus(won=(1, 2), comparison=gap), p=0.75)
 
 
 def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
     """Every metric and parameter that a view names is on the runs that its filter finds."""
     compared = line_of(CELLS[-1])
-    bare = replace(compared, comparison=None, p=None, won=None, interval=None, speed=None)
+    bare = replace(compared, versus=Versus(), p=None, interval=None, speed=None)
     cell = named(Tracker("trial", CELLS, written), "seed 1 · tome").data
     named_in = {}
     for lines in ([compared], [bare]):
@@ -387,12 +448,14 @@ def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_pat
     assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not all(browser.PROGRAMS), reason="no Chromium and chromedriver here")
 def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     """On the way that the experiment's note tells: a named box for each row, of its seeds alone."""
     lines = [line_of(cell) for cell in CELLS[::2]]
-    shown = Summary(row_metrics(lines), "", box_plots(lines), saved(views(lines)))
-    Tracker("trial", CELLS, copy).conclude(shown, copy / "results")
+    tracker = Tracker("trial", CELLS, copy)
+    tracker.conclude(Summary(row_metrics(lines), "", box_plots(lines)), copy / "results")
+    tracker.tag(saved(views(lines)))
     output, port = tmp_path / "said", browser.free_port()
     with suite_ui(copy, output, "trial", "--port", str(port)) as running, browser.browser() as chromium:
         address = said(output, "Ctrl-C", running).split()[1]

@@ -408,7 +408,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (IDLE, {"idle_layers": [10, 11, 12]}, "idle_layers must be some of the blocks 1 to 11"),
     (IDLE, {"idle_layers": [4, 6]}, "would let block 5 work on more patches"),
     (TOME, {"r": 10**400, "inflect": -1.0}, "counts of merges must be from 0 to 1000000"),
-    (TOME, {"r": "x"}, "r: cannot be 'x'; see the table of layouts"),
+    (TOME, {"r": "x"}, "r: cannot be 'x'; see docs/checkpoints.md"),
     (EVIT, {"keep_rate": "x"}, "keep_rate: cannot be 'x'"),
     (EVIT, {"crop": 1e-300}, "crop: Input should be greater than or equal to 0.1"),
     (IDLE, {"keep_ratios": [1.0, *[0.5] * 8]}, "a ratio must be above 0 and below 1"),

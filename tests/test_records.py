@@ -78,7 +78,7 @@ def test_runs_are_merged() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["quickstart", "digits-segmentation", "export", "imagenet-vitl-speed", "costs"])
+@pytest.mark.parametrize("name", ["quickstart", "digits-segmentation", "export", "imagenet-vitl-speed"])
 def test_committed_provenance_is_rewritten_to_the_byte(name: str, tmp_path: Path) -> None:
     """Merging nothing changes nothing, and every digest is that of a committed record."""
     folder = tmp_path / name
@@ -86,6 +86,6 @@ def test_committed_provenance_is_rewritten_to_the_byte(name: str, tmp_path: Path
     committed = (folder / "provenance.json").read_bytes()
     said = json.loads(committed)
     key = "models" if name == "export" else "cells"
-    digests = said.pop(records.DIGESTS)
-    records.write_provenance(folder, said | {"runs": records.merge(records.runs(folder), {}, made_key=key)}, [*digests])
+    del said[records.DIGESTS]
+    records.write_provenance(folder, said | {"runs": records.merge(records.runs(folder), {}, made_key=key)})
     assert (folder / "provenance.json").read_bytes() == committed

@@ -17,24 +17,19 @@ import browser
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from suite.kinds.training.answer import Answer, answer
-from suite.kinds.training.figures.draw import figures_of
-from suite.kinds.training.shown import differs_significantly
-from suite.report.page.captions import CAPTIONS
 from test_report import cell, speed
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.kinds.training.published import read_scores
-from suite.kinds.training.results import read_results
-from suite.kinds.training.schema import Row
-from suite.kinds.training.summary import read_record, summarise
-from suite.kinds.training.table import study_table
+from suite.kinds.training.facts import differs_significantly, facts
+from suite.kinds.training.figures import DRAWINGS
+from suite.kinds.training.summary import lines_of
+from suite.kinds.training.table import table
 from suite.ledger.lines import read_lines
+from suite.report.page.facts import Facts
 from suite.report.page.origin import duration, read_origin
-from suite.report.page.write import study_page
 from suite.report.render import as_html
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
@@ -114,11 +109,10 @@ def rows_of(folder: Path, study: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def answered(folder: Path, rows: list[dict[str, object]], *about: Row) -> Answer:
-    """What a record answers about rows."""
+def found(folder: Path, rows: list[dict[str, object]]) -> Facts:
+    """The facts of a record whose study is not in `studies/`."""
     store.write_csv(folder / "trial" / "cells.csv", rows)
-    lines = summarise(read_record(folder / "trial"))
-    return answer(lines, study_table("trial", lines), about)
+    return facts(folder / "trial", lines_of(folder / "trial"))
 
 
 def trial(seeds: int, **gaps: list[float]) -> list[dict[str, object]]:
@@ -134,201 +128,78 @@ def trial(seeds: int, **gaps: list[float]) -> list[dict[str, object]]:
 # ---------------------------------------------------------------- the answer
 
 
-def test_what_is_told_apart_is_named_with_its_side(tmp_path: Path) -> None:
+def test_significant_rows_are_named_with_their_side(tmp_path: Path) -> None:
     """Ten seeds, one row above in all, one below in all, one on both sides: by Holm p is 3 * 2 / 1024 = 0.0059."""
     mixed = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8, 0.9, -1.0]
     up, down = [5 + seed / 5 for seed in range(10)], [-3 - seed / 5 for seed in range(10)]
-    said = answered(tmp_path, trial(10, cropr=up, evit=mixed, variance=down)).verdict
-    assert said == (
-        "2 of 3 rows are told apart from random pruning (p < 0.05, with 10 paired seeds, by Wilcoxon's signed-rank "
-        "test after Holm's correction for 3 comparisons): above it cropr (+5.9 pp, p = 0.0059); below it variance "
-        "(-3.9 pp, p = 0.0059). The rest, 1 of "
-        "3, shows no difference, which is no proof that there is none."
-    )
+    said = found(tmp_path, trial(10, cropr=up, evit=mixed, variance=down))
+    assert said.headline.startswith("`cropr`: top-1 accuracy 56.4 % (95 % interval ")
+    assert "; +5.9 pp vs. random (" in said.headline
+    assert said.headline.endswith("; significant: p = 0.0059 (Holm-corrected for 3 comparisons).")
+    assert dict(said.facts)["significantly above random"] == "1 of 3: cropr"
+    assert dict(said.facts)["significantly below random"] == "1 of 3: variance"
+    assert "seeds needed for p < 0.05" not in dict(said.facts)
 
 
-def test_where_seeds_are_too_few_it_says_how_many_are_needed(tmp_path: Path) -> None:
+def test_where_seeds_are_too_few_there_is_no_claim(tmp_path: Path) -> None:
     """5 seeds and 2 comparisons: p is at least 2 * 2 / 2**5 = 0.125; 2 * 2 / 2**n < 0.05 first at n = 7."""
-    found = answered(tmp_path, trial(5, cropr=[9, 8, 7, 6, 5], evit=[9, 8, 7, 6, 5]))
-    assert found.verdict.startswith("Nothing can be told apart from random pruning, whatever the scores")
-    assert (
-        "with 5 paired seeds, by Wilcoxon's signed-rank test after Holm's correction for 2 comparisons" in found.verdict
-    )
-    assert "the smallest p possible is 0.12" in found.verdict
-    assert "needs 7 seeds at the least" in found.verdict
-    assert dict(found.facts)["told apart from random"] == "0 of 2"
+    said = found(tmp_path, trial(5, cropr=[9, 8, 7, 6, 5], evit=[9, 8, 7, 6, 4]))
+    assert "no claim: with 5 paired seeds the smallest possible p is 0.12 (" in said.headline
+    assert dict(said.facts)["significantly above random"] == "0 of 2"
+    assert dict(said.facts)["seeds needed for p < 0.05"].startswith("7,")
 
 
-def test_what_could_be_found_and_was_not_is_said_otherwise(tmp_path: Path) -> None:
+def test_no_significant_difference_is_said_otherwise(tmp_path: Path) -> None:
     """7 seeds, one comparison, gaps on both sides: 1 - 2 + 3 - 4 + 5 - 6 + 7 has W = 12 of 28, p = 0.81."""
-    said = answered(tmp_path, trial(7, cropr=[1, -2, 3, -4, 5, -6, 7])).verdict
-    assert said.startswith("No row can be told apart from random pruning: with 7 paired seeds")
-    assert "the smallest p is 0.81, not below 0.05" in said
-    assert "no proof" in said
+    assert "no significant difference: p = 0.81" in found(tmp_path, trial(7, cropr=[1, -2, 3, -4, 5, -6, 7])).headline
 
 
 @pytest.mark.parametrize(
     ("seeds", "kept", "words"),
-    [
-        (1, "random", "one seed is no test. A p below 0.05 needs 6 seeds at the least."),
-        (4, "none", "No row is compared with random pruning: the study has no random pruning with the schedule 8 8 0 "),
-    ],
+    [(1, "random", "one seed: no test"), (4, "none", "not compared with random: the study has no random pruning")],
 )
 def test_without_a_test_there_is_no_claim(tmp_path: Path, seeds: int, kept: str, words: str) -> None:
     """One seed, or no control."""
     rows = [row for row in trial(seeds, cropr=[9.0] * seeds) if row["row"] in (kept, "cropr")]
-    found = answered(tmp_path, rows)
-    assert words in found.verdict
-    assert "told apart from random" not in dict(found.facts)
+    said = found(tmp_path, rows)
+    assert words in said.headline
+    assert "significantly above random" not in dict(said.facts)
 
 
-def test_the_best_median_has_its_rivals_cost_speed_and_doubts(tmp_path: Path) -> None:
-    """3 seeds: intervals too narrow; a speed that is not to be trusted; a seed that failed."""
+def test_the_best_row_has_its_cost_speed_and_doubts(tmp_path: Path) -> None:
+    """3 seeds: intervals too narrow; an unreliable timing; a seed that failed."""
     rows = trial(3, cropr=[9, 8, 7], evit=[1, 2, 3]) + cell("evit", 3, None)
     rows += speed("cropr", [1.5, 1.6, 1.7], "the clock jumped")
-    said = " ".join(answered(tmp_path, rows).sentences)
-    assert "The highest median of a reduced row is that of cropr, 58.3 % (top-1 accuracy, 3 seeds, 95 %" in said
-    assert "of all pairs it is told apart from none of the 1 other row, random pruning not counted." in said
-    assert "at most 75 of 100 studies" in said
-    assert "computes 1.50 GMACs per image, 100 % of the unpruned model's, and runs 1.60x as fast" in said
-    assert "(quartiles of the rounds 1.55–1.65); that speed is not to be trusted: the clock jumped." in said
-    assert "The unpruned model has 90.0 %" in said
-    facts = dict(answered(tmp_path, rows).facts)
-    assert facts["speed of cropr (‡: not to be trusted)"] == "1.60x ‡"
-    rows = [row | {"reason": ""} if row["kind"] == "speed" else row for row in rows]
-    assert dict(answered(tmp_path, rows).facts)["speed of cropr"] == "1.60x"
-    assert "left out of every number: 1 failed" in said
+    said = found(tmp_path, rows)
+    cost = dict(said.facts)["cost of cropr"]
+    assert cost.startswith("1.50 GMACs (100 % of unpruned); 1.60x the unpruned speed (quartiles 1.55–1.65, unreliable")
+    assert dict(said.facts)["highest median"].endswith("differs significantly from 0 of 2 other reduced rows")
+    assert any("coverage is at most 75 %" in doubt for doubt in said.doubts)
+    assert "Unreliable timing of cropr: the clock jumped." in said.doubts
+    assert any("1 failed" in doubt for doubt in said.doubts)
 
 
-def test_rows_told_apart_from_the_best_are_counted(tmp_path: Path) -> None:
-    """With twelve seeds, of which cropr leads in all, it is told apart from evit."""
-    rows = trial(12, cropr=[9 + seed / 10 for seed in range(12)], evit=[1 + seed / 20 for seed in range(12)])
-    said = answered(tmp_path, rows).sentences
-    assert "of all pairs it is told apart from 1 of the 1 other row, random pruning not counted." in " ".join(said)
-    assert said[0].startswith("Which reduced rows are told apart from each other")
-
-
-def test_rows_that_the_study_is_about_are_answered_for(tmp_path: Path) -> None:
-    """Twelve seeds: cropr is 2 above random pruning but in one seed, evit 5, variance 1 below it; medians by hand.
-
-    cropr loses the least of 12 ranks: p = 4 / 4096, the others 2 / 4096; by Holm none is below 3 * 2 / 4096 = 0.0015.
-    """
-    cropr = [2.0 + seed / 100 for seed in range(11)] + [-0.5]
-    rows = trial(12, cropr=cropr, evit=[5 + seed / 100 for seed in range(12)], variance=[-1.0] * 12)
-    found = answered(tmp_path, rows, Row(method="cropr"), Row(method="evit"), Row(method="tome"))
-    assert found.sentences[0].startswith("cropr has a median of 52.4 % (top-1 accuracy, 12 seeds, 95 % interval ")
-    assert re.search(
-        r"\); its gap to random is \+2\.0 pp \(95 % interval \+2\.0 to \+2\.1, p = 0\.0015 after Holm's correction\), "
-        r"and it is above it in 11 of 12 seeds; by median it is number 2 of the 4 reduced rows in the block of random, "
-        r"and of all pairs it is told apart from 2 of the 2 other rows, random not counted\.$",
-        found.sentences[0],
-    ), found.sentences[0]
-    assert "evit has a median of 55.5 %" in found.sentences[1]
-    assert "in 12 of 12 seeds; by median it is number 1 of the 4 reduced rows" in found.sentences[1]
-    assert found.sentences[2] == "The study is about tome, of which its record has nothing yet."
-    assert not any("bring patches back" in sentence for sentence in found.sentences)
-    assert "has a median" not in " ".join(answered(tmp_path, rows).sentences)
-
-
-def test_an_unfinished_study_says_so_first(tmp_path: Path) -> None:
-    """How many seeds are not there; a finished one says nothing of it."""
-    store.write_csv(tmp_path / "trial" / "cells.csv", trial(3, cropr=[9.0, 9.5, 9.7]))
-    lines = summarise(read_record(tmp_path / "trial"))
-    table = study_table("trial", lines)
-    for missing, words in ((41, "41 seeds of its rows are not in"), (1, "1 seed of its rows is not in")):
-        first = answer(lines, table, missing=missing).sentences[0]
-        assert first.startswith(f"The study is not finished, {words} its record")
-    assert "not finished" not in " ".join(answer(lines, table).sentences)
-
-
-def test_what_was_not_tested_is_not_told_apart(tmp_path: Path) -> None:
+def test_what_was_not_tested_does_not_differ(tmp_path: Path) -> None:
     """One seed has no groups; twelve that differ in all have other letters."""
-    apart = {}
+    differs = {}
     for seeds in (1, 12):
         store.write_csv(tmp_path / "trial" / "cells.csv", trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)]))
-        by_row = {line.row: line for line in summarise(read_record(tmp_path / "trial"))}
-        apart[seeds] = differs_significantly(by_row["cropr"], by_row["random"])
-    assert apart == {1: False, 12: True}
+        by_row = {line.row: line for line in lines_of(tmp_path / "trial")}
+        differs[seeds] = differs_significantly(by_row["cropr"], by_row["random"])
+    assert differs == {1: False, 12: True}
 
 
-def test_a_row_without_a_test_or_a_score_makes_no_claim(tmp_path: Path) -> None:
-    """One seed; no random pruning; no seed finished."""
-    (said, *_) = answered(tmp_path, trial(1, cropr=[9.0]), Row(method="cropr")).sentences
-    assert said.endswith(
-        "; its gap to random is +9.0 pp, and one seed is no test; by median it is number 1 of the 2 reduced rows in "
-        "the block of random."
-    )
-    (said, *_) = answered(tmp_path, trial(1, cropr=[9.0], evit=[1.0]), Row(method="cropr")).sentences
-    assert said.endswith("by median it is number 1 of the 3 reduced rows in the block of random.")
-    (said, *_) = answered(tmp_path, cell("cropr", 0, 9.0), Row(method="cropr")).sentences
-    assert "seed); it is not compared with random pruning: the study has no random pruning with the schedule" in said
-    assert "number" not in said
-    (said, *_) = answered(tmp_path, [*trial(2), *cell("cropr", 0, None)], Row(method="cropr")).sentences
-    assert said == "cropr has no seed with a score, so nothing is said of it."
-
-
-WAYS = [Row(method="cropr"), Row(method="cropr", fusion="last-layer"), Row(method="cropr", fusion="logits")]
-
-
-@pytest.mark.parametrize(
-    ("seeds", "gaps", "words"),
-    [
-        (1, (1, 5, 3), "55.0 %, `logits` 53.0 %, `none` 51.0 %; one seed is no test, so which serves best is not"),
-        (3, (1, 5, 3), "55.3 %, `logits` 53.3 %, `none` 51.3 %; of all pairs, no two of them are told apart, so "),
-        (12, (1, 5, 3), "told apart are `last-layer` from `logits`, `none`; `logits` from `none`: the first from all"),
-        (12, (1, 5, 4.999), "told apart are `last-layer` from `none`; `logits` from `none`: the first not from all"),
-    ],
-)  # fmt: skip
-def test_ways_back_of_one_method_are_ordered_as_far_as_told_apart(
-    tmp_path: Path, seeds: int, gaps: tuple[float, ...], words: str
-) -> None:
-    """By median; the same method with other settings is none of them."""
-    rows = trial(seeds)
-    for way, gap in zip(WAYS, gaps, strict=True):
-        for seed in range(seeds):
-            score = 50 + seed / seeds + gap + (gap == 4.999) * (-1) ** seed / 100
-            rows += cell(way.label, seed, score, fusion=way.fusion)
-    other = Row(method="cropr", name="cropr twice", settings={"queries": 2}, fusion="logits")
-    rows += cell("cropr twice", 0, 60.0, fusion="logits")
-    (said,) = [one for one in answered(tmp_path, rows, *WAYS, other).sentences if "bring patches back" in one]
-    assert said.startswith("Ways for cropr to bring patches back, by median: `last-layer` 55.")
-    assert words in said
-    assert "60.0" not in said
-
-
-@pytest.mark.parametrize("study", STUDIES)
-def test_numbers_of_the_answer_are_those_of_the_table(made: Path, study: str) -> None:
-    """Recomputed here from table.csv, which holds every number at full precision."""
-    rows = rows_of(made, study)
-    reduced = [row for row in rows if row["method"] != "none"]
-    best = max(reduced, key=lambda row: float(row["accuracy_median"]))
-    unpruned = next(row for row in rows if row["method"] == "none")
-    page = re.sub(r"</?code>", "", text_of(made, study))
-    tested = [row for row in rows if row["p_holm"]]
-    apart = [row for row in tested if float(row["p_holm"]) < 0.05]
-    assert f"<dt>told apart from random</dt><dd>{len(apart)} of {len(tested)}</dd>" in page
-    least = min(float(row["smallest_p_holm"]) for row in tested)
-    assert f"<dt>smallest p possible</dt><dd>{least:.2g}</dd>" in page
-    assert f"is that of {best['row']}, {float(best['accuracy_median']):.1f} %" in page
-    assert f"interval {float(best['interval_low']):.1f}–{float(best['interval_high']):.1f})" in page
-    share = 100 * float(best["macs_full"]) / float(unpruned["macs_full"])
-    assert f"computes {float(best['macs_full']) / 1e9:.3g} GMACs per image, {share:.0f} %" in page
-    assert f"runs {float(best['speed_median']):.2f}x as fast" in page
-    assert f"rounds {float(best['speed_low']):.2f}–{float(best['speed_high']):.2f})" in page
-    about = load(study).study.focus
-    assert about
-    for row in [row for row in rows if row["row"] in about]:
-        assert f"{row['row']} has a median of {float(row['accuracy_median']):.1f} %" in page
-        assert f"{float(row['gap']):+.1f} pp (95 % interval {float(row['gap_low']):+.1f} to " in page
-        assert f"correction), and it is above it in {row['beats_random']} of {row['compared']} seeds" in page
-        block = [one for one in reduced if (one["control"] or one["row"]) == row["control"]]
-        rank = 1 + sum(float(one["accuracy_median"]) > float(row["accuracy_median"]) for one in block)
-        assert f"number {rank} of the {len(block)} reduced rows in the block of {row['control']}" in page
-    for row in apart:
-        assert f"{row['row']} ({float(row['gap']):+.1f} pp, p = {float(row['p_holm']):.2g})" in page
-
-
-# ---------------------------------------------------------------- the page
+def test_rows_in_focus_lead(made: Path) -> None:
+    """Each in the order of the study, as the table has it; one without a cell says so."""
+    for study in STUDIES:
+        folder = Path("results") / study
+        said, focus = facts(folder, lines_of(folder)), load(study).study.focus
+        assert [name for name, _ in said.facts][: len(focus)] == list(focus)
+        assert said.headline.startswith(f"`{focus[0]}`: ")
+        by_row = {row["row"]: row for row in rows_of(made, study)}
+        for name, value in said.facts[: len(focus)]:
+            assert value.startswith(f"{float(by_row[name]['accuracy_median']):.1f} % (95 % interval ")
+            assert f"; {float(by_row[name]['gap']):+.1f} pp vs. {by_row[name]['control']} (" in value
 
 
 @pytest.mark.parametrize("study", [*STUDIES, *PLAIN])
@@ -360,23 +231,16 @@ def test_pages_are_whole_and_ask_for_nothing(made: Path, study: str) -> None:
 def test_every_figure_is_in_the_page(made: Path, study: str) -> None:
     """Byte by byte, with words for who cannot see it; what could not be drawn is named with its reason."""
     page, text = Page(text_of(made, study)), text_of(made, study)
-    drawn = [name for name in figures_of(study) if (made / "results" / study / f"{name}.png").is_file()]
+    drawn = [name for name in DRAWINGS if (made / "results" / study / f"{name}.png").is_file()]
     shown = {attributes["src"]: attributes["alt"] for attributes in page.all("img")}
     assert len(drawn) > 3
     assert len(shown) == len(drawn)
     for name in drawn:
         content = base64.b64encode((made / "results" / study / f"{name}.png").read_bytes()).decode()
-        assert shown[f"data:image/png;base64,{content}"] == CAPTIONS[name].alternative
+        assert shown[f"data:image/png;base64,{content}"] == DRAWINGS[name].title
         assert f'id="figure-{name}"' in text
-    for name in figures_of(study).keys() - set(drawn):
-        assert f"<li>{CAPTIONS[name].title}: " in text
-
-
-def test_every_figure_has_a_caption_without_numbers() -> None:
-    """A figure that is added needs words; captions hold for every study."""
-    assert figures_of("trial").keys() <= CAPTIONS.keys()
-    for caption in CAPTIONS.values():
-        assert not re.search(r"\d", " ".join(caption))
+    for name in DRAWINGS.keys() - set(drawn):
+        assert f"<li>{DRAWINGS[name].title}: " in text
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -384,9 +248,7 @@ def test_the_table_and_its_notes_are_in_the_page(made: Path, study: str) -> None
     """As table.html has them, but for the box around the table."""
     folder = made / "results" / study
     text = text_of(made, study).replace('<div class="scroll" role="region" aria-label="table" tabindex="0">\n', "")
-    scores = read_scores(made / "results/published/scores.csv")
-    table = as_html(study_table(study, summarise(read_record(folder)), scores))
-    assert table in text.replace("</table>\n</div>", "</table>")
+    assert as_html(table(study, lines_of(folder))) in text.replace("</table>\n</div>", "</table>")
 
 
 def test_the_same_record_makes_the_same_page(made: Path) -> None:
@@ -415,7 +277,7 @@ def test_a_figure_of_another_record_is_drawn_again(made: Path) -> None:
 def test_provenance_is_that_of_the_record(made: Path) -> None:
     """Every commit, cell and digest of provenance.json."""
     folder = made / "results/digits-segmentation"
-    found, text = read_origin(folder), text_of(made, "digits-segmentation")
+    found, text = read_origin(folder, "cells.csv"), text_of(made, "digits-segmentation")
     assert found is not None
     assert all(run.commit in text and f"{run.started}</th>" in text for run in found.runs)
     assert found.records.keys() == {"cells.csv", "curves.csv", "examples.json"}
@@ -433,7 +295,7 @@ def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> No
     content = json.loads((ROOT / path.relative_to(made)).read_text())
     path.write_text(json.dumps(content | {"runs": [run | {"device": "a GPU"} for run in content["runs"]]}))
     run(folder.name)
-    found, text = read_origin(folder), text_of(made, folder.name)
+    found, text = read_origin(folder, "rounds.csv"), text_of(made, folder.name)
     assert found is not None
     assert (found.took, found.runs[0].took) == (None, None)
     assert found.runs[0].machine.endswith("Linux x86_64, computed on a GPU")
@@ -441,18 +303,6 @@ def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> No
     for words in ("in all cells together", "cell time"):
         assert words not in text
         assert words in text_of(made, "digits-segmentation")
-
-
-def test_what_is_not_drawn_is_said_where_nothing_is(made: Path) -> None:
-    """A page without any figure has its reasons all the same."""
-    folder = made / "results/bare"
-    folder.mkdir()
-    for name in ("cells.csv", "provenance.json"):
-        shutil.copy(made / "results/quickstart" / name, folder)
-    shutil.copy(made / "studies/quickstart.yaml", made / "studies/bare.yaml")
-    page = study_page("bare", read_results(folder), dict.fromkeys(figures_of("bare"), "no reason"))
-    assert 'id="figures"' in page
-    assert f"<li>{CAPTIONS['pareto'].title}: no reason</li>" in page
 
 
 def cells_of(folder: Path) -> list[dict[str, str]]:
@@ -518,7 +368,7 @@ def test_what_a_study_says_is_text_and_no_markup(made: Path) -> None:
     path.write_text(text.replace("seeds: [0, 1, 2]", "seeds: [0, 1, 2, 3]"))
     run("nasty")
     rows = {row["row"] for row in rows_of(made, "quickstart")}
-    assert f"The study is not finished, {len(rows)} seeds of its rows are not in its record" in text_of(made, "nasty")
+    assert f"The study is not finished: {len(rows)} seeds of its rows are missing" in text_of(made, "nasty")
     path.write_text(text.replace("{epochs: 1, images", "{epochs: 2, images"))
     run("nasty")
     assert "of the record are not among them" in text_of(made, "nasty")
@@ -548,7 +398,8 @@ def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
     """Their table and picture, and where they come from."""
     with (made / "results/costs/table.csv").open(newline="") as file:
         figures = sum(1 for _ in file) - 1
-    assert len(Page(text_of(made, "costs")).all("tr")) == figures + 1
+    asked = sum(line.command == "suite run costs" for line in read_lines(made / "results/ledger.csv"))
+    assert len(Page(text_of(made, "costs")).all("tr")) == figures + 1 + asked + 1 + 2
     assert text_of(made, "costs").count("<meta charset") == 1
     run("imagenet-vitl-speed")
     page = Page(text_of(made, "imagenet-vitl-speed"))
@@ -557,7 +408,7 @@ def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
     runs = len(json.loads((made / "results/imagenet-vitl-speed/provenance.json").read_text())["runs"])
     asked = sum(line.command == "suite run imagenet-vitl-speed" for line in read_lines(made / "results/ledger.csv"))
     assert len(page.all("tr")) == lines + 1 + runs + 1 + asked + 1
-    assert [image["alt"] for image in page.all("img")] == [CAPTIONS["speed"].alternative]
+    assert [image["alt"] for image in page.all("img")] == ["Measured and published speed"]
 
 
 def test_without_a_record_it_says_what_to_do(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -576,8 +427,8 @@ def test_a_damaged_provenance_is_named(tmp_path: Path) -> None:
     """With the command that writes it again."""
     (tmp_path / "provenance.json").write_text('{"runs": [{}]}')
     with pytest.raises(UserError, match=r"provenance\.json is damaged .KeyError: 'started'.; .*suite run"):
-        read_origin(tmp_path)
-    assert read_origin(tmp_path / "elsewhere") is None
+        read_origin(tmp_path, "cells.csv")
+    assert read_origin(tmp_path / "elsewhere", "cells.csv") is None
 
 
 # ---------------------------------------------------------------- in a browser
@@ -614,12 +465,12 @@ def test_a_browser_shows_it_whole(made: Path) -> None:
 @pytest.mark.parametrize("study", [*STUDIES, *PLAIN])
 def test_a_rows_name_stays_when_its_table_scrolls(made: Path, study: str) -> None:
     """On a phone, to the right end of the table."""
-    name = "td:nth-child(2)" if study == "imagenet-vitl-speed" else "th[scope=row]"
     with browser.browser() as chromium:
         chromium.show(made / "results" / study / "report.html", 390)
         chromium.ask("document.querySelector('#table .scroll').scrollLeft = 9999")
         assert chromium.ask("document.querySelector('#table .scroll').scrollLeft") > 100
         left, right = chromium.ask(
-            f"(box => [box.left, box.right])(document.querySelector('#table tbody {name}').getBoundingClientRect())"
+            "(box => [box.left, box.right])"
+            "(document.querySelector('#table tbody th[scope=row]').getBoundingClientRect())"
         )
         assert 0 <= left < right < 250

@@ -30,9 +30,11 @@ from suite.kinds.speed.cells import Device, Measurement, measurements
 from suite.kinds.speed.lines import Line
 from suite.kinds.speed.lines import lines as lines_of
 from suite.kinds.speed.models import build_side_by_side
+from suite.kinds.speed.published import Published, read_published
 from suite.kinds.speed.rounds import export, read_rounds
 from suite.kinds.speed.table import table as speed_table
-from suite.ledger.speeds import speed_value
+from suite.ledger.asks import TableNumber
+from suite.ledger.values import measure
 from suite.measure import fit, side_by_side
 from suite.measure.timing_options import UNPRUNED
 from suite.report.layout import Table
@@ -40,14 +42,13 @@ from suite.report.make import make_table
 from suite.report.render import FORMATS, as_html, markdown
 from suite.report.trace import trace
 from suite.study.load import load
-from suite.study.published import Published, read_published
 from suite.study.records import write_provenance
 from suite.study.store import Record
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": 4, "num_heads": 4, "global_pool": "avg"}
 FIGURES = """\
-id,where,method,backbone,pretraining,resolution,setting,name,value,unit,source,evidence
+id,where,method,backbone,pretraining,resolution,setting,metric,value,unit,source,evidence
 plain,T1,No pruning,tiny,,32,none,throughput,0.86,1000 im/s,paper,primary
 drawn,T1,Random,tiny,,32,LLF,throughput,1.5,1000 im/s,paper,primary
 cropr,T1,Cropr,tiny,,32,LLF,throughput,1.48,1000 im/s,paper,primary
@@ -204,16 +205,16 @@ def doubtful(row: str) -> dict[str, str]:
 
 def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path) -> None:
     """A processor decides nothing; a GPU's ratio and its thousand images per second do."""
-    asked = "trial: tiny: learned: times unpruned"
-    assert speed_value(asked, "x") == (None, b"", "")
+    Path("studies").mkdir()
+    shutil.copy("trial.yaml", "studies")
+    row, only = {"backbone": "tiny", "row": "learned"}, {"device_type": "cuda", "timing_warnings": ""}
+    asked = TableNumber(study="trial", row=row, column="measured_median", only=only, beside="device")
+    images = TableNumber(study="trial", row=row, column="images_per_second", only=only, per=1000)
+    assert measure(asked, "x") == (None, "", "")
     keep("cpu", "CPU X", folder / "here")
-    value, record, remark = speed_value(asked, "x")
-    assert value is None
-    assert record == Path("results/trial/rounds.csv").read_bytes()
-    assert remark == "on a processor (CPU X) 1.60x, which neither reproduces nor contradicts it"
-    assert speed_value("trial: tiny: learned: images/s", "1000 im/s")[2] == "", "its images say nothing about a GPU's"
+    assert measure(asked, "x")[::2] == (None, "CPU X (device_type cpu): 1.60 x, which decides nothing")
     keep("cuda", "GPU Y", folder / "there")
-    assert speed_value(asked, "x")[0] == pytest.approx(1.6)
+    assert measure(asked, "x").value == pytest.approx((1.6,))
     own = ("cuda", "tiny", "learned")
     rounds = [
         line
@@ -221,19 +222,13 @@ def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path)
         if (line["device_type"], line["backbone"], line["row"]) == own
     ]
     middle = median(float(line["seconds"]) for line in rounds)
-    assert speed_value("trial: tiny: learned: images/s", "1000 im/s")[0] == pytest.approx(0.064 / middle)
+    assert measure(images, "1000 im/s").value == pytest.approx((0.064 / middle,))
     keep("cuda", "GPU Y", folder / "again", doubtful)
-    value, _, remark = speed_value(asked, "x")
+    value, _, remark = measure(asked, "x")
     assert value is None
-    assert "on a GPU (GPU Y) 1.60x, not to be trusted there, which decides nothing" in remark
-    for wrong, unit, sentence in (
-        ("trial: tiny: learned", "x", "does not name a measured speed"),
-        ("trial: tiny: lerned: times unpruned", "x", "no row 'tiny: lerned'; did you mean tiny: learned"),
-        ("trial: tiny: learned: times unprund", "x", "has no 'times unprund'; did you mean times unpruned"),
-        ("trial: tiny: learned: images/s", "x", "images/s are in 1000 im/s, and the published number in 'x'"),
-    ):
-        with pytest.raises(UserError, match=sentence):
-            speed_value(wrong, unit)
+    assert "GPU Y (timing_warnings learned drifted): 1.60 x, which decides nothing" in remark
+    with pytest.raises(UserError, match="no column 'measured_medium'; did you mean measured_median"):
+        measure(asked.model_copy(update={"column": "measured_medium"}), "x")
 
 
 def test_a_second_run_measures_only_what_is_missing(folder: Path) -> None:
@@ -428,12 +423,13 @@ def test_a_published_ratio_is_as_sure_as_its_digits(
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("0.86,1000", "none,1000", "published.csv:2: throughput 'none' '1000 im/s' is neither a throughput"),
-        ("2.1,x", "2.1,%", "published.csv:6: speedup '2.1' '%' is neither"),
-        ("big,T2", "cropr,T2", "published.csv:6: the id cropr stands for another one already"),
-        ("speedup,1.7,x", "throughput,1.7,1000 im/s", "published.csv:5: the id cropr stands"),
-        ("id,where", "key,where", "published.csv has the columns key, where"),
-        (",a note,secondary", "", "published.csv:6: 10 columns instead of 12"),
+        ("2.1,x", "2.1,%", "published.csv:6: speedup 2.1 %: expected throughput in"),
+        ("LLF,speedup", "R=9,speedup", "published.csv:5: the id cropr is already that of another"),
+        (
+            "speedup,1.7,x",
+            "throughput,1.7,1000 im/s",
+            "published.csv:5: duplicate id 'cropr'; the other is at published.csv:4",
+        ),
     ],
 )
 def test_bad_tables_of_published_speeds_are_refused(folder: Path, old: str, new: str, sentence: str) -> None:

@@ -153,9 +153,32 @@ def test_changes_are_made_before_the_study_is_checked() -> None:
     assert load("trial.yaml", changes[1:]).name == "trial+finetune.epochs=2+methods.2.fusion=none"
     names = {load("trial.yaml", [change]).name for change in ("seeds=[6]", "seeds=[ 6]", "question='\u00fc/#'")}
     assert len(names) == 3
-    assert set("".join(names)) <= set("abcdefghijklmnopqrstuvwxyz0123456789+=_-.")
+    assert set("".join(names)) <= set("abcdefghijklmnopqrstuvwxyz0123456789+=_-.[]")
     text = STUDY.replace("finetune: {epochs: 1", "finetune: {epochs: 2").replace("[0, 1]", "[5]")
     assert loaded.study == study(text.replace("last-layer", "none"))
+
+
+def test_a_method_is_named_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the study, wherever it is loaded from; its code is part of a cell's identity, its path is not."""
+    code = (Path(__file__).parent / "example_package/mine.py").read_text()
+    for folder in ("here", "there"):
+        Path(folder).mkdir()
+        Path(folder, "trial.yaml").write_text(STUDY.replace("  - random", "  - ./mine.py"))
+        Path(folder, "mine.py").write_text(code)
+
+    def cells(folder: str) -> dict[str, str]:
+        found = [cell for cell in expand(load(f"{folder}/trial.yaml").study) if cell.row == "mine"]
+        assert {cell.places["method"] for cell in found} == {str(Path(folder, "mine.py").resolve())}
+        return {cell.variant: cell.cell_id for cell in found}
+
+    before = cells("here")
+    assert before == cells("there")
+    assert before.keys() == {"seed 0", "seed 1", "batch 2"}
+    Path("there/mine.py").write_text(code.replace(".norm(dim=-1)", ".amax(-1)"))
+    assert not set(before.values()) & set(cells("there").values())
+    Path("there/mine.py").unlink()
+    with pytest.raises(UserError, match=r"there/trial.yaml:14: methods.1.method: there/mine.py does not exist"):
+        load("there/trial.yaml")
 
 
 def test_an_alias_changes_in_one_place() -> None:
@@ -189,7 +212,7 @@ def test_a_results_folder_finds_its_study() -> None:
     """With the changes that its name states; not if the name was cut, or the study is gone."""
     Path("studies").mkdir()
     Path("studies/trial.yaml").write_text(STUDY)
-    for changes in ([], ["finetune.epochs=2"]):
+    for changes in ([], ["finetune.epochs=2"], ["seeds=[1,2]"]):
         loaded = load("trial", changes)
         found = find(loaded.name)
         assert found is not None

@@ -18,6 +18,7 @@ from suite.cli.list import list_
 from suite.cli.pack import pack, unpack
 from suite.cli.plan import plan
 from suite.cli.power import power
+from suite.cli.race import race
 from suite.cli.report import report
 from suite.cli.run import run
 from suite.cli.speed import speed
@@ -52,6 +53,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "budget": budget,
         "speed": speed,
         "export": export,
+        "race": race,
         "power": power,
     },
 }

@@ -28,5 +28,5 @@ def evaluate(
     console = Console(markup=False)
     released = resolve(checkpoint, layout, **evaluation.check_names(pairs(option or [], "--option", "keep_rate=0.7")))
     evaluation.show_model(released, console)
-    result = evaluation.evaluate_with_bar(released, data, batch_size, device, console)
+    result = evaluation.evaluate(released, data, batch_size, device, console)
     evaluation.show_result(result, console)

@@ -21,12 +21,13 @@ def flops(
         str, typer.Option(help="classification, or segmentation with a head for every patch.")
     ] = "classification",
     classes: Annotated[int, typer.Option(min=0, help="Outputs of the head; 0 for none.")] = 1000,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show tokens and multiply-accumulates of a model, block by block, in both conventions; needs no weights."""
     from pydantic import ValidationError
     from rich.console import Console
 
-    from suite.kinds.costs.flops import show_cost
+    from suite.kinds.costs.flops import as_mapping, cost_of, show
     from suite.strict import explain
     from suite.study.configuration import Configuration
 
@@ -45,5 +46,9 @@ def flops(
         configuration = Configuration.model_validate(words)
     except ValidationError as error:
         raise UserError(explain(error)) from error
-    if not show_cost(configuration, Console(markup=False)):
+    cost = cost_of(configuration)
+    if as_json:
+        options.print_json(as_mapping(cost))
+    show(cost, Console(markup=False, stderr=as_json), brief=as_json)
+    if cost.unexpected:
         raise typer.Exit(1)

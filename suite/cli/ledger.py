@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from suite.cli import options
 from suite.errors import UserError, suggest
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from suite.ledger.lines import Line
 
 TABLE, PAGE = Path("results/ledger.csv"), Path("results/ledger.md")
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of click, which some versions of typer have inside
 
 
 def ledger(
@@ -33,33 +36,67 @@ def ledger(
     console = Console(markup=False)
     if (check or update) and any((entry, paper, state, method, check and update)):
         raise UserError("--check and --update are about the whole ledger; give one of them and nothing else")
-    root = context.find_root().command
-    if update:
-        _update(console, root)
-    elif check:
-        _check(console, root)
+    if check or update:
+        lines = _computed(console, context.find_root().command)
+        _write(lines) if update else _compare(lines)
     else:
-        _show(console, entry, {"paper": paper, "state": state, "method": method})
+        _show(entry, {"paper": paper, "state": state, "method": method})
 
 
-def _show(console: Console, entry: str, wanted: dict[str, str]) -> None:
+def check_command(text: str, group: Any) -> None:
+    """Parse a command line as `suite` would, without running it; what it names must exist.
+
+    `group` is click's group of all commands, see `context.find_root()`.
+
+    Raises:
+        UserError: if `suite` would refuse it.
+    """
+    from pydantic import ValidationError
+
+    from suite.strict import explain
+
+    program, name, *arguments = [*shlex.split(text), "", ""]
+    if program != "suite" or name not in group.commands:
+        raise UserError(f"{text!r} is no command of suite; {suggest(name, group.commands)}")
+    try:
+        _check_names(group.commands[name].make_context(name, arguments[:-2]).params)
+    except ValidationError as error:
+        raise UserError(f"{text!r}: {explain(error)}") from error
+    except (UsageError, UserError) as error:
+        raise UserError(f"{text!r}: {error}") from error
+
+
+def _check_names(given: dict[str, Any]) -> None:
+    from suite.official import layouts
+    from suite.reduction.registry import module_of
+    from suite.study.load import find_study
+
+    if given.get("study"):
+        find_study(given["study"])
+    options.schedule_rule(given.get("schedule"))
+    for method in [given["method"]] if isinstance(given.get("method"), str) else given.get("method") or []:
+        module_of(method)
+    if layout := given.get("layout"):
+        if layout not in layouts():
+            raise UserError(f"there is no layout {layout!r}; {suggest(layout, layouts())}")
+        layouts()[layout].options(**options.pairs(given.get("option") or (), "--option", "r=8"))
+
+
+def _show(entry: str, wanted: dict[str, str]) -> None:
     from suite.ledger.lines import read_lines
     from suite.ledger.table import explanation, noteworthy, terminal, terminal_counts
 
     lines = read_lines(TABLE)
     if entry:
-        found = [line for line in lines if line.id == entry]
-        if not found:
-            raise UserError(f"the ledger has no entry {entry!r}; {suggest(entry, [line.id for line in lines])}")
-        for said in explanation(found[0]):
-            console.print(said, soft_wrap=True, highlight=False)
+        by_id = {line.id: line for line in lines}
+        if entry not in by_id:
+            raise UserError(f"the ledger has no entry {entry!r}; {suggest(entry, by_id)}")
+        typer.echo("\n".join(explanation(by_id[entry])))
         return
     chosen = _filtered(lines, wanted)
-    detailed = chosen if any(wanted.values()) else noteworthy(chosen)
-    if detailed:
-        console.print(terminal(detailed, narrow=console.is_terminal), crop=False)
-    console.print(terminal_counts(chosen), crop=False)
-    console.print(f"All about one: suite ledger ID. All of them: {PAGE}", highlight=False)
+    if detailed := chosen if any(wanted.values()) else noteworthy(chosen):
+        typer.echo(f"{terminal(detailed)}\n")
+    typer.echo(f"{terminal_counts(chosen)}\n\nAll about one: suite ledger ID. All of them: {PAGE}")
 
 
 def _filtered(lines: Sequence[Line], wanted: dict[str, str]) -> list[Line]:
@@ -79,61 +116,43 @@ def _filtered(lines: Sequence[Line], wanted: dict[str, str]) -> list[Line]:
     return chosen
 
 
-def _update(console: Console, root: Any) -> None:
+def _write(lines: Sequence[Line]) -> None:
     from suite.ledger.lines import write_lines
     from suite.ledger.table import markdown, terminal_counts
 
-    lines = _computed(console, root)
     write_lines(TABLE, lines)
     PAGE.write_text(markdown(lines), encoding="utf-8")
-    console.print(terminal_counts(lines), crop=False)
-    console.print(f"Written to {TABLE} and {PAGE}")
+    typer.echo(f"{terminal_counts(lines)}\n\nWritten to {TABLE} and {PAGE}")
 
 
-def _check(console: Console, root: Any) -> None:
+def _compare(lines: Sequence[Line]) -> None:
     from suite.ledger.lines import UPDATE, read_lines, stale
     from suite.ledger.table import markdown
 
-    committed = read_lines(TABLE)
-    lines = _computed(console, root)
-    said = stale(committed, lines)
+    found = stale(read_lines(TABLE), lines)
     if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != markdown(lines):
-        said.append(f"{PAGE} is not the page that the records give")
-    for sentence in said:
+        found.append(f"{PAGE} is not the page that the records give")
+    for sentence in found:
         typer.echo(f"stale: {sentence}", err=True)
-    if said:
-        typer.echo(f"{len(said)} stale; look at them, then make the ledger again: {UPDATE}", err=True)
+    if found:
+        typer.echo(f"{len(found)} stale; look at them, then make the ledger again: {UPDATE}", err=True)
         raise typer.Exit(1)
-    console.print(f"All {len(lines)} entries are what code and records give.")
+    typer.echo(f"All {len(lines)} entries are what code and records give.")
 
 
 def _computed(console: Console, root: Any) -> list[Line]:
     """The ledger as it is now, with every command checked."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import Progress
 
     from suite.ledger.build import compute, read_entries
-    from suite.ledger.command_lines import check_command
 
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
-    ) as bar:
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task("entries", total=None)
         lines = compute(read_entries(), lambda done, of: bar.update(task, completed=done, total=of))
-        task = bar.add_task("commands", total=None)
-        commands = _first_with(lines)
-        for done, (command, name) in enumerate(commands.items(), 1):
-            try:
-                check_command(command, root)
-            except UserError as error:
-                raise UserError(f"{name}: {error}") from error
-            bar.update(task, completed=done, total=len(commands))
+    first = {line.command: line.id for line in reversed(lines) if line.command}
+    for command, name in first.items():
+        try:
+            check_command(command, root)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
     return lines
-
-
-def _first_with(lines: Iterable[Line]) -> dict[str, str]:
-    """Each command, and the id of the first entry that has it."""
-    found: dict[str, str] = {}
-    for line in lines:
-        if line.command:
-            found.setdefault(line.command, line.id)
-    return found

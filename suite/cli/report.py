@@ -33,7 +33,7 @@ def _published(folder: Path) -> list[dict[str, str]]:
         {
             "id": line.id,
             "number": f"{line.method}, {line.metric}",
-            "published": f"{line.published} {line.unit}",
+            "published": f"{line.value} {line.unit}",
             "measured": line.measured,
             "tolerance": line.tolerance,
             "state": line.state,

@@ -23,12 +23,13 @@ def run(
 
     from suite.errors import UserError
     from suite.report.make import RESULTS, make_table
-    from suite.study.load import load
+    from suite.study.load import load, remember
 
     console, loaded = Console(markup=False), load(study, change or [])
     if loaded.kind.run is None:
         raise UserError(f"a study of {loaded.kind.name} has a command of its own: suite {loaded.kind.name}")
     code = loaded.kind.run(loaded, console, in_process)
+    remember(loaded)
     folder = RESULTS / loaded.name
     try:
         make_table(folder, console)

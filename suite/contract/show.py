@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from suite.contract.backbones import MATRIX
 from suite.contract.run import CHECKS, EVERY, ONE_BACKBONE, Result, examine
 from suite.reduction.registry import default_settings
+from suite.terminal import ManualProgress
 
 SIGN = {"holds": "ok", "skipped": "–", "fails": "FAIL"}
 WORDS = {"holds": "hold", "fails": "fail", "skipped": "skipped"}
@@ -33,15 +33,14 @@ SPLIT = {
 def examine_visibly(methods: Sequence[str], checks: Sequence[str], console: Console) -> list[Result]:
     """Run checks of methods over the matrix, with a progress bar on terminals."""
     total = len(methods) * sum(1 if check in ONE_BACKBONE else len(MATRIX) for check in checks)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     results = []
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
+    with ManualProgress(console, total) as bar:
         for method in methods:
-            progress.update(task, description=method)
+            bar.show(method)
             for result in examine(method, checks):
                 results.append(result)
-                progress.update(task, description=f"{method}: {result.check} on {result.backbone}", advance=1)
+                bar.advance()
+                bar.show(f"{method}: {result.check} on {result.backbone}")
     return results
 
 

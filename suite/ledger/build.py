@@ -1,132 +1,115 @@
-"""The ledger: what each published number is here, and what that rests on.
+"""The ledger: what each published number is here, and what that rests on. Nothing measured is typed.
 
-A published number is a row of `results/published/PAPER.csv`, written down from its source. What it asks for here stands
-in its column `asks`: a probe, which computes it (see `probes`), a row of a study's table, or one of a study of speed.
-Nothing measured is typed.
-Figures of studies of costs come from their own tables.
+A published number is a row of `results/published/PAPER.csv`; what measures it is an entry of `asks.yaml` there. Figures
+of studies of costs have a row in the tables of these studies.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import UserError, suggest
-from suite.ledger.lines import CONTRADICTED, NOT_RUN, NOT_TAKEN, OUTSIDE, REPRODUCED, Line, digest, read_rows
-from suite.ledger.probes import PROBES, Progress, Value, probe
-from suite.ledger.speeds import speed_value
-from suite.ledger.studies import cost_lines, cost_studies, study_value
+from suite.kinds.costs.figures import read_published
+from suite.kinds.costs.schema import CostStudy
+from suite.kinds.costs.table import column_read
+from suite.ledger import asks as asked
+from suite.ledger.asks import Ask, Probe, TableNumber
+from suite.ledger.lines import Line, State, digest
+from suite.ledger.probes import Value, probe
+from suite.ledger.values import RESULTS, Found, measure, rows_of
+from suite.study.load import load, study_names
+from suite.study.published import Number, half_a_unit, read_numbers
 
 PUBLISHED = Path("results/published")
-OTHER_TABLES = ("scores.csv", "speed.csv")  # read by `report.scores` and `study.published`
-OTHERWISE = " || "  # between the readings of one number, the stated one first
-STUDIES = ("study", "speed")  # what may not be measured yet
-NAMED = " = "  # between a reading's name and what it asks
+REQUIRED = ("where", "method", "metric", "tolerance", "tolerance_from")
 
 
 class Entry(NamedTuple):
-    """A published number as its source prints it, and how it is to be compared.
+    """A published number, what measures it, the stated reading first, and what is known of it beforehand.
 
-    `value`: a number, or whole numbers separated by spaces. `differs`: what a measurement here would do otherwise.
-    `tolerance`: in the unit, and `tolerance_from` how it was chosen. `asks`: what measures it; empty if nothing does,
-    then `needs` says what is missing and `command` what would do it; without a command it is not taken on.
+    Without anything that measures it, `needs` of the number says what is missing, and `command` what would do it;
+    without a command it is out of scope.
     """
 
-    id: str
-    table: str
-    row: str
-    method: str
-    backbone: str
-    pretraining: str
-    dataset: str
-    resolution: str
-    setting: str
-    metric: str
-    value: str
-    unit: str
-    seeds: str
-    statistic: str
-    source: str
-    evidence: str
-    differs: str
-    tolerance: str
-    tolerance_from: str
-    asks: str
-    needs: str
-    command: str
-
-    @property
-    def paper(self) -> str:
-        """The file it stands in."""
-        return self.id.partition("-")[0]
-
-    @property
-    def readings(self) -> dict[str, str]:
-        """What would measure it, by the reading's name; the stated reading comes first and needs no name."""
-        asked = self.asks.split(OTHERWISE) if self.asks else []
-        return {each.rpartition(NAMED)[0]: each.rpartition(NAMED)[2] for each in asked}
+    number: Number
+    asks: tuple[Ask, ...] = ()
+    remark: str = ""
 
 
 def read_entries(folder: Path = PUBLISHED) -> list[Entry]:
-    """All published numbers, but for those of studies of costs and of `OTHER_TABLES`.
-
-    Raises:
-        UserError: naming file and line of whatever is wrong.
-    """
-    others = {study.published.resolve() for study in cost_studies().values()}
-    others |= {(folder / name).resolve() for name in OTHER_TABLES}
-    files = [path for path in sorted(folder.glob("*.csv")) if path.resolve() not in others]
-    if not files:
-        raise UserError(f"there are no published numbers: no CSV files in {folder}")
-    entries: dict[str, Entry] = {}
-    for path in files:
-        for number, row in read_rows(path, Entry._fields):
-            entry = Entry(*row)
-            _check(entry, f"{path}:{number}", path.stem)
-            if entries.setdefault(entry.id, entry) is not entry:
-                raise UserError(f"{path}:{number}: the id {entry.id} stands twice")
-    return list(entries.values())
-
-
-def compute(entries: list[Entry], progress: Progress = lambda done, of: None) -> list[Line]:
-    """The ledger's lines: every entry, and every figure of the studies of costs that no entry replaces.
+    """The published numbers that have a tolerance, and the figures of studies of costs; others are for studies alone.
 
     An entry with the id of such a figure takes its place: it adds readings.
 
     Raises:
-        UserError: for an entry that asks for a study, row, column or probe that is not there.
+        UserError: naming file and line of whatever is wrong, and a study of costs without its record.
     """
-    costs = cost_lines()
-    by_id = {entry.id: entry for entry in entries}
-    for cost in costs:
-        twin = by_id.get(cost.id)
-        if twin and (twin.value, twin.unit) != (cost.published, cost.unit):
-            raise UserError(f"{cost.id}: {twin.value} {twin.unit} here is {cost.published} {cost.unit} in the costs")
+    files = sorted(folder.glob("*.csv"))
+    if not files:
+        raise UserError(f"there are no published numbers: no CSV files in {folder}")
+    asks, entries = asked.read_asks(folder / asked.NAME), dict[str, Entry]()
+    for path in files:
+        numbers = read_numbers(path, ())
+        for place, number in numbers if any(number.tolerance for _, number in numbers) else ():
+            entry = Entry(number, asks.pop(number.id, ()))
+            _check(entry, place, path.stem)
+            if entries.setdefault(number.id, entry) is not entry:
+                raise UserError(f"{place}: duplicate id {number.id!r}")
+    for name in asks:
+        raise UserError(f"{folder / asked.NAME}: no published number has the id {name!r}; {suggest(name, entries)}")
+    for cost in cost_entries():
+        own, twin = cost.number, entries.setdefault(cost.number.id, cost).number
+        if (twin.value, twin.unit) != (own.value, own.unit):
+            raise UserError(f"{own.id}: {twin.value} {twin.unit} in the ledger is {own.value} {own.unit} in the costs")
+    return list(entries.values())
+
+
+def cost_entries() -> Iterator[Entry]:
+    """The published figures of the studies of costs, each with the row and the convention that computes it.
+
+    Raises:
+        UserError: if a record is missing, was changed after it was written, or was made from other figures.
+    """
+    for loaded in (load(name) for name in study_names()):
+        if loaded.kind.name == "costs":
+            yield from _figures(loaded.name, loaded.study)
+
+
+def compute(entries: Sequence[Entry], progress: Callable[[int, int], None] = lambda done, of: None) -> list[Line]:
+    """The ledger's lines, by paper.
+
+    Raises:
+        UserError: for an entry that asks for a row or a column that is not there, or cannot be computed.
+    """
     lines = []
     for done, entry in enumerate(entries, 1):
         lines.append(_line(entry))
         progress(done, len(entries))
-    return sorted([*lines, *(cost for cost in costs if cost.id not in by_id)], key=lambda line: line.paper)
+    return sorted(lines, key=lambda line: line.paper)
 
 
-def state_of(entry: Entry, values: list[Value]) -> tuple[str, str]:
-    """State and remark of an entry, from what its readings gave, the stated one first; see `ledger_lines.STATES`.
+def state_of(entry: Entry, values: Sequence[Value]) -> tuple[State, str]:
+    """State and remark of an entry, from what its readings gave, the stated one first; see `lines.STATES`.
 
     A number that is known at second hand is never contradicted: what its source says is not known to the word.
     """
+    number = entry.number
     if not values:
-        return (NOT_RUN if entry.command else NOT_TAKEN), ""
-    fitting = [abs(_off(entry, value)) <= float(entry.tolerance) for value in values]
+        return ("not runnable here" if number.command else "out of scope"), ""
+    fitting = [abs(_off(number, value)) <= float(number.tolerance) for value in values]
     if fitting[0]:
-        return REPRODUCED, ""
-    named = zip(entry.readings, values, strict=True)
-    others = "; ".join(f"{name}: {shown(value)} {entry.unit}" for name, value in list(named)[1:])
+        return "reproduced", ""
+    named = list(zip(entry.asks, values, strict=True))[1:]
+    others = "; ".join(f"{ask.reading}: {shown(value)} {number.unit}" for ask, value in named)
     if any(fitting):
-        return OUTSIDE, f"another reading would fit; readings besides the stated one: {others}"
-    if len(values) == 1:
-        return OUTSIDE, ""
-    return (CONTRADICTED if entry.evidence == "primary" else OUTSIDE), f"no other reading fits either: {others}"
+        return "outside", f"another reading would fit; readings besides the stated one: {others}"
+    if not named:
+        return "outside", ""
+    contradicted = number.evidence == "primary"
+    return ("contradicted" if contradicted else "outside"), f"no other reading fits either: {others}"
 
 
 def shown(value: Value) -> str:
@@ -134,61 +117,53 @@ def shown(value: Value) -> str:
     return " ".join(str(part) if isinstance(part, int) else f"{part:.6g}" for part in value)
 
 
+def _figures(name: str, study: CostStudy) -> Iterator[Entry]:
+    figures, rows = read_published(study.published), rows_of(RESULTS / name)[0]
+    if [(row["id"], row["value"], row["unit"]) for row in rows] != [(one.id, one.value, one.unit) for one in figures]:
+        raise UserError(f"{RESULTS / name} was not made from {study.published}; make it again with: suite run {name}")
+    for figure, row in zip(figures, rows, strict=True):
+        more = {"where": figure.where.partition(", ")[2], "tolerance": f"{half_a_unit(figure.value):.6g}"}
+        more |= {"tolerance_from": "half a unit of the last printed digit"}
+        if not row["read_as"]:
+            missing = f"a model that can be computed: {row['note']}"
+            yield Entry(figure.model_copy(update=more | {"needs": missing}))
+            continue
+        ask = TableNumber(study=name, row={"id": figure.id}, column=column_read(row))
+        remark = ". ".join(filter(None, (f"read as {row['read_as']}", row["note"])))
+        yield Entry(figure.model_copy(update=more | {"command": f"suite run {name}"}), (ask,), remark)
+
+
 def _line(entry: Entry) -> Line:
+    number = entry.number
     try:
-        found = [_measure(reading, entry.unit) for reading in entry.readings.values()]
+        found = [_measure(ask, number.unit) for ask in entry.asks]
     except UserError as error:
-        raise UserError(f"{entry.id}: {error}") from error
+        raise UserError(f"{number.id}: {error}") from error
     values = [each.value for each in found if each.value is not None]
-    if len(values) < len(found):
-        values = []
+    values = values if len(values) == len(found) else []
     state, remark = state_of(entry, values)
-    said = [remark, *(each.remark for each in found if not values)]
-    return Line(
-        id=entry.id,
-        table=entry.table,
-        row=entry.row,
-        method=entry.method,
-        backbone=entry.backbone,
-        setting=entry.setting,
-        metric=entry.metric,
-        published=entry.value,
-        unit=entry.unit,
-        measured=shown(values[0]) if values else "",
-        off_by=f"{_off(entry, values[0]):.6g}" if values else "",
-        tolerance=entry.tolerance,
-        tolerance_from=entry.tolerance_from,
-        state=state,
-        remark="; ".join(filter(None, said)),
-        differs=entry.differs,
-        needs="" if values else entry.needs,
-        command=entry.command,
-        evidence=entry.evidence,
-        source=entry.source,
-        published_digest=digest(*(field.encode() for field in entry)),
-        record_digest=digest(*(each.record for each in found)) if found else "",
-    )
+    remarks = (entry.remark, remark, *(each.remark for each in found if not values))
+    more = {"state": state, "remark": "; ".join(filter(None, remarks))}
+    more |= {"published_digest": digest(*(_json(one) for one in (number, *entry.asks)))}
+    more |= {"record_digest": digest(*(each.record.encode() for each in found)) if found else ""}
+    if values:
+        more |= {"measured": shown(values[0]), "off_by": f"{_off(number, values[0]):.6g}", "needs": ""}
+    return Line.model_validate(number.model_dump() | more)
 
 
-class _Found(NamedTuple):
-    """A value in the unit, None if its study has not measured it yet; what it rests on; what is said beside it."""
-
-    value: Value | None
-    record: bytes
-    remark: str = ""
+def _measure(ask: Ask, unit: str) -> Found:
+    if isinstance(ask, Probe):
+        return Found(probe(ask.probe, ask.model, unit), _json(ask).decode())
+    return measure(ask, unit)
 
 
-def _measure(reading: str, unit: str) -> _Found:
-    kind, _, asked = reading.partition(": ")
-    if kind not in STUDIES:
-        return _Found(probe(kind, asked, unit), reading.encode())
-    value, record, remark = (*study_value(asked), "") if kind == "study" else speed_value(asked, unit)
-    return _Found(None if value is None else (value,), record, remark)
+def _json(model: Number | Ask) -> bytes:
+    return model.model_dump_json(exclude_defaults=True).encode()
 
 
-def _off(entry: Entry, value: Value) -> float:
+def _off(number: Number, value: Value) -> float:
     """Measured less published; for a list of numbers, how many of them differ."""
-    published = [Decimal(part) for part in entry.value.split()]
+    published = [Decimal(part) for part in number.value.split()]
     if len(published) == len(value) == 1:
         return float(Decimal(str(value[0])) - published[0])
     if len(published) != len(value):
@@ -196,39 +171,15 @@ def _off(entry: Entry, value: Value) -> float:
     return float(sum(a != b for a, b in zip(published, value, strict=True)))
 
 
-def _check(entry: Entry, where: str, paper: str) -> None:
+def _check(entry: Entry, place: str, paper: str) -> None:
     """Refuse an entry that says too little to be checked.
 
     Raises:
         UserError: with the place and the cure.
     """
-    if entry.paper != paper or entry.id == paper:
-        raise UserError(f"{where}: the id {entry.id!r} must begin with the file's name: {paper}-")
-    for name in ("source", "table", "method", "metric", "unit", "tolerance_from"):
-        if not getattr(entry, name).strip():
-            raise UserError(f"{where}: {entry.id} has no {name}; a published number needs one")
-    if entry.evidence not in ("primary", "secondary"):
-        raise UserError(f"{where}: {entry.id}: the evidence is primary or secondary, found {entry.evidence!r}")
-    parts = entry.value.split()
-    if not parts or not all(_is_number(part) for part in parts):
-        raise UserError(f"{where}: {entry.id}: the value {entry.value!r} is not a number")
-    if not _is_number(entry.tolerance) or Decimal(entry.tolerance) < 0:
-        raise UserError(f"{where}: {entry.id}: the tolerance {entry.tolerance!r} is not a number from 0")
-    if len(entry.readings) != entry.asks.count(OTHERWISE) + bool(entry.asks):
-        raise UserError(f"{where}: {entry.id}: each reading besides the stated one needs a name of its own: NAME = ...")
-    for reading in entry.readings.values():
-        kind = reading.partition(": ")[0]
-        if kind not in (*STUDIES, *PROBES):
-            raise UserError(f"{where}: {entry.id} asks for {kind!r}; {suggest(kind, [*STUDIES, *PROBES])}")
-    of_study = any(reading.partition(": ")[0] in STUDIES for reading in entry.readings.values())
-    if (of_study or not entry.asks) and not entry.needs.strip():
-        raise UserError(f"{where}: {entry.id} has no needs; say what measuring it takes, such as a GPU")
-    if of_study and not entry.command.strip():
-        raise UserError(f"{where}: {entry.id} has no command; say what measures it, such as suite run quickstart")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return Decimal(text).is_finite()
-    except InvalidOperation:
-        return False
+    number, of_study = entry.number, any(isinstance(ask, TableNumber) for ask in entry.asks)
+    if not number.id.startswith(f"{paper}-"):
+        raise UserError(f"{place}: the id {number.id!r} must begin with the file's name: {paper}-")
+    needed = [*REQUIRED, *(["needs"] if of_study or not entry.asks else []), *(["command"] if of_study else [])]
+    if empty := [name for name in needed if not getattr(number, name).strip()]:
+        raise UserError(f"{place}: {number.id}: {', '.join(empty)}: empty; a number of the ledger needs it")

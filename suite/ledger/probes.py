@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from suite.errors import UserError, suggest
-from suite.strict import explain
 from suite.study.configuration import Configuration
 
 if TYPE_CHECKING:
@@ -18,67 +14,61 @@ if TYPE_CHECKING:
     from suite.reduction.model import ReducedModel
 
 Value = tuple[int | float, ...]
-Progress = Callable[[int, int], None]
 UNITS = {"count": 1, "tokens": 1, "M": 1e6, "%": 0.01}  # what one of the unit is
 
 
-def probe(kind: str, asked: str, unit: str) -> Value:
-    """Compute what is asked of a model; `asked` is a configuration as JSON, as `suite flops` takes them.
+def probe(kind: str, model: Configuration, unit: str) -> Value:
+    """Compute what is asked of a model, in the unit.
 
     Raises:
-        UserError: for a probe, a unit or a configuration that is not known.
+        UserError: for a unit that is not known, or a model that cannot be.
     """
-    if kind not in PROBES:
-        raise UserError(f"there is no probe {kind!r}; {suggest(kind, PROBES)}")
     if unit not in UNITS:
-        raise UserError(f"a probe cannot say {unit!r}; {suggest(unit, UNITS)}")
-    return tuple(value if UNITS[unit] == 1 else value / UNITS[unit] for value in PROBES[kind](asked))
+        raise UserError(f"a probe has no unit {unit!r}; {suggest(unit, UNITS)}")
+    return tuple(value if UNITS[unit] == 1 else value / UNITS[unit] for value in PROBES[kind](model))
 
 
-def _trained_parameters(asked: str) -> Value:
+def _trained_parameters(configuration: Configuration) -> Value:
     """Parameters that learn, of everything that training needs."""
-    return (_parameters(_assembled(asked)),)
+    return (_parameters(_built(configuration, deployed=False)),)
 
 
-def _deployed_parameters(asked: str) -> Value:
+def _deployed_parameters(configuration: Configuration) -> Value:
     """Parameters that learned, of what is left when only training's parts are dropped."""
-    return (_parameters(_deployed(_configuration(asked))),)
+    return (_parameters(_built(configuration)),)
 
 
-def _tokens(asked: str) -> Value:
+def _tokens(configuration: Configuration) -> Value:
     """Tokens, prefix included, that leave each block that removes some."""
     from suite.measure.tokens import expected_tokens
 
-    model = _assembled(asked)
+    model = _built(configuration)
     leaving, removed = expected_tokens(model).leaving, model.method.context.schedule.removed
     return tuple(tokens for tokens, count in zip(leaving, removed, strict=True) if count)
 
 
-def _removed_share(asked: str) -> Value:
+def _removed_share(configuration: Configuration) -> Value:
     """Patches that are removed by the last block that removes any, of all."""
-    schedule = _assembled(asked).method.context.schedule
+    schedule = _built(configuration).method.context.schedule
     return (sum(schedule.removed) / schedule.patches,)
 
 
-def _patches(asked: str) -> Value:
+def _patches(configuration: Configuration) -> Value:
     """Patches of an image."""
-    rows, columns = _backbone_of(_configuration(asked)).patch_embed.grid_size
+    rows, columns = _backbone(configuration.unpruned()).patch_embed.grid_size
     return (rows * columns,)
 
 
-def _cost_change(convention: str, asked: str) -> Value:
+def _cost_change(convention: str, configuration: Configuration) -> Value:
     """Multiply-accumulates of the deployed model less those of the unpruned one, of those of the unpruned one."""
     from suite.measure.count import count
 
-    configuration = _configuration(asked)
-    read_out = configuration.read_out
-    own, whole = (
-        getattr(count(_deployed(each), read_out).macs, convention) for each in (configuration, configuration.unpruned())
-    )
+    models = (_built(each) for each in (configuration, configuration.unpruned()))
+    own, whole = (float(getattr(count(model, configuration.read_out).macs, convention)) for model in models)
     return (own / whole - 1,)
 
 
-PROBES: dict[str, Callable[[str], Value]] = {
+PROBES: dict[str, Callable[[Configuration], Value]] = {
     "trained parameters": _trained_parameters,
     "deployed parameters": _deployed_parameters,
     "tokens": _tokens,
@@ -89,41 +79,18 @@ PROBES: dict[str, Callable[[str], Value]] = {
 }
 
 
+def _built(configuration: Configuration, deployed: bool = True) -> ReducedModel:
+    return configuration.build(deployed=deployed, backbone=_backbone(configuration.unpruned()))
+
+
+def _backbone(unpruned: Configuration) -> TimmModule:
+    """A backbone without weights, built once."""
+    return _backbone_from(unpruned.model_dump_json())
+
+
 @functools.cache
-def backbone_on_meta(name: str, options: str, classes: int) -> TimmModule:
-    """A backbone without weights, built once; `options` for timm's `create_model`, as JSON.
-
-    Raises:
-        UserError: if timm does not know it, or its blocks are not supported.
-    """
-    from suite.reduction.backbone import on_meta
-
-    return on_meta(name, json.loads(options), classes).eval()
-
-
-def _backbone_of(configuration: Configuration) -> TimmModule:
-    backbone = configuration.backbone
-    return backbone_on_meta(backbone.name, json.dumps(backbone.options), configuration.classes)
-
-
-def _deployed(configuration: Configuration) -> ReducedModel:
-    return configuration.build(backbone=_backbone_of(configuration))
-
-
-def _configuration(asked: str) -> Configuration:
-    try:
-        return Configuration.model_validate(json.loads(asked))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{asked!r} is no configuration in JSON: {error}") from error
-    except ValidationError as error:
-        raise UserError(explain(error)) from error
-
-
-@functools.lru_cache(maxsize=1)
-def _assembled(asked: str) -> ReducedModel:
-    """The model with all that training needs, on the meta device."""
-    configuration = _configuration(asked)
-    return configuration.build(deployed=False, backbone=_backbone_of(configuration))
+def _backbone_from(unpruned: str) -> TimmModule:
+    return Configuration.model_validate_json(unpruned).build_backbone()
 
 
 def _parameters(model: ReducedModel) -> int:

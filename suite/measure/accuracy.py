@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -19,10 +19,7 @@ class Accuracy(NamedTuple):
 
 @torch.inference_mode()
 def accuracy(
-    model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    device: str | torch.device = "cpu",
-    progress: Callable[[int], None] | None = None,
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: str | torch.device = "cpu"
 ) -> Accuracy:
     """Top-1 and top-5 accuracy of a model in the mode it is in.
 
@@ -30,7 +27,6 @@ def accuracy(
         model: gives logits, (B, classes), on `device`.
         batches: of images, (B, 3, height, width), and labels, (B,).
         device: where the images go.
-        progress: called after each batch with the number of images done.
 
     Raises:
         ValueError: if there is no image.
@@ -40,8 +36,6 @@ def accuracy(
         logits = model(images.to(device))
         hits = logits.topk(min(5, logits.shape[1])).indices.cpu() == labels[:, None]
         first, five, done = first + int(hits[:, 0].sum()), five + int(hits.any(1).sum()), done + len(labels)
-        if progress is not None:
-            progress(done)
     if not done:
         raise ValueError("there are no images to evaluate on")
     return Accuracy(done, 100 * first / done, 100 * five / done)

@@ -146,7 +146,7 @@ def _on_meta(model: nn.Module) -> ReducedModel:
 
 def _shape_of(tensor: Tensor) -> Tensor:
     empty = torch.empty_like(tensor, device="meta")
-    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
 
 
 class _Watched(Method):

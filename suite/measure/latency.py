@@ -16,10 +16,10 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from suite.measure.knobs import TOLERANCE, Choice
 from suite.measure.speed import Timing, quartiles
 from suite.measure.timing_options import UNPRUNED
 from suite.reduction.schedule import Schedule
-from suite.study.knobs import TOLERANCE, Choice
 
 SHORT, FULL = 6, 3  # measurements at most, of settings on the way and of settings found
 SLOPES = 0.3, 3.0  # of time over MACs, both as shares: a steeper or flatter one is noise

@@ -73,7 +73,7 @@ def expected_tokens(model: ReducedModel) -> TokenCounts:
         "mid": (entering, leaving, leaving),
         "post": (entering, entering, leaving),
     }
-    parts = places[settings.leaves()]
+    parts = places[settings.removal_stage()]
     if settings.reduces in ("nothing", "masks"):
         parts = (everything, everything, everything)
     elif settings.reduces == "idles":

@@ -184,6 +184,6 @@ def _readable(error: ValidationError, given: dict[str, Any]) -> str:
         if detail["type"] == "missing":
             message = f"this option is required; give {key}, on the command line as --option {key}=VALUE"
         elif key in problems:  # one of several kinds that the option may be
-            message = f"cannot be {given.get(key)!r}; see the table of layouts in the README"
+            message = f"cannot be {given.get(key)!r}; see docs/checkpoints.md"
         problems[key] = message
     return "; ".join(f"{key}: {message}" for key, message in problems.items())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
 from suite.data.folder import open_folder
@@ -20,6 +18,7 @@ from suite.measure.tokens import TokenCounts, check_tokens, count_tokens
 from suite.official import Released
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
+from suite.terminal import track
 
 
 @dataclass(frozen=True)
@@ -31,17 +30,15 @@ class Evaluation:
     macs: Macs
 
 
-def evaluate(
-    released: Released, data: Path, batch_size: int, device: str, progress: Callable[[int, int], None]
-) -> Evaluation:
-    """Evaluate a released classification model.
+def evaluate(released: Released, data: Path, batch_size: int, device: str, console: Console) -> Evaluation:
+    """Evaluate a released classification model, with a progress bar.
 
     Args:
         released: see `official.resolve`.
         data: one folder for each class, or a folder whose `val` is that.
         batch_size: images at a time.
         device: a torch device.
-        progress: called with the number of images done and of all images.
+        console: where the bar is shown, if it is a terminal.
 
     Raises:
         UserError: if the model is not for classification, or the folder does not fit it.
@@ -57,7 +54,7 @@ def evaluate(
     tokens, macs = count_tokens(model, noise), count_macs(model, noise)
     check_tokens(model, tokens)
     batches: DataLoader[Any] = DataLoader(images, batch_size)
-    found = accuracy(model.to(device), batches, device, lambda done: progress(done, len(images)))
+    found = accuracy(model.to(device), track(batches, "batches", len(batches), console), device)
     return Evaluation(found, tokens, macs)
 
 
@@ -102,16 +99,6 @@ def check_names(options: dict[str, Any]) -> dict[str, Any]:
         if name in options:
             raise UserError(f"--option {name} is not an option of a layout; write --{name} {options[name]}")
     return options
-
-
-def evaluate_with_bar(released: Released, data: Path, batch_size: int, device: str, console: Console) -> Evaluation:
-    """As `evaluate`, with a progress bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("images", total=None)
-        return evaluate(
-            released, data, batch_size, device, lambda done, total: bar.update(task, completed=done, total=total)
-        )
 
 
 def show_model(released: Released, console: Console) -> None:

@@ -32,11 +32,11 @@ class MethodSettings(Strict):
         """Whether removed patches can be stashed, unchanged, and rejoin before the last block."""
         return False
 
-    def what_it_does(self) -> str:
+    def verb(self) -> str:
         """Verb for what happens to removed patches, for messages."""
         return self.reduces
 
-    def leaves(self) -> Stage:
+    def removal_stage(self) -> Stage:
         """Where in a block patches are removed; ignored for an idling method."""
         return "mid"
 
@@ -54,12 +54,12 @@ class MethodSettings(Strict):
             return
         if fusion in STASHING and not self.can_stash():
             raise ValueError(
-                f"{fusion} fusion needs removed patches to be stashed, but this method {self.what_it_does()} them; "
+                f"{fusion} fusion needs removed patches to be stashed, but this method {self.verb()} them; "
                 "use fusion: none"
             )
         if fusion != "last-layer":
             return
-        last = 2 if self.leaves() == "post" else 1
+        last = 2 if self.removal_stage() == "post" else 1
         if any(schedule.removed[-last:]):
             raise ValueError(
                 f"with last-layer fusion the last {last} of {schedule.depth} blocks must remove nothing, "
@@ -87,8 +87,8 @@ class ScoringSettings(MethodSettings):
     def can_stash(self) -> bool:
         return self.action == "prune"
 
-    def what_it_does(self) -> str:
+    def verb(self) -> str:
         return "fuses" if self.action == "fuse" else self.reduces
 
-    def leaves(self) -> Stage:
+    def removal_stage(self) -> Stage:
         return self.stage

@@ -44,6 +44,8 @@ def latex(table: Table) -> str:
 
     More than 40 rows stand in tables of a page each, under one number. Notes that do not fit below a table follow it.
     """
+    import jinja2  # noqa: F401  (without what they need, pandas' styles do not say that it is missing)
+
     several = len(table.blocks) > 1
     blocks = [
         replace(block, rows=block.rows[start : start + LONG])

@@ -70,7 +70,7 @@ class Row:
     def raw(self, column: Column) -> tuple[object, ...]:
         """What the CSV has, a value for each field; empty where there is none."""
         value = self.values.get(column.key)
-        if value is None:
+        if value is None or not column.fields:
             return ("",) * len(column.fields)
         return value if isinstance(value, tuple) else (value,)
 

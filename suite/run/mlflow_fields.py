@@ -82,7 +82,7 @@ def params(values: dict[str, str]) -> list[Param]:
 
 
 def cell_metrics(entry: Entry, now: int) -> list[Metric]:
-    """Finals at step 0, of single classes under `class/`; curves under `epoch/`, the token ledger under `block/`.
+    """Finals at step 0, of single classes under `class/`; curves under `epoch/`, token counts under `block/`.
 
     `now`: milliseconds since 1970.
     """

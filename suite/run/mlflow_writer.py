@@ -51,13 +51,11 @@ class Summary:
         rows: metrics by row and schedule.
         note: markdown, for the page of the study's run.
         hint: markdown, one line at the head of the experiment, unless a person wrote something there.
-        views: tags of the experiment in which MLflow's page finds saved views; without them only the views are lost.
     """
 
     rows: Mapping[tuple[str, str], Mapping[str, float]]
     note: str
     hint: str
-    views: Mapping[str, str]
 
 
 class Tracker:
@@ -75,7 +73,7 @@ class Tracker:
         self.several = len({cell.schedule for cell in pruned}) > 1
         try:
             self.client, self.experiment = open_experiment(study, folder)
-            self._tag_experiment("mlflow.experimentKind", "custom_model_development")  # else the page is about chats
+            self.tag({"mlflow.experimentKind": "custom_model_development"})  # else the page is about chats
             self.known = self._read()
         except TROUBLE as error:
             raise unusable(error) from error
@@ -123,7 +121,7 @@ class Tracker:
             self._end(parent, [])
 
     def conclude(self, summary: Summary, results: Path) -> None:
-        """Give parents what was found, the study its files, and MLflow's page views to look at them.
+        """Give parents what was found, and the study its files.
 
         What has not changed is not written again. A metric that a row had and no longer has becomes NaN.
         """
@@ -138,11 +136,8 @@ class Tracker:
             self._tag(self._study_run, NOTE, note)
         self._attach(results)
         if self.experiment.tags.get(NOTE, "") in ("", self.experiment.tags.get(HINT)):
-            for name in (NOTE, HINT):
-                self._tag_experiment(name, summary.hint)
+            self.tag({NOTE: summary.hint, HINT: summary.hint})
         self._end(self._study_run, self.cells)
-        for name, value in summary.views.items():
-            self._tag_experiment(name, value)
 
     def _attach(self, results: Path) -> None:
         """Have every file below a folder as an artifact of the study's run; what is there stays."""
@@ -156,10 +151,12 @@ class Tracker:
                 there[place.as_posix()] = digest
                 self._tag(self._study_run, FILES, json.dumps(there))
 
-    def _tag_experiment(self, name: str, value: str) -> None:
-        if self.experiment.tags.get(name) != value:
-            self.client.set_experiment_tag(self.experiment.experiment_id, name, value)
-            self.experiment.tags[name] = value
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Give the experiment tags; those that it has are not written again."""
+        for name, value in tags.items():
+            if self.experiment.tags.get(name) != value:
+                self.client.set_experiment_tag(self.experiment.experiment_id, name, value)
+                self.experiment.tags[name] = value
 
     def _read(self) -> dict[str, list[Known]]:
         """All runs of ours in the experiment, by cell id or group."""

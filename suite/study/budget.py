@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 
 from suite.measure.count import count
+from suite.measure.knobs import Cost, Rounded, Solution, as_it_is, solve
 from suite.measure.tokens import expected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, in_multiples
 from suite.study.configuration import Configuration
-from suite.study.knobs import Cost, Rounded, Solution, as_it_is, solve
 from suite.study.schema import Budget, ScheduleRule
 from suite.tasks.task import ReadOut
 

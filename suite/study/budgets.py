@@ -13,12 +13,12 @@ from rich.progress import track
 from rich.table import Table
 
 from suite.errors import UserError
+from suite.measure.knobs import TOLERANCE, Solution
 from suite.reduction.method import UnmetNeed
 from suite.reduction.registry import settings_class
 from suite.strict import explain
 from suite.study.budget import meet
 from suite.study.configuration import Configuration
-from suite.study.knobs import TOLERANCE, Solution
 from suite.study.schema import Budget
 
 Result = TypeVar("Result")
@@ -66,7 +66,7 @@ def attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
     except ValidationError as error:
         raise UserError(f"{model.method}: {explain(error)}") from error
     if model.fusion != "none" and not own.can_stash() and own.reduces != "nothing":
-        return f"has no {model.fusion} fusion: it {own.what_it_does()} patches"
+        return f"has no {model.fusion} fusion: it {own.verb()} patches"
     try:
         return solve()
     except UserError as error:

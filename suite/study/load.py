@@ -13,12 +13,15 @@ from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
 from suite.strict import Place, dotted, problems
+from suite.study import records
 from suite.study.kind import Kind, Loaded, kinds
 from suite.study.yaml_lines import changed, doubled_keys, line_of
 
 FOLDER, RESULTS = Path("studies"), Path("results")
 DEFAULT_KIND = "training"
+STUDY = "study"  # in provenance.json: the file of a study that is not in `studies/`
 LONGEST = 100  # characters of a suffix of a results folder
+UNSAFE = re.compile(r"[^\w.=,\[\]-]", re.ASCII)  # characters that not every file system has in names
 
 
 def study_names() -> list[str]:
@@ -27,7 +30,7 @@ def study_names() -> list[str]:
 
 
 def find_study(name: str) -> Path:
-    """The file of a study that is named by its path or by its name in `studies/`.
+    """The file of a study that is named by its path, by its name in `studies/`, or by its results folder.
 
     Raises:
         UserError: if there is no such file, with the nearest names.
@@ -37,9 +40,18 @@ def find_study(name: str) -> Path:
         return path
     if (FOLDER / f"{name}.yaml").is_file():
         return FOLDER / f"{name}.yaml"
+    stated = records.stated(RESULTS / name, STUDY)
+    if isinstance(stated, str) and Path(stated).is_file():
+        return Path(stated)
     if not study_names():
         raise UserError(f"there is no study {name!r}: no such file, and no studies/ in {Path.cwd()}")
     raise UserError(f"there is no study {name!r}: no such file, and none in studies/; {suggest(name, study_names())}")
+
+
+def remember(loaded: Loaded) -> None:
+    """State in `provenance.json` where a study lies that is not in `studies/`, so that it is found by its results."""
+    if loaded.path.parent != FOLDER:
+        records.state(RESULTS / loaded.name.partition("+")[0], STUDY, str(loaded.path))
 
 
 def title_of(name: str) -> str:
@@ -187,7 +199,7 @@ def _parsed(changes: Sequence[str]) -> dict[Place, Any]:
 def _suffix(changes: Sequence[str]) -> str:
     """What is added to the name of a results folder; characters that file names cannot have give way to a digest."""
     text = "".join(f"+{change}" for change in sorted(changes))
-    safe = "".join(f"+{re.sub('[^A-Za-z0-9_.=,-]', '_', change)}" for change in sorted(changes))
+    safe = "".join(f"+{UNSAFE.sub('_', change)}" for change in sorted(changes))
     if safe == text and len(text) <= LONGEST:
         return text
     return f"{safe[: LONGEST - 20]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

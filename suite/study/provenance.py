@@ -54,13 +54,15 @@ def device_name(kind: str) -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What git says about the code that runs; empty where it is not a git checkout."""
-    code = ["git", "-C", str(CODE), *arguments]
+    """What git says about the code that runs; empty where that is no git checkout, or lies in one of something else."""
     try:
-        done = subprocess.run(code, capture_output=True, text=True, check=True)  # noqa: S603
+        top, found = (
+            subprocess.run(["git", "-C", str(CODE), *asked], capture_output=True, text=True, check=True).stdout.rstrip()  # noqa: S603, S607
+            for asked in (("rev-parse", "--show-toplevel"), arguments)
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return done.stdout.rstrip()
+    return found if Path(top) == CODE else ""
 
 
 def _version(package: str) -> str:

@@ -1,24 +1,19 @@
-"""Published speeds: throughputs and speed-ups as their sources print them."""
+"""Published numbers: the rows of `results/published/*.csv`, as their sources print them."""
 
 from __future__ import annotations
 
 import csv
-import math
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator
 
-from suite.errors import UserError
-from suite.strict import Strict
+from suite.errors import UserError, suggest
+from suite.strict import Strict, explain
 
-COLUMNS = (
-    *("id", "where", "method", "backbone", "pretraining", "resolution", "setting", "name", "value", "unit"),
-    *("source", "evidence"),
-)
-ABOUT = ("id", "where", "method", "backbone", "setting", "source", "evidence")
-UNITS = {"throughput": "1000 im/s", "speedup": "x"}
+Row = TypeVar("Row", bound=Strict)
 
 
 class Excluded(Strict):
@@ -28,65 +23,102 @@ class Excluded(Strict):
     note: str = Field(min_length=1)
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """A published speed over the unpruned model's.
+class Number(Strict):
+    """A published number; all of it is text. A file has the columns that its numbers need.
 
     Attributes:
-        text: the ratio, with the digits that are shown.
-        low, high: the least and the most that it can be by the digits that are printed.
-        quotient: whether it was formed here, of two printed throughputs, instead of being taken as printed.
+        id: by which studies and the ledger name it.
+        where, source: table, and document that it was read in; `evidence` is secondary if that is a text about it.
+        method, backbone, pretraining, dataset, resolution, setting: what it is of, as the source says.
+        metric, value, unit: one number, or whole numbers separated by spaces.
+        seeds, statistic: what the source says of them.
+        study, row, schedule: the row of a study whose score it is; without a schedule, under any.
+        tolerance, tolerance_from: of the ledger, in the unit, and how it was chosen.
+        differs: what a measurement here does otherwise.
+        needs: what measuring it takes, or what is missing; `command`: what measures it.
     """
 
-    text: str
-    low: float
-    high: float
-    quotient: bool
-
-
-@dataclass(frozen=True)
-class Published:
-    """One configuration of a source.
-
-    Attributes:
-        id: by which a study names it.
-        where, method, backbone, setting: what the source says it is.
-        source, evidence: where it was read, and whether there (`primary`) or in a text about it (`secondary`).
-        values: as printed, by name: `throughput` in thousand images per second, `speedup` over the unpruned model.
-    """
-
-    id: str
-    where: str
-    method: str
-    backbone: str
-    setting: str
+    id: str = ""
+    where: str = ""
+    method: str = ""
+    backbone: str = ""
+    pretraining: str = ""
+    dataset: str = ""
+    resolution: str = ""
+    setting: str = ""
+    metric: str = ""
+    value: str
+    unit: str
+    seeds: str = ""
+    statistic: str = ""
     source: str
-    evidence: str
-    values: dict[str, str] = field(default_factory=dict)
+    evidence: Literal["primary", "secondary"]
+    study: str = ""
+    row: str = ""
+    schedule: str = ""
+    tolerance: str = ""
+    tolerance_from: str = ""
+    differs: str = ""
+    needs: str = ""
+    command: str = ""
 
-    def over(self, other: Published | None) -> float | None:
-        """Its throughput over another's; None unless both are printed."""
-        if other is None or "throughput" not in self.values or "throughput" not in other.values:
-            return None
-        return float(self.values["throughput"]) / float(other.values["throughput"])
+    @field_validator("value")
+    @classmethod
+    def _is_numbers(cls, value: str) -> str:
+        if not value.split() or not all(map(is_number, value.split())):
+            raise ValueError(f"expected a number, found {value!r}")
+        return value
 
-    def ratio(self, unpruned: Published | None) -> Ratio | None:
-        """Speed over the unpruned model: of throughputs where both are printed, else as printed; None if neither is.
+    @field_validator("tolerance")
+    @classmethod
+    def _is_tolerance(cls, value: str) -> str:
+        if value and (not is_number(value) or Decimal(value) < 0):
+            raise ValueError(f"expected a number from 0, found {value!r}")
+        return value
 
-        A source prints all its throughputs to as many decimals, but its table here has lost zeros at the end: the
-        number with more decimals says how many.
-        """
-        value = self.over(unpruned)
-        if value is None or unpruned is None:
-            printed = self.values.get("speedup")
-            if printed is None:
-                return None
-            half = half_a_unit(printed)
-            return Ratio(printed, float(printed) - half, float(printed) + half, quotient=False)
-        own, whole = self.values["throughput"], unpruned.values["throughput"]
-        half = min(half_a_unit(own), half_a_unit(whole))
-        low, high = (float(own) - half) / (float(whole) + half), (float(own) + half) / (float(whole) - half)
-        return Ratio(f"{value:.2f}", low, high, quotient=True)
+
+def read_numbers(path: Path, required: Sequence[str]) -> list[tuple[str, Number]]:
+    """The numbers of a file, each with its place FILE:LINE; no two have the same id and metric.
+
+    Args:
+        path: a CSV file; its columns are attributes of `Number`, in any order.
+        required: attributes that no row may leave empty, besides value, unit and source.
+
+    Raises:
+        UserError: naming file and line of whatever is wrong.
+    """
+    found: dict[tuple[str, str], tuple[str, Number]] = {}
+    for place, number in read_rows(path, Number, required):
+        empty = [name for name in ("unit", "source", *required) if not getattr(number, name).strip()]
+        if empty:
+            raise UserError(f"{place}: {', '.join(empty)}: empty; a published number needs it")
+        key = (number.id, number.metric) if number.id else (place, "")
+        if key in found:
+            raise UserError(f"{place}: duplicate id {number.id!r}; the other is at {found[key][0]}")
+        found[key] = place, number
+    return list(found.values())
+
+
+def read_rows(path: Path, model: type[Row], required: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
+    """Rows of a CSV file, each with its place FILE:LINE.
+
+    Raises:
+        UserError: if the file is missing, not CSV, has not the columns, or a row is not what `model` says.
+    """
+    (_, head), *lines = _lines(path)
+    needed = [name for name, field in model.model_fields.items() if field.is_required() or name in required]
+    if absent := [name for name in needed if name not in head]:
+        raise UserError(f"{path} lacks the columns {', '.join(absent)}; it has {', '.join(head) or 'none'}")
+    for name in head:
+        if name not in model.model_fields:
+            raise UserError(f"{path} has the unknown column {name!r}; {suggest(name, model.model_fields)}")
+    for line, fields in lines:
+        if len(fields) != len(head):
+            raise UserError(f"{path}:{line}: {len(fields)} columns instead of {len(head)}; the file is damaged")
+        try:
+            yield f"{path}:{line}", model.model_validate(dict(zip(head, fields, strict=True)))
+        except ValidationError as error:
+            raise UserError(f"{path}:{line}: {explain(error)}") from error
 
 
 def half_a_unit(printed: str) -> float:
@@ -94,42 +126,21 @@ def half_a_unit(printed: str) -> float:
     return 0.5 * 10.0 ** int(Decimal(printed).as_tuple().exponent)
 
 
-def read_published(path: Path) -> dict[str, Published]:
-    """Read the table of published speeds, by id.
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number."""
+    try:
+        return Decimal(text).is_finite()
+    except InvalidOperation:
+        return False
 
-    Raises:
-        UserError: if it is missing, or not such a table, with the line.
-    """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; a study of speed needs the table of published speeds there")
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Line numbers and fields; an empty file has a head without columns."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            head, *rows = list(csv.reader(file)) or [[]]
+            reader = csv.reader(file, strict=True)
+            return [(reader.line_num, fields) for fields in reader] or [(1, [])]
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; published numbers are read from there") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is damaged, it is not readable as CSV: {error}; restore it") from error
-    if tuple(head) != COLUMNS:
-        raise UserError(f"{path} has the columns {', '.join(head)}; expected {', '.join(COLUMNS)}")
-    found: dict[str, Published] = {}
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(COLUMNS):
-            raise UserError(f"{path}:{number}: {len(row)} columns instead of {len(COLUMNS)}")
-        said = dict(zip(COLUMNS, row, strict=True))
-        name, value = said["name"], said["value"]
-        if UNITS.get(name) != said["unit"] or not _is_positive(value):
-            raise UserError(
-                f"{path}:{number}: {name} {value!r} {said['unit']!r} is neither a throughput in 1000 im/s nor a "
-                "speedup in x, above 0"
-            )
-        new = Published(**{key: said[key] for key in ABOUT}, values={})
-        known = found.setdefault(new.id, new)
-        if name in known.values or replace(new, values=known.values) != known:
-            raise UserError(f"{path}:{number}: the id {said['id']} stands for another one already; one id, one row")
-        known.values[name] = value
-    return found
-
-
-def _is_positive(text: str) -> bool:
-    try:
-        return math.isfinite(float(text)) and float(text) > 0
-    except ValueError:
-        return False

@@ -130,12 +130,26 @@ def merge(
     return sorted((run for run in grouped.values() if run[made_key]), key=lambda run: str(run["started"]))
 
 
-def write_provenance(folder: Path, origins: Mapping[str, object], records: Sequence[str] | None = None) -> None:
+def write_provenance(folder: Path, origins: Mapping[str, object]) -> None:
     """Write `provenance.json` whole: where records come from, and digests of every CSV and JSON but tables."""
-    data = sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".json"))
-    names = [name for name in data if name not in MADE_FROM_RECORDS] if records is None else records
-    digests = {name: digest_of(folder / name) for name in names}
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".json"))
+    digests = {name: digest_of(folder / name) for name in names if name not in MADE_FROM_RECORDS}
     replace(folder / PROVENANCE, json.dumps({**origins, DIGESTS: digests}, indent=1) + "\n")
+
+
+def stated(folder: Path, key: str) -> object:
+    """What `provenance.json` states under a key; None where there is none, or it cannot be read."""
+    try:
+        return json.loads((folder / PROVENANCE).read_text(encoding="utf-8")).get(key)
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def state(folder: Path, key: str, value: str) -> None:
+    """Add something to `provenance.json`."""
+    path = folder / PROVENANCE
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": [], DIGESTS: {}}
+    replace(path, json.dumps(content | {key: value}, indent=1) + "\n")
 
 
 def _fields(path: Path, columns: Sequence[str], command: str) -> list[list[str]]:

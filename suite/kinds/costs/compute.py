@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError, suggest
-from suite.kinds.costs.figures import Cost, Figure, Line, choose, read_published
+from suite.kinds.costs.figures import Cost, Line, choose, read_published
 from suite.kinds.costs.record import RECORD, lines, write_record
 from suite.kinds.costs.schema import CostRow, CostStudy
 from suite.measure.count import count
@@ -18,7 +18,7 @@ from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.study.kind import Loaded
 from suite.study.provenance import provenance
-from suite.study.published import Excluded
+from suite.study.published import Excluded, Number
 from suite.study.records import write_provenance
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def plan(loaded: Loaded) -> list[Mapping[str, Any]]:
     ]
 
 
-def run(loaded: Loaded, console: Console) -> int:
+def run(loaded: Loaded, console: Console, _in_process: bool = False) -> int:
     """Compute every figure and write the record `results/NAME/figures.csv`; returns the exit code.
 
     Raises:
@@ -72,7 +72,7 @@ def run(loaded: Loaded, console: Console) -> int:
     computed = compute(loaded.study, partial(track, description="models", console=console, transient=True))
     folder = RESULTS / loaded.name
     write_record(folder, computed)
-    write_provenance(folder, {"runs": [provenance()]}, [RECORD])
+    write_provenance(folder, {"runs": [provenance()]})
     return 0
 
 
@@ -97,7 +97,7 @@ def compute(study: CostStudy, watch: Watch = iter) -> list[Line]:
     return choose(found)
 
 
-def _assign(study: CostStudy, figures: Sequence[Figure]) -> dict[str, CostRow | Excluded]:
+def _assign(study: CostStudy, figures: Sequence[Number]) -> dict[str, CostRow | Excluded]:
     """The row of each figure; every figure must have one, and every pattern must name some."""
     rows: dict[str, CostRow | Excluded] = {}
     ids = [figure.id for figure in figures]

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import UserError
 from suite.kinds.costs.schema import CONVENTIONS
-from suite.ledger.lines import read_rows
-from suite.study.published import half_a_unit
+from suite.study.published import Number, half_a_unit, read_numbers
 
 UNITS = ("G", "%")
-
-
-class Figure(NamedTuple):
-    """A published cost, as its source prints it.
-
-    `name` is what the source calls it; `unit` is G, for 1e9, or % of change against the unpruned model.
-    """
-
-    id: str
-    where: str
-    method: str
-    backbone: str
-    pretraining: str
-    resolution: str
-    setting: str
-    name: str
-    value: str
-    unit: str
-    source: str
-    evidence: str
+FIELDS = (  # of a published figure, in records and tables
+    *("id", "where", "method", "backbone", "pretraining", "resolution", "setting", "metric", "value", "unit"),
+    *("source", "evidence"),
+)
 
 
 class Cost(NamedTuple):
@@ -76,7 +58,7 @@ class Line:
         read_as: the name of the reading that was taken, see `choose`.
     """
 
-    figure: Figure
+    figure: Number
     tolerance: float
     note: str = ""
     computed_as: str = ""
@@ -158,26 +140,16 @@ def _reading_of(group: Sequence[Line]) -> list[str]:
     return [names[min(away, key=away.__getitem__)]]
 
 
-def read_published(path: Path) -> list[Figure]:
-    """Read the table of published figures.
+def read_published(path: Path) -> list[Number]:
+    """The published figures of a file: in G, for 1e9, or in % of change against the unpruned model.
 
     Raises:
-        UserError: if it is missing, or not such a table.
+        UserError: if it is missing, or not such a file, with the line.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; a study of costs needs the table of published figures there")
-    figures: dict[str, Figure] = {}
-    for number, row in read_rows(path, Figure._fields):
-        figure = Figure(*row)
-        if figure.unit not in UNITS or not _is_count(figure.value):
-            raise UserError(f"{path}:{number}: {figure.value!r} {figure.unit!r} is not a number other than 0 in G or %")
-        if figures.setdefault(figure.id, figure) is not figure:
-            raise UserError(f"{path}:{number}: the id {figure.id} stands twice")
-    return list(figures.values())
-
-
-def _is_count(text: str) -> bool:
-    try:
-        return Decimal(text).is_finite() and Decimal(text) != 0
-    except InvalidOperation:
-        return False
+    found: dict[str, Number] = {}
+    for place, figure in read_numbers(path, ("id", "where", "method", "backbone", "metric")):
+        if figure.unit not in UNITS or float(figure.value) == 0:
+            raise UserError(f"{place}: expected a number other than 0 in G or %, found {figure.value} {figure.unit}")
+        if found.setdefault(figure.id, figure) is not figure:
+            raise UserError(f"{place}: duplicate id {figure.id!r}")
+    return list(found.values())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -23,8 +25,25 @@ LEGEND = (
 )
 
 
-def show_cost(configuration: Configuration, console: Console) -> bool:
-    """Show tokens and cost of a model; returns whether it computes on the tokens that its schedule says.
+@dataclass(frozen=True)
+class ModelCost:
+    """A model and what it computes.
+
+    Attributes:
+        configuration, model: the model in words, and built without weights.
+        counted, unpruned: its counts, and those of the unpruned model.
+        unexpected: a sentence for every block on other tokens than its schedule says.
+    """
+
+    configuration: Configuration
+    model: ReducedModel
+    counted: Count
+    unpruned: Count
+    unexpected: tuple[str, ...]
+
+
+def cost_of(configuration: Configuration) -> ModelCost:
+    """Count a model.
 
     Raises:
         UserError: for whatever of the configuration cannot be.
@@ -32,19 +51,33 @@ def show_cost(configuration: Configuration, console: Console) -> bool:
     model, read_out = configuration.build(), configuration.read_out
     counted = count(model, read_out)
     unpruned = count(configuration.unpruned().build(backbone=model.backbone), read_out)
-    console.print(_headline(configuration, model), soft_wrap=True, highlight=False)
-    console.print(_blocks(counted))
-    console.print(_parts(counted))
-    console.print(_totals(counted.macs, unpruned.macs))
-    console.print(_with_norms(counted), soft_wrap=True, highlight=False)
-    for line in LEGEND:
-        console.print(line, style="dim", highlight=False)
-    wrong = unexpected_tokens(model, counted.tokens)
-    for sentence in wrong[:SHOWN]:
+    return ModelCost(configuration, model, counted, unpruned, tuple(unexpected_tokens(model, counted.tokens)))
+
+
+def as_mapping(cost: ModelCost) -> dict[str, Any]:
+    """All counts, for programs: MACs and tokens of one image."""
+    return {
+        "macs": cost.counted.conventions._asdict(),
+        "unpruned": cost.unpruned.conventions._asdict(),
+        "tokens": asdict(cost.counted.tokens),
+        "parts": [part._asdict() for part in cost.counted.parts],
+    }
+
+
+def show(cost: ModelCost, console: Console, *, brief: bool = False) -> None:
+    """Show tokens and cost of a model; only what is not as it should be if `brief`."""
+    if not brief:
+        console.print(_headline(cost.configuration, cost.model), soft_wrap=True, highlight=False)
+        console.print(_blocks(cost.counted))
+        console.print(_parts(cost.counted))
+        console.print(_totals(cost.counted.macs, cost.unpruned.macs))
+        console.print(_with_norms(cost.counted), soft_wrap=True, highlight=False)
+        for line in LEGEND:
+            console.print(line, style="dim", highlight=False)
+    for sentence in cost.unexpected[:SHOWN]:
         console.print(f"not as scheduled: {sentence}", style="red", soft_wrap=True, highlight=False)
-    if len(wrong) > SHOWN:
-        console.print(f"and {len(wrong) - SHOWN} more like these", style="red")
-    return not wrong
+    if len(cost.unexpected) > SHOWN:
+        console.print(f"and {len(cost.unexpected) - SHOWN} more like these", style="red")
 
 
 def _headline(configuration: Configuration, model: ReducedModel) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 from suite.errors import UserError
-from suite.kinds.costs.figures import Cost, Figure, Line, choose
-from suite.ledger.lines import read_rows
-from suite.study.records import check_unedited
+from suite.kinds.costs.figures import FIELDS, Cost, Line, choose
+from suite.study import records
+from suite.study.published import Number
 
 RECORD = "figures.csv"
 COSTS = ("macs_full", "macs_linear", "norm_operations")
 COLUMNS = (
-    *Figure._fields,
+    *FIELDS,
     *("tolerance_percent", "computed_as", "convention", *COSTS, *(f"unpruned_{name}" for name in COSTS), "note"),
 )
 
@@ -26,8 +26,9 @@ def write_record(folder: Path, lines: Sequence[Line]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for line in lines:
+            figure = [getattr(line.figure, name) for name in FIELDS]
             costs = [*(line.cost or [""] * 3), *(line.unpruned or [""] * 3)]
-            writer.writerow([*line.figure, line.tolerance, line.computed_as, line.convention, *costs, line.note])
+            writer.writerow([*figure, line.tolerance, line.computed_as, line.convention, *costs, line.note])
 
 
 def lines(folder: Path) -> list[Line]:
@@ -36,18 +37,14 @@ def lines(folder: Path) -> list[Line]:
     Raises:
         UserError: if there is no record, or it is damaged or was edited.
     """
-    path, again = folder / RECORD, f"make it with: suite run {folder.name}"
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; {again}")
-    check_unedited(path)
-    found = [_line(dict(zip(COLUMNS, row, strict=True))) for _, row in read_rows(path, COLUMNS)]
+    found = [_line(row) for row in records.read(folder / RECORD, COLUMNS).to_dict("records")]
     if not found:
-        raise UserError(f"{path} has no figure; {again}")
+        raise UserError(f"{folder / RECORD} has no figure; make it with: suite run {folder.name}")
     return choose(found)
 
 
-def _line(row: dict[str, str]) -> Line:
-    figure = Figure(*(row[name] for name in Figure._fields))
+def _line(row: Mapping[Hashable, str]) -> Line:
+    figure = Number.model_validate({name: row[name] for name in FIELDS})
     return Line(
         figure,
         tolerance=float(row["tolerance_percent"]),
@@ -59,6 +56,6 @@ def _line(row: dict[str, str]) -> Line:
     )
 
 
-def _cost(row: dict[str, str], prefix: str) -> Cost | None:
+def _cost(row: Mapping[Hashable, str], prefix: str) -> Cost | None:
     counts = [row[f"{prefix}{name}"] for name in COSTS]
     return Cost(*map(int, counts)) if row["computed_as"] else None

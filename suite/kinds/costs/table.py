@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from suite.kinds.costs.figures import Figure, Line
+from suite.kinds.costs.figures import FIELDS as FIGURE
+from suite.kinds.costs.figures import Line
 from suite.kinds.costs.record import lines
 from suite.kinds.costs.schema import CONVENTIONS
 from suite.report.layout import Block, Column, Note, Row, Table, recorded
@@ -27,7 +28,7 @@ CHOSEN = "the convention, and MACs or FLOPs, in which most figures of the same s
 
 
 def _columns() -> Iterator[Column]:
-    yield from recorded(*Figure._fields, how=PUBLISHED)
+    yield from recorded(*FIGURE, how=PUBLISHED)
     yield from recorded(*COUNTS, how=COUNTED)
     yield Column("source table", "where", align="left", how=PUBLISHED)
     yield Column("model", "backbone", align="left", how=PUBLISHED)
@@ -97,7 +98,7 @@ def texts(record: Mapping[str, Any], notes: Sequence[str]) -> dict[str, str | No
         record: the figure's fields as the CSV has them; numbers may be their texts.
         notes: all notes of the table, in order.
     """
-    unit, name, value = record["unit"], record["name"], record["value"]
+    unit, name, value = record["unit"], record["metric"], record["value"]
     whole = record["method"] in ("No merging", "No pruning")
     printed = " %" if unit == "%" else f" {name}" if name.startswith("G") else f" G{name}"
     setting, resolution = record["setting"], record["resolution"]
@@ -143,7 +144,7 @@ def _computed_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
 
 def _row(line: Line, notes: Sequence[str]) -> Row:
     record = record_of(line)
-    named = ("where", "method", "backbone", "setting", "name", "value", "unit", "source", "evidence")
+    named = ("where", "method", "backbone", "setting", "metric", "value", "unit", "source", "evidence")
     details = {name: str(record[name] or "") for name in (*named, "computed_as", "read_as", "note")}
     return Row(record | texts(record, notes), details={"": details})
 
@@ -151,7 +152,7 @@ def _row(line: Line, notes: Sequence[str]) -> Row:
 def record_of(line: Line) -> dict[str, Any]:
     """A figure's fields as the CSV of the table has them."""
     return {
-        **line.figure._asdict(),
+        **{name: getattr(line.figure, name) for name in FIGURE},
         "verdict": line.verdict,
         "computed_as": line.computed_as or None,
         "note": line.note,

@@ -114,7 +114,7 @@ def _fusions_for_maps(settings: MethodSettings) -> list[Fusion]:
     """
     if type(settings).check_dense is not MethodSettings.check_dense:
         return list(_fusions(settings))
-    return ["none"] if settings.what_it_does() in ("fuses", "merges") else []
+    return ["none"] if settings.verb() in ("fuses", "merges") else []
 
 
 def _settings_for_maps(method: str) -> dict[str, int]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from suite.contract.compiled import inductor_trouble
 from suite.kinds.export.cases import Case, cases
@@ -21,6 +20,7 @@ from suite.reduction.method import UnmetNeed
 from suite.reduction.registry import default_settings, describe, method_class, modules
 from suite.report import render
 from suite.study.provenance import provenance
+from suite.terminal import ManualProgress
 
 TIMING = TimingOptions(batch_size=(TRACED,), rounds=20, warmup_rounds=3)
 RESULTS = Path("results") / "export"
@@ -48,15 +48,13 @@ def export_visibly(methods: Sequence[str], quick: bool, console: Console, folder
     """
     torch.set_num_threads(1)
     origin, planned, found = provenance(), cases(methods, quick), []
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=len(planned) * len(PATHS))
+    with ManualProgress(console, len(planned) * len(PATHS)) as bar:
         for case in planned:
             new = []
             for path in PATHS:
-                progress.update(bar, description=f"{case}: {path}")
+                bar.show(f"{case}: {path}")
                 new.append(judge(case, path, quick))
-                progress.advance(bar)
+                bar.advance()
             found += new
             console.print(f"{case}: {', '.join(line['status'] for line in new)}", highlight=False, soft_wrap=True)
             if not quick:
@@ -84,18 +82,6 @@ def judge(case: Case, path: str, quick: bool) -> Line:
             return line_of(model, path, "fails", Finding(f"the model cannot be built: {describe(error)}"))
         found = examine(built, (QUICK if quick else PATHS)[path], images, None if quick else TIMING)
     return line_of(model, path, "fails" if found.reason else "works", found)
-
-
-def make_table(console: Console, folder: Path = RESULTS) -> None:
-    """Make and show the table of a folder from its record alone.
-
-    Raises:
-        UserError: if there is no record, or it cannot be used.
-    """
-    made = export_table(folder.name, lines(folder))
-    files = render.write(made, folder)
-    render.show(made, console, apart=True)
-    console.print(f"Written to {folder}/: {', '.join(files)}, from {RECORD}", soft_wrap=True)
 
 
 def show(found: Sequence[Line], quick: bool, console: Console) -> None:

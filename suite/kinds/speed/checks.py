@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
+from suite.kinds.speed.published import read_published
 from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
 from suite.measure.timing_options import UNPRUNED
 from suite.reduction.registry import settings_class
 from suite.strict import Place, explain
-from suite.study.published import read_published
 from suite.tasks.task import task
 
 Problem = tuple[Place, str]

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from suite.kinds.speed.command import Bar
 from suite.measure.device import open_machine
+from suite.measure.knobs import choices
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
 from suite.measure.side_by_side import time_side_by_side
 from suite.measure.speed import Timing, references
@@ -19,7 +20,6 @@ from suite.reduction.schedule import Schedule
 from suite.study.budget import cost_of, rounding
 from suite.study.budgets import attempt, check_any, headline
 from suite.study.configuration import Configuration
-from suite.study.knobs import choices
 from suite.study.schema import Budget, ScheduleRule
 
 SHORT_WARMUP, SHORTEST = 2, 5  # rounds before a short measurement, and of it at least

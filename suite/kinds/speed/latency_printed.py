@@ -10,9 +10,9 @@ from rich.table import Table
 
 from suite.kinds.speed.latency import Report
 from suite.kinds.speed.printed import MARK, conditions
+from suite.measure.knobs import TOLERANCE
 from suite.measure.latency import Found
 from suite.measure.speed import quartiles
-from suite.study.knobs import TOLERANCE
 
 WIDE = "†"
 COLUMNS = (

@@ -10,11 +10,11 @@ from statistics import median
 from typing import Literal
 
 from suite.errors import UserError
+from suite.kinds.speed.published import Published, Ratio, read_published
 from suite.kinds.speed.rounds import Round, asked_for, read_rounds
 from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
 from suite.measure.timing_options import UNPRUNED, DeviceType
 from suite.report.statistics import Spread, spread
-from suite.study.published import Published, Ratio, read_published
 
 Status = Literal["measured", "not measured", "not available"]
 
@@ -112,12 +112,9 @@ def lines(folder: Path) -> list[Line]:
     Raises:
         UserError: if nothing is measured yet, or the record or the published figures cannot be read.
     """
-    from suite.study.load import find
+    from suite.study.load import study_of
 
-    loaded = find(folder.name)
-    if loaded is None:
-        raise UserError(f"{folder} is of no study in studies/; its table says what the study asks for")
-    study: SpeedStudy = loaded.study
+    study: SpeedStudy = study_of(folder.name)
     rounds, _ = asked_for(study, read_rounds(folder))
     if not rounds:
         raise UserError(

@@ -14,23 +14,27 @@ from suite.kinds.training.table import schedules, table
 from suite.report.layout import Column, Row
 from suite.report.page.facts import Facts
 from suite.report.statistics import ALPHA, fewest_seeds
-from suite.study.load import study_of
+from suite.study.load import find
 from suite.tasks.task import task
 
 LETTER = re.compile("[a-z]'*")  # after z comes a'
 
 
 def facts(folder: Path, lines: Sequence[Line]) -> Facts:
-    """The facts of the study of a results folder, whose file is in `studies/`."""
-    study = study_of(folder.name)
-    shown = _Shown(folder.name, lines)
-    focus = [line for name in study.focus for line in lines if line.row == name]
+    """The facts of the study of a results folder; its file in `studies/` says which rows lead."""
+    found = find(folder.name)
+    study: Study | None = found.study if found else None
+    names, shown = study.focus if study else (), _Shown(folder.name, lines)
+    focus = [line for name in names for line in lines if line.row == name]
     leading = [line for line in [*focus, *_best(lines)] if line.accuracy]
     headline = _headline(leading[0], shown) if leading else "No row has a score yet: no claim."
-    named = [name for name in study.focus if name not in {line.row for line in lines}]
-    found = [*((name, "not in the record yet") for name in named), *((line.label, shown.whole(line)) for line in focus)]
-    doubts = [*_unfinished(study, folder), *_doubts(leading[:1], lines)]
-    return Facts(headline, (*found, *_facts(lines, shown)), tuple(doubts))
+    absent = [name for name in names if name not in {line.row for line in lines}]
+    first = [
+        *((name, "not in the record yet") for name in absent),
+        *((line.label, shown.whole(line)) for line in focus),
+    ]
+    doubts = [*(_unfinished(study, folder) if study else ()), *_doubts(leading[:1], lines)]
+    return Facts(headline, (*first, *_facts(lines, shown)), tuple(doubts))
 
 
 class _Shown:

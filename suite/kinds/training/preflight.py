@@ -37,17 +37,17 @@ def check_here(study: Study) -> None:
         raise UserError("\n".join(sentences))
 
 
-def check_devices(cells: Sequence[Cell]) -> None:
-    """Refuse cells for what this machine has not, before anything is read.
+def check_devices(cells: Sequence[Cell], *, here: bool = False) -> None:
+    """Refuse cells for what this machine has not, before anything is read; `here`: no cluster runs them.
 
     Raises:
         UserError: naming each.
     """
-    if sentences := lacking(cells):
+    if sentences := lacking(cells, here=here):
         raise UserError("\n".join(sentences))
 
 
-def lacking(cells: Sequence[Cell]) -> list[str]:
+def lacking(cells: Sequence[Cell], *, here: bool = False) -> list[str]:
     """A sentence for everything that cells compute with and that is not here: a GPU, a precision, a compiler.
 
     A cluster is asked for its GPUs when it is connected to; a speed cell that lacks something there fails by itself.
@@ -55,7 +55,7 @@ def lacking(cells: Sequence[Cell]) -> list[str]:
     speeds = [cell.identity for cell in cells if cell.kind == "speed"]
     devices = {cell.identity["device"] for cell in cells}
     unusual = {(one["device"], one["precision"], one["speed"]["compile"]) for one in speeds} - {USUAL}
-    if os.environ.get("RAY_ADDRESS") or (devices <= {"cpu"} and not unusual):
+    if (os.environ.get("RAY_ADDRESS") and not here) or (devices <= {"cpu"} and not unusual):
         return []
     import torch
 

@@ -67,14 +67,14 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
         alone: run in this process, without Ray and MLflow, one cell after another.
 
     Returns:
-        The exit code: 0 if all cells are finished, 1 if one failed, 130 if only some were not run.
+        The exit code: 0 if all cells are finished, 130 after an interrupt, else 1.
 
     Raises:
         UserError: for a study that cannot run, a second run in the same folder, or a record that cannot be written.
         OSError: if `results/` cannot be written.
     """
     provenance()  # as the code is now, not when the first cell ends
-    cells, record = expand(loaded.study), Record()
+    cells, record, interrupted = expand(loaded.study), Record(), False
     with record.locked():
         tracking = None if alone else Tracking(loaded.name, cells, console)
         if tracking:
@@ -83,14 +83,15 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
         console.print(f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
         if left:
             check_backbone(loaded)
-            check_devices(left)
+            check_devices(left, here=alone)
             check_inputs(loaded.study, console)
             try:
                 _run(cells, record, tracking, console)
             except KeyboardInterrupt:
-                console.print("interrupted")
+                interrupted = True
         export(RESULTS / loaded.name, cells, record)
-    return _concluded(loaded, cells, record, console)
+    finished = _conclude(loaded, cells, record, console)
+    return 0 if finished else 130 if interrupted else 1
 
 
 def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
@@ -101,20 +102,19 @@ def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
     write_csv(results / "cells.csv", tidy(results.name, cells, record), _origins(entries))
 
 
-def _concluded(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Console) -> int:
-    """Say what has failed or was not run, and how to go on; returns the exit code."""
+def _conclude(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Console) -> bool:
+    """Say what has failed or was not run, and how to go on; returns whether all is finished."""
     finished = sum(record.finished(cell) is not None for cell in cells)
     failed = sum(record.finished(cell) is None and record.failed(cell) is not None for cell in cells)
-    waiting = len(cells) - finished - failed
-    if not failed and not waiting:
-        return 0
-    console.print(
-        f"{failed} cells failed and {waiting} were not run, {finished} are finished and kept; resume with: "
-        f"suite run {loaded.path if loaded.path.parent != FOLDER else loaded.name}",
-        style="yellow",
-        soft_wrap=True,
-    )
-    return 1 if failed else 130
+    if finished < len(cells):
+        waiting = len(cells) - finished - failed
+        console.print(
+            f"{failed} cells failed and {waiting} were not run, {finished} are finished and kept; resume with: "
+            f"suite run {loaded.path if loaded.path.parent != FOLDER else loaded.name}",
+            style="yellow",
+            soft_wrap=True,
+        )
+    return finished == len(cells)
 
 
 def _run(cells: Sequence[Cell], record: Record, tracking: Tracking | None, console: Console) -> None:

@@ -52,7 +52,8 @@ def missing(study: Study) -> list[str]:
 
 def plan(loaded: Loaded) -> list[dict[str, str]]:
     """Every cell, with what the store of finished cells says of it."""
-    return [_planned(cell, Record()) for cell in expand(loaded.study)]
+    record = Record()
+    return [_planned(cell, record) for cell in expand(loaded.study)]
 
 
 def _planned(cell: Cell, record: Record) -> dict[str, str]:

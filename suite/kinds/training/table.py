@@ -8,15 +8,16 @@ from typing import Any
 
 from suite.kinds.training.columns import columns, further_key
 from suite.kinds.training.failed_seeds import ONE_SEED
-from suite.kinds.training.published import PUBLISHED, TOLERANCE, Score, check_rows, read_scores, score_of
+from suite.kinds.training.published import PUBLISHED, TOLERANCE, read_scores, score_of, verdict
 from suite.kinds.training.summary import Line
 from suite.report.layout import BELOW, UNRELIABLE, UNTESTABLE, Block, Note, Row, Table
 from suite.report.statistics import ALPHA, Interval, Spread
 from suite.study.load import find
+from suite.study.published import Number
 from suite.tasks.task import task
 
 
-def study_table(name: str, lines: Sequence[Line], scores: Sequence[Score] = ()) -> Table:
+def study_table(name: str, lines: Sequence[Line], scores: Sequence[Number] = ()) -> Table:
     """The table of the study `name`, which has one task; published scores stand beside the rows that they are of."""
     rows = [_row(line, score_of(scores, name, line.row, line.schedule)) for line in lines]
     pairs = list(zip(lines, rows, strict=True))
@@ -34,9 +35,9 @@ def table(name: str, lines: Sequence[Line]) -> Table:
     Raises:
         UserError: if one of them is of a row that the study does not have.
     """
-    if loaded := find(name):
-        check_rows(PUBLISHED, name, {row.label for row in loaded.study.methods} | {line.row for line in lines})
-    return study_table(name, lines, read_scores(PUBLISHED))
+    loaded = find(name)
+    known = {row.label for row in loaded.study.methods} | {line.row for line in lines} if loaded else set()
+    return study_table(name, lines, read_scores(PUBLISHED, name, known))
 
 
 def schedules(lines: Sequence[Line]) -> list[str]:
@@ -44,7 +45,7 @@ def schedules(lines: Sequence[Line]) -> list[str]:
     return sorted({line.schedule for line in lines if line.method != "none"})
 
 
-def _row(line: Line, published: Score | None) -> Row:
+def _row(line: Line, published: Number | None) -> Row:
     score, failed = line.accuracy, [f"{count} {what}" for what, count in line.failed]
     values: dict[str, Any] = {
         **{name: getattr(line, name) for name in ("label", "row", "schedule", "method", "p", "tokens", "macs")},
@@ -84,13 +85,16 @@ def _compared(line: Line) -> dict[str, Any]:
     }
 
 
-def _beside(line: Line, published: Score | None) -> dict[str, Any]:
+def _beside(line: Line, published: Number | None) -> dict[str, Any]:
     """A published score, and how the measured one compares with it."""
     if published is None or line.accuracy is None:
         return {"published": published and published.value}
     score, interval = line.accuracy, _ends(line.interval)
-    verdict = published.verdict(score.median, interval, score.n)
-    return {"published": published.value, "difference": score.median - float(published.value), "verdict": verdict}
+    return {
+        "published": published.value,
+        "difference": score.median - float(published.value),
+        "verdict": verdict(published.value, score.median, interval, score.n),
+    }
 
 
 def _marks(line: Line) -> dict[str, str]:
@@ -100,14 +104,14 @@ def _marks(line: Line) -> dict[str, str]:
     return marks | ({} if line.testable else {"p": UNTESTABLE})
 
 
-def _details(line: Line, published: Score | None) -> dict[str, dict[str, str]]:
+def _details(line: Line, published: Number | None) -> dict[str, dict[str, str]]:
     """What a trace says besides: why a speed is unreliable, and where a published score is from."""
     found: dict[str, dict[str, str]] = {}
     for key, reason in _timing_warnings(line).items():
         if reason:
             found |= {one: {"timing warnings": reason} for one in (key, *_speeds_of(key))}
     if published:
-        said = {name: value for name, value in published._asdict().items() if name not in ("study", "row") and value}
+        said = {name: value for name, value in published if name not in ("study", "row") and value}
         found |= dict.fromkeys(("published", "difference", "verdict"), said)
     return found
 

@@ -22,7 +22,7 @@ from suite.study.store import Entry, Record
 from suite.terminal import ManualProgress
 
 if TYPE_CHECKING:
-    from suite.run.mlflow_writer import Summary, Tracker
+    from suite.run.mlflow_writer import Tracker
 
 RESULTS = Path("results")
 
@@ -84,7 +84,7 @@ def track_study(loaded: Loaded, console: Console) -> None:
             bar.advance()
     tracker.put_aside()
     if exported:
-        tracker.conclude(_summary(results, loaded.study.question), results)
+        _conclude(tracker, results, loaded.study.question, console)
     console.print(f"{len(found)} of {len(cells)} cells are in MLflow; see them with: suite ui {loaded.name}")
 
 
@@ -106,7 +106,7 @@ def publish(loaded: Loaded, folder: Path, console: Console) -> bool:
         tracker = Tracker(folder.name, expand(loaded.study))
         if not tracker.started:
             return False
-        tracker.conclude(_summary(folder, loaded.study.question), folder)
+        _conclude(tracker, folder, loaded.study.question, console)
     except Exception as error:  # what it is about is written already
         console.print(f"not put into MLflow: {error}", style="yellow", soft_wrap=True)
         return False
@@ -154,11 +154,15 @@ def _series(rows: pd.DataFrame) -> dict[str, list[float]]:
     return {str(metric): list(own["value"]) for metric, own in rows.groupby("metric", sort=False)}
 
 
-def _summary(results: Path, question: str) -> Summary:
-    """What a results folder says of its study."""
+def _conclude(tracker: Tracker, results: Path, question: str, console: Console) -> None:
+    """Give MLflow what a results folder says of its study, and its page two views, if it takes them."""
     from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
     from suite.run.mlflow_writer import Summary
 
     lines = summarise(read_record(results))
     note = f"{question.strip()}\n\n{markdown(study_table(results.name, lines))}"
-    return Summary(row_metrics(lines), note, box_plots(lines), saved(views(lines)))
+    tracker.conclude(Summary(row_metrics(lines), note, box_plots(lines)), results)
+    try:
+        tracker.tag(saved(views(lines)))
+    except Exception as error:  # how a page saves views is MLflow's own affair, and may change
+        console.print(f"MLflow's page has no saved views of this study: {error}", style="yellow", soft_wrap=True)

@@ -59,12 +59,14 @@ def trace_in(folder: Path, kind: Kind, row: str, column: str) -> Trace:
     label = _look_up("row", row, _by_short_names(rows), folder)
     named = _look_up("column", column, by_name(drawn.columns), folder)
     line, found = rows[label]
+    exact = _exact(drawn.columns, found)
     cells = tuple(kind.cells(folder, lines, line, named.column.key, named.field))
     made_by_runs = _runs_of(folder, {cell.cell_id for cell in cells})
     known = {cell for run in made_by_runs for cell in run["cells"]}
     unknown = tuple(cell.cell_id for cell in cells if cell.cell_id not in known)
-    facts = {"row": label, "column": column, "record": str(folder / kind.record), **_facts(named, found)}
-    return Trace(_shown(named, found), facts, cells, made_by_runs, unknown)
+    facts = {"row": label, "column": column, "record": str(folder / kind.record), **_facts(named, found, exact)}
+    shown = exact[named.field] if named.field else found.text(named.column)
+    return Trace(shown or MISSING, facts, cells, made_by_runs, unknown)
 
 
 def by_name(columns: Sequence[Column]) -> dict[str, Named]:
@@ -98,23 +100,15 @@ def _look_up(what: str, name: str, known: Mapping[str, Found], folder: Path) -> 
     return known[bare]
 
 
-def _shown(named: Named, row: Row) -> str:
-    if not named.field:
-        return row.text(named.column) or MISSING
-    return _exact(named.column, row)[named.field] or MISSING
+def _exact(columns: Sequence[Column], row: Row) -> dict[str, str]:
+    """What the CSV says in each field of a row."""
+    pairs = ((column.fields, row.raw(column)) for column in columns if column.fields)
+    return {name: str(value) for names, values in pairs for name, value in zip(names, values, strict=True)}
 
 
-def _exact(column: Column, row: Row) -> dict[str, str]:
-    """What the CSV says in each field of a column."""
-    return dict(zip(column.fields, map(str, row.raw(column)), strict=True)) if column.fields else {}
-
-
-def _facts(named: Named, row: Row) -> dict[str, str]:
+def _facts(named: Named, row: Row, exact: Mapping[str, str]) -> dict[str, str]:
     """How a number is made, what the CSV says behind a heading, and what the row says of it besides."""
-    exact = _exact(named.column, row)
-    behind = (
-        "" if named.field else ", ".join(f"{name} {exact[name] or MISSING}" for name in named.fields if name in exact)
-    )
+    behind = "" if named.field else ", ".join(f"{name} {exact[name] or MISSING}" for name in named.fields)
     facts = {"made": named.how, "in table.csv": behind, "metric": named.column.metric}
     return {name: fact for name, fact in facts.items() if fact} | {
         name: fact for key in ("", named.column.key) for name, fact in row.details.get(key, {}).items() if fact

@@ -201,5 +201,5 @@ def _stages(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, 
 
 def _kept_whole(settings: MethodSettings, fusion: Fusion) -> int:
     """How many of the last blocks remove nothing: where patches come back, and where leaving would save nothing."""
-    after = settings.leaves() == "post"
+    after = settings.removal_stage() == "post"
     return (2 if after else 1) if fusion == "last-layer" else int(after)
