@@ -205,8 +205,6 @@ def doubtful(row: str) -> dict[str, str]:
 
 def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path) -> None:
     """A processor decides nothing; a GPU's ratio and its thousand images per second do."""
-    Path("studies").mkdir()
-    shutil.copy("trial.yaml", "studies")
     row, only = {"backbone": "tiny", "row": "learned"}, {"device_type": "cuda", "timing_warnings": ""}
     asked = TableNumber(study="trial", row=row, column="measured_median", only=only, beside="device")
     images = TableNumber(study="trial", row=row, column="images_per_second", only=only, per=1000)

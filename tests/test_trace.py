@@ -21,7 +21,7 @@ from suite.kinds.training.speed_by_batch import Speed
 from suite.kinds.training.summary import Line
 from suite.report.layout import MISSING
 from suite.report.trace import trace, trace_in
-from suite.study import store
+from suite.study import exported as store
 from suite.study.kind import kind_of, kinds
 
 ROOT = Path(__file__).parents[1]
