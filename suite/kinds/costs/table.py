@@ -153,17 +153,6 @@ def record_of(line: Line) -> dict[str, Any]:
     }
 
 
-def read_costs(folder: Path) -> list[dict[str, str]]:
-    """The rows of the table in a results folder, as texts.
-
-    Raises:
-        UserError: as `record.lines`.
-    """
-    empty = dict.fromkeys(("read_as", "deviation", "also_fits", "computed_as"), "")  # where nothing is computed
-    rows = [empty | record_of(line) for line in lines(folder)]
-    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
-
-
 def _computed(line: Line) -> dict[str, Any]:
     """What was computed, as numbers; nothing if the figure is excluded."""
     taken = line.taken()
