@@ -1,11 +1,12 @@
 """The front door: `nox -s NAME` does one thing a person wants to do.
 
-quickstart   install, run the study `quickstart`, show its table, draw its figures, write its page
+quickstart   install, run the demo study, show its table, draw its figures, write its page
 tests        install, run the tests that `.ci/run` runs: at most ten minutes on two cores
-tests-slow   install, run all the others: every method on every backbone, browsers, LaTeX, large stores, a built wheel
+tests-slow   install, run all the others: every method on every backbone, browsers, LaTeX, a built wheel
 parity       install, check every method against the contract on every backbone, show the matrix
 table        make one table: nox -s table -- NAME runs studies/NAME.yaml
 export       install, run every deployed method in torch.compile, torch.export and ONNX Runtime, show the matrix
+gpu          time the models of Cropr's Table 1, EVA-02 and ADE20k on a GPU, with the Python that runs nox
 tables       rebuild every committed table, figure and page from its record
 lint, types  what `.ci/run` checks besides the tests
 """
@@ -41,7 +42,7 @@ def install(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def quickstart(session: nox.Session) -> None:
-    """Run the main job: a multi-seed study on real images, to a table and a page."""
+    """Run the demo study: three seeds of ten rows on real images, to a table and a page."""
     session.run(str(BIN / "suite"), "run", "quickstart", *session.posargs)
     session.run(str(BIN / "suite"), "figures", "quickstart")
     session.run(str(BIN / "suite"), "report", "quickstart")
@@ -77,6 +78,16 @@ def table(session: nox.Session) -> None:
 def export(session: nox.Session) -> None:
     """Compile and export deployed models, and compare outputs and speed with eager torch; to results/export/."""
     session.run(str(BIN / "suite"), "export", *session.posargs)
+
+
+@nox.session(python=False)
+def gpu(session: nox.Session) -> None:
+    """Time on the GPU of this machine, in this process; needs torch and timm here, neither Ray nor MLflow.
+
+    The record joins results/imagenet-vitl-speed/; another study may be named.
+    """
+    study = session.posargs or ["imagenet-vitl-speed"]
+    session.run(sys.executable, "-m", "suite", "run", *study, "--in-process", env={"PYTHONPATH": "."}, external=True)
 
 
 @nox.session(python=False, requires=["install"])

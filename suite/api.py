@@ -242,7 +242,7 @@ def results(name: str, folder: str | Path = "results") -> Results:
     >>> list(scores)
     ['row', 'schedule', 'method', 'fusion', 'seed', 'metric', 'score', 'unit']
     >>> best = scores.groupby("row")["score"].median().nlargest(3)
-    >>> table = results("quickstart").table.set_index("row")[["accuracy_median", "macs_full", "speed_median"]]
+    >>> table = results("quickstart").table.set_index("row")[["score_median", "macs_full", "speed_median"]]
     """
     from suite.errors import suggest
 

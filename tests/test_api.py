@@ -101,7 +101,7 @@ def test_results_are_the_committed_ones(tmp_path: Path) -> None:
     assert list(scores["seed"].unique()) == [0, 1, 2]
     assert set(scores["metric"]) == {"acc1_last"}
     medians = scores.groupby("row")["score"].median()
-    table = found.table.set_index("row")["accuracy_median"]
+    table = found.table.set_index("row")["score_median"]
     assert medians.sort_index().tolist() == pytest.approx(table.sort_index().tolist())
     with pytest.raises(UserError, match=r"cells.csv does not exist"):
         _ = api.results("costs", ROOT / "results").scores

@@ -34,15 +34,6 @@ ORDER = [  # each imports only from those before it, and none of a line from ano
     {"cli"},
     {"__main__"},
 ]
-FOR_NOW = {  # arrows that are still to be turned round
-    ("suite.kinds.costs.figures", "suite.ledger.lines"),
-    ("suite.kinds.costs.record", "suite.ledger.lines"),
-    ("suite.kinds.training.published", "suite.ledger.lines"),
-    ("suite.ledger.command_lines", "suite.cli.options"),
-    ("suite.measure.latency", "suite.study.knobs"),
-    ("suite.study.load", "suite.kinds.adapters"),
-    ("suite.study.load", "suite.kinds.training.study"),
-}
 HEAVY = {
     "torch",
     "timm",
@@ -112,11 +103,8 @@ def wrong_arrows(imported: Mapping[str, Collection[str]]) -> set[tuple[str, str]
 def test_imports_have_one_direction() -> None:
     """Over the whole of suite/; methods are found, not imported by name; and there is no circle."""
     imported = imported_in(ROOT)
-    assert wrong_arrows(imported) <= FOR_NOW
-    straight = {
-        module: {other for other in others if (module, other) not in FOR_NOW} for module, others in imported.items()
-    }
-    graphlib.TopologicalSorter(straight).prepare()  # raises CycleError with the circle
+    assert not wrong_arrows(imported)
+    graphlib.TopologicalSorter(imported).prepare()  # raises CycleError with the circle
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from suite.kinds.official.race import Options, run
 from suite.kinds.official.record import ROUNDS, SETTING, keep, lines
 from suite.kinds.official.table import COLUMNS, cells, facts, label, official_table
 from suite.report.render import FORMATS, write
+from suite.report.trace import trace
 from suite.study.records import digest_of
 
 COMMITTED = Path(__file__).parents[1] / "results/official-speed"
@@ -65,6 +66,11 @@ def test_what_is_behind_a_number() -> None:
     runs = json.loads((COMMITTED / "provenance.json").read_text())["runs"]
     assert sum(used.cell_id in run["settings"] for run in runs) == 1
     assert all(column.how for column in COLUMNS)
+    found = trace("official-speed:cropr-s 16:ours / official", COMMITTED.parent)
+    assert (found.shown, found.cells, found.unknown) == (f"{median(used.values):.2f}x", (used,), ())
+    assert found.runs[0]["processor"]
+    with pytest.raises(UserError, match="has no row 'copr-s 16'; did you mean cropr-s 16"):
+        trace("official-speed:copr-s 16:IQR", COMMITTED.parent)
     assert facts(COMMITTED, settings).headline.startswith("On cpu, this suite runs 0.99x to 1.11x as fast")
 
 

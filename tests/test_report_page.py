@@ -198,7 +198,7 @@ def test_rows_in_focus_lead(made: Path) -> None:
         assert said.headline.startswith(f"`{focus[0]}`: ")
         by_row = {row["row"]: row for row in rows_of(made, study)}
         for name, value in said.facts[: len(focus)]:
-            assert value.startswith(f"{float(by_row[name]['accuracy_median']):.1f} % (95 % interval ")
+            assert value.startswith(f"{float(by_row[name]['score_median']):.1f} % (95 % interval ")
             assert f"; {float(by_row[name]['gap']):+.1f} pp vs. {by_row[name]['control']} (" in value
 
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.speed.cell import _result
+from suite.kinds.training import cells
 from suite.kinds.training.cells import expand
 from suite.kinds.training.execute import run_cell
 from suite.kinds.training.preflight import check_devices, lacking
@@ -101,6 +102,21 @@ def test_how_speed_is_measured_decides_speed_cells_alone(more: str) -> None:
     for cell_of in speed_cells(f"batch_size: 4, {more}"):
         assert cell_of.identity["device"] == said.get("device", "cpu")
         assert cell_of.identity["precision"] == said.get("precision", "float32")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_speed_cell_is_of_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two GPUs are told apart by name, before anything runs; what was timed elsewhere than planned says so."""
+    found = []
+    for name in ("GPU X", "GPU Y"):
+        monkeypatch.setattr(cells, "device_name", lambda _kind, name=name: name)
+        found.append(speed_cells("batch_size: 4, device: cuda"))
+    ours, theirs = found
+    assert {cell.identity["device_name"] for cell in theirs} == {"GPU Y"}
+    assert {cell.cell_id for cell in ours}.isdisjoint(cell.cell_id for cell in theirs)
+    result = run_cell(Job(identity() | {"device_name": "CPU X"}, None))
+    assert result["status"] == "done"
+    assert "planned for CPU X, timed on " in result["reason"]
 
 
 @pytest.mark.parametrize("name", ["quickstart", "digits-segmentation"])

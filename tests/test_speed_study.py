@@ -80,6 +80,7 @@ backbones:
 excluded:
   - {{published: [at*], note: None of ours.}}
 """
+PIXELS = "fusion: logits, settings: {queries: 64}"  # needs a task that reads every patch
 ROWS = ("device_type", "backbone", "row", "batch_size")
 
 
@@ -204,8 +205,6 @@ def doubtful(row: str) -> dict[str, str]:
 
 def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path) -> None:
     """A processor decides nothing; a GPU's ratio and its thousand images per second do."""
-    Path("studies").mkdir()
-    shutil.copy("trial.yaml", "studies")
     row, only = {"backbone": "tiny", "row": "learned"}, {"device_type": "cuda", "timing_warnings": ""}
     asked = TableNumber(study="trial", row=row, column="measured_median", only=only, beside="device")
     images = TableNumber(study="trial", row=row, column="images_per_second", only=only, per=1000)
@@ -247,6 +246,33 @@ def test_a_second_run_measures_only_what_is_missing(folder: Path) -> None:
     changed("cpu: [1, 3]", "cpu: [1, 3, 4]")
     assert "4 measurements, 3 finished" in suite("run", "trial").output
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+PROGRAM = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("ray", "mlflow", "mmseg", "mmcv", "mmengine"):
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Refuse())
+from rich.console import Console
+from suite.kinds.speed.run import check, run
+from suite.study.load import load
+loaded = load("trial")
+assert check(loaded) == "6 models"
+sys.exit(run(loaded, Console()))
+"""
+
+
+def test_a_run_needs_neither_ray_nor_mlflow_nor_mmseg(folder: Path) -> None:
+    """Of a backbone that segments either, with the read-out for every pixel."""
+    dense = "name: second\n    task: segmentation\n    classes: 7"
+    text = STUDY.replace("name: second", dense).replace("cpu: [1, 3]", "cpu: [1]")
+    Path("studies/trial.yaml").write_text(text.replace("*some, published: big", "*some, published: big, " + PIXELS))
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(rounds_of(Path("results/trial"))) == 6
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

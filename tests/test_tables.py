@@ -139,7 +139,7 @@ def test_the_inter_quartile_mean_is_in_the_long_form(tmp_path: Path) -> None:
         "trial", summary(tmp_path, [one for seed, at in enumerate(scores) for one in cell("x", seed, at)])
     )
     (row,) = csv.DictReader(io.StringIO(as_csv(table)))
-    assert float(row["accuracy_iqm"]) == 43.0
+    assert float(row["score_iqm"]) == 43.0
     assert ">IQM</th>" in as_html(table)
     assert "IQM" not in markdown(table)
 

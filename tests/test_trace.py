@@ -21,7 +21,7 @@ from suite.kinds.training.speed_by_batch import Speed
 from suite.kinds.training.summary import Line
 from suite.report.layout import MISSING
 from suite.report.trace import trace, trace_in
-from suite.study import store
+from suite.study import exported as store
 from suite.study.kind import kind_of, kinds
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +59,7 @@ def test_a_score_has_its_cells_seeds_values_and_runs(results: Path) -> None:
     assert [(run["commit"], run["cells"]) for run in found.runs] == [("abc", ["good-0"]), ("def", ["good-1"])]
     assert found.unknown == ("good-2",)
     assert found.facts["metric"] == "acc1_last"
-    assert found.facts["in table.csv"] == "accuracy_median 80.5"
+    assert found.facts["in table.csv"] == "score_median 80.5"
 
 
 def test_a_comparison_has_the_cells_of_its_control_too(results: Path) -> None:
@@ -135,8 +135,8 @@ def test_every_column_says_how_it_is_made(kind: str) -> None:
 @pytest.mark.parametrize(
     ("name", "quantile", "made"),
     [
-        ("accuracy_low", 0.25, "first quartile over the seeds"),
-        ("accuracy_median", 0.5, "median over the seeds"),
+        ("score_low", 0.25, "first quartile over the seeds"),
+        ("score_median", 0.5, "median over the seeds"),
         ("speed_low", 0.25, "first quartile over the rounds"),
         ("eager_high", 0.75, "third quartile over the rounds"),
         ("speed_batch_1_median", 0.5, "median over the rounds"),

@@ -36,7 +36,7 @@ def flops(
     words = {
         "backbone": {"name": backbone, "options": options.pairs(option or [], "--option", "img_size=384")},
         "method": method,
-        "settings": options.pairs(setting or [], "--setting", "place=before"),
+        "settings": options.pairs(setting or [], "--setting", "stage=pre"),
         "schedule": rule,
         "fusion": fusion,
         "task": task,

@@ -142,13 +142,11 @@ def _compare(lines: Sequence[Line]) -> None:
 
 def _computed(console: Console, root: Any) -> list[Line]:
     """The ledger as it is now, with every command checked."""
-    from rich.progress import Progress
-
     from suite.ledger.build import compute, read_entries
+    from suite.terminal import ManualProgress
 
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("entries", total=None)
-        lines = compute(read_entries(), lambda done, of: bar.update(task, completed=done, total=of))
+    with ManualProgress(console, text="entries") as bar:
+        lines = compute(read_entries(), bar.reach)
     first = {line.command: line.id for line in reversed(lines) if line.command}
     for command, name in first.items():
         try:

@@ -161,7 +161,7 @@ def examine(recipe: Ade20k, advanced: Callable[[int, int], None] = lambda _done,
 
     Args:
         recipe: the folder, and whether classes may be without a pixel.
-        advanced: told after each pair how many are done, of how many.
+        advanced: called after each pair with how many are done, of how many.
 
     Raises:
         UserError: naming files (the first few), cause and cure; or the classes that no pixel of a split has.

@@ -171,14 +171,14 @@ def data_sets() -> dict[str, type[DataSet]]:
     return plugins.every(PACKAGE, GROUP, "DATA")
 
 
-def data_set(said: Mapping[str, Any]) -> DataSet:
+def data_set(content: Mapping[str, Any]) -> DataSet:
     """The data set that a study describes.
 
     Raises:
         UserError: if it has no known name.
         ValidationError: for other keys.
     """
-    name, known = str(said.get("recipe")), data_sets()
+    name, known = str(content.get("recipe")), data_sets()
     if name not in known:
         raise UserError(f"unknown data set {name!r}; {suggest(name, known)}")
-    return known[name].model_validate(said)
+    return known[name].model_validate(content)

@@ -63,23 +63,23 @@ class Reading:
 def snapshot() -> Snapshot:
     """The counters now."""
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    return Snapshot(time.perf_counter(), _busy(), time.process_time(), faults)
+    return Snapshot(time.perf_counter(), busy(), time.process_time(), faults)
 
 
 def between(before: Snapshot, after: Snapshot, passes: int, threads: int | None) -> Reading:
     """Read two snapshots around `passes` passes on so many threads; None where another device did the work."""
-    wall, busy, own = after.wall - before.wall, after.busy - before.busy, after.own - before.own
+    wall, work, own = after.wall - before.wall, after.busy - before.busy, after.own - before.own
     faults = after.faults - before.faults
     return Reading(
         wall=wall,
-        others=max(0.0, (busy - own) / wall),
+        others=max(0.0, (work - own) / wall),
         share=None if threads is None else own / wall / threads,
         faults=faults / passes,
         faulting=faults * FAULT_SECONDS / wall,
     )
 
 
-def _busy() -> float:
+def busy() -> float:
     """Processor seconds the whole machine has spent working."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))

@@ -100,13 +100,17 @@ class Note:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `name` is that of its folder in `results/`. The first of the columns that are shown names the rows."""
+    """A table; `name` is that of its folder in `results/`. The first of the columns that are shown names the rows.
+
+    `brief` are the keys of the few columns that a document shows which has the table among other things.
+    """
 
     name: str
     caption: str
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]
     notes: tuple[Note, ...] = ()
+    brief: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[Row]:
         """All rows, in order."""

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from suite.errors import UserError
 from suite.report.layout import Table
-from suite.report.render import FORMATS, markdown, put_into, show, write
+from suite.report.render import FORMATS, brief_markdown, put_into, show, write
 from suite.study.kind import Kind, kind_of
 
 RESULTS = Path("results")
@@ -49,7 +49,7 @@ def make_table(folder: Path, console: Console, into: Path | None = None) -> Made
         else:
             console.print(f"{drawn.name}.png is not drawn: {drawn.reason}", style="yellow", soft_wrap=True)
     if into is not None:
-        put_into(into, folder.name, markdown(table))
+        put_into(into, folder.name, brief_markdown(table))
     show(table, console)
     console.print(f"Written to {folder}/: {', '.join(files)}, from {kind.record}", soft_wrap=True)
     if missing := FORMATS.keys() - files:

@@ -27,22 +27,33 @@ CODE = re.compile(r"`([^`]*)`")
 
 def markdown(table: Table) -> str:
     """The short form and its notes. Markdown knows no rule inside a table: a line with a block's name stands there."""
+    notes = "".join(f"- {_untagged(str(note))}\n" for note in table.notes_of("short"))
+    return f"{_piped_table(table, table.shown('short'))}\n\n{notes}"
+
+
+def brief_markdown(table: Table) -> str:
+    """The columns of `Table.brief`, and what the marks in them mean."""
+    columns = [column for column in table.shown("short") if not table.brief or column.key in table.brief]
+    shown = " ".join(row.text(column) for row in table.rows() for column in columns)
+    notes = [note for note in table.notes_of("short") if note.mark and note.mark in shown]
+    return f"{_piped_table(table, columns)}\n\n" + "".join(f"{_untagged(str(note))}\n" for note in notes)
+
+
+def _piped_table(table: Table, columns: Sequence[Column]) -> str:
     from tabulate import tabulate
 
-    columns = table.shown("short")
     body = []
     for block in table.blocks:
         if len(table.blocks) > 1:
             body.append([f"*{_piped(block.name)}*", *[""] * (len(columns) - 1)])
         body += [[_piped(row.text(column)) for column in columns] for row in block.rows]
-    text = tabulate(
+    return tabulate(
         body,
         [_piped(column.heading) for column in columns],
         tablefmt="pipe",
         disable_numparse=True,
         colalign=[column.align for column in columns],
     )
-    return f"{text}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in table.notes_of("short"))
 
 
 def as_csv(table: Table) -> str:

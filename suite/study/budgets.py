@@ -9,7 +9,6 @@ from typing import TypeVar
 from pydantic import ValidationError
 from rich import box
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from suite.errors import UserError
@@ -20,6 +19,7 @@ from suite.strict import explain
 from suite.study.budget import meet
 from suite.study.configuration import Configuration
 from suite.study.schema import Budget
+from suite.terminal import track
 
 Result = TypeVar("Result")
 
@@ -31,7 +31,7 @@ def show_budget(models: Sequence[Configuration], wanted: Budget, multiple_of: in
         UserError: as `meet`, or if no method can have a budget here.
     """
     found: dict[str, Solution | str] = {}
-    for model in track(models, "solving", console=console, transient=True):
+    for model in track(models, "solving", len(models), console):
         found[model.method] = attempt(model, functools.partial(meet, model, wanted, multiple_of))
     check_any(found)
     table = Table(box=box.SIMPLE, padding=(0, 1))

@@ -119,8 +119,8 @@ def load(name: str, changes: Sequence[str] = ()) -> Loaded:
             content = changed(content, place, value)
         kind = _kind(content)
         if kind is None or kind.schema is None:
-            said = f"unknown kind of study {content.get('kind')!r}; {suggest(str(content.get('kind')), _names())}"
-            raise _refused(path, root, made, [*found, (("kind",), said)])
+            message = f"unknown kind of study {content.get('kind')!r}; {suggest(str(content.get('kind')), _names())}"
+            raise _refused(path, root, made, [*found, (("kind",), message)])
         study = _checked(kind, content, path, found)
     except RecursionError as error:
         raise UserError(f"{path}: a YAML alias contains itself") from error

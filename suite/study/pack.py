@@ -37,9 +37,15 @@ class Moved(NamedTuple):
 
 
 def pack_study(loaded: Loaded, path: Path) -> str:
-    """Pack the finished cells of a study; returns what to say."""
-    planned = loaded.kind.plan(loaded)
+    """Pack the finished cells of a study; returns what to say.
+
+    Raises:
+        UserError: if none is finished, or the study has no cells.
+    """
+    planned = [one for one in loaded.kind.plan(loaded) if "cell_id" in one]
     cells = [one["cell_id"] for one in planned if one["status"] in FINISHED]
+    if not planned:
+        raise UserError(f"{loaded.name} is a study of {loaded.kind.name} and has no cells to pack")
     if not cells:
         raise UserError(f"no cell of {loaded.name} is finished here; run it with: suite run {loaded.name}")
     return f"{pack(cells, Record(), path).cells} of {len(planned)} cells"

@@ -206,7 +206,7 @@ class ScheduleRule(Strict):
         if self.multiple_of is None:
             return counts
         if prefix is None:
-            raise ValueError("multiple_of counts prefix tokens too, but how many the backbone has was not said")
+            raise ValueError("multiple_of counts prefix tokens too, but the number of the backbone's is not given")
         return schedule.in_multiples(counts, prefix, self.multiple_of)
 
     def _counts(self, patches: int, depth: int) -> Schedule:

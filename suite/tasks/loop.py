@@ -42,7 +42,7 @@ def data_order(task: str, seed: int) -> torch.Generator:
 def optimizer_for(
     model: nn.Module, recipe: TrainingRecipe, updates: int, decay: str = "cosine"
 ) -> tuple[torch.optim.Optimizer, Any]:
-    """AdamW, and timm's scheduler of its learning rate, which is to be told of every update (`step_update`).
+    """AdamW, and timm's scheduler of its learning rate, whose `step_update` must be called before every update.
 
     An epoch has so many `updates`. After a linear warm-up the rate falls by `decay`: `cosine`, or `poly`, (1 - t)^0.9.
     """

@@ -95,7 +95,7 @@ class Training:
         recipe: an instance of the task's recipe class.
         seed: of the order of the data.
         report: called after every epoch.
-        scratch: folder for files that nobody needs later; None for where temporary files go.
+        scratch: folder for temporary files; None for the system's.
     """
 
     data: DataSet

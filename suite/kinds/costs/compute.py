@@ -20,6 +20,7 @@ from suite.study.kind import Loaded
 from suite.study.provenance import provenance
 from suite.study.published import Excluded, Number
 from suite.study.records import write_provenance
+from suite.terminal import track
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,9 +68,7 @@ def run(loaded: Loaded, console: Console, _in_process: bool = False) -> int:
     Raises:
         UserError: as `compute`.
     """
-    from rich.progress import track
-
-    computed = compute(loaded.study, partial(track, description="models", console=console, transient=True))
+    computed = compute(loaded.study, partial(track, what="models", total=len(loaded.study.rows), console=console))
     folder = RESULTS / loaded.name
     write_record(folder, computed)
     write_provenance(folder, {"runs": [provenance()]})

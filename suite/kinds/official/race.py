@@ -26,11 +26,13 @@ from rich.console import Console
 from suite.errors import UserError, suggest
 from suite.kinds.official.models import CASES
 from suite.kinds.official.record import SETTING, Rows, keep
+from suite.measure.allocator import ENVIRONMENT
+from suite.measure.machine import busy
+from suite.study.provenance import device_name
 
 CLOSE = 2e-4  # largest difference between the logits, of unit size, of models this deep in float32
 WARM_UP = 3  # passes
 LEAST = 1e-3  # share of a pass; operators below it are left out
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**33)}  # as in studies
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Side:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | ALLOCATOR,
+            env=os.environ | ENVIRONMENT,
         )
 
     def ask(self, question: Any) -> Any:
@@ -143,7 +145,19 @@ def race(name: str, batch: int, launch: int, options: Options) -> tuple[Rows, Ro
             side.ask("time")
         rounds, others = _rounds(official, own, options)
         profiles = {"official": official.ask("profile"), "own": own.ask("profile")}
-    setting = dict(zip(SETTING, (name, batch, _device_name(options), options.precision, options.threads), strict=True))
+    setting = dict(
+        zip(
+            SETTING,
+            (
+                name,
+                batch,
+                "cpu" if options.device == "cpu" else device_name(options.device),
+                options.precision,
+                options.threads,
+            ),
+            strict=True,
+        )
+    )
     shares = [(side, key, share) for side, found in profiles.items() for key, share in found.items() if share > LEAST]
     spent = [setting | {"side": side, "operator": key, "share": round(share, 4)} for side, key, share in shares]
     return [setting | {"launch": launch, "others_cores": round(others, 3)} | row for row in rounds], spent
@@ -172,14 +186,4 @@ def _rounds(official: Side, own: Side, options: Options) -> tuple[Rows, float]:
 
 def _readings(processes: Sequence[psutil.Process]) -> tuple[float, float]:
     """Processor seconds of the whole machine, and of these processes."""
-    times = psutil.cpu_times()
-    busy = sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
-    return busy, sum(sum(process.cpu_times()[:2]) for process in processes)
-
-
-def _device_name(options: Options) -> str:
-    if options.device == "cpu":
-        return "cpu"
-    import torch
-
-    return torch.cuda.get_device_name()
+    return busy(), sum(sum(process.cpu_times()[:2]) for process in processes)

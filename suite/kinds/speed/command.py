@@ -14,7 +14,6 @@ import torch
 from pydantic import ValidationError
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from suite.errors import UserError
@@ -109,9 +108,8 @@ class Bar(ManualProgress):
     """A bar over all rounds of all batches."""
 
     def __init__(self, options: TimingOptions, console: Console) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         rounds = options.warmup_rounds + options.rounds
-        super().__init__(console, len(options.batch_size) * rounds, *columns)
+        super().__init__(console, len(options.batch_size) * rounds)
 
     def at(self, batch: int) -> Callable[[str], None]:
         """Shows what is done with a batch."""

@@ -20,7 +20,7 @@ from suite.study.provenance import device_name
 from suite.study.schema import ScheduleRule
 from suite.tasks.recipe import TrainingRecipe
 
-PLACED = {"device", "precision", "threads"}  # said of a cell itself, not of its recipe
+PLACED = {"device", "precision", "threads"}  # parts of the identity itself, not of its recipe
 
 
 def expand(study: Study) -> list[Cell]:
@@ -63,8 +63,8 @@ def _method(row: Row, counts: tuple[int, ...]) -> dict[str, Any]:
 
 def _training(recipe: TrainingRecipe) -> dict[str, Any]:
     """How a cell trains."""
-    said = recipe.model_dump(mode="json", exclude={"device", "precision"})
-    return {"recipe": said} | recipe.model_dump(mode="json", include=PLACED)
+    content = recipe.model_dump(mode="json", exclude={"device", "precision"})
+    return {"recipe": content} | recipe.model_dump(mode="json", include=PLACED)
 
 
 def _places(study: Study, row: Row | None = None) -> dict[str, str]:
@@ -95,8 +95,8 @@ def _read_digest(path: Path, _size: int, _changed: int) -> str:
 
 
 def _base_cell(study: Study, base: Base[Any], data: DataIdentity) -> Cell:
-    said = _common(study) | _training(base.recipe) | {"data": data, "seed": base.seed}
-    return Cell(Identity(kind="base", **said).content(), row="base", schedule="none", places=_places(study))
+    parts = _common(study) | _training(base.recipe) | {"data": data, "seed": base.seed}
+    return Cell(Identity(kind="base", **parts).content(), row="base", schedule="none", places=_places(study))
 
 
 def _accuracy_cell(
@@ -104,14 +104,14 @@ def _accuracy_cell(
 ) -> Cell:
     start = base[0].cell_id if base else None
     known = start or known_weights(study.start or Path())
-    said = _common(study) | _method(row, counts) | _training(study.finetune)
-    said |= {"data": data, "seed": seed, "start": known}
-    return Cell(Identity(kind="accuracy", **said).content(), row.label, label, start, _places(study, row))
+    parts = _common(study) | _method(row, counts) | _training(study.finetune)
+    parts |= {"data": data, "seed": seed, "start": known}
+    return Cell(Identity(kind="accuracy", **parts).content(), row.label, label, start, _places(study, row))
 
 
 def _speed_cells(study: Study, options: TimingOptions, row: Row, counts: tuple[int, ...], label: str) -> list[Cell]:
     """A cell for each batch size."""
-    said, device = _common(study) | _method(row, counts), device_name(options.device)
-    sized = [said | timing_identity(options.at(size), device) for size in options.batch_size]
+    parts, device = _common(study) | _method(row, counts), device_name(options.device)
+    sized = [parts | timing_identity(options.at(size), device) for size in options.batch_size]
     places = {name: path for name, path in _places(study, row).items() if name == "method"}
     return [Cell(Identity(**one).content(), row.label, label, places=places) for one in sized]

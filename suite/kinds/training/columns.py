@@ -52,7 +52,7 @@ def _scores(heading: str, score: str, level: str) -> Iterator[Column]:
     """Of the row's own seeds."""
     one, both = "{:.1f}".format, "{0[0]:.1f}–{0[1]:.1f}".format
     drawn, failed = "bootstrap interval of the median over seeds", "seeds without a score, by what became of them"
-    names = ("accuracy_median",), ("interval_low", "interval_high"), ("accuracy_low", "accuracy_high")
+    names = ("score_median",), ("interval_low", "interval_high"), ("score_low", "score_high")
     quartiles = ("first quartile over the seeds", "third quartile over the seeds")
     yield Column("n", form="record", fields=("n",), how="cells with a score", metric=score)
     yield Column("tried", form="record", fields=("seeds",), how="seeds that were tried, failed ones included")
@@ -62,7 +62,7 @@ def _scores(heading: str, score: str, level: str) -> Iterator[Column]:
     made = "first and third quartile over the seeds"
     yield Column("quartiles", "IQR", both, form="long", fields=names[2], how=made, parts=quartiles, metric=score)
     middle = "inter-quartile mean: the mean of the middle half of the seeds"
-    yield Column("iqm", "IQM", one, form="long", fields=("accuracy_iqm",), how=middle, metric=score)
+    yield Column("iqm", "IQM", one, form="long", fields=("score_iqm",), how=middle, metric=score)
     yield Column("seeds", "seeds", how="cells with a score, of all that were tried", metric=score)
 
 

@@ -18,14 +18,14 @@ from suite.report.statistics import Interval, Spread
 from suite.tasks.task import task as task_of
 
 GAP = "gap_to_random"  # in percentage points
-TRUSTED = "speed_trusted"  # 1, or 0 if it is not
+RELIABLE = "speed_reliable"  # 1, or 0 if it is not
 ALL = 1000  # runs that a chart shows
 
 
 def row_metrics(lines: Sequence[Line]) -> dict[tuple[str, str], dict[str, float]]:
     """By row and schedule: medians over seeds with their spread, the gap to random pruning, seeds, cost.
 
-    `speed_trusted` is 0 where the table marks the speed as not to be trusted, else 1. What there is not is left out:
+    `speed_reliable` is 0 where the table marks the timing as unreliable, else 1. What there is not is left out:
     the gap and its p of rows that are not compared, intervals of one seed.
 
     Five digits, because MLflow's page shows all there are; `table.csv` has all.
@@ -47,7 +47,7 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
     known = {name for metrics in row_metrics(lines).values() for name in metrics}
     gap, speed = f"{GAP}/median", "speed_ratio/median"
     interval = [f"{score}/ci95_low", f"{score}/ci95_high"]
-    columns = [median, *interval, gap, f"{GAP}/p_holm", "seeds", "tokens_fewest", "gmacs", speed, TRUSTED]
+    columns = [median, *interval, gap, f"{GAP}/p_holm", "seeds", "tokens_fewest", "gmacs", speed, RELIABLE]
     rows = ["row", "schedule"] if len(schedules(lines)) > 1 else ["row"]
     methods = [
         *(_scatter(cost, median) for cost in (speed, "gmacs") if cost in known),
@@ -93,7 +93,7 @@ def _metrics(line: Line) -> dict[str, float]:
     found = _spread(score_of_task(line.task), line.accuracy) | _spread("speed_ratio", line.speed)
     found |= _interval(score_of_task(line.task), line.interval)
     if line.speed:
-        found[TRUSTED] = float(not line.timing_warnings)
+        found[RELIABLE] = float(not line.timing_warnings)
     found |= {"seeds": line.accuracy.n if line.accuracy else 0, "seeds_tried": line.seeds}
     if line.versus.won:
         found |= {"seeds_above_random": line.versus.won[0], "seeds_compared": line.versus.won[1]}

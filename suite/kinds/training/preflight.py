@@ -17,7 +17,7 @@ USUAL = ("cpu", "float32", False)  # device, precision and compiler that every m
 
 
 def missing(study: Study) -> list[str]:
-    """A sentence for everything that the study reads and that is not here."""
+    """A sentence for everything that the study reads and that is not on this machine."""
     sentences = [sentence] if (sentence := study.data.missing()) else []
     if study.start is not None and not study.start.is_file():
         sentences.append(
@@ -28,7 +28,7 @@ def missing(study: Study) -> list[str]:
 
 
 def check_here(study: Study) -> None:
-    """Refuse a study whose data or weights are not here.
+    """Refuse a study whose data or weights are not on this machine.
 
     Raises:
         UserError: naming each.
@@ -48,7 +48,7 @@ def check_devices(cells: Sequence[Cell], *, here: bool = False) -> None:
 
 
 def lacking(cells: Sequence[Cell], *, here: bool = False) -> list[str]:
-    """A sentence for everything that cells compute with and that is not here: a GPU, a precision, a compiler.
+    """A sentence for everything that cells compute with and this machine lacks: a GPU, a precision, a compiler.
 
     A cluster is asked for its GPUs when it is connected to; a speed cell that lacks something there fails by itself.
     """

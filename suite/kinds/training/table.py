@@ -16,6 +16,8 @@ from suite.study.load import find
 from suite.study.published import Number
 from suite.tasks.task import task
 
+BRIEF = ("label", "score", "interval", "gap", "speed")
+
 
 def study_table(name: str, lines: Sequence[Line], scores: Sequence[Number] = ()) -> Table:
     """The table of the study `name`, which has one task; published scores stand beside the rows that they are of."""
@@ -26,7 +28,8 @@ def study_table(name: str, lines: Sequence[Line], scores: Sequence[Number] = ())
         Block(", ".join(key), tuple(row for _, row in members))
         for key, members in groupby(pairs, key=lambda pair: _block(pair[0], several))
     ]
-    return Table(name, _caption(name, lines), columns(lines), tuple(blocks), tuple(_notes(lines, rows)))
+    notes = tuple(_notes(lines, rows))
+    return Table(name, _caption(name, lines), columns(lines), tuple(blocks), notes, brief=BRIEF)
 
 
 def table(name: str, lines: Sequence[Line]) -> Table:

@@ -27,7 +27,7 @@ from suite.tasks.segmentation.pixels import check_readable, on_grid, read_featur
 class ReducedBackbone(BaseModule):  # type: ignore[misc]
     """Images, (B, 3, height, width), to one map of features, (B, D, rows, columns).
 
-    With logit fusion two more maps follow: logits predicted for removed patches, and which patches stayed.
+    With logit fusion two more maps follow: logits predicted for removed patches, and which patches were kept.
     """
 
     def __init__(self, model: ReducedModel) -> None:
@@ -74,8 +74,8 @@ class PatchwiseLinearHead(BaseDecodeHead):  # type: ignore[misc]
         logits = on_grid(self.linear(features.flatten(2).transpose(1, 2)), features.shape[2:])
         if not fused:
             return logits
-        predicted, stayed = fused
-        return torch.where(stayed, logits, predicted)
+        predicted, kept = fused
+        return torch.where(kept, logits, predicted)
 
 
 @MODELS.register_module()
