@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -505,7 +506,7 @@ def test_a_narrow_terminal_cuts_no_number(nasty: Table) -> None:
 def test_blocks_may_be_shown_apart(nasty: Table) -> None:
     """Each below its name, with its own columns; together they have no names."""
     console = Console(markup=False, width=200, file=io.StringIO())
-    show(nasty, console, apart=True)
+    show(replace(nasty, apart=True), console)
     said = [line.strip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
     assert (said.count("one | two"), sum(line.startswith("method") for line in said)) == (1, 2)
     assert "one | two" not in printed(nasty)

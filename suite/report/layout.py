@@ -103,6 +103,7 @@ class Table:
     """A table; `name` is that of its folder in `results/`. The first of the columns that are shown names the rows.
 
     `brief` are the keys of the few columns that a document shows which has the table among other things.
+    `apart`: whether a terminal shows each block as a table of its own, below its name.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Table:
     blocks: tuple[Block, ...]
     notes: tuple[Note, ...] = ()
     brief: tuple[str, ...] = ()
+    apart: bool = False
 
     def rows(self) -> Iterator[Row]:
         """All rows, in order."""

@@ -91,12 +91,12 @@ def as_html(table: Table) -> str:
     )
 
 
-def show(table: Table, console: Console, *, apart: bool = False) -> None:
-    """Print the short form and the notes; if `apart`, each block is a table of its own below its name.
+def show(table: Table, console: Console) -> None:
+    """Print the short form and the notes.
 
     A terminal that is too narrow leaves out optional columns and says which; a pipe or a file has all.
     """
-    for part in [replace(table, blocks=(block,)) for block in table.blocks] if apart else [table]:
+    for part in [replace(table, blocks=(block,)) for block in table.blocks] if table.apart else [table]:
         columns = part.shown("short")
         optional = [column for column in columns if column.optional] if console.is_terminal else []
         excluded: list[str] = []
@@ -107,7 +107,7 @@ def show(table: Table, console: Console, *, apart: bool = False) -> None:
             excluded.insert(0, optional[-1].heading)
             columns.remove(optional.pop())
             drawn = terminal(part, columns)
-        drawn.title, drawn.title_justify = part.blocks[0].name if apart else None, "left"
+        drawn.title, drawn.title_justify = part.blocks[0].name if table.apart else None, "left"
         if part.blocks and any(part.rows()):
             console.print(drawn, crop=False)
         if excluded:

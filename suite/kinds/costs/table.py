@@ -79,14 +79,6 @@ def _explanations(lines: Sequence[Line]) -> list[Note]:
     ]
 
 
-def off(table: Table) -> Table:
-    """What a terminal shows: the figures that do not fit, how many fit, and the notes that these need."""
-    rows = tuple(row for row in table.rows() if row.values["verdict"] in ("near", "off"))
-    numbers = {row.values["note number"] for row in rows}
-    notes = (table.notes[0], *(note for note in table.notes if note.mark in numbers - {""}))
-    return Table(table.name, table.caption, table.columns, (Block("", rows),), notes)
-
-
 def _numbered(notes: Sequence[str]) -> list[Note]:
     return [Note(note, f"[{number}]") for number, note in enumerate(notes, 1)]
 

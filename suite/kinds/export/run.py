@@ -86,7 +86,7 @@ def judge(case: Case, path: str, quick: bool) -> Line:
 
 def show(found: Sequence[Line], quick: bool, console: Console) -> None:
     """Print the matrix, and what there is to say about it."""
-    render.show(export_table(RESULTS.name, models(found), explained=not quick), console, apart=True)
+    render.show(export_table(RESULTS.name, models(found), explained=not quick), console)
     without = "Quick: torch.compile generated no code, nothing was timed, nothing is written."
     written = f"Written to {RESULTS}/: {', '.join([RECORD, 'provenance.json', *render.FORMATS])}"
     console.print(without if quick else written, soft_wrap=True)

@@ -101,7 +101,7 @@ def export_table(name: str, models: Sequence[Model], *, explained: bool = True) 
     caption = "Deployed models compiled and exported in three ways: differences of logits, recompilations and speed."
     lines = [line for model in models for line in model.paths.values()]
     notes = [*(_explanations(lines) if explained else ()), *_reasons(models), *_timing_warnings(models)]
-    return Table(name, caption, COLUMNS, tuple(blocks), tuple(notes))
+    return Table(name, caption, COLUMNS, tuple(blocks), tuple(notes), apart=True)
 
 
 def _row(model: Model) -> Row:

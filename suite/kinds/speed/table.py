@@ -98,7 +98,7 @@ def speed_table(name: str, study: SpeedStudy, lines: Sequence[Line]) -> Table:
     ]
     caption = f"Study `{name}`: published and measured speed-ups of each row. {'; '.join(map(title, setups))}."
     notes = (*_notes(study, lines), *(Note(note, f"[{number}]") for number, note in enumerate(numbered, 1)))
-    return Table(name, caption, COLUMNS, tuple(blocks), notes)
+    return Table(name, caption, COLUMNS, tuple(blocks), notes, apart=True)
 
 
 def _row(line: Line, numbered: Sequence[str]) -> Row:
