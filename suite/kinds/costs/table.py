@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from suite.kinds.costs.figures import FIELDS as FIGURE
 from suite.kinds.costs.figures import Line
-from suite.kinds.costs.record import lines
 from suite.kinds.costs.schema import CONVENTIONS
 from suite.report.layout import Block, Column, Note, Row, Table, recorded
 

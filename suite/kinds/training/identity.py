@@ -12,7 +12,6 @@ from suite.study.schema import Backbone
 from suite.tasks.task import Task, task
 
 
-
 class DataIdentity(Strict):
     """A data set: what the study says of it, without its place on this machine, and the digest of its contents."""
 
