@@ -36,7 +36,7 @@ def brief_markdown(table: Table) -> str:
     columns = [column for column in table.shown("short") if not table.brief or column.key in table.brief]
     shown = " ".join(row.text(column) for row in table.rows() for column in columns)
     notes = [note for note in table.notes_of("short") if note.mark and note.mark in shown]
-    return f"{_piped_table(table, columns)}\n\n" + "".join(f"{_untagged(str(note))}\n" for note in notes)
+    return f"{_piped_table(table, columns)}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in notes)
 
 
 def _piped_table(table: Table, columns: Sequence[Column]) -> str:
