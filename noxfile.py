@@ -99,7 +99,8 @@ def tables(session: nox.Session) -> None:
     for name in made:
         session.run(suite, "table", name, *(["--into", "README.md"] if name == "quickstart" else []))
     for name in studies:
-        session.run(suite, "figures", name)
+        if any(Path("results", name).glob("*.png")):
+            session.run(suite, "figures", name)
     session.run(suite, "ledger", "--update")
     for name in studies:
         session.run(suite, "report", name)

@@ -52,29 +52,6 @@ class Entry(TypedDict, total=False):
     session: str
 
 
-COLUMNS = (
-    "study",
-    "cell_id",
-    "kind",
-    "status",
-    "reason",
-    "row",
-    "method",
-    "settings",
-    "schedule",
-    "fusion",
-    "task",
-    "data",
-    "seed",
-    "metric",
-    "repetition",
-    "value",
-    "unit",
-    "protocol",
-)
-CURVE_COLUMNS = ("cell_id", "kind", "row", "schedule", "seed", "epoch", "metric", "value")
-
-
 class Record:
     """Finished and failed cells of a working folder."""
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from suite.kinds.costs.figures import FIELDS as FIGURE
 from suite.kinds.costs.figures import Line
-from suite.kinds.costs.record import lines
 from suite.kinds.costs.schema import CONVENTIONS
 from suite.report.layout import Block, Column, Note, Row, Table, recorded
 
@@ -151,17 +149,6 @@ def record_of(line: Line) -> dict[str, Any]:
         "read_as": "",
         **_computed(line),
     }
-
-
-def read_costs(folder: Path) -> list[dict[str, str]]:
-    """The rows of the table in a results folder, as texts.
-
-    Raises:
-        UserError: as `record.lines`.
-    """
-    empty = dict.fromkeys(("read_as", "deviation", "also_fits", "computed_as"), "")  # where nothing is computed
-    rows = [empty | record_of(line) for line in lines(folder)]
-    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
 
 
 def _computed(line: Line) -> dict[str, Any]:

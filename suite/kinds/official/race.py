@@ -145,19 +145,8 @@ def race(name: str, batch: int, launch: int, options: Options) -> tuple[Rows, Ro
             side.ask("time")
         rounds, others = _rounds(official, own, options)
         profiles = {"official": official.ask("profile"), "own": own.ask("profile")}
-    setting = dict(
-        zip(
-            SETTING,
-            (
-                name,
-                batch,
-                "cpu" if options.device == "cpu" else device_name(options.device),
-                options.precision,
-                options.threads,
-            ),
-            strict=True,
-        )
-    )
+    device = "cpu" if options.device == "cpu" else device_name(options.device)
+    setting = dict(zip(SETTING, (name, batch, device, options.precision, options.threads), strict=True))
     shares = [(side, key, share) for side, found in profiles.items() for key, share in found.items() if share > LEAST]
     spent = [setting | {"side": side, "operator": key, "share": round(share, 4)} for side, key, share in shares]
     return [setting | {"launch": launch, "others_cores": round(others, 3)} | row for row in rounds], spent

@@ -11,8 +11,6 @@ from suite.study.cells import Job
 from suite.study.schema import Backbone
 from suite.tasks.task import Task, task
 
-NOT_OF_DATA = {"start", "scratch", "method"}  # the other places of a job
-
 
 class DataIdentity(Strict):
     """A data set: what the study says of it, without its place on this machine, and the digest of its contents."""
