@@ -72,7 +72,7 @@ def refused(folder: Path, rows: Rows, message: str) -> None:
 def test_a_good_record_has_nothing_to_say(tmp_path: Path) -> None:
     """Its comparison, corrected p and interval are there, and no marks; the table is the same the next time."""
     found = line(tmp_path, good())
-    assert (found.marks, found.no_control, found.problem, found.control) == ((), "", "", "random")
+    assert (found.marks, found.versus.reason, found.problem, found.versus.control) == ((), "", "", "random")
     assert found.comparison is not None
     assert (found.comparison.n, found.comparison.gap, found.p, found.smallest_p) == (6, 12.5, 0.03125, 0.03125)
     assert found.testable
@@ -108,7 +108,7 @@ def test_one_seed_is_marked(tmp_path: Path) -> None:
     found = line(tmp_path, rows, "single")
     assert found.marks == ("one seed: no spread, no test",)
     assert (found.interval, found.p, found.smallest_p, found.testable) == (None, None, None, False)
-    assert found.won == (1, 1)
+    assert found.versus.won == (1, 1)
     other = line(tmp_path, rows)
     assert (other.p, other.smallest_p) == (0.03125, 0.03125)
 
@@ -127,10 +127,10 @@ def test_a_missing_control_says_why(tmp_path: Path) -> None:
     ]
     for rows, why in cases:
         found = line(tmp_path, own + rows)
-        assert (found.no_control, found.comparison, found.won) == (why, None, None)
+        assert (found.versus.reason, found.comparison, found.versus.won) == (why, None, None)
     found = line(tmp_path, [*cell("good", 0, None), *cell("random", 0, 70)])
-    assert found.no_control == "none of its seeds has a score"
-    assert line(tmp_path, [*own, *cell("none", 0, 90, schedule="none")], "none").no_control == "", "it needs none"
+    assert found.versus.reason == "none of its seeds has a score"
+    assert line(tmp_path, [*own, *cell("none", 0, 90, schedule="none")], "none").versus.reason == "", "it needs none"
 
 
 def test_seeds_that_broke_are_marked(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_seeds_that_broke_are_marked(tmp_path: Path) -> None:
         "compared in 3 of 4 seeds: random lacks seed 5",
     )
     assert found.accuracy is not None
-    assert (found.accuracy.n, found.seeds, found.won) == (4, 6, (3, 5)), "a broken seed did not beat random"
+    assert (found.accuracy.n, found.seeds, found.versus.won) == (4, 6, (3, 5)), "a broken seed did not beat random"
     assert found.below_random
     assert line(tmp_path, changed(rows, {"cell_id": "good-4", "metric": "acc1_last"}, {"value": "-inf"})).accuracy
 

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from test_speed_study import FIGURES, STUDY, keep
@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.costs.facts import facts as facts_of_costs
-from suite.kinds.costs.figures import Cost, Figure, Line, choose
+from suite.kinds.costs.figures import Cost, Line, choose
 from suite.kinds.costs.record import lines as lines_of_costs
 from suite.kinds.speed.facts import agrees, facts
 from suite.kinds.speed.figure import draw_speeds
@@ -25,17 +25,23 @@ from suite.kinds.speed.lines import lines as speed_lines
 from suite.report import style
 from suite.report.page.facts import Facts
 from suite.report.trace import trace
+from suite.study.published import Number
 
 ROOT = Path(__file__).parents[1]
 Change = Callable[[str], dict[str, Any]]
+Evidence = Literal["primary", "secondary"]
 
 
 # ---------------------------------------------------------------- costs
 
 
-def figure(name: str, giga: float | None = 2.0, value: str = "2.0", evidence: str = "primary") -> Line:
+def figure(
+    name: str, giga: float | None = 2.0, value: str = "2.0", evidence: Literal["primary", "secondary"] = "primary"
+) -> Line:
     """A published count of a reduced model, 2.0 G, and so many computed; none where it is excluded."""
-    published = Figure(name, "A, Table 1", "m", "b", "", "", "", "GFLOPs", value, "G", name, evidence)
+    published = Number(
+        id=name, where="A, Table 1", method="m", metric="GFLOPs", value=value, unit="G", source=name, evidence=evidence
+    )
     if giga is None:
         return Line(published, 1.0, note="It is not in timm.")
     cost = Cost(int(giga * 1e9), int(giga * 0.5e9), 0)

@@ -16,7 +16,7 @@ from suite.measure.timing_options import UNPRUNED
 from suite.report.style import canvas
 
 MEASURED = "measured (median and IQR)"
-DOUBTFUL = "measured, unreliable timing"
+UNRELIABLE = "measured, unreliable timing"
 PUBLISHED = "published"
 SECOND_HAND = "published, read in a text about the source"
 
@@ -61,7 +61,7 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
             ratios, places = zip(*beside, strict=True)
             axes.scatter(ratios, places, marker=marker, s=32, facecolors="none", edgecolors=orange, label=label)
     rows = [(height, line.measured) for height, line in zip(heights, lines, strict=True) if line.measured]
-    for timing_warnings, label in ((False, MEASURED), (True, DOUBTFUL)):
+    for timing_warnings, label in ((False, MEASURED), (True, UNRELIABLE)):
         own = [(height, found.unpruned) for height, found in rows if bool(found.timing_warnings) == timing_warnings]
         if own:
             axes.errorbar(

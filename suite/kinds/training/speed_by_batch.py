@@ -18,7 +18,7 @@ class Speed:
     Attributes:
         batch: images at a time; None where the record does not say, which then has one batch size only.
         fused, eager: images per second over those of the unpruned model with either attention; None if not measured.
-        timing_warnings: why they are not to be trusted, or not there; empty if nothing speaks against them.
+        timing_warnings: why they are unreliable, or not there; empty if nothing speaks against them.
     """
 
     batch: int | None = None
