@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from suite import official
@@ -39,7 +38,7 @@ from suite.reduction.model import ReducedModel
 from suite.reduction.model import reduce as _reduce
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion
-from suite.strict import explain
+from suite.strict import explained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,10 +117,8 @@ def time_side_by_side(
     >>> len(timing.ratios("random", "unpruned"))
     5
     """
-    try:
+    with explained("options of time_side_by_side"):
         chosen = TimingOptions(**options)
-    except ValidationError as error:
-        raise UserError(f"options of time_side_by_side: {explain(error)}") from error
     size = image_size or _image_size(next(iter(models.values())))
     copies = {name: _deployed(model) for name, model in copy.deepcopy(dict(models)).items()}  # shared weights stay so
     with _torch_kept():
@@ -258,10 +255,8 @@ def _resolve(rule: Mapping[str, Any], model: TimmModule) -> Schedule:
     from suite.study.schema import ScheduleRule
 
     _, patches, depth = sizes(model)
-    try:
+    with explained("schedule"):
         return ScheduleRule(**rule).resolve(patches, depth, model.num_prefix_tokens)
-    except ValidationError as error:
-        raise UserError(f"schedule: {explain(error)}") from error
 
 
 def _backbone(model: nn.Module) -> TimmModule:

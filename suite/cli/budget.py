@@ -59,11 +59,10 @@ def budget(
     rounds: Rounds = None,
 ) -> None:
     """Find the setting of every method's own knob that meets one budget; needs no weights."""
-    from pydantic import ValidationError
     from rich.console import Console
 
     from suite.reduction.settings import Fusion
-    from suite.strict import explain
+    from suite.strict import explained
     from suite.study.configuration import Configuration
     from suite.study.schema import Budget
 
@@ -75,11 +74,9 @@ def budget(
     settings = _settings(options.pairs(setting or [], "--setting", "cropr.queries=196"), names)
     timm = {"name": backbone, "options": options.pairs(option or [], "--option", "img_size=384")}
     shared = {"backbone": timm, "fusion": fusion, "task": task, "classes": classes}
-    try:
+    with explained():
         computed = None if latency else Budget.model_validate(wanted)
         models = [Configuration.model_validate(shared | {"method": name, "settings": settings[name]}) for name in names]
-    except ValidationError as error:
-        raise UserError(explain(error)) from error
     console = Console(markup=False)
     if computed:
         from suite.study.budgets import show_budget

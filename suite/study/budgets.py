@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +14,7 @@ from suite.errors import UserError
 from suite.measure.knobs import TOLERANCE, Solution
 from suite.reduction.method import UnmetNeed
 from suite.reduction.registry import settings_class
-from suite.strict import explain
+from suite.strict import explained
 from suite.study.budget import meet
 from suite.study.configuration import Configuration
 from suite.study.schema import Budget
@@ -61,10 +60,8 @@ def attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
     Raises:
         UserError: for what is wrong however the backbone is.
     """
-    try:
+    with explained(model.method):
         own = settings_class(model.method)(**model.settings)
-    except ValidationError as error:
-        raise UserError(f"{model.method}: {explain(error)}") from error
     if model.fusion != "none" and not own.can_stash() and own.reduces != "nothing":
         return f"has no {model.fusion} fusion: it {own.verb()} patches"
     try:

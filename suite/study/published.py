@@ -8,10 +8,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from suite.errors import UserError, suggest
-from suite.strict import Strict, explain
+from suite.strict import Strict, explained
 
 Row = TypeVar("Row", bound=Strict)
 
@@ -115,10 +115,9 @@ def read_rows(path: Path, model: type[Row], required: Sequence[str] = ()) -> Ite
     for line, fields in lines:
         if len(fields) != len(head):
             raise UserError(f"{path}:{line}: {len(fields)} columns instead of {len(head)}; the file is damaged")
-        try:
-            yield f"{path}:{line}", model.model_validate(dict(zip(head, fields, strict=True)))
-        except ValidationError as error:
-            raise UserError(f"{path}:{line}: {explain(error)}") from error
+        with explained(f"{path}:{line}"):
+            row = model.model_validate(dict(zip(head, fields, strict=True)))
+        yield f"{path}:{line}", row
 
 
 def half_a_unit(printed: str) -> float:
