@@ -97,11 +97,7 @@ def _show(entry: str, wanted: dict[str, str]) -> None:
 
 
 def _filtered(lines: Sequence[Line], wanted: dict[str, str]) -> list[Line]:
-    """Lines that have what is wanted, written in any case.
-
-    Raises:
-        UserError: for a filter that no line has.
-    """
+    """Lines that have what is wanted, written in any case."""
     from suite.ledger.lines import STATES
 
     chosen = list(lines)

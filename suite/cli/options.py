@@ -138,11 +138,7 @@ def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, Any]:
 
 
 def settings_by_method(texts: Iterable[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The settings of each method: METHOD.NAME=VALUE is for that one, NAME=VALUE for all.
-
-    Raises:
-        UserError: as `pairs`, or if METHOD is none of the methods.
-    """
+    """The settings of each method: METHOD.NAME=VALUE is for that one, NAME=VALUE for all."""
     settings: dict[str, dict[str, Any]] = {method: {} for method in methods}
     for name, value in pairs(texts, "--setting", "cropr.heads=4").items():
         method, _, own = name.rpartition(".")

@@ -176,11 +176,7 @@ def _refused(path: Path, root: yaml.Node, made: dict[Place, Any], found: Sequenc
 
 
 def _parsed(changes: Sequence[str]) -> dict[Place, Any]:
-    """Place and value of each change.
-
-    Raises:
-        UserError: for one that is no change, or a place that is named twice.
-    """
+    """Place and value of each change."""
     made: dict[Place, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")

@@ -14,7 +14,8 @@ from typing import Any
 from suite.kinds.training.checks import score_of_task
 from suite.kinds.training.summary import Line
 from suite.kinds.training.table import schedules
-from suite.report.statistics import Interval, Spread
+from suite.report.statistics.aggregates import Spread
+from suite.report.statistics.intervals import Interval
 from suite.tasks.task import task as task_of
 
 GAP = "gap_to_random"  # in percentage points

@@ -138,7 +138,6 @@ def entries_of(results: Path, cells: Sequence[Cell]) -> dict[str, Entry]:
 
 
 def _entry(cell: Cell, values: pd.DataFrame, epochs: pd.DataFrame | None, commit: str) -> Entry:
-    """The entry of one cell from its rows of `cells.csv` and `curves.csv`."""
     named = values[values["metric"] != ""]
     single = named[(named["repetition"] == "") & (named["metric"] != "batch_size")]  # which the identity has
     return {
@@ -161,11 +160,10 @@ def _series(rows: pd.DataFrame) -> dict[str, list[float]]:
 def _conclude(tracker: Tracker, results: Path, question: str, console: Console) -> None:
     """Give MLflow what a results folder says of its study, and its page two views, if it takes them."""
     from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
-    from suite.run.mlflow_writer import Summary
 
     lines = summarise(read_record(results))
     note = f"{question.strip()}\n\n{markdown(study_table(results.name, lines))}"
-    tracker.conclude(Summary(row_metrics(lines), note, box_plots(lines)), results)
+    tracker.conclude(row_metrics(lines), note, box_plots(lines), results)
     try:
         tracker.tag(saved(views(lines)))
     except Exception as error:  # how a page saves views is MLflow's own affair, and may change
