@@ -195,7 +195,7 @@ class Results:
 
         from suite.study.exported import COLUMNS
         from suite.study.records import read
-        from suite.tasks import tasks
+        from suite.tasks.task import tasks
 
         record = read(self.folder / "cells.csv", COLUMNS)
         headlines = [task.headline.last for task in tasks().values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from suite.kinds.training.checks import SPEED, score_of_task
+from suite.kinds.training.checks import SPEED
 from suite.kinds.training.summary import Line
 from suite.report.layout import Column, recorded
 from suite.tasks.task import task
@@ -23,7 +23,8 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
     """The columns of a study, which has one task; how wide an interval is meant to be stands above it."""
     level = next((f"{100 * line.interval.level:g} % " for line in lines if line.interval), "")
     family = sum(line.p is not None for line in lines)
-    score, headline = score_of_task(lines[0].task), task(lines[0].task).headline
+    headline = task(lines[0].task).headline
+    score = headline.last
     return (
         *_names(),
         *_scores(f"{headline.short} {headline.unit}".rstrip(), score, level),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from suite.kinds.training.table import study_table
 from suite.report.render import markdown
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
+from suite.study.records import runs
 from suite.study.store import Entry, Record
 from suite.terminal import ManualProgress
 
@@ -124,11 +124,7 @@ def entries_of(results: Path, cells: Sequence[Cell]) -> dict[str, Entry]:
         UserError: if they cannot be read.
     """
     frame, curves = read_record(results), read_curves(results)
-    commits = {
-        cell_id: run["commit"]
-        for run in json.loads((results / "provenance.json").read_text(encoding="utf-8"))["runs"]
-        for cell_id in run["cells"]
-    }
+    commits = {cell_id: run["commit"] for run in runs(results) for cell_id in run["cells"]}
     values, epochs = dict([*frame.groupby("cell_id")]), dict([*curves.groupby("cell_id")])
     return {
         cell.cell_id: _entry(cell, values[cell.cell_id], epochs.get(cell.cell_id), commits.get(cell.cell_id, ""))
