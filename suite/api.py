@@ -21,25 +21,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
-from suite import official
 from suite.errors import UserError
 from suite.measure.accuracy import Accuracy, accuracy
 from suite.measure.count import count
 from suite.measure.side_by_side import time_side_by_side as _time
 from suite.measure.speed import Timing
 from suite.measure.timing_options import TimingOptions
+from suite.official import load
 from suite.official.evaluate import open_for
 from suite.reduction.backbone import sizes
 from suite.reduction.blocks import TimmModule, check_supported
-from suite.reduction.checkpoints import Source
 from suite.reduction.model import ReducedModel
 from suite.reduction.model import reduce as _reduce
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion
-from suite.strict import explain
+from suite.strict import explained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,10 +116,8 @@ def time_side_by_side(
     >>> len(timing.ratios("random", "unpruned"))
     5
     """
-    try:
+    with explained("options of time_side_by_side"):
         chosen = TimingOptions(**options)
-    except ValidationError as error:
-        raise UserError(f"options of time_side_by_side: {explain(error)}") from error
     size = image_size or _image_size(next(iter(models.values())))
     copies = {name: _deployed(model) for name, model in copy.deepcopy(dict(models)).items()}  # shared weights stay so
     with _torch_kept():
@@ -168,25 +164,6 @@ def evaluate(
         model.train(was_training)
 
 
-def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Module:
-    """The model of a checkpoint that authors released, with the logits of their official code; in evaluation mode.
-
-    Args:
-        checkpoint: a file of torch or safetensors, which is read without running code from it, or a state dict.
-        layout: cropr, cropr-segmentation, evit, idlevit, tome or tome-mae; may be left out where only one fits.
-        options: what the weights do not show, such as `keep_rate` or `r`; see docs/checkpoints.md.
-
-    Raises:
-        UserError: if the file is broken or holds code, fits no or several layouts, or the options do not fit it.
-
-    >>> import timm
-    >>> vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=4)
-    >>> load(vit.state_dict(), "tome", r=8, heads=3).method.counts
-    (8, 8, 8, 8)
-    """
-    return official.load(checkpoint, layout, **options)
-
-
 @dataclass(frozen=True)
 class Results:
     """What a study found, in `folder`."""
@@ -218,7 +195,7 @@ class Results:
 
         from suite.study.exported import COLUMNS
         from suite.study.records import read
-        from suite.tasks import tasks
+        from suite.tasks.task import tasks
 
         record = read(self.folder / "cells.csv", COLUMNS)
         headlines = [task.headline.last for task in tasks().values()]
@@ -254,14 +231,11 @@ def results(name: str, folder: str | Path = "results") -> Results:
 
 
 def _resolve(rule: Mapping[str, Any], model: TimmModule) -> Schedule:
-    """The counts of a study's rule for a timm model."""
     from suite.study.schema import ScheduleRule
 
     _, patches, depth = sizes(model)
-    try:
+    with explained("schedule"):
         return ScheduleRule(**rule).resolve(patches, depth, model.num_prefix_tokens)
-    except ValidationError as error:
-        raise UserError(f"schedule: {explain(error)}") from error
 
 
 def _backbone(model: nn.Module) -> TimmModule:

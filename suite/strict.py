@@ -1,11 +1,13 @@
 """Base of everything a user writes in a YAML file, and what is wrong with it in sentences."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from suite.errors import suggest
+from suite.errors import UserError, suggest
 
 Place = tuple[str | int, ...]  # keys and indices from the top
 
@@ -39,6 +41,15 @@ def problems(error: ValidationError) -> list[tuple[Place, str]]:
 def explain(error: ValidationError) -> str:
     """What is wrong with each part, on one line."""
     return "; ".join(f"{dotted(place)}: {message}" if place else message for place, message in problems(error))
+
+
+@contextmanager
+def explained(what: str = "") -> Iterator[None]:
+    """Whatever pydantic refuses inside becomes a UserError, with `what` in front."""
+    try:
+        yield
+    except ValidationError as error:
+        raise UserError(f"{what}: {explain(error)}" if what else explain(error)) from error
 
 
 def dotted(place: Place) -> str:

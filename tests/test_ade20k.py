@@ -23,7 +23,7 @@ from tiny_study import RUN, suite
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from suite.data.ade20k import Ade20k, examine
+from suite.data.ade20k import Ade20k
 from suite.errors import UserError
 from suite.kinds.training import execute
 from suite.kinds.training.cells import expand, weights_digest
@@ -200,14 +200,14 @@ def test_every_file_is_read_before_training(ade20k: Ade20k, break_it: Callable[[
     """The sentence names the file or the class, the cause and the cure."""
     break_it(ade20k.folder)
     with pytest.raises(UserError, match=message):
-        examine(ade20k)
+        ade20k.check()
 
 
 def test_an_empty_class_is_named_or_allowed(tmp_path: Path) -> None:
     """One class without a pixel, in one split; a folder in order is read to its end."""
     folder, seen = make_folder(tmp_path, ALL), list[tuple[int, int]]()
     recipe = Ade20k(recipe="ade20k", folder=folder)
-    examine(recipe, lambda *done: seen.append(done))
+    recipe.check(lambda *done: seen.append(done))
     assert seen == [(number, 6) for number in range(1, 7)]
     for path in (folder / "annotations/validation").iterdir():
         mask = np.asarray(Image.open(path))
@@ -215,8 +215,8 @@ def test_an_empty_class_is_named_or_allowed(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"^label 18 has no pixel in the masks of \S*validation, .*empty_classes: true$"
     ):
-        examine(recipe)
-    examine(recipe.model_copy(update={"allow_empty_classes": True}))
+        recipe.check()
+    recipe.model_copy(update={"allow_empty_classes": True}).check()
 
 
 def test_what_mmsegmentation_reads_otherwise_is_refused(ade20k: Ade20k) -> None:
@@ -228,10 +228,10 @@ def test_what_mmsegmentation_reads_otherwise_is_refused(ade20k: Ade20k) -> None:
     with pytest.raises(
         UserError, match=r"ADE_0.jpg is stored turned \(EXIF orientation\) and its mask is not; save it"
     ):
-        examine(ade20k)
+        ade20k.check()
     (ade20k.folder / "annotations/validation/more").mkdir()
     with pytest.raises(UserError, match=r"validation/more is a folder among the files of .*; move its files up"):
-        examine(ade20k)
+        ade20k.check()
 
 
 def test_many_problems_are_counted(ade20k: Ade20k) -> None:
@@ -240,7 +240,7 @@ def test_many_problems_are_counted(ade20k: Ade20k) -> None:
         for number in range(len(sizes)):
             (ade20k.folder / "images" / split / f"ADE_{number}.jpg").write_text("")
     with pytest.raises(UserError) as raised:
-        examine(ade20k)
+        ade20k.check()
     lines = str(raised.value).splitlines()
     assert len(lines) == 6
     assert lines[-1] == "and 1 more like these"

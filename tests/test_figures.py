@@ -21,15 +21,16 @@ from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.training import overlap
 from suite.kinds.training.figures import DRAWINGS, classes, ranks
-from suite.kinds.training.results import read_curves, read_examples, read_results
-from suite.kinds.training.summary import scores_of
+from suite.kinds.training.figures import agreement as overlap
+from suite.kinds.training.results import Results, read_curves, read_examples
+from suite.kinds.training.summary import lines_of, scores_of
 from suite.report import make, style
 from suite.report.page.write import is_outdated
 from suite.study import exported as store
 from suite.study.cells import Cell
 from suite.study.kind import kind_of
+from suite.study.records import write as write_record
 from suite.study.records import write_provenance
 from suite.study.store import Record
 
@@ -101,7 +102,7 @@ def drawn_picture(row: str, seed: int) -> dict[str, Any]:
 def write(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
     """A results folder with a hand-made record."""
     pairs = list(itertools.product(ROWS, seeds))
-    store.write_curves(folder / "curves.csv", itertools.chain(*(curve(*pair) for pair in pairs)))
+    write_record(folder / "curves.csv", store.CURVE_COLUMNS, itertools.chain(*(curve(*pair) for pair in pairs)))
     store.write_examples(folder / "examples.json", [drawn_picture(*pair) for pair in pairs])
     store.write_csv(
         folder / "cells.csv", [*itertools.chain(*(cell(*pair) for pair in pairs)), *itertools.chain(*map(speed, ROWS))]
@@ -122,7 +123,7 @@ def results(tmp_path: Path) -> Path:
 
 def draw(name: str, folder: Path, path: Path) -> None:
     """Draw a figure of a results folder."""
-    DRAWINGS[name].draw(folder, read_results(folder).lines, path)
+    DRAWINGS[name].draw(folder, lines_of(folder), path)
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_curves_and_pictures_are_exported(tmp_path: Path) -> None:
     here.add(cropr, done | {"details": {"example": example}})
     here.add(poor, {"status": "failed", "reason": "it broke", "curves": {"loss": [1.0]}})
     for cells in ([base, cropr, poor], [poor, cropr, base]):
-        store.write_curves(tmp_path / "curves.csv", store.curves(cells, here))
+        write_record(tmp_path / "curves.csv", store.CURVE_COLUMNS, store.curves(cells, here))
         store.write_examples(tmp_path / "examples.json", store.examples(cells, here))
         write_provenance(tmp_path, {})
         lines = (tmp_path / "curves.csv").read_text().splitlines()[1:]
@@ -176,23 +177,23 @@ def test_chance_is_the_mean_over_all_pairs_of_sets() -> None:
 def test_agreement_by_hand() -> None:
     """Two of four shared is 1/2; chance is the mean over all pairs of sets of these sizes."""
     first, second = np.array([1, 1, 1, 0, 0, 0], bool), np.array([0, 1, 1, 1, 0, 0], bool)
-    found = overlap.compare(first, second)
-    assert found.found == 0.5
-    assert found.chance == pytest.approx((1 * 0 + 9 * 1 / 5 + 9 * 2 / 4 + 1 * 1) / 20)
+    found, chance = overlap.compare(first, second)
+    assert found == 0.5
+    assert chance == pytest.approx((1 * 0 + 9 * 1 / 5 + 9 * 2 / 4 + 1 * 1) / 20)
 
 
 def test_only_choices_of_the_image_are_compared(results: Path) -> None:
     """Neither padding, nor rows that remove nothing or draw at random; seeds, images and rows are told apart."""
-    loaded, examples = read_results(results), read_examples(results)
+    loaded, examples = Results(results, lines_of(results)), read_examples(results)
     kept = overlap.kept_sets(loaded, examples)
     assert list(kept) == ["evit", "cropr"]
-    assert [one.found for one in overlap.between_seeds(kept["cropr"], 1)] == [1, 1, 1]
-    assert [one.found for one in overlap.between_seeds(kept["evit"], 1)] == pytest.approx([7 / 9, 6 / 10, 7 / 9])
+    assert [one[0] for one in overlap.between_seeds(kept["cropr"], 1)] == [1, 1, 1]
+    assert [one[0] for one in overlap.between_seeds(kept["evit"], 1)] == pytest.approx([7 / 9, 6 / 10, 7 / 9])
     patches = {int(p) for p in np.flatnonzero(np.ravel(kept["cropr"][0][0][1]))}
     mirrored = {15 - p for p in patches}
-    [agreement, *_] = overlap.between_images(kept["cropr"], 1)
-    assert agreement.found == pytest.approx(len(patches & mirrored) / len(patches | mirrored))
-    assert agreement.chance == pytest.approx(overlap.expected_jaccard(16, 8, 8))
+    [(found, chance), *_] = overlap.between_images(kept["cropr"], 1)
+    assert found == pytest.approx(len(patches & mirrored) / len(patches | mirrored))
+    assert chance == pytest.approx(overlap.expected_jaccard(16, 8, 8))
     for one in examples:
         one["patches"] = [[2, 4], [3, 4]]
     cut = overlap.kept_sets(loaded, examples)["cropr"]
@@ -262,7 +263,7 @@ def test_curves_are_numbers(results: Path) -> None:
 
 def test_differences_of_classes_are_paired(results: Path, kept: list[Any], tmp_path: Path) -> None:
     """Medians over seeds of what the same seed scored; bold only where all seeds agree."""
-    classes.draw_classes(read_results(results), tmp_path / "a.png")
+    classes.draw_classes(Results(results, lines_of(results)), tmp_path / "a.png")
     [figure] = kept
     unpruned, random = figure.axes
     said = [text.get_text() for text in unpruned.texts]
@@ -372,7 +373,7 @@ def test_a_score_that_is_not_finite_is_no_rank(results: Path, value: str) -> Non
     assert path.read_text().count("miou_last,,20.0,") == 1
     path.write_text(path.read_text().replace("miou_last,,20.0,", f"miou_last,,{value},"))
     renew_digest(results)
-    scores = scores_of(read_results(results).frame, "4 4 0")
+    scores = scores_of(Results(results, lines_of(results)).frame, "4 4 0")
     assert sorted(scores["evit"]) == [1, 2]
     assert ranks.rank(scores).excluded == ["evit"]
 
@@ -558,9 +559,9 @@ def test_committed_figures_are_rebuilt_to_the_byte(study: str, tmp_path: Path, m
     for path in folder.glob("*.png"):
         path.unlink()
     monkeypatch.chdir(ROOT)
-    list(make.draw(kind_of(folder), folder, read_results(folder).lines, ".png", [*DRAWINGS]))
+    list(make.draw(kind_of(folder), folder, lines_of(folder), ".png", [*DRAWINGS]))
     assert {path.name for path in folder.glob("*.png")} == set(committed)
     assert [name for name in committed if (folder / name).read_bytes() != committed[name]] == []
-    cells = set(read_results(folder).frame["cell_id"])
+    cells = set(Results(folder, lines_of(folder)).frame["cell_id"])
     assert set(read_curves(folder)["cell_id"]) <= cells
     assert {one["cell_id"] for one in json.loads((folder / "examples.json").read_text())} <= cells

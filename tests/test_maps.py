@@ -13,7 +13,7 @@ from PIL import Image
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.kinds.training.figures.maps import ExampleRow, Shown, draw_maps, example_rows, shown
+from suite.kinds.training.figures.maps import Shown, draw_maps, example_rows, shown
 from suite.kinds.training.runner import export
 from suite.kinds.training.schema import Study
 from suite.measure.examples import example
@@ -106,8 +106,8 @@ def test_rows_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
             record.add(cell, {"status": "done", "reason": "", "provenance": {"started": ""}} | details(example), None)
     export(folder, expand(study), record)
     rows = example_rows(study, folder)
-    assert [row.label for row in rows] == ["variance", "random"]
-    assert [row.example["prediction"] for row in rows] == [[1], [1]]
+    assert list(rows) == ["variance", "random"]
+    assert [example["prediction"] for example in rows.values()] == [[1], [1]]
 
 
 def details(example: dict[str, Any]) -> dict[str, Any]:
@@ -124,12 +124,12 @@ def test_the_drawing_shows_the_maps(tmp_path: Path, task: str, lines: int) -> No
     images = Shown(images.images[:2], images.labels[:2] if images.labels else None, images.colours)
     said = [encode(labels) for labels in images.labels] if images.labels else [3, 7]
 
-    def row(label: str, block: int) -> ExampleRow:
-        return ExampleRow(label, {"grid": [8, 8], "depth": 4, "left_after": [[block] * 64] * 2, "prediction": said})
+    def row(block: int) -> dict[str, Any]:
+        return {"grid": [8, 8], "depth": 4, "left_after": [[block] * 64] * 2, "prediction": said}
 
     paths = [tmp_path / "stays.png", tmp_path / "leaves.png"]
     for path, block in zip(paths, (4, 0), strict=True):
-        draw_maps([row("none", 4), row("cropr", block)], images, path)
+        draw_maps({"none": row(4), "cropr": row(block)}, images, path)
     stays, leaves = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in paths)
     assert stays.shape == leaves.shape
     height, width = stays.shape[:2]

@@ -28,9 +28,11 @@ from test_on_ray import listening
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 from suite.kinds.training.summary import Line, Versus
-from suite.report.statistics import Comparison, Interval, Spread
+from suite.report.statistics.aggregates import Spread
+from suite.report.statistics.comparisons import Comparison
+from suite.report.statistics.intervals import Interval
 from suite.run import mlflow_writer
-from suite.run.mlflow_writer import Summary, Tracker
+from suite.run.mlflow_writer import Rows, Tracker
 from suite.study.cells import Cell
 from suite.study.store import Entry
 
@@ -84,10 +86,10 @@ def entry_of(cell: Cell) -> Entry:
 CELLS = [cell_of(row, seed) for row in ("none", "random", "tome") for seed in (0, 1)]
 
 
-def summary(**metrics: float) -> Summary:
+def summary(**metrics: float) -> tuple[Rows, str, str]:
     """The same metrics for every row."""
     rows = {(cell.row, cell.schedule): metrics for cell in CELLS}
-    return Summary(rows, "Which is best?", "Tick all runs.")
+    return rows, "Which is best?", "Tick all runs."
 
 
 def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
@@ -98,7 +100,7 @@ def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
     tracker.put_aside()
     (folder / "results").mkdir(exist_ok=True)
     (folder / "results/table.md").write_text("| none |")
-    tracker.conclude(summary(**metrics), folder / "results")
+    tracker.conclude(*summary(**metrics), folder / "results")
     tracker.tag(saved({"methods": {"a": 1}}))
     return tracker
 
@@ -229,12 +231,12 @@ def test_parents_say_how_their_cells_ended(copy: Path) -> None:
     """Failed if one did, killed if one has not run; and finished when all are."""
     tracker = Tracker("trial", CELLS, copy)
     tracker.sync(CELLS[4], {"status": "failed", "reason": "RuntimeError: no"})
-    tracker.conclude(summary(), copy / "results")
+    tracker.conclude(*summary(), copy / "results")
     assert [named(tracker, name).info.status for name in ("trial", "tome", "none")] == ["FAILED", "FAILED", "FINISHED"]
     more = [*CELLS, cell_of("none", 2)]
     tracker = Tracker("trial", more, copy)
     tracker.sync(CELLS[4], entry_of(CELLS[4]))
-    tracker.conclude(summary(), copy / "results")
+    tracker.conclude(*summary(), copy / "results")
     assert [named(tracker, name).info.status for name in ("trial", "tome", "none")] == ["KILLED", "FINISHED", "KILLED"]
 
 
@@ -247,9 +249,9 @@ def test_a_changed_file_replaces_its_artifact(tmp_path: Path) -> None:
     sent: list[str] = []
     log = tracker.client.log_artifact
     tracker.client.log_artifact = lambda run, path, inside: (sent.append(Path(path).name), log(run, path, inside))  # type: ignore[assignment, func-returns-value]
-    tracker.conclude(summary(), tmp_path / "results")
+    tracker.conclude(*summary(), tmp_path / "results")
     (tmp_path / "results/deep/maps.png").write_text("second")
-    tracker.conclude(summary(), tmp_path / "results")
+    tracker.conclude(*summary(), tmp_path / "results")
     assert sent == ["maps.png", "maps.png"]
     found = tracker.client.download_artifacts(named(tracker, "trial").info.run_id, "deep/maps.png", str(tmp_path))
     assert Path(found).read_text() == "second"
@@ -340,7 +342,7 @@ def test_parents_of_an_older_store_get_what_is_new(copy: Path) -> None:
     before = {run.info.run_id for run in every(Tracker("trial", CELLS, copy))}
     found = row_metrics([line_of(cell) for cell in CELLS[::2]])
     tracker = Tracker("trial", CELLS, copy)
-    tracker.conclude(replace(summary(), rows=found), copy / "results")
+    tracker.conclude(found, *summary()[1:], copy / "results")
     row, cell = named(tracker, "tome").data, named(tracker, "seed 1 · tome").data
     assert {run.info.run_id for run in every(tracker)} == before
     gone = row.metrics.pop("median")
@@ -380,7 +382,7 @@ def test_what_a_person_wrote_on_the_experiment_stays(copy: Path) -> None:
     for written_there, expected in ((None, hint), ("Mine.", "Mine.")):
         if written_there:
             tracker.client.set_experiment_tag(tracker.experiment.experiment_id, "mlflow.note.content", written_there)
-        Tracker("trial", CELLS, copy).conclude(replace(summary(), hint=hint), copy / "results")
+        Tracker("trial", CELLS, copy).conclude(*summary()[:2], hint, copy / "results")
         tags = tracker.client.get_experiment(tracker.experiment.experiment_id).tags
         assert tags["mlflow.note.content"] == expected
 
@@ -435,7 +437,7 @@ def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     """On the way that the experiment's note tells: a named box for each row, of its seeds alone."""
     lines = [line_of(cell) for cell in CELLS[::2]]
     tracker = Tracker("trial", CELLS, copy)
-    tracker.conclude(Summary(row_metrics(lines), "", box_plots(lines)), copy / "results")
+    tracker.conclude(row_metrics(lines), "", box_plots(lines), copy / "results")
     tracker.tag(saved(views(lines)))
     output, port = tmp_path / "said", browser.free_port()
     with suite_ui(copy, output, "trial", "--port", str(port)) as running, browser.browser() as chromium:

@@ -16,7 +16,7 @@ from suite.kinds.training.study import plan
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
 from suite.study.load import load
-from suite.study.pack import pack, pack_study, unpack, unpack_file
+from suite.study.pack import pack, pack_study, unpack
 from suite.study.store import Record
 
 BASE = Cell({"kind": "base", "seed": 0}, "base", "none")
@@ -30,7 +30,7 @@ def packed(tmp_path: Path) -> Path:
     record = Record(tmp_path / "here")
     record.add(BASE, DONE, b"weights")
     record.add(CELL, DONE)
-    assert pack([CELL.cell_id, BASE.cell_id], record, tmp_path / "cells.tar") == (2, 0)
+    assert pack([CELL.cell_id, BASE.cell_id], record, tmp_path / "cells.tar") == 2
     return tmp_path / "cells.tar"
 
 
@@ -72,7 +72,7 @@ def test_a_half_run_study_goes_on_elsewhere(tmp_path: Path, monkeypatch: pytest.
     loaded = Loaded(one / "trial.yaml", "trial", load("trial.yaml").study, kind)
     assert pack_study(loaded, tmp_path / "cells.tar") == "2 of 3 cells"
     monkeypatch.chdir(other)
-    assert unpack_file(tmp_path / "cells.tar") == "2 cells are new here, 0 were here already"
+    assert unpack(tmp_path / "cells.tar", Record()) == (2, 0)
     times = finished(other)
     done = suite(other, *RUN, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -153,7 +153,7 @@ def _entry(**changes: Any) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
         (
             lambda files: files | {"digests.json": files["digests.json"].replace(b'"2"', b'"1"')},
             False,
-            "has the format 1, this version reads 2",
+            "has the format 1, not 2",
         ),
         (lambda files: {CELL_FILE: files[CELL_FILE]}, False, "where digests.json should be"),
     ],

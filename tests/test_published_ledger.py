@@ -390,8 +390,8 @@ def test_damaged_files_are_refused(folder: Path) -> None:
     path = write(folder, number(), number(id="paper-two"))
     whole = path.read_text()
     for damage, sentence in {
-        whole[:-12]: r"paper.csv:3: \d+ columns instead of 23; the file is damaged",
-        whole.replace("a paper", '"a paper', 1): "paper.csv is damaged, it is not readable as CSV",
+        whole[:-12]: r"paper.csv:3: \d+ fields, not 23; restore it",
+        whole.replace("a paper", '"a paper', 1): "paper.csv is no CSV",
         whole.replace(",12,", ",about 12,", 1): "paper.csv:2: value: expected a number, found 'about 12'",
         whole.replace(",12,", ",,", 1): "paper.csv:2: value: expected a number, found ''",
         whole.replace(",1,trial", ",-1,trial", 1): "paper.csv:2: tolerance: expected a number from 0, found '-1'",

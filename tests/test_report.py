@@ -14,13 +14,14 @@ from scipy import stats
 from suite.errors import UserError
 from suite.kinds.training.figures.pareto import draw_pareto
 from suite.kinds.training.published import read_scores
-from suite.kinds.training.results import read_results
-from suite.kinds.training.summary import read_record, summarise
+from suite.kinds.training.results import Results
+from suite.kinds.training.summary import lines_of, read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.report.layout import Table
 from suite.report.make import make_table
 from suite.report.render import as_html, brief_markdown, markdown, put_into, show, write
-from suite.report.statistics import pareto_front, seeds_won, spread
+from suite.report.statistics.aggregates import pareto_front, spread
+from suite.report.statistics.comparisons import seeds_won
 from suite.study import exported as store
 from suite.study.records import write_provenance
 
@@ -149,7 +150,7 @@ def test_the_same_record_makes_the_same_bytes(results: Path, tmp_path: Path) -> 
     made = []
     for turn in ("a", "b"):
         names = write(table_of(results), tmp_path / turn)
-        draw_pareto(read_results(results), tmp_path / turn / "pareto.png")
+        draw_pareto(Results(results, lines_of(results)), tmp_path / turn / "pareto.png")
         made.append([(tmp_path / turn / name).read_bytes() for name in [*names, "pareto.png"]])
     assert made[0] == made[1]
     assert len(made[0]) == 5

@@ -20,8 +20,9 @@ from suite.kinds.speed.cell import _result
 from suite.kinds.training import cells
 from suite.kinds.training.cells import expand
 from suite.kinds.training.execute import run_cell
-from suite.kinds.training.preflight import check_devices, lacking
 from suite.kinds.training.schema import Study
+from suite.kinds.training.study import lacking
+from suite.kinds.training.study import refuse as refuse_for
 from suite.kinds.training.summary import Line, read_record, summarise
 from suite.kinds.training.table import columns, study_table
 from suite.measure import device, fit, side_by_side
@@ -171,7 +172,7 @@ def test_what_this_machine_lacks_is_said(said: str, message: str, monkeypatch: p
     monkeypatch.setattr(device, "_has_instructions", lambda dtype, _device: dtype == torch.float32)
     cells = expand(study(said))
     with pytest.raises(UserError) as refused:
-        check_devices(cells)
+        refuse_for(lacking(cells))
     assert str(refused.value).startswith(message)
     validated = CliRunner().invoke(app, ["validate", "trial.yaml"])
     assert validated.exit_code == 0, validated.output

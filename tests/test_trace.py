@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training.columns import columns
-from suite.kinds.training.speed_by_batch import Speed
+from suite.kinds.training.row_cells import Speed
 from suite.kinds.training.summary import Line
 from suite.report.layout import MISSING
 from suite.report.trace import trace, trace_in

@@ -34,32 +34,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Studies": {
-        "list": list_,
-        "validate": validate,
-        "plan": plan,
-        "run": run,
-        "track": track,
-        "pack": pack,
-        "unpack": unpack,
-        "ui": ui,
-    },
-    "Results": {"table": table, "figures": figures, "maps": maps, "report": report, "trace": trace, "ledger": ledger},
-    "Methods and models": {
-        "check-method": check_method,
-        "evaluate": evaluate,
-        "flops": flops,
-        "budget": budget,
-        "speed": speed,
-        "export": export,
-        "race": race,
-        "power": power,
-    },
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Studies": (list_, validate, plan, run, track, pack, unpack, ui),
+    "Results": (table, figures, maps, report, trace, ledger),
+    "Methods and models": (check_method, evaluate, flops, budget, speed, export, race, power),
 }
 for panel, commands in COMMANDS.items():
-    for name, command in commands.items():
-        app.command(name=name, rich_help_panel=panel)(command)
+    for command in commands:
+        app.command(name=command.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(command)
 
 
 def main() -> None:

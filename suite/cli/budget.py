@@ -59,11 +59,10 @@ def budget(
     rounds: Rounds = None,
 ) -> None:
     """Find the setting of every method's own knob that meets one budget; needs no weights."""
-    from pydantic import ValidationError
     from rich.console import Console
 
     from suite.reduction.settings import Fusion
-    from suite.strict import explain
+    from suite.strict import explained
     from suite.study.configuration import Configuration
     from suite.study.schema import Budget
 
@@ -72,17 +71,15 @@ def budget(
     how = {"batch_size": batch_size, "device": device, "precision": precision, "threads": threads, "rounds": rounds}
     wanted = _one_budget({"macs": macs, "tokens": tokens, "latency": latency}, how, convention)
     names = _names(methods)
-    settings = _settings(options.pairs(setting or [], "--setting", "cropr.queries=196"), names)
+    settings = options.settings_by_method(setting or [], names)
     timm = {"name": backbone, "options": options.pairs(option or [], "--option", "img_size=384")}
     shared = {"backbone": timm, "fusion": fusion, "task": task, "classes": classes}
-    try:
+    with explained():
         computed = None if latency else Budget.model_validate(wanted)
         models = [Configuration.model_validate(shared | {"method": name, "settings": settings[name]}) for name in names]
-    except ValidationError as error:
-        raise UserError(explain(error)) from error
     console = Console(markup=False)
     if computed:
-        from suite.study.budgets import show_budget
+        from suite.study.budget import show_budget
 
         show_budget(models, computed, multiple_of, console)
     else:
@@ -104,11 +101,7 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention: str | None) -> dict[str, Any]:
-    """The one budget that was said, with its convention.
-
-    Raises:
-        UserError: if there are none or several, or options that it does not read.
-    """
+    """The one budget that was said, with its convention."""
     said = _said(kinds)
     if len(said) != 1:
         found = " and ".join(f"--{kind}" for kind in said) or "none"
@@ -125,7 +118,6 @@ def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention:
 
 
 def _names(methods: str) -> list[str]:
-    """The methods that are meant."""
     from suite.reduction.registry import modules
 
     if methods == "all":
@@ -134,14 +126,3 @@ def _names(methods: str) -> list[str]:
     if not all(names):
         raise UserError(f"--methods {methods!r}: write all, or names separated by commas, such as random,tome")
     return names
-
-
-def _settings(given: dict[str, Any], names: list[str]) -> dict[str, dict[str, Any]]:
-    """Settings by method, out of METHOD.NAME=VALUE."""
-    found: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for key, value in given.items():
-        method, dot, name = key.rpartition(".")
-        if not dot or method not in found:
-            raise UserError(f"--setting {key}: write METHOD.NAME=VALUE, with one of the methods {', '.join(names)}")
-        found[method][name] = value
-    return found

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from suite.cli import options
-from suite.errors import UserError
 
 
 def flops(
@@ -24,11 +23,10 @@ def flops(
     as_json: options.AsJson = False,
 ) -> None:
     """Show tokens and multiply-accumulates of a model, block by block, in both conventions; needs no weights."""
-    from pydantic import ValidationError
     from rich.console import Console
 
     from suite.kinds.costs.flops import as_mapping, cost_of, show
-    from suite.strict import explain
+    from suite.strict import explained
     from suite.study.configuration import Configuration
 
     rule = options.schedule_rule(schedule)
@@ -42,10 +40,8 @@ def flops(
         "task": task,
         "classes": classes,
     }
-    try:
+    with explained():
         configuration = Configuration.model_validate(words)
-    except ValidationError as error:
-        raise UserError(explain(error)) from error
     cost = cost_of(configuration)
     if as_json:
         options.print_json(as_mapping(cost))

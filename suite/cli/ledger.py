@@ -51,17 +51,14 @@ def check_command(text: str, group: Any) -> None:
     Raises:
         UserError: if `suite` would refuse it.
     """
-    from pydantic import ValidationError
-
-    from suite.strict import explain
+    from suite.strict import explained
 
     program, name, *arguments = [*shlex.split(text), "", ""]
     if program != "suite" or name not in group.commands:
         raise UserError(f"{text!r} is no command of suite; {suggest(name, group.commands)}")
     try:
-        _check_names(group.commands[name].make_context(name, arguments[:-2]).params)
-    except ValidationError as error:
-        raise UserError(f"{text!r}: {explain(error)}") from error
+        with explained():
+            _check_names(group.commands[name].make_context(name, arguments[:-2]).params)
     except (UsageError, UserError) as error:
         raise UserError(f"{text!r}: {error}") from error
 
@@ -100,11 +97,7 @@ def _show(entry: str, wanted: dict[str, str]) -> None:
 
 
 def _filtered(lines: Sequence[Line], wanted: dict[str, str]) -> list[Line]:
-    """Lines that have what is wanted, written in any case.
-
-    Raises:
-        UserError: for a filter that no line has.
-    """
+    """Lines that have what is wanted, written in any case."""
     from suite.ledger.lines import STATES
 
     chosen = list(lines)

@@ -9,11 +9,11 @@ from suite.cli.options import AsJson, print_json
 
 def list_(as_json: AsJson = False) -> None:
     """List the studies in studies/, and what a study can name: kinds, tasks, data sets, methods."""
-    from suite.data import data_sets
+    from suite.data.dataset import data_sets
     from suite.reduction.registry import modules
     from suite.study.kind import kinds
     from suite.study.load import study_names
-    from suite.tasks import tasks
+    from suite.tasks.task import tasks
 
     found = {
         "studies": study_names(),

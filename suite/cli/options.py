@@ -73,8 +73,7 @@ def schedule_rule(text: str | None) -> ScheduleRule | None:
     Raises:
         UserError: if it is no such rule.
     """
-    from pydantic import ValidationError
-
+    from suite.strict import explained
     from suite.study.schema import ScheduleRule
 
     if text is None:
@@ -85,10 +84,8 @@ def schedule_rule(text: str | None) -> ScheduleRule | None:
         raise UserError(f"--schedule {text!r} is not readable as YAML; write for example {EXAMPLE}") from error
     if not isinstance(said, dict):
         raise UserError(f"--schedule {text!r} is not a rule in braces; write for example {EXAMPLE}")
-    try:
+    with explained("schedule"):
         rule = ScheduleRule.model_validate(said)
-    except ValidationError as error:
-        raise UserError(f"schedule: {reason(error)}") from error
     if rule.budget is not None:
         raise UserError("schedule: a budget gives every method a schedule of its own; find them with: suite budget")
     return rule
@@ -113,14 +110,11 @@ def timing_options(**said: Any) -> TimingOptions:
     Raises:
         UserError: for a value that cannot be.
     """
-    from pydantic import ValidationError
-
     from suite.measure.timing_options import TimingOptions
+    from suite.strict import explained
 
-    try:
+    with explained():
         return TimingOptions(**{name: value for name, value in said.items() if value is not None})
-    except ValidationError as error:
-        raise UserError(reason(error)) from error
 
 
 def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, Any]:
@@ -144,11 +138,7 @@ def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, Any]:
 
 
 def settings_by_method(texts: Iterable[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The settings of each method: METHOD.NAME=VALUE is for that one, NAME=VALUE for all.
-
-    Raises:
-        UserError: as `pairs`, or if METHOD is none of the methods.
-    """
+    """The settings of each method: METHOD.NAME=VALUE is for that one, NAME=VALUE for all."""
     settings: dict[str, dict[str, Any]] = {method: {} for method in methods}
     for name, value in pairs(texts, "--setting", "cropr.heads=4").items():
         method, _, own = name.rpartition(".")
@@ -171,18 +161,3 @@ def check_output(path: Path | None) -> None:
         raise UserError(f"{path} is a folder; name a file in it")
     if not path.parent.is_dir():
         raise UserError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
-
-
-def reason(error: ValueError) -> str:
-    """What was wrong, on one line; of pydantic's errors the names and messages."""
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return " ".join(str(error).split())
-    return "; ".join(_said(detail) for detail in error.errors())
-
-
-def _said(detail: Any) -> str:
-    place = [*map(str, detail["loc"]), *([detail["ctx"]["key"]] if detail["type"] == "at_key" else [])]
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(place)}: {message}" if place else message

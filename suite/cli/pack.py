@@ -24,6 +24,8 @@ def pack(study: StudyName, file: File = None, change: Changes = None) -> None:
 
 def unpack(file: Annotated[Path, typer.Argument(help="What `suite pack` wrote.")]) -> None:
     """Take finished cells out of such a file; `suite run` then goes on from there."""
-    from suite.study.pack import unpack_file
+    from suite.study.pack import unpack
+    from suite.study.store import Record
 
-    typer.echo(unpack_file(file))
+    new, kept = unpack(file, Record())
+    typer.echo(f"{new} cells are new here, {kept} were here already")

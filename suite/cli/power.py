@@ -23,7 +23,8 @@ def power(
     from rich.console import Console
     from rich.table import Table
 
-    from suite.report.statistics import fewest_seeds, seeds_needed, simulated_power, smallest_p, t_power
+    from suite.report.statistics.power import fewest_seeds, seeds_needed, simulated_power, t_power
+    from suite.report.statistics.significance import smallest_p
 
     console, generator = Console(markup=False), np.random.default_rng(seed)
     with console.status("simulating studies"):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from suite.cli.options import StudyName
+
+if TYPE_CHECKING:
+    from suite.ledger.lines import Line
 
 
 def report(study: StudyName) -> None:
@@ -23,20 +27,9 @@ def report(study: StudyName) -> None:
     loaded.kind.publish(loaded, folder, console)
 
 
-def _published(folder: Path) -> list[dict[str, str]]:
+def _published(folder: Path) -> list[Line]:
     """Numbers of the ledger that this study answers: they name it as their command."""
     from suite.ledger.lines import read_lines
 
     path = folder.parent / "ledger.csv"
-    found = [line for line in read_lines(path) if line.command == f"suite run {folder.name}"] if path.is_file() else []
-    return [
-        {
-            "id": line.id,
-            "number": f"{line.method}, {line.metric}",
-            "published": f"{line.value} {line.unit}",
-            "measured": line.measured,
-            "tolerance": line.tolerance,
-            "state": line.state,
-        }
-        for line in found
-    ]
+    return [line for line in read_lines(path) if line.command == f"suite run {folder.name}"] if path.is_file() else []

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from suite.report.trace.found import Used
+    from suite.report.trace import Used
 
 
 def trace(

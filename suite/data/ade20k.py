@@ -100,7 +100,28 @@ class Ade20k(DataSet):
         return Examples(images, {"maps": masks})
 
     def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        examine(self, advanced)
+        """Read every image and mask once, with all processors, and refuse what would spoil training or scores.
+
+        Raises:
+            UserError: naming files (the first few), cause and cure; or the classes that no pixel of a split has.
+        """
+        import numpy as np
+
+        splits = {split: check_pairs(self.folder, split) for split in FOLDERS.values()}
+        total, done, problems = sum(map(len, splits.values())), 0, list[str]()
+        pixels = {split: np.zeros(256, np.int64) for split in splits}
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            for split, pairs in splits.items():
+                for counted, problem in pool.map(lambda pair: _examine(pair, CLASSES), pairs):
+                    done += 1
+                    advanced(done, total)
+                    pixels[split] += counted
+                    problems += [problem] if problem else []
+        if not problems and not self.allow_empty_classes:
+            problems = list(_empty(pixels, self))
+        if problems:
+            more = [f"and {len(problems) - SHOWN} more like these"] if len(problems) > SHOWN else []
+            raise UserError("\n".join([*problems[:SHOWN], *more]))
 
     def class_names(self, target: str) -> tuple[str, ...]:
         return tuple(name.strip() for name in _official()["classes"])
@@ -154,35 +175,6 @@ def check_pairs(folder: Path, split: str) -> list[Pair]:
             more = f", nor have {len(lonely) - 1} more" if len(lonely) > 1 else ""
             raise UserError(f"{split} {name.format(lonely[0])} in {partner}{more}; add it, or take the file away")
     return [(images / f"{stem}.jpg", masks / f"{stem}.png") for stem in sorted(found[0])]
-
-
-def examine(recipe: Ade20k, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-    """Read every image and mask once, with all processors, and refuse what would spoil training or scores.
-
-    Args:
-        recipe: the folder, and whether classes may be without a pixel.
-        advanced: called after each pair with how many are done, of how many.
-
-    Raises:
-        UserError: naming files (the first few), cause and cure; or the classes that no pixel of a split has.
-    """
-    import numpy as np
-
-    splits = {split: check_pairs(recipe.folder, split) for split in FOLDERS.values()}
-    total, done, problems = sum(map(len, splits.values())), 0, list[str]()
-    pixels = {split: np.zeros(256, np.int64) for split in splits}
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for split, pairs in splits.items():
-            for counted, problem in pool.map(lambda pair: _examine(pair, CLASSES), pairs):
-                done += 1
-                advanced(done, total)
-                pixels[split] += counted
-                problems += [problem] if problem else []
-    if not problems and not recipe.allow_empty_classes:
-        problems = list(_empty(pixels, recipe))
-    if problems:
-        more = [f"and {len(problems) - SHOWN} more like these"] if len(problems) > SHOWN else []
-        raise UserError("\n".join([*problems[:SHOWN], *more]))
 
 
 def _examine(pair: Pair, classes: int) -> tuple[NDArray[np.int64], str]:

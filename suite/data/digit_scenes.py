@@ -167,7 +167,6 @@ def _background(recipe: DigitScenes, draw: np.random.Generator, photographs: lis
 def _placed(
     recipe: DigitScenes, draw: np.random.Generator, ink: Floats, side: int
 ) -> tuple[Floats, tuple[slice, slice]]:
-    """Ink scaled to `side` pixels, and a random place for it on the canvas."""
     import numpy as np
     from PIL import Image
 

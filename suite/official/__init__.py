@@ -114,18 +114,23 @@ def layouts() -> dict[str, Layout]:
 
 
 def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Module:
-    """The model of a released checkpoint (a path or a state dict), in evaluation mode.
+    """The model of a checkpoint that authors released, with the logits of their official code; in evaluation mode.
 
     For classification it is a `ReducedModel`: `model(images)` gives logits, (B, classes); in training mode
     `model.outputs(images)` also gives what the method's auxiliary loss reads.
 
     Args:
-        checkpoint: a file or a state dict.
-        layout: one of `layouts()`; may be left out where the checkpoint fits only one.
-        options: see the layout's class of options.
+        checkpoint: a file of torch or safetensors, which is read without running code from it, or a state dict.
+        layout: cropr, cropr-segmentation, evit, idlevit, tome or tome-mae; may be left out where only one fits.
+        options: what the weights do not show, such as `keep_rate` or `r`; see docs/checkpoints.md.
 
     Raises:
         UserError: if the file is broken or holds code, fits no or several layouts, or the options do not fit it.
+
+    >>> import timm
+    >>> vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=4)
+    >>> load(vit.state_dict(), "tome", r=8, heads=3).method.counts
+    (8, 8, 8, 8)
     """
     return resolve(checkpoint, layout, **options).model
 

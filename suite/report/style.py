@@ -13,7 +13,9 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -65,6 +67,12 @@ def canvas(
             figure.savefig(path, dpi=DPI, metadata=metadata)
         finally:
             plt.close(figure)
+
+
+def heatmap(table: pd.DataFrame, axes: Axes, letters: float, **options: Any) -> None:
+    """A table of numbers as coloured cells with their numbers, of so many points; `options` are those of seaborn."""
+    sns.heatmap(table, ax=axes, annot=True, annot_kws={"size": letters}, linewidths=0.5, cbar=False, **options)
+    axes.tick_params(axis="y", rotation=0)
 
 
 def drawn_from(path: Path) -> dict[str, str]:

@@ -99,7 +99,6 @@ def cell_metrics(entry: Entry, now: int) -> list[Metric]:
 
 
 def _common(dictionaries: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Items that are in all of them."""
     shared: dict[str, Any] | None = None
     for items in dictionaries:
         shared = items if shared is None else {key: shared[key] for key in shared if items.get(key) == shared[key]}

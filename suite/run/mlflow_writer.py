@@ -32,6 +32,7 @@ HINT = "hint"  # tag of an experiment: what we wrote as its note
 EARLIER = "earlier"
 PAGE = 1000  # runs that MLflow gives at a time
 LONGEST_NOTE = 7500  # characters; MLflow's limit is 8000
+Rows = Mapping[tuple[str, str], Mapping[str, float]]
 
 
 @dataclass
@@ -41,21 +42,6 @@ class Known:
     run_id: str
     status: str
     tags: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a study found.
-
-    Attributes:
-        rows: metrics by row and schedule.
-        note: markdown, for the page of the study's run.
-        hint: markdown, one line at the head of the experiment, unless a person wrote something there.
-    """
-
-    rows: Mapping[tuple[str, str], Mapping[str, float]]
-    note: str
-    hint: str
 
 
 class Tracker:
@@ -120,23 +106,28 @@ class Tracker:
                 self._place(run, f"{EARLIER} {kind}", parent.run_id)
             self._end(parent, [])
 
-    def conclude(self, summary: Summary, results: Path) -> None:
+    def conclude(self, rows: Rows, note: str, hint: str, results: Path) -> None:
         """Give parents what was found, and the study its files.
 
         What has not changed is not written again. A metric that a row had and no longer has becomes NaN.
+
+        Args:
+            rows: metrics by row and schedule.
+            note: markdown, for the page of the study's run.
+            hint: markdown, one line at the head of the experiment, unless a person wrote something there.
+            results: the folder of its files.
         """
         for cell in self._rows():
             run = self._row_run(cell)
-            self._summarise(run, dict(summary.rows.get((cell.row, cell.schedule), {})))
+            self._summarise(run, dict(rows.get((cell.row, cell.schedule), {})))
             self._end(run, [own for own in self.cells if (own.row, own.schedule) == (cell.row, cell.schedule)])
-        note = summary.note
         if len(note) > LONGEST_NOTE:
             note = note[:LONGEST_NOTE].rpartition("\n")[0] + "\n\n(All of it is in table.md.)"
         if self._study_run.tags.get(NOTE) != note:
             self._tag(self._study_run, NOTE, note)
         self._attach(results)
         if self.experiment.tags.get(NOTE, "") in ("", self.experiment.tags.get(HINT)):
-            self.tag({NOTE: summary.hint, HINT: summary.hint})
+            self.tag({NOTE: hint, HINT: hint})
         self._end(self._study_run, self.cells)
 
     def _attach(self, results: Path) -> None:
@@ -159,7 +150,6 @@ class Tracker:
                 self.experiment.tags[name] = value
 
     def _read(self) -> dict[str, list[Known]]:
-        """All runs of ours in the experiment, by cell id or group."""
         known: dict[str, list[Known]] = defaultdict(list)
         token: str | None = ""
         while token is not None:
@@ -184,7 +174,6 @@ class Tracker:
         return self._group(self._study_key, self.study, "study", None, self._shared)
 
     def _rows(self) -> Iterator[Cell]:
-        """A cell of every row, in the study's order."""
         yield from {(cell.row, cell.schedule): cell for cell in self.cells if cell.kind != "base"}.values()
 
     def _row_key(self, cell: Cell) -> str:

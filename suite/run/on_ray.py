@@ -73,7 +73,6 @@ def running_ray(threads: int, gpus: int = 0) -> Iterator[None]:
 
 
 def _connect(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
-    """Connect to the cluster at RAY_ADDRESS and check that it can run every cell."""
     address = os.environ["RAY_ADDRESS"]
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
@@ -98,14 +97,9 @@ def _connect(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
 def run_cells(
     work: Work, cells: Sequence[Cell], weights: Mapping[str, bytes], observer: Observer, scratch: Path
 ) -> None:
-    """Run cells in any order and tell the observer; returns when all ended, an interrupt passes through.
+    """As `in_process.run_cells`, in any order; workers import `work` by its name, weights travel as Ray objects.
 
-    Args:
-        work: runs a cell; workers import it by its name.
-        cells: what to run.
-        weights: weights of the base cells that `cells` start from, by id; they travel as Ray objects.
-        observer: called in this process.
-        scratch: a folder for Tune's own files, which nobody reads afterwards; all nodes of a cluster must share it.
+    All nodes of a cluster must share the folder `scratch`.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     listener = _Listener(observer)
@@ -138,7 +132,6 @@ def _tuner(
 
 
 def _config(cell: Cell, scratch: Path) -> dict[str, Any]:
-    """A cell as Tune keeps it."""
     needs = {"CPU": cell.threads, QUIET: 1 if cell.alone else 0.001} | ({"GPU": 1} if cell.device == "cuda" else {})
     places = cell.places | {"scratch": str(scratch)}
     return {"id": cell.cell_id, "identity": cell.identity, "start": cell.start, "places": places, "needs": needs}
@@ -157,8 +150,6 @@ def _work(config: dict[str, Any], work: Work, weights: dict[str, bytes]) -> None
 
 
 class _Listener(tune.Callback):
-    """Hands Tune's events to an observer."""
-
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
         self.trouble: UserError | None = None  # what stopped the observer; Tune wraps it beyond recognition

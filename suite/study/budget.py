@@ -1,19 +1,31 @@
-"""A study's budget: a schedule for each of its rows, on the row's own knob."""
+"""Budgets: a schedule for each row of a study, on the row's own knob; and what `suite budget` shows."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from suite.errors import UserError
 from suite.measure.count import count
-from suite.measure.knobs import Cost, Rounded, Solution, as_it_is, solve
+from suite.measure.knobs import TOLERANCE, Cost, Rounded, Solution, as_it_is, solve
 from suite.measure.tokens import expected_tokens
 from suite.reduction.blocks import TimmModule
+from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, in_multiples
+from suite.strict import explained
 from suite.study.configuration import Configuration
 from suite.study.schema import Budget, ScheduleRule
 from suite.tasks.task import ReadOut
+from suite.terminal import track
+
+Result = TypeVar("Result")
 
 
 def used(budget: Budget, model: ReducedModel, read_out: ReadOut) -> float:
@@ -37,11 +49,8 @@ def meet(model: Configuration, budget: Budget, multiple_of: int | None = None) -
 
 
 @functools.cache
-def _met(model: str, budget: Budget, multiple_of: int | None) -> Solution:
-    return _meet(Configuration.model_validate_json(model), budget, multiple_of)
-
-
-def _meet(model: Configuration, budget: Budget, multiple_of: int | None) -> Solution:
+def _met(said: str, budget: Budget, multiple_of: int | None) -> Solution:
+    model = Configuration.model_validate_json(said)
     backbone, settings = model.build_backbone(), settings_class(model.method)(**model.settings)
     rows, columns = backbone.patch_embed.grid_size
     rounded = rounding(multiple_of, backbone.num_prefix_tokens)
@@ -72,3 +81,73 @@ def _whole(unpruned: str, budget: Budget) -> float:
 def rounding(multiple_of: int | None, prefix: int) -> Rounded:
     """What is made of the schedules of a knob."""
     return functools.partial(in_multiples, prefix=prefix, of=multiple_of) if multiple_of else as_it_is
+
+
+def show_budget(models: Sequence[Configuration], wanted: Budget, multiple_of: int | None, console: Console) -> None:
+    """Solve for every method and show its knob, its schedule and what it uses."""
+    found: dict[str, Solution | str] = {}
+    for model in track(models, "solving", len(models), console):
+        found[model.method] = attempt(model, functools.partial(meet, model, wanted, multiple_of))
+    check_any(found)
+    table = Table(box=box.SIMPLE, padding=(0, 1))
+    for name in ("method", "knob", "of the unpruned", "off by", "", "patches removed per block"):
+        table.add_column(name, justify="right" if name in ("of the unpruned", "off by") else "left")
+    for method, solution in found.items():
+        table.add_row(*_cells(method, solution))
+    console.print(headline(models[0], wanted.label, multiple_of), highlight=False)
+    console.print(table)
+    note = "The last column is `removed` of a study's schedule."
+    if any(isinstance(solution, Solution) and not solution.meets for solution in found.values()):
+        note = (
+            f"Nearest: no setting of the method's own knob comes within {TOLERANCE:.0%}, this one comes nearest. {note}"
+        )
+    console.print(note, style="dim", highlight=False)
+
+
+def headline(model: Configuration, label: str, multiple_of: int | None) -> str:
+    """What was asked for."""
+    rounded = f", blocks leave multiples of {multiple_of} tokens" if multiple_of else ""
+    return f"{model.backbone.name}: {label} of the unpruned model{rounded}"
+
+
+def attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
+    """What `solve` finds, or why the model's method can have no budget on this backbone or with this fusion.
+
+    Raises:
+        UserError: for what is wrong however the backbone is.
+    """
+    with explained(model.method):
+        own = settings_class(model.method)(**model.settings)
+    if model.fusion != "none" and not own.can_stash() and own.reduces != "nothing":
+        return f"has no {model.fusion} fusion: it {own.verb()} patches"
+    try:
+        return solve()
+    except UserError as error:
+        if not isinstance(error.__cause__, UnmetNeed):
+            raise
+        return str(error.__cause__)
+    except ValueError as error:
+        return str(error)
+
+
+def check_any(found: Mapping[str, object]) -> None:
+    """Refuse if there is a reason for every method why it has no budget.
+
+    Raises:
+        UserError: with the reasons.
+    """
+    if all(isinstance(one, str) for one in found.values()):
+        raise UserError("; ".join(f"{method}: {reason}" for method, reason in found.items()))
+
+
+def _cells(method: str, solution: Solution | str) -> tuple[str, ...]:
+    if isinstance(solution, str):
+        return (method, solution, "", "", "", "")
+    return (
+        method,
+        solution.knob,
+        f"{solution.share:.4f}",
+        f"{100 * (solution.share / solution.wanted - 1):+.2f} %",
+        "" if solution.meets else "nearest",
+        " ".join(map(str, solution.schedule.removed)),
+    )

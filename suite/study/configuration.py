@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from suite.errors import UserError
 from suite.reduction.registry import settings_class
 from suite.reduction.settings import Fusion
-from suite.strict import Strict, explain
+from suite.strict import Strict, explained
 from suite.study.schema import Backbone, ScheduleRule
 from suite.tasks.task import TaskName, task
 
@@ -79,12 +79,11 @@ class Configuration(Strict):
         from suite.reduction.model import reduce
 
         backbone = self.build_backbone(device) if backbone is None else backbone
-        try:
+        with explained(f"method {self.method}"):
             settings_class(self.method)(**self.settings)
+        try:
             with torch.device(device):
                 model = reduce(backbone, self.method, self._counts(backbone), self.settings, self.fusion)
-        except ValidationError as error:
-            raise UserError(f"method {self.method}: {explain(error)}") from error
         except UserError:
             raise
         except ValueError as error:

@@ -12,24 +12,8 @@ from suite.study.records import replace, write, write_provenance
 from suite.study.store import Entry, Record, last_line
 
 COLUMNS = (
-    "study",
-    "cell_id",
-    "kind",
-    "status",
-    "reason",
-    "row",
-    "method",
-    "settings",
-    "schedule",
-    "fusion",
-    "task",
-    "data",
-    "seed",
-    "metric",
-    "repetition",
-    "value",
-    "unit",
-    "protocol",
+    *("study", "cell_id", "kind", "status", "reason", "row", "method", "settings", "schedule", "fusion", "task"),
+    *("data", "seed", "metric", "repetition", "value", "unit", "protocol"),
 )
 CURVE_COLUMNS = ("cell_id", "kind", "row", "schedule", "seed", "epoch", "metric", "value")
 
@@ -76,11 +60,6 @@ def write_csv(path: Path, rows: Iterable[dict[str, object]], origins: dict[str, 
     write_provenance(path.parent, origins or {})
 
 
-def write_curves(path: Path, rows: Iterable[dict[str, object]]) -> None:
-    """Write what `curves` made."""
-    write(path, CURVE_COLUMNS, rows)
-
-
 def write_examples(path: Path, found: Iterable[dict[str, Any]]) -> None:
     """Write examples as JSON, a line for each cell."""
     lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in found)
@@ -114,17 +93,11 @@ def _about(study: str, cell: Cell, entry: Entry) -> dict[str, object]:
 
 def _values(entry: Entry) -> Iterator[dict[str, object]]:
     """One row per metric and per repetition; a cell without metrics has one row with metric and value empty."""
-    units = entry.get("units", {})
-    asked = entry["identity"].get("speed", {}).get("batch_size")
-    found = asked is not None  # a speed cell's batch size is known even if it failed
-    if found:
-        yield {"metric": "batch_size", "repetition": "", "value": repr(asked), "unit": "images"}
-    for metric, value in entry.get("metrics", {}).items():
-        found = True
-        yield {"metric": metric, "repetition": "", "value": repr(value), "unit": units[metric]}
+    units, asked = entry.get("units", {}), entry["identity"].get("speed", {}).get("batch_size")
+    # a speed cell's batch size is known even if it failed
+    found = [("batch_size", "", repr(asked), "images")] if asked is not None else []
+    found += [(metric, "", repr(value), units[metric]) for metric, value in entry.get("metrics", {}).items()]
     for metric, values in entry.get("repetitions", {}).items():
-        for repetition, value in enumerate(values):
-            found = True
-            yield {"metric": metric, "repetition": f"{repetition:04}", "value": repr(value), "unit": units[metric]}
-    if not found:
-        yield {"metric": "", "repetition": "", "value": "", "unit": ""}
+        found += [(metric, f"{turn:04}", repr(value), units[metric]) for turn, value in enumerate(values)]
+    for one in found or [("", "", "", "")]:
+        yield dict(zip(("metric", "repetition", "value", "unit"), one, strict=True))

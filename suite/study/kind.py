@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from suite.report.layout import Table
     from suite.report.page.facts import Facts
-    from suite.report.trace.found import Used
+    from suite.report.trace import Used
 
 PACKAGE, GROUP = "suite.kinds", "cropr_suite.kinds"
 

@@ -117,9 +117,10 @@ def load(name: str, changes: Sequence[str] = ()) -> Loaded:
         found = list(doubled_keys(root, ()))
         for place, value in made.items():
             content = changed(content, place, value)
-        kind = _kind(content)
-        if kind is None or kind.schema is None:
-            message = f"unknown kind of study {content.get('kind')!r}; {suggest(str(content.get('kind')), _names())}"
+        said, known = content.get("kind", DEFAULT_KIND), {name: kind for name, kind in kinds().items() if kind.schema}
+        kind = known.get(str(said))
+        if kind is None:
+            message = f"unknown kind of study {said!r}; {suggest(str(said), known)}"
             raise _refused(path, root, made, [*found, (("kind",), message)])
         study = _checked(kind, content, path, found)
     except RecursionError as error:
@@ -132,14 +133,6 @@ def load(name: str, changes: Sequence[str] = ()) -> Loaded:
 def refusal(path: Path, place: Place, message: object) -> UserError:
     """What is wrong at a place of a study's file that was read before."""
     return _refused(path, _read(path)[0], {}, [(place, str(message))])
-
-
-def _names() -> list[str]:
-    return [name for name, kind in kinds().items() if kind.schema]
-
-
-def _kind(content: dict[str, Any]) -> Kind | None:
-    return kinds().get(str(content.get("kind", DEFAULT_KIND)))
 
 
 def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
@@ -176,11 +169,7 @@ def _refused(path: Path, root: yaml.Node, made: dict[Place, Any], found: Sequenc
 
 
 def _parsed(changes: Sequence[str]) -> dict[Place, Any]:
-    """Place and value of each change.
-
-    Raises:
-        UserError: for one that is no change, or a place that is named twice.
-    """
+    """Place and value of each change."""
     made: dict[Place, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")

@@ -14,10 +14,14 @@ import re
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pydantic import ValidationError
 
 from suite.errors import UserError
+from suite.strict import Strict, explain
 from suite.study.cells import id_of
+from suite.study.records import digest_of
 from suite.study.store import FORMAT, Record
 
 if TYPE_CHECKING:
@@ -25,15 +29,14 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"(?:cells/([0-9a-f]{16})\.json|weights/([0-9a-f]{16})\.pt)")
 DIGESTS = "digests.json"  # first in the file: its format, and the SHA-256 of every other file by name
-CHUNK = 2**20  # bytes
 FINISHED = ("done", "skipped")
 
 
-class Moved(NamedTuple):
-    """How many cells were put into a file, or taken out of one, and how many were there already."""
+class Digests(Strict):
+    """What `digests.json` says."""
 
-    cells: int
-    kept: int = 0
+    format: str
+    files: dict[str, str]
 
 
 def pack_study(loaded: Loaded, path: Path) -> str:
@@ -48,17 +51,11 @@ def pack_study(loaded: Loaded, path: Path) -> str:
         raise UserError(f"{loaded.name} is a study of {loaded.kind.name} and has no cells to pack")
     if not cells:
         raise UserError(f"no cell of {loaded.name} is finished here; run it with: suite run {loaded.name}")
-    return f"{pack(cells, Record(), path).cells} of {len(planned)} cells"
+    return f"{pack(cells, Record(), path)} of {len(planned)} cells"
 
 
-def unpack_file(path: Path) -> str:
-    """Take finished cells out of a file into this folder; returns what to say."""
-    new, kept = unpack(path, Record())
-    return f"{new} cells are new here, {kept} were here already"
-
-
-def pack(cells: Iterable[str], record: Record, path: Path) -> Moved:
-    """Put finished cells, given by their ids, and the weights that they have into a file.
+def pack(cells: Iterable[str], record: Record, path: Path) -> int:
+    """Put finished cells, given by their ids, and the weights that they have into a file; returns how many cells.
 
     Raises:
         UserError: if a cell's record is damaged.
@@ -69,7 +66,7 @@ def pack(cells: Iterable[str], record: Record, path: Path) -> Moved:
         record.read(record.cell_file(cell_id))
     files = {f"cells/{cell_id}.json": record.cell_file(cell_id) for cell_id in cells}
     files |= {f"weights/{cell_id}.pt": record.weights_file(cell_id) for cell_id in cells if record.has(cell_id)}
-    digests = {name: _digest_of(file) for name, file in files.items()}
+    digests = {name: digest_of(file) for name, file in files.items()}
     head = json.dumps({"format": FORMAT, "files": digests}, indent=1, sort_keys=True).encode()
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -81,11 +78,13 @@ def pack(cells: Iterable[str], record: Record, path: Path) -> Moved:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return Moved(len(cells))
+    return len(cells)
 
 
-def unpack(path: Path, record: Record) -> Moved:
+def unpack(path: Path, record: Record) -> tuple[int, int]:
     """Take all cells out of a file, after every one of them was checked; what is finished here already stays.
+
+    Returns how many cells are new here, and how many were here.
 
     Raises:
         UserError: if something in the file is damaged or foreign, or a cell finished here with another result.
@@ -101,7 +100,7 @@ def unpack(path: Path, record: Record) -> Moved:
                     _take(tar, name, name in new, record)
         except (tarfile.TarError, EOFError) as error:
             raise UserError(f"{path} is damaged, or no file of cells: {error}") from error
-    return Moved(len(new), len(entries) - len(new))
+    return len(new), len(entries) - len(new)
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
@@ -124,20 +123,19 @@ def _checked(tar: tarfile.TarFile, path: Path) -> dict[str, str]:
     for name, digest in digests.items():
         if names.count(name) != 1:
             _refuse(path, name, f"{names.count(name)} times instead of once")
-        if _hash(tar, name) != digest:
+        if hashlib.file_digest(tar.extractfile(name), "sha256").hexdigest() != digest:  # type: ignore[arg-type]  # a file
             _refuse(path, name, "which is damaged: its digest is another")
     return digests
 
 
 def _digests(content: bytes, path: Path) -> dict[str, str]:
     try:
-        said = json.loads(content)
-        known, digests = said["format"], said["files"]
-        if known == FORMAT and all(isinstance(text, str) for pair in digests.items() for text in pair):
-            return dict(digests)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} has {DIGESTS}, which is damaged ({error}); pack the cells again") from error
-    raise UserError(f"{path} has the format {known}, this version reads {FORMAT}; run its cells with that version")
+        said = Digests.model_validate_json(content)
+    except ValidationError as error:
+        raise UserError(f"{path} has {DIGESTS}, which is damaged ({explain(error)}); pack the cells again") from error
+    if said.format != FORMAT:
+        raise UserError(f"{path} has the format {said.format}, not {FORMAT}; run its cells with that version")
+    return said.files
 
 
 def _entry(tar: tarfile.TarFile, name: str, digests: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -189,18 +187,6 @@ def _take(tar: tarfile.TarFile, name: str, new: bool, record: Record) -> None:
     elif new:
         record.write(record.cell_file(cell), _read(tar, name))
         record.failed_file(cell).unlink(missing_ok=True)
-
-
-def _digest_of(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _hash(tar: tarfile.TarFile, name: str) -> str:
-    content, found = tar.extractfile(name), hashlib.sha256()
-    while content and (chunk := content.read(CHUNK)):
-        found.update(chunk)
-    return found.hexdigest()
 
 
 def _read(tar: tarfile.TarFile, name: str) -> bytes:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from suite.errors import UserError, suggest
-from suite.strict import Strict, explain
+from suite.strict import Strict, explained
+from suite.study.records import csv_lines
 
 Row = TypeVar("Row", bound=Strict)
 
@@ -105,7 +105,9 @@ def read_rows(path: Path, model: type[Row], required: Sequence[str] = ()) -> Ite
     Raises:
         UserError: if the file is missing, not CSV, has not the columns, or a row is not what `model` says.
     """
-    (_, head), *lines = _lines(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; published numbers are read from there")
+    (_, head), *lines = csv_lines(path, "restore it")
     needed = [name for name, field in model.model_fields.items() if field.is_required() or name in required]
     if absent := [name for name in needed if name not in head]:
         raise UserError(f"{path} lacks the columns {', '.join(absent)}; it has {', '.join(head) or 'none'}")
@@ -113,12 +115,9 @@ def read_rows(path: Path, model: type[Row], required: Sequence[str] = ()) -> Ite
         if name not in model.model_fields:
             raise UserError(f"{path} has the unknown column {name!r}; {suggest(name, model.model_fields)}")
     for line, fields in lines:
-        if len(fields) != len(head):
-            raise UserError(f"{path}:{line}: {len(fields)} columns instead of {len(head)}; the file is damaged")
-        try:
-            yield f"{path}:{line}", model.model_validate(dict(zip(head, fields, strict=True)))
-        except ValidationError as error:
-            raise UserError(f"{path}:{line}: {explain(error)}") from error
+        with explained(f"{path}:{line}"):
+            row = model.model_validate(dict(zip(head, fields, strict=True)))
+        yield f"{path}:{line}", row
 
 
 def half_a_unit(printed: str) -> float:
@@ -132,15 +131,3 @@ def is_number(text: str) -> bool:
         return Decimal(text).is_finite()
     except InvalidOperation:
         return False
-
-
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Line numbers and fields; an empty file has a head without columns."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file, strict=True)
-            return [(reader.line_num, fields) for fields in reader] or [(1, [])]
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; published numbers are read from there") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is damaged, it is not readable as CSV: {error}; restore it") from error

@@ -6,11 +6,13 @@ A record is a CSV (or JSON) file that tables and figures are made from. A digest
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +53,38 @@ def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object
     replace(path, text.getvalue())
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file under another name first, then rename it; its folder is made."""
+def replace(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: under another name first, then renamed; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_digest(path: Path) -> str:
+    """The same for a file that is asked for again and again: read only when it has changed; empty if it is missing."""
+    if not path.is_file():
+        return ""
+    facts = path.stat()
+    return _read_digest(path.resolve(), facts.st_size, facts.st_mtime_ns, facts.st_ino)
+
+
+@functools.lru_cache
+def _read_digest(path: Path, *_facts: int) -> str:
+    return digest_of(path)
 
 
 def check_unedited(path: Path, command: str = COMMAND) -> None:
@@ -153,23 +176,31 @@ def state(folder: Path, key: str, value: str) -> None:
 
 
 def _fields(path: Path, columns: Sequence[str], command: str) -> list[list[str]]:
-    """What stands in each line of a record."""
     _require(path, command)
     again = f"make it again with: {command.format(path.parent.name)}"
-    found: list[list[str]] = []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file, strict=True)
-            named = next(reader, [])
-            for fields in reader:
-                if len(fields) != len(named):
-                    raise UserError(f"{path}:{reader.line_num}: {len(fields)} fields, not {len(named)}; {again}")
-                found.append(fields)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no CSV: {error}; {again}") from error
+    named, *found = (fields for _, fields in csv_lines(path, again))
     if tuple(named) != tuple(columns):
         raise UserError(f"{path} has the columns {', '.join(named)}; expected {', '.join(columns)}; {again}")
     check_unedited(path, command)
+    return found
+
+
+def csv_lines(path: Path, cure: str) -> list[tuple[int, list[str]]]:
+    """Line numbers and fields, the head first and all as long as it; an empty file has a head without columns.
+
+    Raises:
+        UserError: if it is no such file, with what helps.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file, strict=True)
+            found = [(reader.line_num, fields) for fields in reader] or [(1, [])]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no CSV: {error}; {cure}") from error
+    width = len(found[0][1])
+    for line, fields in found:
+        if len(fields) != width:
+            raise UserError(f"{path}:{line}: {len(fields)} fields, not {width}; {cure}")
     return found
 
 

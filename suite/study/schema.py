@@ -198,11 +198,7 @@ class ScheduleRule(Strict):
         return self.rounded(self._counts(patches, depth), prefix)
 
     def rounded(self, counts: Schedule, prefix: int | None) -> Schedule:
-        """Counts in multiples, if the rule says so.
-
-        Raises:
-            ValueError: as `in_multiples`, or if it must know the prefix tokens and does not.
-        """
+        """Counts in multiples, if the rule says so."""
         if self.multiple_of is None:
             return counts
         if prefix is None:

@@ -8,17 +8,15 @@ weights lie beside its record, and `.suite/format` says in which form all of it 
 from __future__ import annotations
 
 import fcntl
-import functools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Required, TypedDict, cast
 
 from suite.errors import UserError
 from suite.study.cells import Cell, Identity
-from suite.study.records import digest_of
+from suite.study.records import known_digest, replace
 
 FORMAT = "2"  # of `.suite/`; raise it when the ids of cells or their records change their form
 
@@ -82,11 +80,9 @@ class Record:
         entry = self.read(self.cell_file(cell.cell_id))
         if entry is None:
             return None
-        if "weights_digest" in entry and self._digest(cell.cell_id) != entry["weights_digest"]:
-            return None
-        if cell.start and "start_digest" in entry and self._digest(cell.start) != entry["start_digest"]:
-            return None
-        return entry
+        known = {"weights_digest": cell.cell_id, "start_digest": cell.start}
+        stands = all(self._digest(base) == entry[name] for name, base in known.items() if base and name in entry)  # type: ignore[literal-required]
+        return entry if stands else None
 
     def failed(self, cell: Cell) -> Entry | None:
         """The record of the cell's last failure, None if there is none."""
@@ -176,25 +172,13 @@ class Record:
             )
 
     def _digest(self, cell_id: str) -> str:
-        path = self.weights_file(cell_id)
-        if not path.is_file():
-            return ""
-        facts = path.stat()
-        return _read_digest(path.resolve(), facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        return known_digest(self.weights_file(cell_id))
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace(path, content)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise UserError(
             f"cannot write {path}: {error.strerror}; finished cells are kept, run again after mending"
         ) from error
@@ -203,9 +187,3 @@ def _write(path: Path, content: bytes) -> None:
 def last_line(entry: Entry) -> str:
     """The last line of the reason why a cell failed or was skipped; empty where there is none."""
     return "".join(entry.get("reason", "").strip().splitlines()[-1:])
-
-
-@functools.lru_cache
-def _read_digest(path: Path, *_facts: int) -> str:
-    """Of a file that is asked for once for every cell; read again only when it has changed."""
-    return digest_of(path)

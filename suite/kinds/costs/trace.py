@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suite.kinds.costs.figures import Line
-from suite.report.trace.found import Used
+from suite.report.trace import Used
 
 
 def label(line: Line) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from suite.measure.export import Finding
-from suite.report.statistics import spread
+from suite.report.statistics.aggregates import spread
 from suite.study import records
 
 Line = dict[str, str]  # of the record; empty where nothing was measured

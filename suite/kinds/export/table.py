@@ -11,7 +11,7 @@ from suite.measure.artefacts import PATHS
 from suite.measure.export import SIGMAS, TOLERANCE, TRACED
 from suite.report.layout import MISSING, UNRELIABLE, Block, Column, Note, Row, Table, recorded
 from suite.report.page.facts import Facts
-from suite.report.trace.found import Used
+from suite.report.trace import Used
 
 SHORT = {"torch.compile": "compile", "torch.export": "export", "ONNX Runtime": "ONNX"}
 DRAWN, FAILS = "drawn", "fails"

@@ -9,7 +9,7 @@ from pathlib import Path
 from suite.kinds.official.record import SETTING, Rows, Setting
 from suite.report.layout import MISSING, Block, Column, Note, Row, Table
 from suite.report.page.facts import Facts
-from suite.report.trace.found import Used
+from suite.report.trace import Used
 
 SIDES = ("official", "own")
 MATRIX = ("addmm", "mm", "bmm", "linear", "baddbmm", "attention", "convolution")

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from suite.errors import UserError
 from suite.kinds.speed.models import build_side_by_side
 from suite.measure.device import open_device, open_machine
 from suite.measure.macs import count_macs
@@ -25,7 +23,7 @@ from suite.measure.side_by_side import time_side_by_side
 from suite.measure.speed import Timing
 from suite.measure.timing_options import UNPRUNED, TimingOptions
 from suite.reduction.registry import settings_class
-from suite.strict import explain
+from suite.strict import explained
 from suite.study.configuration import Configuration
 from suite.study.provenance import device_name
 from suite.study.schema import ScheduleRule
@@ -73,7 +71,7 @@ def configurations(
     own = dict(options)
     classes = own.pop("num_classes", task_of(task).usual_outputs)
     shared = {"backbone": {"name": backbone, "options": own}, "task": task, "classes": classes}
-    try:
+    with explained():
         rows = {UNPRUNED: Configuration.model_validate(shared | {"fusion": fusion}).unpruned()}
         for method in methods:
             reduces = settings_class(method).reduces != "nothing"
@@ -81,8 +79,6 @@ def configurations(
             name = method if fusion == "none" or not reduces else f"{method} + {fusion}"
             model = {"method": method, "settings": settings.get(method, {})}
             rows[name] = Configuration.model_validate(shared | model | said)
-    except ValidationError as error:
-        raise UserError(explain(error)) from error
     return rows
 
 

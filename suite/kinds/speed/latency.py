@@ -17,8 +17,7 @@ from suite.measure.speed import Timing, references
 from suite.measure.timing_options import UNPRUNED, TimingOptions
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule
-from suite.study.budget import cost_of, rounding
-from suite.study.budgets import attempt, check_any, headline
+from suite.study.budget import attempt, check_any, cost_of, headline, rounding
 from suite.study.configuration import Configuration
 from suite.study.schema import Budget, ScheduleRule
 

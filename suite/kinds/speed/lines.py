@@ -14,7 +14,7 @@ from suite.kinds.speed.published import Published, Ratio, read_published
 from suite.kinds.speed.rounds import Round, asked_for, read_rounds
 from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
 from suite.measure.timing_options import UNPRUNED, DeviceType
-from suite.report.statistics import Spread, spread
+from suite.report.statistics.aggregates import Spread, spread
 
 Status = Literal["measured", "not measured", "not available"]
 

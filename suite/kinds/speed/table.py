@@ -9,7 +9,7 @@ from typing import Any
 from suite.kinds.speed.lines import Line, Setup, devices_not_measured
 from suite.kinds.speed.schema import SpeedStudy
 from suite.report.layout import SECOND_HAND, UNRELIABLE, Block, Column, Note, Row, Table, recorded
-from suite.report.statistics import Spread
+from suite.report.statistics.aggregates import Spread
 
 GPU = {"cpu": "processor", "cuda": "GPU"}
 

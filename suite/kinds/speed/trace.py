@@ -10,7 +10,7 @@ from suite.kinds.speed.lines import Line
 from suite.kinds.speed.rounds import Round, asked_for, read_rounds
 from suite.kinds.speed.table import COLUMNS, OF_PUBLISHED
 from suite.report.layout import MISSING
-from suite.report.trace.found import Used
+from suite.report.trace import Used
 from suite.study.load import study_of
 
 

@@ -23,6 +23,6 @@ KIND = Kind(
     table=of("table", "table"),
     facts=of("facts", "facts"),
     drawings=DRAWINGS,
-    label=of("trace", "label"),
+    label=lambda line: str(line.label),
     cells=of("trace", "cells"),
 )

@@ -1,23 +1,23 @@
-"""A study becomes cells."""
+"""A study becomes cells, each row with a schedule: the study's, or that with which its method meets a budget."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from suite.kinds.training.identity import DataIdentity, Identity
-from suite.kinds.training.row_schedule import schedule_of
 from suite.kinds.training.schema import Base, Row, Study
 from suite.measure.timing_options import TimingOptions
 from suite.reduction import registry
 from suite.reduction.registry import settings_class
+from suite.reduction.schedule import Schedule, nothing
 from suite.study import protocol
 from suite.study.cells import Cell
 from suite.study.protocol import timing_identity
 from suite.study.provenance import device_name
-from suite.study.schema import ScheduleRule
+from suite.study.records import known_digest
+from suite.study.schema import Backbone, ScheduleRule
 from suite.tasks.recipe import TrainingRecipe
 
 PLACED = {"device", "precision", "threads"}  # parts of the identity itself, not of its recipe
@@ -41,7 +41,6 @@ def expand(study: Study) -> list[Cell]:
 
 
 def _label(rule: ScheduleRule, counts: tuple[int, ...]) -> str:
-    """How tables call a schedule."""
     if not any(counts):
         return "none"
     return rule.name or (rule.budget.label if rule.budget else " ".join(map(str, counts)))
@@ -62,7 +61,6 @@ def _method(row: Row, counts: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _training(recipe: TrainingRecipe) -> dict[str, Any]:
-    """How a cell trains."""
     content = recipe.model_dump(mode="json", exclude={"device", "precision"})
     return {"recipe": content} | recipe.model_dump(mode="json", include=PLACED)
 
@@ -82,16 +80,7 @@ def known_weights(path: Path) -> str:
 
 def weights_digest(path: Path) -> str:
     """Identity of a file of weights: a hash of its bytes; "missing" without it."""
-    if not path.is_file():
-        return "missing"
-    facts = path.stat()
-    return _read_digest(path.resolve(), facts.st_size, facts.st_mtime_ns)
-
-
-@functools.lru_cache
-def _read_digest(path: Path, _size: int, _changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return known_digest(path)[:16] or "missing"
 
 
 def _base_cell(study: Study, base: Base[Any], data: DataIdentity) -> Cell:
@@ -110,8 +99,48 @@ def _accuracy_cell(
 
 
 def _speed_cells(study: Study, options: TimingOptions, row: Row, counts: tuple[int, ...], label: str) -> list[Cell]:
-    """A cell for each batch size."""
     parts, device = _common(study) | _method(row, counts), device_name(options.device)
     sized = [parts | timing_identity(options.at(size), device) for size in options.batch_size]
     places = {name: path for name, path in _places(study, row).items() if name == "method"}
     return [Cell(Identity(**one).content(), row.label, label, places=places) for one in sized]
+
+
+def schedule_of(study: Study, rule: ScheduleRule, row: Row, patches: int, depth: int) -> Schedule:
+    """Patches that a row removes in each block, on a backbone of so many patches and blocks.
+
+    Raises:
+        ValueError: if the rule is impossible there, or the row's settings are.
+    """
+    if settings_class(row.method).reduces == "nothing":
+        return nothing(patches, depth)
+    if rule.budget is None:
+        return resolved(study.backbone, rule, patches, depth)
+    from suite.study.budget import meet  # which imports torch
+    from suite.study.configuration import Configuration
+
+    model = Configuration(
+        backbone=study.backbone,
+        method=row.method,
+        settings=row.settings,
+        fusion=row.fusion,
+        task=study.task,
+        classes=study.classes,
+    )
+    return meet(model, rule.budget, rule.multiple_of).schedule
+
+
+def resolved(backbone: Backbone, rule: ScheduleRule, patches: int, depth: int) -> Schedule:
+    """Patches that a rule other than a budget removes; asks timm for the prefix tokens if the rule counts them.
+
+    Raises:
+        ValueError: if the rule is impossible there.
+    """
+    return rule.resolve(patches, depth, _prefix(backbone.model_dump_json()) if rule.multiple_of else None)
+
+
+@functools.cache
+def _prefix(backbone: str) -> int:
+    from suite.reduction.backbone import on_meta  # which imports torch
+
+    wanted = Backbone.model_validate_json(backbone)
+    return int(on_meta(wanted.name, wanted.options, classes=1).num_prefix_tokens)

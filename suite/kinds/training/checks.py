@@ -27,13 +27,8 @@ KNOWN = {  # besides the scores of tasks
 UNSIGNED = KNOWN - {"round_drift"}
 
 
-def score_of_task(name: str) -> str:
-    """The metric by which rows of a task are compared, as records call it."""
-    return task(name).headline.last
-
-
 def scores() -> list[str]:
-    """That of every task."""
+    """The metrics by which rows of a task are compared, as records call them."""
     return [one.headline.last for one in tasks().values()]
 
 
@@ -116,7 +111,7 @@ def _check_metrics(frame: pd.DataFrame, path: Path) -> None:
     done = frame[frame["status"] == "done"]
     for kind, metrics in (("accuracy", COSTS), ("speed", (SPEED,))):
         cells = done[done["kind"] == kind]
-        scores = {score_of_task(name) for name in cells["task"].unique()} if kind == "accuracy" else set()
+        scores = {task(name).headline.last for name in cells["task"].unique()} if kind == "accuracy" else set()
         for metric in sorted({*scores, *metrics}):
             for cell in sorted(set(cells["cell_id"]) - set(cells[cells["metric"] == metric]["cell_id"])):
                 foreign = sorted(name for name in set(cells[cells["cell_id"] == cell]["metric"]) if not _is_known(name))

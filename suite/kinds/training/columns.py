@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from suite.kinds.training.checks import SPEED, score_of_task
+from suite.kinds.training.checks import SPEED
 from suite.kinds.training.summary import Line
 from suite.report.layout import Column, recorded
 from suite.tasks.task import task
@@ -22,7 +23,8 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
     """The columns of a study, which has one task; how wide an interval is meant to be stands above it."""
     level = next((f"{100 * line.interval.level:g} % " for line in lines if line.interval), "")
     family = sum(line.p is not None for line in lines)
-    score, headline = score_of_task(lines[0].task), task(lines[0].task).headline
+    headline = task(lines[0].task).headline
+    score = headline.last
     return (
         *_names(),
         *_scores(f"{headline.short} {headline.unit}".rstrip(), score, level),
@@ -40,7 +42,6 @@ def further_key(size: int | str | None) -> str:
 
 
 def _names() -> Iterator[Column]:
-    """What a row is called."""
     label = f"the row, with its schedule where the study has several, {NAMED}"
     yield Column("label", "method", align="left", how=label)
     yield from recorded("row", how=f"the row, {NAMED}")
@@ -49,76 +50,47 @@ def _names() -> Iterator[Column]:
 
 
 def _scores(heading: str, score: str, level: str) -> Iterator[Column]:
-    """Of the row's own seeds."""
     one, both = "{:.1f}".format, "{0[0]:.1f}–{0[1]:.1f}".format
     drawn, failed = "bootstrap interval of the median over seeds", "seeds without a score, by what became of them"
-    names = ("score_median",), ("interval_low", "interval_high"), ("score_low", "score_high")
     quartiles = ("first quartile over the seeds", "third quartile over the seeds")
+    long: dict[str, Any] = {"form": "long", "metric": score}
     yield Column("n", form="record", fields=("n",), how="cells with a score", metric=score)
     yield Column("tried", form="record", fields=("seeds",), how="seeds that were tried, failed ones included")
     yield Column("failed", form="record", fields=("failed_seeds",), how=failed, metric=score)
-    yield Column("score", heading, one, fields=names[0], how="median over the seeds", metric=score)
-    yield Column("interval", f"{level}interval", both, fields=names[1], how=drawn, parts=_ends(drawn), metric=score)
-    made = "first and third quartile over the seeds"
-    yield Column("quartiles", "IQR", both, form="long", fields=names[2], how=made, parts=quartiles, metric=score)
+    yield Column("score", heading, one, fields=("score_median",), how="median over the seeds", metric=score)
+    yield _interval("interval", f"{level}interval", both, "interval", drawn, metric=score)
+    made, fields = "first and third quartile over the seeds", ("score_low", "score_high")
+    yield Column("quartiles", "IQR", both, fields=fields, how=made, parts=quartiles, **long)
     middle = "inter-quartile mean: the mean of the middle half of the seeds"
-    yield Column("iqm", "IQM", one, form="long", fields=("score_iqm",), how=middle, metric=score)
+    yield Column("iqm", "IQM", one, fields=("score_iqm",), how=middle, **long)
     yield Column("seeds", "seeds", how="cells with a score, of all that were tried", metric=score)
 
 
 def _comparisons(score: str, level: str, family: int) -> Iterator[Column]:
     """With the row's control, of which the study has so many that p is corrected for."""
     gap = "median over the seeds that both have of the row minus its control"
-    gaps, improved = f"bootstrap interval of the {gap}", "interval of that share over the seeds; see the notes"
     won = ("seeds in which the row is above its control", "seeds tried in which its control has a score")
     corrected = f"Holm-corrected for all {family} comparisons with a control"
     every_pair = f"{TEST} of every two rows of the schedule, Holm-corrected for all these pairs"
     signed, shares = "{0[0]:+.1f} to {0[1]:+.1f}".format, "{0[0]:.2f}–{0[1]:.2f}".format
+    long: dict[str, Any] = {"form": "long", "metric": score}
     yield from recorded("control", how="the row of random pruning that this one is compared with")
     yield Column("gap", "Δ vs. random (pp)", "{:+.1f}".format, fields=("gap",), how=gap, metric=score)
-    yield Column(
-        "gap interval",
-        f"{level}interval of Δ",
-        signed,
-        form="long",
-        fields=("gap_low", "gap_high"),
-        how=gaps,
-        parts=_ends(gaps),
-        metric=score,
-    )
-    yield Column(
-        "won",
-        "beats random",
-        "{0[0]} of {0[1]}".format,
-        form="long",
-        fields=("beats_random", "compared"),
-        how=f"{won[0]}, of those that were tried and in which the control has a score",
-        parts=won,
-        metric=score,
-    )
+    yield _interval("gap interval", f"{level}interval of Δ", signed, "gap", f"bootstrap interval of the {gap}", **long)
+    fields, beaten = ("beats_random", "compared"), "{0[0]} of {0[1]}".format
+    how = f"{won[0]}, of those that were tried and in which the control has a score"
+    yield Column("won", "beats random", beaten, fields=fields, how=how, parts=won, **long)
     pairs = "seeds in which both the row and its control have a score"
     yield Column("pairs", form="record", fields=("pairs",), how=pairs, metric=score)
-    above = "share of all pairs of runs in which the row's is above"
-    yield Column(
-        "improvement", "P(improvement)", "{:.2f}".format, form="long", fields=("improvement",), how=above, metric=score
-    )
-    yield Column(
-        "improvement interval",
-        f"{level}interval of P(improvement)",
-        shares,
-        form="long",
-        fields=("improvement_low", "improvement_high"),
-        how=improved,
-        parts=_ends(improved),
-        metric=score,
-    )
+    above, improved = "share of all pairs of runs in which the row's is above", "interval of that share over the seeds"
+    yield Column("improvement", "P(improvement)", "{:.2f}".format, fields=("improvement",), how=above, **long)
+    heading, improved = f"{level}interval of P(improvement)", f"{improved}; see the notes"
+    yield _interval("improvement interval", heading, shares, "improvement", improved, **long)
     uncorrected = f"{TEST}, before Holm's correction"
     yield Column("uncorrected", form="record", fields=("p",), how=uncorrected, metric=score)
     yield Column("p", "p (Holm)", "{:.2g}".format, fields=("p_holm",), how=f"{TEST}, {corrected}", metric=score)
     least = f"what p is at least with these seeds, {corrected}"
-    yield Column(
-        "smallest p", "smallest p", "{:.2g}".format, form="long", fields=("smallest_p_holm",), how=least, metric=score
-    )
+    yield Column("smallest p", "smallest p", "{:.2g}".format, fields=("smallest_p_holm",), how=least, **long)
     yield Column("group", "group", align="left", fields=("group",), how=every_pair, metric=score)
 
 
@@ -137,32 +109,26 @@ def _costs() -> Iterator[Column]:
 
 
 def _speeds(lines: Sequence[Line]) -> Iterator[Column]:
-    """With each batch size."""
-    parts = tuple(f"{which} {ROUNDS}" for which in ("median", "first quartile", "third quartile"))
-    eager = tuple(f"{part}, which has timm's eager attention" for part in parts)
     warned = "why the timing is unreliable, as its cell says; empty if nothing speaks against it"
-    names = tuple(f"speed_{what}" for what in ("median", "low", "high"))
-    yield Column("speed", "speed", _times, fields=names, how=parts[0], parts=parts, metric=SPEED)
-    names = tuple(f"eager_{what}" for what in ("median", "low", "high"))
-    yield Column("eager", "speed, eager", _times, form="long", fields=names, how=eager[0], parts=eager, metric=EAGER)
+    yield _speed("speed", "speed", "speed", SPEED)
+    yield _speed("eager", "speed, eager", "eager", EAGER, ", which has timm's eager attention", form="long")
     yield Column("timing_warnings", form="record", fields=("speed_timing_warnings",), how=warned, metric=SPEED)
     for size in dict.fromkeys(one.batch for line in lines for one in line.further):
-        *names_of, warnings = (f"speed_batch_{size}_{what}" for what in ("median", "low", "high", "timing_warnings"))
-        yield Column(
-            further_key(size),
-            f"speed, batch {size}",
-            _times,
-            fields=tuple(names_of),
-            optional=True,
-            how=parts[0],
-            parts=parts,
-            metric=SPEED,
-        )
-        yield Column(f"timing_warnings {size}", form="record", fields=(warnings,), how=warned, metric=SPEED)
+        name = f"speed_batch_{size}"
+        yield _speed(further_key(size), f"speed, batch {size}", name, SPEED, optional=True)
+        fields = (f"{name}_timing_warnings",)
+        yield Column(f"timing_warnings {size}", form="record", fields=fields, how=warned, metric=SPEED)
 
 
-def _ends(of: str) -> tuple[str, str]:
-    return (f"lower end of the {of}", f"upper end of the {of}")
+def _speed(key: str, heading: str, name: str, metric: str, attention: str = "", **more: Any) -> Column:
+    parts = tuple(f"{which} {ROUNDS}{attention}" for which in ("median", "first quartile", "third quartile"))
+    fields = tuple(f"{name}_{what}" for what in ("median", "low", "high"))
+    return Column(key, heading, _times, fields=fields, how=parts[0], parts=parts, metric=metric, **more)
+
+
+def _interval(key: str, heading: str, show: Callable[[Any], str], name: str, of: str, **more: Any) -> Column:
+    parts = (f"lower end of the {of}", f"upper end of the {of}")
+    return Column(key, heading, show, fields=(f"{name}_low", f"{name}_high"), how=of, parts=parts, **more)
 
 
 def _giga(macs: float) -> str:

@@ -84,11 +84,7 @@ def run_accuracy(job: Job, identity: Identity) -> Result:
 
 
 def _check_same(job: Job, identity: Identity) -> None:
-    """Refuse weights that are not those of the identity.
-
-    Raises:
-        UserError: naming the file.
-    """
+    """Refuse weights that are not those of the identity."""
     found, wanted = known_weights(Path(job.places["start"])), identity.start
     if found != wanted:
         raise UserError(
@@ -129,7 +125,6 @@ def _reduced(job: Job, identity: Identity) -> ReducedModel:
 
 
 def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
-    """Train as the task does, and name its scores."""
     task, data = identity.goal, data_of(job)
 
     def report(epoch: Epoch) -> None:

@@ -13,7 +13,8 @@ from suite.kinds.training.summary import Line, read_record
 from suite.kinds.training.table import schedules, table
 from suite.report.layout import Column, Row
 from suite.report.page.facts import Facts
-from suite.report.statistics import ALPHA, fewest_seeds
+from suite.report.statistics.power import fewest_seeds
+from suite.report.statistics.significance import ALPHA
 from suite.study.load import find
 from suite.tasks.task import task
 

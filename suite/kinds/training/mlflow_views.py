@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suite.kinds.training.checks import score_of_task
 from suite.kinds.training.summary import Line
 from suite.kinds.training.table import schedules
-from suite.report.statistics import Interval, Spread
-from suite.tasks.task import task as task_of
+from suite.report.statistics.aggregates import Spread
+from suite.report.statistics.intervals import Interval
+from suite.tasks.task import task
 
 GAP = "gap_to_random"  # in percentage points
 RELIABLE = "speed_reliable"  # 1, or 0 if it is not
@@ -41,9 +41,8 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
 
     A view is what MLflow's page keeps when a person saves one: filter, order, columns and charts.
     """
-    task = lines[0].task
-    score, median = score_of_task(task), f"{score_of_task(task)}/median"
-    curve = f"epoch/{task_of(task).headline.name}"
+    headline = task(lines[0].task).headline
+    score, median, curve = headline.last, f"{headline.last}/median", f"epoch/{headline.name}"
     known = {name for metrics in row_metrics(lines).values() for name in metrics}
     gap, speed = f"{GAP}/median", "speed_ratio/median"
     interval = [f"{score}/ci95_low", f"{score}/ci95_high"]
@@ -84,14 +83,14 @@ def box_plots(lines: Sequence[Line]) -> str:
     which = "the runs of one schedule" if len(schedules(lines)) > 1 else "all runs"
     return (
         f"Seeds as box plots: in the view *seeds* tick {which}, then Compare, Box Plot, "
-        f"X-axis `row`, Y-axis `{score_of_task(lines[0].task)}`."
+        f"X-axis `row`, Y-axis `{task(lines[0].task).headline.last}`."
     )
 
 
 def _metrics(line: Line) -> dict[str, float]:
     """The score first: a comparison in MLflow's page begins with it."""
-    found = _spread(score_of_task(line.task), line.accuracy) | _spread("speed_ratio", line.speed)
-    found |= _interval(score_of_task(line.task), line.interval)
+    found = _spread(task(line.task).headline.last, line.accuracy) | _spread("speed_ratio", line.speed)
+    found |= _interval(task(line.task).headline.last, line.interval)
     if line.speed:
         found[RELIABLE] = float(not line.timing_warnings)
     found |= {"seeds": line.accuracy.n if line.accuracy else 0, "seeds_tried": line.seeds}

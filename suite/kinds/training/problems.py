@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
-from suite.kinds.training.row_schedule import resolved, schedule_of
+from suite.kinds.training.cells import resolved, schedule_of
 from suite.kinds.training.schema import Row, Study
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
@@ -115,11 +115,7 @@ def _impossible_rows(study: Study, rule: ScheduleRule, patches: int, depth: int)
 
 
 def _settings(study: Study, rule: ScheduleRule, row: Row, patches: int, depth: int) -> object:
-    """A row's settings, if its method, its schedule, the curriculum and the task allow them.
-
-    Raises:
-        ValueError: if not.
-    """
+    """A row's settings, if its method, its schedule, the curriculum and the task allow them."""
     settings = settings_class(row.method)(**row.settings)
     schedule = schedule_of(study, rule, row, patches, depth)
     settings.check(schedule, row.fusion)

@@ -9,7 +9,6 @@ from suite.errors import UserError, suggest
 from suite.study.published import Number, half_a_unit, read_numbers
 
 PUBLISHED = Path("results/published/scores.csv")
-PUBLISHED = Path("results/published/scores.csv")
 TOLERANCE = 0.5  # percentage points, for a single seed, which has no interval
 
 

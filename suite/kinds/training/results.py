@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from suite.errors import UserError
-from suite.kinds.training.summary import Line, lines_of, read_record
+from suite.kinds.training.summary import Line, read_record
 from suite.study.exported import CURVE_COLUMNS
 from suite.study.records import check_unedited, read
 
@@ -65,15 +65,6 @@ class Results:
         """Finished accuracy cells' values of some metrics without repetitions: columns label, seed, metric, value."""
         cells = self.frame[(self.frame["kind"] == "accuracy") & (self.frame["repetition"] == "")]
         return self.labelled(cells[cells["metric"].isin(metrics)])[["label", "seed", "metric", "value"]]
-
-
-def read_results(folder: Path) -> Results:
-    """The record of a folder and the lines of its table.
-
-    Raises:
-        UserError: as `summary.read_record` and `summary.summarise`.
-    """
-    return Results(folder, lines_of(folder))
 
 
 def read_curves(folder: Path) -> pd.DataFrame:

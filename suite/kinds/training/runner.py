@@ -12,18 +12,17 @@ from rich.console import Console
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.kinds.training.preflight import check_devices, check_inputs
-from suite.kinds.training.study import check_backbone
+from suite.kinds.training.study import check_backbone, check_inputs, lacking, refuse
 from suite.kinds.training.track import RESULTS, Tracking
 from suite.run import in_process
 from suite.run.in_process import RunCells
 from suite.run.progress import Progress
 from suite.study.cells import Cell, Result
-from suite.study.exported import curves, examples, tidy, write_csv, write_curves, write_examples
+from suite.study.exported import CURVE_COLUMNS, curves, examples, tidy, write_csv, write_examples
 from suite.study.kind import Loaded
 from suite.study.load import FOLDER
 from suite.study.provenance import provenance
-from suite.study.records import merge
+from suite.study.records import merge, write
 from suite.study.store import Entry, Record, last_line
 from suite.tasks.task import tasks
 
@@ -83,7 +82,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
         console.print(f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
         if left:
             check_backbone(loaded)
-            check_devices(left, here=alone)
+            refuse(lacking(left, here=alone))
             check_inputs(loaded.study, console)
             try:
                 _run(cells, record, tracking, console)
@@ -96,7 +95,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
 
 def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
     """Write `results/<study>/`: `cells.csv`, `curves.csv`, `examples.json` and `provenance.json`, from the record."""
-    write_curves(results / "curves.csv", curves(cells, record))
+    write(results / "curves.csv", CURVE_COLUMNS, curves(cells, record))
     write_examples(results / "examples.json", examples(cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
     write_csv(results / "cells.csv", tidy(results.name, cells, record), _origins(entries))
@@ -118,7 +117,6 @@ def _conclude(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Co
 
 
 def _run(cells: Sequence[Cell], record: Record, tracking: Tracking | None, console: Console) -> None:
-    """Run what is left, in rounds."""
     from suite.kinds.training.execute import run_cell
 
     left = [cell for cell in cells if record.finished(cell) is None]

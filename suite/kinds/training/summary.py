@@ -12,23 +12,12 @@ import pandas as pd
 
 from suite.errors import UserError
 from suite.kinds.training.checks import check_record, scores
-from suite.kinds.training.failed_seeds import failed_seeds, marks, named_seeds
-from suite.kinds.training.speed_by_batch import Speed, speeds_of
-from suite.report.statistics import (
-    ALPHA,
-    Comparison,
-    Interval,
-    Spread,
-    compare,
-    correct,
-    inter_quartile_mean,
-    interval,
-    letters,
-    seeds_won,
-    smallest_p,
-    spread,
-    tied_groups,
-)
+from suite.kinds.training.row_cells import Speed, failed_seeds, marks, named_seeds, speeds_of
+from suite.report.statistics.aggregates import Spread, inter_quartile_mean, spread
+from suite.report.statistics.comparisons import Comparison, compare, seeds_won
+from suite.report.statistics.groups import letters, tied_groups
+from suite.report.statistics.intervals import Interval, interval
+from suite.report.statistics.significance import ALPHA, correct, smallest_p
 from suite.seeds import seed_for
 from suite.study.exported import COLUMNS
 from suite.study.records import read
@@ -141,11 +130,7 @@ def read_record(folder: Path) -> pd.DataFrame:
 
 
 def lines_of(folder: Path) -> list[Line]:
-    """The lines of a results folder.
-
-    Raises:
-        UserError: as `read_record` and `summarise`.
-    """
+    """The lines of a results folder."""
     return summarise(read_record(folder))
 
 
@@ -288,11 +273,7 @@ def _control(frame: pd.DataFrame, schedule: str, fusion: str) -> tuple[str, Seed
 
 
 def _only(cells: pd.DataFrame, metric: str) -> float | None:
-    """The value that all seeds share.
-
-    Raises:
-        UserError: if they do not.
-    """
+    """The value that all seeds share."""
     values = cells[cells["metric"] == metric]["value"].unique()
     if len(values) > 1:
         raise UserError(f"{cells.iloc[0]['row']}: seeds disagree about {metric}: {sorted(values)}")

@@ -7,11 +7,13 @@ from itertools import groupby
 from typing import Any
 
 from suite.kinds.training.columns import columns, further_key
-from suite.kinds.training.failed_seeds import ONE_SEED
 from suite.kinds.training.published import PUBLISHED, TOLERANCE, read_scores, score_of, verdict
+from suite.kinds.training.row_cells import ONE_SEED
 from suite.kinds.training.summary import Line
 from suite.report.layout import BELOW, UNRELIABLE, UNTESTABLE, Block, Note, Row, Table
-from suite.report.statistics import ALPHA, Interval, Spread
+from suite.report.statistics.aggregates import Spread
+from suite.report.statistics.intervals import Interval
+from suite.report.statistics.significance import ALPHA
 from suite.study.load import find
 from suite.study.published import Number
 from suite.tasks.task import task
@@ -73,7 +75,6 @@ def _row(line: Line, published: Number | None) -> Row:
 
 
 def _compared(line: Line) -> dict[str, Any]:
-    """A row against its control."""
     found = line.comparison
     against = {"control": line.versus.control, "won": line.versus.won}
     if found is None:
@@ -89,7 +90,6 @@ def _compared(line: Line) -> dict[str, Any]:
 
 
 def _beside(line: Line, published: Number | None) -> dict[str, Any]:
-    """A published score, and how the measured one compares with it."""
     if published is None or line.accuracy is None:
         return {"published": published and published.value}
     score, interval = line.accuracy, _ends(line.interval)
@@ -162,7 +162,6 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
 
 
 def _about_rows(lines: Sequence[Line]) -> Iterator[Note]:
-    """Seeds that are missing, and rows without a comparison."""
     alone = all(ONE_SEED in line.marks for line in lines)
     if alone:
         yield Note(f"Every row has {ONE_SEED}.")
@@ -188,7 +187,6 @@ def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
 
 
 def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
-    """What can be said of differences with so many seeds, and what cannot."""
     narrow = [line.interval for line in lines if line.interval and line.interval.reachable < line.interval.level]
     if narrow:
         worst = min(narrow, key=lambda interval: interval.reachable)
@@ -225,7 +223,6 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
 
 
 def _block(line: Line, several: bool) -> tuple[str, ...]:
-    """What a block is called: the schedule where there are several, and what its rows are compared with."""
     if line.method == "none":
         return ("unpruned",)
     against = f"compared with {line.block}" if line.block else "without a control"

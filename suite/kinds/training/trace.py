@@ -9,14 +9,9 @@ import pandas as pd
 
 from suite.kinds.training.checks import SPEED
 from suite.kinds.training.columns import ALL_COMPARED, ALL_OF_SCHEDULE, CONTROL_TOO, EAGER, columns
-from suite.kinds.training.speed_by_batch import of_batch
+from suite.kinds.training.row_cells import of_batch
 from suite.kinds.training.summary import Line, read_record
-from suite.report.trace.found import Used
-
-
-def label(line: Line) -> str:
-    """The row, and its schedule where the study has several."""
-    return line.label
+from suite.report.trace import Used
 
 
 def cells(folder: Path, lines: Sequence[Line], line: Line, key: str, field: str) -> list[Used]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from suite.kinds.training.table import study_table
 from suite.report.render import markdown
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
+from suite.study.records import runs
 from suite.study.store import Entry, Record
 from suite.terminal import ManualProgress
 
@@ -124,11 +124,7 @@ def entries_of(results: Path, cells: Sequence[Cell]) -> dict[str, Entry]:
         UserError: if they cannot be read.
     """
     frame, curves = read_record(results), read_curves(results)
-    commits = {
-        cell_id: run["commit"]
-        for run in json.loads((results / "provenance.json").read_text(encoding="utf-8"))["runs"]
-        for cell_id in run["cells"]
-    }
+    commits = {cell_id: run["commit"] for run in runs(results) for cell_id in run["cells"]}
     values, epochs = dict([*frame.groupby("cell_id")]), dict([*curves.groupby("cell_id")])
     return {
         cell.cell_id: _entry(cell, values[cell.cell_id], epochs.get(cell.cell_id), commits.get(cell.cell_id, ""))
@@ -138,7 +134,6 @@ def entries_of(results: Path, cells: Sequence[Cell]) -> dict[str, Entry]:
 
 
 def _entry(cell: Cell, values: pd.DataFrame, epochs: pd.DataFrame | None, commit: str) -> Entry:
-    """The entry of one cell from its rows of `cells.csv` and `curves.csv`."""
     named = values[values["metric"] != ""]
     single = named[(named["repetition"] == "") & (named["metric"] != "batch_size")]  # which the identity has
     return {
@@ -161,11 +156,10 @@ def _series(rows: pd.DataFrame) -> dict[str, list[float]]:
 def _conclude(tracker: Tracker, results: Path, question: str, console: Console) -> None:
     """Give MLflow what a results folder says of its study, and its page two views, if it takes them."""
     from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
-    from suite.run.mlflow_writer import Summary
 
     lines = summarise(read_record(results))
     note = f"{question.strip()}\n\n{markdown(study_table(results.name, lines))}"
-    tracker.conclude(Summary(row_metrics(lines), note, box_plots(lines)), results)
+    tracker.conclude(row_metrics(lines), note, box_plots(lines), results)
     try:
         tracker.tag(saved(views(lines)))
     except Exception as error:  # how a page saves views is MLflow's own affair, and may change

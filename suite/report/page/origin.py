@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from suite.errors import UserError
+from suite.report.layout import MISSING
 from suite.study.records import DIGESTS
 
-MISSING = "–"
 CLAIMS = ("cells", "models", "settings")  # what a run of provenance.json says that it made, one of these
 
 
@@ -24,7 +24,7 @@ class Run:
     Attributes:
         started: date and time, UTC.
         changed: files that differed from the commit.
-        seconds: summed over its cells, which may have run side by side; None where the study keeps none.
+        took: time of its cells together, which may have run side by side; None where the study keeps none.
     """
 
     started: str
@@ -33,12 +33,7 @@ class Run:
     changed: tuple[str, ...]
     machine: str
     cells: int
-    seconds: float | None
-
-    @property
-    def took(self) -> str | None:
-        """Its seconds, for readers."""
-        return None if self.seconds is None else duration(self.seconds)
+    took: str | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,7 @@ class Origin:
         weights: SHA-256 of the base weights that cells started from.
         records: SHA-256 of the files that numbers and figures are made from, by name; none where the study has none.
         unknown: cells of the record that no run claims; those that failed are among them.
+        took: as of a run.
     """
 
     runs: tuple[Run, ...]
@@ -57,17 +53,12 @@ class Origin:
     weights: tuple[str, ...]
     records: dict[str, str]
     unknown: int
+    took: str | None
 
     @property
     def commits(self) -> tuple[str, ...]:
         """Every commit once, by time."""
         return tuple(dict.fromkeys(run.commit for run in self.runs if run.commit))
-
-    @property
-    def took(self) -> str | None:
-        """Seconds of all cells, for readers; None where the study keeps none."""
-        kept = [run.seconds for run in self.runs if run.seconds is not None]
-        return duration(sum(kept)) if kept else None
 
 
 def read_origin(folder: Path, record: str) -> Origin | None:
@@ -90,6 +81,7 @@ def read_origin(folder: Path, record: str) -> Origin | None:
             weights=tuple(found.get("base_weights", ())),
             records=found.get(DIGESTS, {}),
             unknown=len(_cells(folder / record) - claimed),
+            took=_took(claimed, seconds) if runs else None,
         )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
         cure = f"write it again, from the cells that are finished, with: suite run {folder.name}"
@@ -129,8 +121,12 @@ def _run(run: Mapping[str, Any], seconds: Mapping[str, float] | None) -> Run:
         changed=tuple(run["uncommitted_changes"]),
         machine=", ".join(machine),
         cells=len(made),
-        seconds=None if seconds is None else sum(seconds.get(cell, 0.0) for cell in made),
+        took=_took(made, seconds),
     )
+
+
+def _took(cells: Iterable[str], seconds: Mapping[str, float] | None) -> str | None:
+    return None if seconds is None else duration(sum(seconds.get(cell, 0.0) for cell in cells))
 
 
 def _versions(runs: list[dict[str, Any]]) -> dict[str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -22,7 +23,6 @@ from suite.study.records import digest_of
 from suite.terminal import track
 
 ENLARGED = 0.7  # CSS pixels of a figure's pixel: letters are then as large as those of the text
-PUBLISHED = ("id", "number", "published", "measured", "tolerance", "state")  # of a number of the ledger
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Figure:
     height: int
 
 
-def page(loaded: Loaded, folder: Path, console: Console, published: Sequence[Mapping[str, str]] = ()) -> str:
+def page(loaded: Loaded, folder: Path, console: Console, published: Sequence[Any] = ()) -> str:
     """The page of a study, out of its file and its results folder; outdated figures are drawn first.
 
     Args:
         loaded: the study.
         folder: of its results.
         console: where the bar of the figures is shown.
-        published: numbers of the ledger that the study answers, with the keys `PUBLISHED`.
+        published: lines of the ledger that the study answers.
 
     Raises:
         UserError: for a record or a provenance that cannot be read.

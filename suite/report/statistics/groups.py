@@ -58,5 +58,4 @@ def _p(one: Mapping[int, float], other: Mapping[int, float]) -> float:
 
 
 def _without(group: frozenset[str], one: str, other: str) -> list[frozenset[str]]:
-    """A group that holds two methods which differ, as two groups without the one and the other."""
     return [group - {one}, group - {other}] if {one, other} <= group else [group]

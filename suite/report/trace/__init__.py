@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from suite.errors import UserError, suggest
 from suite.report.layout import BELOW, MISSING, Column, Row
 from suite.report.page.origin import CLAIMS, made_by
-from suite.report.trace.found import Trace
 from suite.study.kind import Kind, kind_of
 from suite.study.records import runs
 
 Found = TypeVar("Found")
+
+
+class Used(NamedTuple):
+    """A cell behind a number, with its values of the metric; `cell_id` is what runs of `provenance.json` call it."""
+
+    cell_id: str
+    row: str
+    seed: str
+    status: str
+    values: tuple[float, ...]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What is behind a number.
+
+    Attributes:
+        shown: the number as the table shows it.
+        facts: what it is and how it was made, by name.
+        cells: the cells it was made from; none for a number that was computed or published.
+        runs: the entries of provenance.json that made it, each with just these cells.
+        unknown: ids of cells that provenance.json does not have.
+    """
+
+    shown: str
+    facts: dict[str, str]
+    cells: tuple[Used, ...] = ()
+    runs: tuple[dict[str, Any], ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 class Named(NamedTuple):
@@ -101,7 +131,6 @@ def _look_up(what: str, name: str, known: Mapping[str, Found], folder: Path) -> 
 
 
 def _exact(columns: Sequence[Column], row: Row) -> dict[str, str]:
-    """What the CSV says in each field of a row."""
     pairs = ((column.fields, row.raw(column)) for column in columns if column.fields)
     return {name: str(value) for names, values in pairs for name, value in zip(names, values, strict=True)}
 
@@ -116,11 +145,7 @@ def _facts(named: Named, row: Row, exact: Mapping[str, str]) -> dict[str, str]:
 
 
 def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]:
-    """The runs of `provenance.json` that made any of these cells, each with just these.
-
-    Raises:
-        UserError: if the file is damaged.
-    """
+    """The runs of `provenance.json` that made any of these cells, each with just these."""
     found = []
     for run in runs(folder):
         claimed = made_by(run)

@@ -20,20 +20,10 @@ if TYPE_CHECKING:
 
 def _train(model: ReducedModel, training: Training) -> Sequence[Epoch]:
     from suite.tasks.segmentation.data import open_data
-    from suite.tasks.segmentation.train import SegmentationEpoch, train
+    from suite.tasks.segmentation.train import train
 
     data = open_data(training.data)
-
-    def shared(epoch: SegmentationEpoch) -> Epoch:
-        scores = {"miou": epoch.scores.miou, "macc": epoch.scores.macc, "aacc": epoch.scores.aacc}
-        named = zip(data.classes, epoch.scores.iou, strict=True)
-        classes = {f"iou_{name}": iou for name, iou in named if iou is not None}
-        return Epoch(epoch.epoch, epoch.loss, epoch.learning_rate, scores, classes)
-
-    def report(epoch: SegmentationEpoch) -> None:
-        training.report(shared(epoch))
-
-    return [shared(epoch) for epoch in train(model, data, training.recipe, training.seed, report, training.scratch)]
+    return train(model, data, training.recipe, training.seed, training.report, training.scratch)
 
 
 def _read_out(model: ReducedModel) -> nn.Module:

@@ -60,6 +60,5 @@ class ExactIoU(IoUMetric):  # type: ignore[misc]
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Mean of the values that are numbers."""
     numbers = [float(value) for value in values if not math.isnan(value)]
     return math.fsum(numbers) / len(numbers)

@@ -20,7 +20,7 @@ from timm.models.deit import VisionTransformerDistilled
 
 from suite.reduction.blocks import TimmModule
 from suite.reduction.method import Output
-from suite.reduction.model import Dense, ReducedModel
+from suite.reduction.model import ReducedModel
 from suite.tasks.loop import pad_to
 
 
@@ -43,7 +43,9 @@ class PixelModel(nn.Module):
         padded = pad_to_patches(self.reduced.backbone, images)
         dense = self.reduced.dense_outputs(padded)
         features = read_features(self.reduced.backbone, dense.features)
-        logits = patch_logits(self.reduced.backbone, features, dense)
+        logits: Tensor = self.reduced.backbone.head(features)
+        if dense.predicted is not None:  # logit fusion: of removed patches those from where they left
+            logits = torch.where(dense.is_kept.unsqueeze(-1), logits, dense.predicted)
         return Output(upsample(logits, self.reduced.method.context.grid, padded, images), features, dense.auxiliary)
 
 
@@ -92,12 +94,6 @@ def pad_to_patches(backbone: TimmModule, images: Tensor) -> Tensor:
 def read_features(backbone: TimmModule, features: Tensor) -> Tensor:
     """What the head reads, (B, N0, D), of features after the final norm."""
     return backbone.head_drop(backbone.fc_norm(features))  # type: ignore[no-any-return]
-
-
-def patch_logits(backbone: TimmModule, features: Tensor, dense: Dense) -> Tensor:
-    """Logits of every patch, (B, N0, classes); with logit fusion, of removed patches those from where they left."""
-    logits: Tensor = backbone.head(features)
-    return logits if dense.predicted is None else torch.where(dense.is_kept.unsqueeze(-1), logits, dense.predicted)
 
 
 def on_grid(values: Tensor, grid: Sequence[int]) -> Tensor:

@@ -6,7 +6,6 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +34,13 @@ from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.metric import ExactIoU, Scores
 from suite.tasks.segmentation.model import build_segmentor
 from suite.tasks.segmentation.recipe import SegmentationRecipe
+from suite.tasks.task import Epoch
 
 UNUSED_HOOKS = ("runtime_info", "timer", "logger", "param_scheduler", "checkpoint")
 LOGGER = "cropr-suite"
 SMALLEST_SCALE = 1e-4  # of gradients in float16; it starts at 65,536 and is halved whenever they overflow
 DECAYS = {"cosine": "cosine", "polynomial": "poly"}  # as timm calls them
 SCORES = f"{ExactIoU.default_prefix}/scores"
-
-
-@dataclass(frozen=True)
-class SegmentationEpoch:
-    """What one epoch left behind: mean training loss, validation scores, learning rate at its end."""
-
-    epoch: int
-    loss: float
-    scores: Scores
-    learning_rate: float
 
 
 class SilentRunner(Runner):  # type: ignore[misc]
@@ -124,10 +114,10 @@ class TrainingHook(Hook):  # type: ignore[misc]
         model: ReducedModel,
         recipe: SegmentationRecipe,
         scheduler: Scheduler,
-        report: Callable[[SegmentationEpoch], None],
+        report: Callable[[Epoch], None],
     ) -> None:
         self.model, self.recipe, self.scheduler, self.report = model, recipe, scheduler, report
-        self.epochs: list[SegmentationEpoch] = []
+        self.epochs: list[Epoch] = []
         self.total, self.images, self.learning_rate = 0.0, 0, 0.0
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -152,7 +142,11 @@ class TrainingHook(Hook):  # type: ignore[misc]
 
     def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
         """Record the epoch; mmengine has counted it already."""
-        epoch = SegmentationEpoch(runner.epoch - 1, self.total / self.images, metrics[SCORES], self.learning_rate)
+        found: Scores = metrics[SCORES]
+        scores = {name: getattr(found, name) for name in ("miou", "macc", "aacc")}
+        named = zip(runner.val_dataloader.dataset.metainfo["classes"], found.iou, strict=True)
+        classes = {f"iou_{name}": iou for name, iou in named if iou is not None}
+        epoch = Epoch(runner.epoch - 1, self.total / self.images, self.learning_rate, scores, classes)
         self.epochs.append(epoch)
         self.report(epoch)
 
@@ -162,9 +156,9 @@ def train(
     data: SegmentationData,
     recipe: SegmentationRecipe,
     seed: int,
-    report: Callable[[SegmentationEpoch], None] = lambda _: None,
+    report: Callable[[Epoch], None] = lambda _: None,
     scratch: Path | None = None,
-) -> list[SegmentationEpoch]:
+) -> list[Epoch]:
     """Train a model from the weights it has, on the recipe's device, and `report` after every epoch.
 
     The order of the data depends on `seed` alone. Drop path, random methods and augmentation draw from the default
@@ -218,7 +212,6 @@ def evaluate(model: ReducedModel, data: SegmentationData, precision: str = "floa
 def _runner(
     segmentor: Any, data: SegmentationData, folder: str, seed: int, workers: int = 0, **options: Any
 ) -> SilentRunner:
-    """A Runner that validates on `data` and writes nothing that stays."""
     name = f"segmentation-{uuid.uuid4().hex}"
     start = torch.multiprocessing.get_start_method()  # mmengine would set its own for the whole process
     return SilentRunner(

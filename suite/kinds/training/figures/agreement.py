@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +13,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from scipy import stats
 
 from suite.errors import UserError
 from suite.kinds.training.figures.looks import Look, looks
-from suite.kinds.training.overlap import Kept, between_images, between_seeds, kept_sets, mean
-from suite.kinds.training.results import Results, read_examples
+from suite.kinds.training.results import Example, Results, kept_after, read_examples
+from suite.kinds.training.summary import CONTROL
 from suite.report.style import TWO_COLUMNS, canvas, folded
 
 ACROSS = 4
+Kept = dict[int, list[NDArray[np.bool_]]]  # by seed: for each image, what each block keeps, (depth, rows, columns)
+Pairs = list[NDArray[np.float64]]  # of two kept sets, or the mean over pairs of them: Jaccard index, and by chance
 
 
 def draw_agreement(results: Results, path: Path) -> None:
@@ -73,14 +81,69 @@ def _panel(axes: Axes, sets: Kept, look: Look) -> None:
     places = np.arange(1, depth + 1)
     options: dict[str, Any] = {"color": look.colour, "markersize": 3.5, "markeredgecolor": "0.2"}
     if all(images):
-        axes.plot(places, [mean(block).found for block in images], linestyle="--", **options)
+        axes.plot(places, [np.mean(block, axis=0)[0] for block in images], linestyle="--", **options)
     if all(seeds):
-        low, high = ([extreme(one.found for one in block) for block in seeds] for extreme in (min, max))
+        low, high = ([extreme(block, axis=0)[0] for block in seeds] for extreme in (np.min, np.max))
         axes.fill_between(places, low, high, color=look.colour, alpha=0.2, linewidth=0)
-        axes.plot(places, [mean(block).found for block in seeds], marker=look.marker, **options)
+        axes.plot(places, [np.mean(block, axis=0)[0] for block in seeds], marker=look.marker, **options)
     pairs = seeds if all(seeds) else images
     if all(pairs):
-        axes.plot(places, [mean(block).chance for block in pairs], color="0.2", linestyle=":", linewidth=1)
+        axes.plot(places, [np.mean(block, axis=0)[1] for block in pairs], color="0.2", linestyle=":", linewidth=1)
     axes.set(ylim=(0, 1.03))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     axes.tick_params(labelbottom=True)
+
+
+@functools.lru_cache
+def expected_jaccard(patches: int, first: int, second: int) -> float:
+    """Of independent uniformly random subsets of so many patches; what they share is hypergeometric.
+
+    Two empty sets agree: 1.
+    """
+    if first + second == 0:
+        return 1.0
+    shared = np.arange(min(first, second) + 1)
+    weights = stats.hypergeom.pmf(shared, patches, first, second)
+    return float(np.sum(weights * shared / (first + second - shared)))
+
+
+def compare(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, float]:
+    """Jaccard index of two kept sets in any one shape, and its expectation for random sets of their sizes."""
+    either, sizes = int((first | second).sum()), (int(first.sum()), int(second.sum()))
+    found = int((first & second).sum()) / either if either else 1.0
+    return found, expected_jaccard(first.size, *sizes)
+
+
+def kept_sets(results: Results, examples: Sequence[Example]) -> dict[str, Kept]:
+    """By label, in the table's order; only patches of the image, no padding.
+
+    Left out are rows that remove nothing, and random pruning: an example's generator is seeded by the image alone, so
+    it draws the same in every seed.
+    """
+    found: dict[str, Kept] = defaultdict(dict)
+    for one in examples:
+        label = results.label(one["row"], one["schedule"])
+        if label is None or one["method"] == CONTROL:
+            continue
+        images = kept_after(one)
+        if not all(image.all() for image in images):
+            found[label][int(one["seed"])] = images
+    return {label: dict(sorted(found[label].items())) for label in results.labels if label in found}
+
+
+def between_seeds(kept: Kept, block: int) -> Pairs:
+    """After a block, counted from 0: for each two seeds, the mean over images."""
+    pairs = itertools.combinations(kept.values(), 2)
+    return [_mean(zip(first, second, strict=True), block) for first, second in pairs]
+
+
+def between_images(kept: Kept, block: int) -> Pairs:
+    """For each seed, the mean over each two images of one shape: high where patches are chosen by place alone."""
+    pairs = (itertools.combinations(images, 2) for images in kept.values())
+    alike = [[(one, other) for one, other in own if one.shape == other.shape] for own in pairs]
+    return [_mean(own, block) for own in alike if own]
+
+
+def _mean(pairs: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]], block: int) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = np.mean([compare(one[block], other[block]) for one, other in pairs], axis=0)
+    return mean

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from suite.errors import UserError
 from suite.kinds.training.results import Results
 from suite.kinds.training.summary import CONTROL
-from suite.report.style import TWO_COLUMNS, canvas
+from suite.report.style import TWO_COLUMNS, canvas, heatmap
 from suite.tasks.task import is_of_part, task
 
 SHOWN = 14  # classes that a page has room for
@@ -87,22 +86,9 @@ def _heatmap(axes: Axes, differences: dict[str, pd.DataFrame], classes: list[str
     signs = {label: table.apply(np.sign) for label, table in differences.items()}
     agreed = pd.DataFrame({label: sign.sum(axis=1).abs() == sign.shape[1] for label, sign in signs.items()}).T[classes]
     largest = float(medians.abs().max().max())
-    sns.heatmap(
-        medians,
-        ax=axes,
-        cmap="RdBu",
-        center=0,
-        vmin=-largest,
-        vmax=largest,
-        annot=True,
-        fmt="+.1f",
-        annot_kws={"size": 6},
-        linewidths=0.5,
-        cbar=False,
-    )
+    heatmap(medians, axes, 6, cmap="RdBu", center=0, vmin=-largest, vmax=largest, fmt="+.1f")
     cells = zip(axes.texts, medians.to_numpy().flat, agreed.to_numpy().flat, strict=True)
     for text, value, bold in cells:
         text.set(fontweight="bold" if bold else "normal", color="white" if abs(value) > 0.55 * largest else "0.1")
     axes.set(xlabel="class", ylabel="")
-    axes.tick_params(axis="y", rotation=0)
     axes.tick_params(axis="x", rotation=0 if max(map(len, classes)) <= 10 else 40)

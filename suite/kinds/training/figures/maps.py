@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from numpy.typing import NDArray
 
-from suite.kinds.training.preflight import check_here
-from suite.kinds.training.results import Results, kept_after, read_examples
+from suite.kinds.training.results import Example, Results, kept_after, read_examples
 from suite.kinds.training.schema import Study
+from suite.kinds.training.study import not_here, refuse
 from suite.measure.examples import EXAMPLES
 from suite.report.style import canvas, folded
 from suite.study.load import study_of
@@ -47,14 +47,6 @@ class Shown:
         return palette[labels]
 
 
-@dataclass(frozen=True)
-class ExampleRow:
-    """One line: a row of the study and what `measure.examples.example` recorded for it."""
-
-    label: str
-    example: dict[str, Any]
-
-
 def draw_study_maps(results: Results, path: Path) -> None:
     """Draw the maps of a study in `studies/` from its results folder; the images come from its recipe.
 
@@ -63,24 +55,24 @@ def draw_study_maps(results: Results, path: Path) -> None:
     """
     study = study_of(results.folder.name)
     rows = example_rows(study, results.folder)
-    check_here(study)
+    refuse(not_here(study))
     draw_maps(rows, shown(study), path, [results.folder / "examples.json"])
 
 
-def example_rows(study: Study, folder: Path) -> list[ExampleRow]:
-    """A line for each row and schedule in a results folder: its cell with the lowest seed, in the study's order.
+def example_rows(study: Study, folder: Path) -> dict[str, Example]:
+    """By label, for each row and schedule of a results folder, the cell with the lowest seed; in the study's order.
 
     Raises:
         UserError: if there is none.
     """
-    found: dict[str, ExampleRow] = {}
+    found: dict[str, Example] = {}
     examples = read_examples(folder)
     several = len({one["schedule"] for one in examples if one["method"] != "none"}) > 1
     for one in sorted(examples, key=lambda one: (int(one["seed"]), one["schedule"])):
         label = f"{one['row']} [{one['schedule']}]" if several and one["method"] != "none" else one["row"]
-        found.setdefault(label, ExampleRow(label, one))
+        found.setdefault(label, one)
     place = {row.label: index for index, row in enumerate(study.methods)}
-    return sorted(found.values(), key=lambda row: place.get(row.example["row"], len(place)))
+    return dict(sorted(found.items(), key=lambda pair: place.get(pair[1]["row"], len(place))))
 
 
 def shown(study: Study) -> Shown:
@@ -93,15 +85,15 @@ def shown(study: Study) -> Shown:
     return Shown(images, labels, () if labels is None else study.data.colours(study.goal.target))
 
 
-def draw_maps(rows: Sequence[ExampleRow], images: Shown, path: Path, records: Sequence[Path] = ()) -> None:
+def draw_maps(rows: Mapping[str, Example], images: Shown, path: Path, records: Sequence[Path] = ()) -> None:
     """Draw a line for each of `rows`, under a line with the images and, where there are any, their labels.
 
     For every image a line has the prediction, where there are labels, and a map of when patches left. `records` are
     what the rows were read from.
     """
-    count = len(rows[0].example["left_after"])
+    count = len(next(iter(rows.values()))["left_after"])
     each = 1 if images.labels is None else 2
-    depth = max(row.example["depth"] for row in rows)
+    depth = max(example["depth"] for example in rows.values())
     colours = ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 1, depth + 1)))
     shape = (1 + len(rows), count * each)
     size = (SIDE * shape[1] + 1.6, (SIDE + (0.14 if each == 1 else 0)) * shape[0] + 0.7)
@@ -109,9 +101,9 @@ def draw_maps(rows: Sequence[ExampleRow], images: Shown, path: Path, records: Se
         for index in range(count):
             here = slice(index * each, (index + 1) * each)
             _draw_image(list(axes[0, here]), images, index)
-            for place, row in enumerate(rows, 1):
-                _draw_row(list(axes[place, here]), row, index, colours, depth, images)
-        names = ["image" if each == 1 else "image, labels", *(folded(row.label) for row in rows)]
+            for place, example in enumerate(rows.values(), 1):
+                _draw_row(list(axes[place, here]), example, index, colours, depth, images)
+        names = ["image" if each == 1 else "image, labels", *map(folded, rows)]
         for axis, name in zip(axes[:, 0], names, strict=True):
             axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
         scale = ScalarMappable(BoundaryNorm(np.arange(depth + 2) - 0.5, depth + 1), colours)
@@ -127,9 +119,8 @@ def _draw_image(axes: Sequence[Axes], images: Shown, index: int) -> None:
 
 
 def _draw_row(
-    axes: Sequence[Axes], row: ExampleRow, index: int, colours: ListedColormap, depth: int, images: Shown
+    axes: Sequence[Axes], example: Example, index: int, colours: ListedColormap, depth: int, images: Shown
 ) -> None:
-    example = row.example
     predicted, kept = example["prediction"][index], kept_after(example)[index]
     left = (kept * np.arange(1, len(kept) + 1)[:, None, None]).max(0)  # for good: the last block that kept a patch
     if len(axes) > 1:

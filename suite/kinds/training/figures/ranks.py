@@ -14,7 +14,8 @@ from suite.kinds.training.figures.looks import looks
 from suite.kinds.training.results import Results
 from suite.kinds.training.summary import scores_of
 from suite.kinds.training.table import schedules
-from suite.report.statistics import ALPHA, pairwise_p
+from suite.report.statistics.groups import pairwise_p
+from suite.report.statistics.significance import ALPHA
 from suite.report.style import TWO_COLUMNS, canvas
 
 
@@ -57,11 +58,7 @@ def rank(scores: Mapping[str, Mapping[int, float]]) -> Ranks:
 
 
 def draw_ranks(results: Results, path: Path) -> None:
-    """A diagram for each schedule; a schedule without one says why below them.
-
-    Raises:
-        UserError: as `rank`, if no schedule has one; if no reduced row has a score.
-    """
+    """A diagram for each schedule; a schedule without one says why below them."""
     from scikit_posthocs import critical_difference_diagram
 
     found: dict[str, Ranks] = {}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import seaborn as sns
 
 from suite.errors import UserError
 from suite.kinds.training.results import Results
-from suite.report.style import TWO_COLUMNS, canvas
+from suite.report.style import TWO_COLUMNS, canvas, heatmap
 
 PARTS = {"tokens_attention": "attention", "tokens_mlp": "MLP"}
 SIDE_BY_SIDE = 12  # blocks that two panels have room for beside each other
@@ -30,20 +29,8 @@ def draw_tokens(results: Results, path: Path) -> None:
     records = results.records()
     with canvas(path, *shape, size=(TWO_COLUMNS, height * shape[0]), sharey=beside, records=records) as (figure, axes):
         for axis, (title, table) in zip(axes.flat, tables.items(), strict=True):
-            sns.heatmap(
-                table,
-                ax=axis,
-                vmin=0,
-                vmax=most,
-                cmap="Blues",
-                annot=True,
-                fmt=".0f",
-                annot_kws={"size": 7 if depth <= SIDE_BY_SIDE else 6},
-                linewidths=0.5,
-                cbar=False,
-            )
+            heatmap(table, axis, 7 if depth <= SIDE_BY_SIDE else 6, vmin=0, vmax=most, cmap="Blues", fmt=".0f")
             axis.set(title=f"tokens in {title}", xlabel="block", ylabel="")
-            axis.tick_params(axis="y", rotation=0)
         figure.supxlabel("class token and other prefix tokens included; per image, as deployed", fontsize=7)
 
 
