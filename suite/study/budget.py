@@ -1,4 +1,4 @@
-"""A study's budget: a schedule for each of its rows, on the row's own knob."""
+"""A study's budget: a schedule for each of its rows, by its method's strength parameter."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What `suite budget` shows."""
+"""What `suite budget` finds and shows."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from rich import box
@@ -24,8 +24,10 @@ from suite.terminal import track
 Result = TypeVar("Result")
 
 
-def show_budget(models: Sequence[Configuration], wanted: Budget, multiple_of: int | None, console: Console) -> None:
-    """Solve for every method and show its knob, its schedule and what it uses.
+def solve(
+    models: Sequence[Configuration], wanted: Budget, multiple_of: int | None, console: Console
+) -> dict[str, Solution | str]:
+    """By method the setting of its knob that meets the budget or comes nearest, or why there is none.
 
     Raises:
         UserError: as `meet`, or if no method can have a budget here.
@@ -34,19 +36,42 @@ def show_budget(models: Sequence[Configuration], wanted: Budget, multiple_of: in
     for model in track(models, "solving", len(models), console):
         found[model.method] = attempt(model, functools.partial(meet, model, wanted, multiple_of))
     check_any(found)
+    return found
+
+
+def show(found: Mapping[str, Solution | str], title: str, console: Console) -> None:
+    """Show every method's knob, its schedule and what it uses, under what was asked for."""
     table = Table(box=box.SIMPLE, padding=(0, 1))
     for name in ("method", "knob", "of the unpruned", "off by", "", "patches removed per block"):
         table.add_column(name, justify="right" if name in ("of the unpruned", "off by") else "left")
     for method, solution in found.items():
         table.add_row(*_cells(method, solution))
-    console.print(headline(models[0], wanted.label, multiple_of), highlight=False)
+    console.print(title, highlight=False)
     console.print(table)
     note = "The last column is `removed` of a study's schedule."
     if any(isinstance(solution, Solution) and not solution.meets for solution in found.values()):
         note = (
-            f"Nearest: no setting of the method's own knob comes within {TOLERANCE:.0%}, this one comes nearest. {note}"
+            f"Nearest: no setting of the method's strength parameter comes within {TOLERANCE:.0%}, this is nearest. "
+            f"{note}"
         )
     console.print(note, style="dim", highlight=False)
+
+
+def as_records(found: Mapping[str, Solution | str]) -> list[dict[str, Any]]:
+    """The same for programs: a mapping for each method, with `excluded` where it can have no budget."""
+    return [
+        {"method": method, "excluded": one}
+        if isinstance(one, str)
+        else {
+            "method": method,
+            "knob": one.knob,
+            "share": one.share,
+            "wanted": one.wanted,
+            "meets": one.meets,
+            "removed": one.schedule.removed,
+        }
+        for method, one in found.items()
+    ]
 
 
 def headline(model: Configuration, label: str, multiple_of: int | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 
@@ -34,3 +34,8 @@ class Trace:
     cells: tuple[Used, ...] = ()
     runs: tuple[dict[str, Any], ...] = ()
     unknown: tuple[str, ...] = ()
+
+
+def as_mapping(trace: Trace) -> dict[str, Any]:
+    """All of a trace, for programs."""
+    return asdict(trace) | {"cells": [cell._asdict() for cell in trace.cells]}
