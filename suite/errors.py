@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and words for others."""
 
 import difflib
 from collections.abc import Iterable
@@ -20,3 +20,8 @@ def suggest(found: str, valid: Iterable[str]) -> str:
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"valid: {', '.join(names)}" if len(names) <= 30 else f"none of the {len(names)} valid names is near"
+
+
+def describe(error: BaseException) -> str:
+    """Type and message of an exception, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -73,7 +73,7 @@ class ManualProgress:
 
 
 def track(items: Iterable[Item], what: str, total: int, console: Console) -> Iterator[Item]:
-    """The items, with a bar on a terminal as long as there are more; `what` they are is said beside it."""
+    """The items, with a bar on a terminal as long as there are more; `what` names them beside it."""
     with ManualProgress(console, total, text=what) as bar:
         for item in items:
             bar.advance()

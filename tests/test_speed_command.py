@@ -134,7 +134,7 @@ def test_a_dense_task_times_its_read_out() -> None:
 
 REFUSED: list[tuple[list[str], str]] = [
     ([], "name a timm model to time, for example: suite speed vit_small_patch16_224"),
-    ([*BACKBONE, "--method=random"], "random must be told how many patches to remove, for example: --schedule"),
+    ([*BACKBONE, "--method=random"], "a schedule is needed for random, for example: --schedule"),
     ([*BACKBONE, "--method=random", "--schedule={removed: [4,4]}"], "2 counts for a backbone of 4 blocks"),
     ([*BACKBONE, "--schedule={removed: 4-x}"], "schedule: removed: '4-x' is neither a number nor a range"),
     ([*BACKBONE, "--schedule={constant: 4, linear: 4}"], "schedule: .* needs exactly one of .*constant, linear"),

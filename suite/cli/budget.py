@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from suite.study.configuration import Configuration
+    from suite.study.schema import Budget
 
 PANEL = "How --latency is measured"
 Share = float | None
@@ -57,8 +58,14 @@ def budget(
     precision: Precision = None,
     threads: Threads = None,
     rounds: Rounds = None,
+    as_json: options.AsJson = False,
 ) -> None:
+<<<<<<< HEAD
     """Find the setting of every method's own knob that meets one budget; needs no weights."""
+=======
+    """Search each method's strength parameter (r, keep rate, ...) for one budget; needs no weights."""
+    from pydantic import ValidationError
+>>>>>>> v1
     from rich.console import Console
 
     from suite.reduction.settings import Fusion
@@ -77,23 +84,45 @@ def budget(
     with explained():
         computed = None if latency else Budget.model_validate(wanted)
         models = [Configuration.model_validate(shared | {"method": name, "settings": settings[name]}) for name in names]
+<<<<<<< HEAD
     console = Console(markup=False)
     if computed:
         from suite.study.budget import show_budget
 
         show_budget(models, computed, multiple_of, console)
+=======
+    except ValidationError as error:
+        raise UserError(explain(error)) from error
+    console = Console(markup=False, stderr=as_json)
+    if computed:
+        found = _compute(models, computed, multiple_of, console)
+>>>>>>> v1
     else:
-        _measure(models, wanted["latency"], how, multiple_of, console)
+        found = _measure(models, wanted["latency"], how, multiple_of, console)
+    if as_json:
+        options.print_json(found)
+
+
+def _compute(
+    models: list[Configuration], wanted: Budget, multiple_of: int | None, console: Console
+) -> list[dict[str, Any]]:
+    from suite.study.budgets import as_records, headline, show, solve
+
+    found = solve(models, wanted, multiple_of, console)
+    show(found, headline(models[0], wanted.label, multiple_of), console)
+    return as_records(found)
 
 
 def _measure(
     models: list[Configuration], wanted: float, how: dict[str, Any], multiple_of: int | None, console: Console
-) -> None:
+) -> list[dict[str, Any]]:
     from suite.kinds.speed import latency, latency_printed
     from suite.kinds.speed.command import WARMUP_ROUNDS
 
     timing = options.timing_options(**{"batch_size": 64, **_said(how)}, warmup_rounds=WARMUP_ROUNDS)
-    latency_printed.show(latency.find(models, wanted, timing, multiple_of, console), console)
+    report = latency.find(models, wanted, timing, multiple_of, console)
+    latency_printed.show(report, console)
+    return latency_printed.as_records(report)
 
 
 def _said(given: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +130,15 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention: str | None) -> dict[str, Any]:
+<<<<<<< HEAD
     """The one budget that was said, with its convention."""
+=======
+    """The one budget that was given, with its convention.
+
+    Raises:
+        UserError: if there are none or several, or options that it does not read.
+    """
+>>>>>>> v1
     said = _said(kinds)
     if len(said) != 1:
         found = " and ".join(f"--{kind}" for kind in said) or "none"

@@ -29,18 +29,19 @@ def ledger(
     method: Annotated[str, typer.Option(help="Only numbers of this method, as its source calls it.")] = "",
     check: Annotated[bool, typer.Option("--check", help="Compute all again; fail if anything is stale.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Compute all again and write the ledger.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show each published number, whether it was reproduced here, and what would do it."""
     from rich.console import Console
 
     console = Console(markup=False)
-    if (check or update) and any((entry, paper, state, method, check and update)):
+    if (check or update) and any((entry, paper, state, method, as_json, check and update)):
         raise UserError("--check and --update are about the whole ledger; give one of them and nothing else")
     if check or update:
         lines = _computed(console, context.find_root().command)
         _write(lines) if update else _compare(lines)
     else:
-        _show(entry, {"paper": paper, "state": state, "method": method})
+        _show(entry, {"paper": paper, "state": state, "method": method}, as_json)
 
 
 def check_command(text: str, group: Any) -> None:
@@ -79,7 +80,7 @@ def _check_names(given: dict[str, Any]) -> None:
         layouts()[layout].options(**options.pairs(given.get("option") or (), "--option", "r=8"))
 
 
-def _show(entry: str, wanted: dict[str, str]) -> None:
+def _show(entry: str, wanted: dict[str, str], as_json: bool) -> None:
     from suite.ledger.lines import read_lines
     from suite.ledger.table import explanation, noteworthy, terminal, terminal_counts
 
@@ -88,9 +89,15 @@ def _show(entry: str, wanted: dict[str, str]) -> None:
         by_id = {line.id: line for line in lines}
         if entry not in by_id:
             raise UserError(f"the ledger has no entry {entry!r}; {suggest(entry, by_id)}")
-        typer.echo("\n".join(explanation(by_id[entry])))
+        chosen = [by_id[entry]]
+    else:
+        chosen = _filtered(lines, wanted)
+    if as_json:
+        options.print_json([line.model_dump() | {"paper": line.paper} for line in chosen])
         return
-    chosen = _filtered(lines, wanted)
+    if entry:
+        typer.echo("\n".join(explanation(chosen[0])))
+        return
     if detailed := chosen if any(wanted.values()) else noteworthy(chosen):
         typer.echo(f"{terminal(detailed)}\n")
     typer.echo(f"{terminal_counts(chosen)}\n\nAll about one: suite ledger ID. All of them: {PAGE}")

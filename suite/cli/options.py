@@ -68,7 +68,7 @@ EXAMPLE = "--schedule '{constant: 8, blocks: 0-9}'"
 
 
 def schedule_rule(text: str | None) -> ScheduleRule | None:
-    """The rule of a schedule that is written as in a study; None if nothing is said.
+    """The rule of a schedule that is written as in a study; None if there is none.
 
     Raises:
         UserError: if it is no such rule.
@@ -101,11 +101,11 @@ def require_schedule(methods: Sequence[str], rule: ScheduleRule | None) -> None:
 
     removing = [method for method in methods if settings_class(method).reduces != "nothing"]
     if removing and rule is None:
-        raise UserError(f"{', '.join(removing)} must be told how many patches to remove, for example: {EXAMPLE}")
+        raise UserError(f"a schedule is needed for {', '.join(removing)}, for example: {EXAMPLE}")
 
 
 def timing_options(**said: Any) -> TimingOptions:
-    """How models are timed, of what is said (not None).
+    """How models are timed, of what is given (not None).
 
     Raises:
         UserError: for a value that cannot be.

@@ -37,6 +37,8 @@ def race(
     pairs = [one.partition("=") for one in code]
     if any(not folder for _, _, folder in pairs):
         raise UserError(f"--code is NAME=FOLDER, not {' '.join(code)}")
+    if missing := [folder for _, _, folder in pairs if not Path(folder).is_dir()]:
+        raise UserError(f"--code: there is no folder {missing[0]}; check out the official code there")
     if precision not in ("float32", "bfloat16", "float16"):
         raise UserError(f"unknown precision {precision!r}; valid: float32, bfloat16, float16")
     console, fixed = Console(markup=False), dict[str, Any](rounds=rounds, seconds=seconds, launches=launches)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from suite.cli.options import AsJson, print_json
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -17,14 +19,19 @@ def trace(
         str,
         typer.Argument(metavar="TABLE:ROW:COLUMN", help="As the table calls them, such as 'quickstart:cropr:acc. %'."),
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Show what is behind a number of a table: runs, seeds, values, commit, versions and machine."""
     from rich.console import Console
 
     from suite.report.trace import trace as find
+    from suite.report.trace.found import as_mapping
 
     console = Console(markup=False, highlight=False)
     found = find(address)
+    if as_json:
+        print_json(as_mapping(found))
+        return
     console.print(f"{address} = {found.shown}", style="bold", soft_wrap=True)
     for name, fact in found.facts.items():
         console.print(f"  {name}: {fact}", soft_wrap=True)

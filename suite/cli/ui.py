@@ -11,7 +11,9 @@ def ui(
     study: Annotated[
         str | None, typer.Argument(metavar="STUDY", help="A path, or a name in studies/; without it all experiments.")
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="On 127.0.0.1, where nobody else can see it.")] = 5000,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="On 127.0.0.1, reachable from this machine only.")
+    ] = 5000,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
 ) -> None:
     """Show the runs in MLflow's own page, until Ctrl-C."""

@@ -7,7 +7,7 @@ import functools
 import torch
 
 from suite.contract.case import Broken, Case, Inapplicable, require_near
-from suite.reduction.registry import describe
+from suite.errors import describe
 from suite.reduction.settings import Fusion
 
 # compiling unrolls the blocks, so its time grows with their number

@@ -13,7 +13,7 @@ from suite.contract.backbones import MATRIX
 from suite.contract.case import Broken, Case, Inapplicable
 from suite.contract.kept import check_kept
 from suite.contract.positions import check_positions, check_prefix
-from suite.reduction.registry import describe
+from suite.errors import describe
 
 Status = Literal["holds", "fails", "skipped"]
 LONGEST = 400  # characters of a reason; compilers talk at length

@@ -14,7 +14,7 @@ PAGE_HEADS = {  # by what a section lists; "#": right-aligned
     "not runnable here": ("where", "model", "metric", "#published", "#tolerance", "command", "notes"),
     "out of scope": ("where", "model", "metric", "#published", "what is missing", "notes"),
 }
-COUNTED = ("count", "tokens")  # units that need not be said
+COUNTED = ("count", "tokens")  # units that are left out
 UNPRUNED = ("No pruning", "No merging")
 INTRODUCTION = (
     "Published numbers of Cropr, and of the baselines and backbones that are here, wherever they are printed. Numbers "

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from suite.errors import UserError, suggest
+from suite.errors import UserError, describe, suggest
 from suite.measure.allocator import keep_memory
 from suite.measure.timing_options import TimingOptions
-from suite.reduction.registry import describe
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

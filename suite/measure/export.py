@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from suite.errors import describe
 from suite.measure.artefacts import Compiled, Make, Outputs
 from suite.measure.side_by_side import time_side_by_side
 from suite.measure.timing_options import TimingOptions
 from suite.measure.watched import Watched, can_replay, replay
-from suite.reduction.registry import describe
 
 TRACED = 16  # images of the batch that an artefact is made with, and timed at
 OTHERS = (3, 7)  # of batches that it must take as well
@@ -26,7 +26,7 @@ LONGEST = 300  # characters of somebody else's message
 
 @dataclass(frozen=True)
 class SpeedRatio:
-    """Images per second over those of the eager model, per round, and why they are not to be trusted; mostly empty."""
+    """Images per second over those of the eager model, per round, and why they are unreliable; mostly empty."""
 
     ratios: tuple[float, ...]
     timing_warnings: str
@@ -44,7 +44,7 @@ class Finding:
         same_class: share of images (of pixels, for maps) with the same highest logit.
         same_kept: share of images that keep the same patches in every block; None if nothing leaves, for maps, and
             for a method that draws: there eager torch is given the patches that were drawn.
-        draws: images of a method that draws over which each patch stayed as often as in eager torch.
+        draws: images of a method that draws over which each patch was kept as often as in eager torch.
         recompiled: compilations after the first; None for what is not compiled.
         speed: images per second over those of the eager model, in batches of `TRACED`.
     """

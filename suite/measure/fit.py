@@ -16,9 +16,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from suite.errors import UserError
+from suite.errors import UserError, describe
 from suite.measure.profile import observe
-from suite.reduction.registry import describe
 
 USABLE = 0.9  # of the memory that is free: the process needs some for itself
 LIMIT, USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")

@@ -1,4 +1,4 @@
-"""Equal budgets: the schedule, on every method's own knob, at which a backbone costs what it may.
+"""Equal budgets: the schedule, by each method's strength parameter, at which a backbone costs what it may.
 
 A method's knob is the rule by which its paper sets its strength (`MethodSettings.knob`):
 

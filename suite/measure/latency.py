@@ -50,7 +50,7 @@ class Found:
         macs: its share of the unpruned model's MACs.
         shares: of the unpruned model's time, one a round.
         wanted: the budget.
-        doubts: why the measurement is not to be trusted; empty if nothing speaks against it.
+        doubts: why the measurement is unreliable; empty if it is reliable.
         why: what kept the method from the budget; empty if it meets it.
         measured: how many settings of the method were measured.
     """

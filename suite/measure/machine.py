@@ -48,7 +48,7 @@ class Reading:
     faulting: float
 
     def timing_warnings(self) -> list[str]:
-        """Why a measurement is not to be trusted."""
+        """Why a measurement is unreliable."""
         reasons = []
         allowed = OTHERS_ALLOWED if self.share is not None else BESIDE_GPU * (psutil.cpu_count() or 1)
         if self.others > allowed:

@@ -1,7 +1,7 @@
 """The speed protocol on devices of known cost: it must be right, and without its last synchronisation be caught.
 
 The known device has a queue that a thread works off, as a GPU's is, and a time of its own that passes only while it
-works or is told to work. So what it says does not depend on what else the machine does. Then the processor itself, and
+works or is asked to work. So what it says does not depend on what else the machine does. Then the processor itself, and
 a GPU if asked for, where the cost is time that passes.
 """
 
@@ -102,7 +102,7 @@ class KnownDevice(Clock):
 
 
 class UnsyncedClock(KnownDevice):
-    """The same device, but nobody waits for it before the clock is read: the protocol that must be caught."""
+    """The same device, not waited for before the clock is read: the protocol that must be caught."""
 
     def seconds(self, run: Run) -> float:
         self.synchronise()

@@ -9,14 +9,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from suite.errors import UserError
+from suite.errors import UserError, describe
 from suite.measure.allocator import give_back
 from suite.measure.device import open_machine
 from suite.measure.fit import check_fits, fitting, is_out_of_memory, needs, place
 from suite.measure.passes import Pass, draw_images, prepare
 from suite.measure.speed import Timing, compare
 from suite.measure.timing_options import TimingOptions
-from suite.reduction.registry import describe
 
 
 def time_side_by_side(

@@ -1,7 +1,7 @@
 """Speed of models relative to one another, measured side by side in one process.
 
 All run in turn, round by round, so a machine that drifts slows all; a ratio is formed per round, and every round is
-kept. The first of a round rotates, and every other round runs backwards, so that nobody always follows the same one.
+kept. The first of a round rotates, and every other round runs backwards, so that no model always follows the same one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Timing:
         return (high - low) / median
 
     def timing_warnings(self, model: str) -> str:
-        """Why the ratios of a model are not to be trusted; empty if nothing speaks against them."""
+        """Why the ratios of a model are unreliable; empty if they are reliable."""
         return "; ".join([*self.doubts(), *self.own_doubts(model)])
 
     def doubts(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""A deployed model that also says which patches stayed, and a copy that keeps the patches that another run kept."""
+"""A deployed model that also says which patches were kept, and a copy that keeps the patches that another run kept."""
 
 from __future__ import annotations
 

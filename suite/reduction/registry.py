@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from suite import plugins
-from suite.errors import UserError, suggest
+from suite.errors import UserError, describe, suggest
 from suite.reduction.settings import MethodSettings
 
 if TYPE_CHECKING:
@@ -197,8 +197,3 @@ def build_method(name: str, context: Context, settings: dict[str, Any]) -> Metho
         UnmetNeed: if the backbone lacks what the method needs.
     """
     return method_class(name)(context, settings_class(name)(**settings))
-
-
-def describe(error: BaseException) -> str:
-    """Type and message of an exception, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

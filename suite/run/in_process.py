@@ -45,7 +45,7 @@ def run_cells(
         cells: what to run.
         weights: weights of the base cells that `cells` start from, by id.
         observer: called after each step.
-        scratch: a folder for files that nobody needs afterwards.
+        scratch: a folder for temporary files.
     """
     try:
         for cell in cells:

@@ -129,7 +129,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], address: str, log: IO[byt
 def _last_words(log: IO[bytes]) -> str:
     log.seek(0)
     lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it wrote nothing"
 
 
 def _show(address: str, opening: bool, console: Console) -> None:

@@ -23,7 +23,7 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints even when told to be silent
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints even when asked to be silent
 os.environ.update(allocator.ENVIRONMENT | dict(os.environ))  # workers inherit it
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it ends one round only, and without a word
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
@@ -99,7 +99,16 @@ def run_cells(
 ) -> None:
     """As `in_process.run_cells`, in any order; workers import `work` by its name, weights travel as Ray objects.
 
+<<<<<<< HEAD
     All nodes of a cluster must share the folder `scratch`.
+=======
+    Args:
+        work: runs a cell; workers import it by its name.
+        cells: what to run.
+        weights: weights of the base cells that `cells` start from, by id; they travel as Ray objects.
+        observer: called in this process.
+        scratch: a folder for Tune's temporary files; all nodes of a cluster must share it.
+>>>>>>> v1
     """
     shutil.rmtree(scratch, ignore_errors=True)
     listener = _Listener(observer)
@@ -155,7 +164,7 @@ class _Listener(tune.Callback):
         self.trouble: UserError | None = None  # what stopped the observer; Tune wraps it beyond recognition
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune writes its callbacks into a file that nobody reads here; the observer stays in this process."""
+        """Tune pickles its callbacks into a file that is not read here; the observer stays in this process."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Budgets: a schedule for each row of a study, on the row's own knob; and what `suite budget` shows."""
+=======
+"""A study's budget: a schedule for each of its rows, by its method's strength parameter."""
+>>>>>>> v1
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Job:
     """A cell to run.
 
     Attributes:
-        identity, places: see `Cell`; `places` also has `scratch`, a folder for files that nobody needs later.
+        identity, places: see `Cell`; `places` also has `scratch`, a folder for temporary files.
         weights: of the base cell that it starts from, as bytes; None where there is none.
         progress: called with the number of steps done.
     """

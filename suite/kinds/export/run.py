@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from suite.contract.compiled import inductor_trouble
+from suite.errors import describe
 from suite.kinds.export.cases import Case, cases
 from suite.kinds.export.record import RECORD, Line, keep, line_of, lines, models
 from suite.kinds.export.table import export_table
@@ -17,7 +18,7 @@ from suite.measure.artefacts import PATHS, QUICK, require_onnx
 from suite.measure.export import TRACED, Finding, examine
 from suite.measure.timing_options import TimingOptions
 from suite.reduction.method import UnmetNeed
-from suite.reduction.registry import default_settings, describe, method_class, modules
+from suite.reduction.registry import default_settings, method_class, modules
 from suite.report import render
 from suite.study.provenance import provenance
 from suite.terminal import ManualProgress

@@ -1,8 +1,9 @@
-"""What `suite budget --latency` found: as a table with notes."""
+"""What `suite budget --latency` found: as a table with notes, and for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -23,7 +24,7 @@ COLUMNS = (
     "spread",
     f"within\n{TOLERANCE:.0%}",
     "of the\nMACs",
-    "trust",
+    "timing",
 )
 REMOVED = "patches removed per block"
 
@@ -40,6 +41,27 @@ def show(report: Report, console: Console) -> None:
     console.print(table)
     for note in _notes(report):
         console.print(f"  {note}", style="dim", highlight=False)
+
+
+def as_records(report: Report) -> list[dict[str, Any]]:
+    """A mapping for each method, with `excluded` where it can have no budget; `meets` may be undecided."""
+    return [
+        {"method": method, "excluded": one}
+        if isinstance(one, str)
+        else {
+            "method": method,
+            "knob": one.choice.knob,
+            "share": one.share,
+            "wanted": one.wanted,
+            "meets": one.meets,
+            "removed": one.choice.schedule.removed,
+            "spread": one.spread,
+            "shares": one.shares,
+            "macs": one.macs,
+            "timing_warnings": one.doubts,
+        }
+        for method, one in report.found.items()
+    ]
 
 
 def verdict(found: Found) -> str:
@@ -79,7 +101,7 @@ def _notes(report: Report) -> Iterator[str]:
     if any(one.spread > TOLERANCE for one in found.values()):
         yield (
             f"{WIDE} the middle half of rounds is wider than {TOLERANCE:.0%}: where it overlaps the budget (?), "
-            "whether the method meets it cannot be told here. A larger batch, an idle machine or more rounds help."
+            "whether the method meets it cannot be decided here. A larger batch, an idle machine or more rounds help."
         )
     for doubt in dict.fromkeys(doubt for one in found.values() for doubt in one.doubts):
         yield f"{MARK} {', '.join(method for method, one in found.items() if doubt in one.doubts)}: {doubt}."

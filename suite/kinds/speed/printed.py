@@ -28,7 +28,7 @@ MARK = "‡"
 def show(report: Report, console: Console) -> None:
     """Print the table and what its columns mean."""
     table = Table(box=box.SIMPLE, padding=0, show_lines=False)
-    names = ["method", "batch", "times\nunpruned", "times\neager", "by\nMACs", "memory", "attention\nkernel", "trust"]
+    names = ["method", "batch", "times\nunpruned", "times\neager", "by\nMACs", "memory", "attention\nkernel", "timing"]
     for index, name in enumerate([*names, *(["images/s"] if report.gpu else [])]):
         table.add_column(name, justify="left" if index in (0, 6) else "right", no_wrap=0 < index != 6)
     for size, timing in report.timings.items():

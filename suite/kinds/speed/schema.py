@@ -20,7 +20,7 @@ from suite.tasks.task import TaskName
 class Devices(Strict):
     """How models are timed on each type of device; one that is not named is not measured on.
 
-    The batch size is said by each backbone.
+    Each backbone has a batch size of its own.
     """
 
     cpu: TimingOptions | None = None
@@ -33,7 +33,7 @@ class Devices(Strict):
             return value
         for key in ("device", "batch_size"):
             if key in value:
-                message = f"unknown key; the {key} is said elsewhere in a study of speed"
+                message = f"unknown key; a study of speed gives the {key} elsewhere"
                 raise PydanticCustomError("at_key", "{message}", {"key": key, "message": message})
         return value | {"device": info.field_name}
 

@@ -1,4 +1,4 @@
-"""What a tidy record must be before anything is said from it; what is wrong is named with its line."""
+"""What a tidy record must be before it is used; what is wrong is named with its line."""
 
 from __future__ import annotations
 

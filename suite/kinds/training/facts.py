@@ -1,4 +1,4 @@
-"""What the page of a study says: what was found of the rows in focus, in points with its interval, and its limits."""
+"""What the page of a study says: results of the rows in focus with intervals, and their limits."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ ALL = 1000  # runs that a chart shows
 
 
 def row_metrics(lines: Sequence[Line]) -> dict[tuple[str, str], dict[str, float]]:
-    """By row and schedule: medians over seeds with their spread, the gap to random pruning, seeds, cost.
+    """By row and schedule: medians over seeds with their spread, the difference to random pruning, seeds, cost.
 
     `speed_reliable` is 0 where the table marks the timing as unreliable, else 1. What there is not is left out:
     the gap and its p of rows that are not compared, intervals of one seed.

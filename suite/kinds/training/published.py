@@ -15,7 +15,7 @@ TOLERANCE = 0.5  # percentage points, for a single seed, which has no interval
 def verdict(published: str, median: float, interval: tuple[float, float] | None, n: int) -> str:
     """Whether a median over n seeds agrees: if what the source printed, up to its rounding, is in the interval.
 
-    Without an interval it agrees within `TOLERANCE`. n is always said.
+    Without an interval it agrees within `TOLERANCE`. n is always given.
     """
     value, half = float(published), half_a_unit(published) + 1e-9  # which floats may be off by
     if interval is None or n < 2:

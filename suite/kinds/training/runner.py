@@ -30,7 +30,7 @@ ROUNDS = ("base", "accuracy", "speed")  # kinds of cells, in the order in which 
 
 
 class ResultWriter:
-    """Keeps each result the moment it arrives: record first, then the display, then whatever else is told."""
+    """Keeps each result the moment it arrives: record first, then the display, then all other observers."""
 
     def __init__(
         self, cells: Sequence[Cell], record: Record, progress: Progress, tell: Callable[[Cell, Entry], None]

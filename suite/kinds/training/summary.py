@@ -57,7 +57,7 @@ class Line:
         iqm: inter-quartile mean of the scores that `accuracy` is of.
         seeds: how many seeds were tried, failed ones included.
         failed: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its
-            training was stopped because numbers were not finite (`tasks.guard.TrainingFailed`), or if its score is not.
+            training was stopped because numbers were not finite (`tasks.loop.TrainingFailed`), or if its score is not.
         tokens: the shortest sequence that any block computes, prefix tokens included.
         macs: multiply-accumulates per image, all matrix products counted.
         speed, eager: images per second over those of the unpruned model with fused and with timm's eager attention;

@@ -29,7 +29,7 @@ def tied_groups(scores: Mapping[str, Mapping[int, float]], alpha: float = ALPHA)
 
     Args:
         scores: of each method by seed; a method without any is in no group.
-        alpha: the chance, at most, that any two equal methods are said to differ.
+        alpha: the chance, at most, that any two equal methods are found to differ.
 
     Returns:
         Names by falling median; so are the groups, by the medians of their members.

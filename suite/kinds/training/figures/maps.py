@@ -51,7 +51,7 @@ def draw_study_maps(results: Results, path: Path) -> None:
     """Draw the maps of a study in `studies/` from its results folder; the images come from its recipe.
 
     Raises:
-        UserError: for a study that cannot be read, images that are not here, or a folder without examples.
+        UserError: for a study that cannot be read, missing images, or a folder without examples.
     """
     study = study_of(results.folder.name)
     rows = example_rows(study, results.folder)

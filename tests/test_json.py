@@ -1,0 +1,46 @@
+"""`--json` prints JSON and nothing else, on every command that has it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from suite.cli.app import app
+
+DEIT = "deit_tiny_patch16_224"
+COMMANDS = {
+    "list": ["list"],
+    "plan": ["plan", "costs"],
+    "ledger": ["ledger", "--paper", "tome"],
+    "one number": ["ledger", "cropr-t1-9-top1"],
+    "trace": ["trace", "quickstart:cropr:acc. %"],
+    "trace of a speed": ["trace", "imagenet-vitl-speed:ViT-B/16 random R=16 LLF:measured_median"],
+    "budget": ["budget", DEIT, "--tokens=0.7", "--methods=tome,random"],
+    "flops": ["flops", DEIT],
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS.keys())
+def test_json(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but JSON is on standard output."""
+    assert _json(words, monkeypatch)
+
+
+def test_what_json_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers agree with each other."""
+    trace = _json(COMMANDS["trace"], monkeypatch)
+    assert (trace["shown"], len(trace["cells"])) == ("82.8", 3)
+    assert trace["runs"][0]["cells"] == [cell["cell_id"] for cell in trace["cells"]]
+    assert {line["paper"] for line in _json(COMMANDS["ledger"], monkeypatch)} == {"tome"}
+    for one in _json(COMMANDS["budget"], monkeypatch):
+        assert one["meets"] == (abs(one["share"] / 0.7 - 1) <= 0.01)
+        assert len(one["removed"]) == 12
+
+
+def _json(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    result = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
