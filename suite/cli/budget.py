@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from suite.study.configuration import Configuration
-    from suite.study.schema import Budget
 
 PANEL = "How --latency is measured"
 Share = float | None
@@ -60,12 +59,7 @@ def budget(
     rounds: Rounds = None,
     as_json: options.AsJson = False,
 ) -> None:
-<<<<<<< HEAD
-    """Find the setting of every method's own knob that meets one budget; needs no weights."""
-=======
     """Search each method's strength parameter (r, keep rate, ...) for one budget; needs no weights."""
-    from pydantic import ValidationError
->>>>>>> v1
     from rich.console import Console
 
     from suite.reduction.settings import Fusion
@@ -84,33 +78,15 @@ def budget(
     with explained():
         computed = None if latency else Budget.model_validate(wanted)
         models = [Configuration.model_validate(shared | {"method": name, "settings": settings[name]}) for name in names]
-<<<<<<< HEAD
-    console = Console(markup=False)
+    console = Console(markup=False, stderr=as_json)
     if computed:
         from suite.study.budget import show_budget
 
-        show_budget(models, computed, multiple_of, console)
-=======
-    except ValidationError as error:
-        raise UserError(explain(error)) from error
-    console = Console(markup=False, stderr=as_json)
-    if computed:
-        found = _compute(models, computed, multiple_of, console)
->>>>>>> v1
+        found = show_budget(models, computed, multiple_of, console)
     else:
         found = _measure(models, wanted["latency"], how, multiple_of, console)
     if as_json:
         options.print_json(found)
-
-
-def _compute(
-    models: list[Configuration], wanted: Budget, multiple_of: int | None, console: Console
-) -> list[dict[str, Any]]:
-    from suite.study.budgets import as_records, headline, show, solve
-
-    found = solve(models, wanted, multiple_of, console)
-    show(found, headline(models[0], wanted.label, multiple_of), console)
-    return as_records(found)
 
 
 def _measure(
@@ -130,15 +106,11 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention: str | None) -> dict[str, Any]:
-<<<<<<< HEAD
-    """The one budget that was said, with its convention."""
-=======
     """The one budget that was given, with its convention.
 
     Raises:
         UserError: if there are none or several, or options that it does not read.
     """
->>>>>>> v1
     said = _said(kinds)
     if len(said) != 1:
         found = " and ".join(f"--{kind}" for kind in said) or "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,12 +26,11 @@ def trace(
     from rich.console import Console
 
     from suite.report.trace import trace as find
-    from suite.report.trace.found import as_mapping
 
     console = Console(markup=False, highlight=False)
     found = find(address)
     if as_json:
-        print_json(as_mapping(found))
+        print_json(asdict(found) | {"cells": [cell._asdict() for cell in found.cells]})
         return
     console.print(f"{address} = {found.shown}", style="bold", soft_wrap=True)
     for name, fact in found.facts.items():

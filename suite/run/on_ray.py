@@ -99,16 +99,12 @@ def run_cells(
 ) -> None:
     """As `in_process.run_cells`, in any order; workers import `work` by its name, weights travel as Ray objects.
 
-<<<<<<< HEAD
-    All nodes of a cluster must share the folder `scratch`.
-=======
     Args:
         work: runs a cell; workers import it by its name.
         cells: what to run.
         weights: weights of the base cells that `cells` start from, by id; they travel as Ray objects.
         observer: called in this process.
         scratch: a folder for Tune's temporary files; all nodes of a cluster must share it.
->>>>>>> v1
     """
     shutil.rmtree(scratch, ignore_errors=True)
     listener = _Listener(observer)

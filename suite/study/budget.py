@@ -1,14 +1,10 @@
-<<<<<<< HEAD
-"""Budgets: a schedule for each row of a study, on the row's own knob; and what `suite budget` shows."""
-=======
-"""A study's budget: a schedule for each of its rows, by its method's strength parameter."""
->>>>>>> v1
+"""Budgets: a schedule for each row of a study, by its method's strength parameter; and what `suite budget` shows."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -87,8 +83,10 @@ def rounding(multiple_of: int | None, prefix: int) -> Rounded:
     return functools.partial(in_multiples, prefix=prefix, of=multiple_of) if multiple_of else as_it_is
 
 
-def show_budget(models: Sequence[Configuration], wanted: Budget, multiple_of: int | None, console: Console) -> None:
-    """Solve for every method and show its knob, its schedule and what it uses."""
+def show_budget(
+    models: Sequence[Configuration], wanted: Budget, multiple_of: int | None, console: Console
+) -> list[dict[str, Any]]:
+    """Solve for every method, show its knob, its schedule and what it uses, and return the same for programs."""
     found: dict[str, Solution | str] = {}
     for model in track(models, "solving", len(models), console):
         found[model.method] = attempt(model, functools.partial(meet, model, wanted, multiple_of))
@@ -103,9 +101,20 @@ def show_budget(models: Sequence[Configuration], wanted: Budget, multiple_of: in
     note = "The last column is `removed` of a study's schedule."
     if any(isinstance(solution, Solution) and not solution.meets for solution in found.values()):
         note = (
-            f"Nearest: no setting of the method's own knob comes within {TOLERANCE:.0%}, this one comes nearest. {note}"
+            f"Nearest: no setting of the method's strength parameter comes within {TOLERANCE:.0%}, this is nearest. "
+            f"{note}"
         )
     console.print(note, style="dim", highlight=False)
+    return [{"method": method, **_as_mapping(solution)} for method, solution in found.items()]
+
+
+def _as_mapping(found: Solution | str) -> dict[str, Any]:
+    if isinstance(found, str):
+        return {"excluded": found}
+    names = ("knob", "share", "wanted", "meets")
+    return {"removed": found.schedule.removed} | {name: getattr(found, name) for name in names}
+        name: getattr(found, name) for name in ("knob", "share", "wanted", "meets")
+    }
 
 
 def headline(model: Configuration, label: str, multiple_of: int | None) -> str:
