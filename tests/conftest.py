@@ -1,13 +1,13 @@
-"""Two processes share the tests (`nox -s tests`): a file stays in one of them, and so do all files that start Ray."""
+"""Two processes share the tests (`nox -s tests`): a file stays in one of them, for what its tests share."""
 
 import pytest
 
-RAY = {"test_on_ray", "test_speed_cells"}
+SPREAD = {"test_contract"}  # a third of all the work, and nothing is shared
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ray takes every core of the machine, so no two tests start it at a time."""
+    """Every file is a group, except those whose tests go to whoever is free."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            name = item.path.stem
-            item.add_marker(pytest.mark.xdist_group("ray" if name in RAY else name))
+            if item.path.stem not in SPREAD:
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))

@@ -45,9 +45,8 @@ COMMITTED = Path(__file__).parents[1] / "results/export"
 TIMING = TimingOptions(batch_size=(TRACED,), rounds=5, warmup_rounds=1)
 # and ONNX is made of what torch.export makes
 SOME = ("cropr", "random", "tome")
-RUNS = [(path, method) for path in ("torch.compile", "torch.export") for method in SOME]
-RUNS += [("ONNX Runtime", method) for method in sorted(modules())]
-SLOW = [("torch.export", method) for method in sorted(set(modules()) - set(SOME))]
+RUNS = [(path, method) for path in PATHS for method in SOME]
+SLOW = [(path, method) for path in PATHS for method in sorted(set(modules()) - set(SOME))]
 
 
 @pytest.mark.parametrize(("path", "method"), [*RUNS, *(pytest.param(*run, marks=pytest.mark.slow) for run in SLOW)])

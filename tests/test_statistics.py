@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.report import statistics
 from suite.report.statistics import (
     compare,
     correct,
@@ -307,11 +306,6 @@ def test_the_command_power() -> None:
     assert float(starred) >= 0.8, "the simulation that decided is the one that is shown"
     refused = CliRunner().invoke(app, ["power", "--gap", "0", "--sd", "1"])
     assert isinstance(refused.exception, UserError)
-
-
-def test_every_name_is_there() -> None:
-    """What `__all__` promises."""
-    assert all(hasattr(statistics, name) for name in statistics.__all__)
 
 
 def test_the_side_is_that_of_the_ranks() -> None:
