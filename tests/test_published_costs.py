@@ -319,7 +319,7 @@ def test_a_model_off_its_schedule_stops_the_study(tmp_path: Path, monkeypatch: p
     rows = ONE.replace("}]", ", method: variance, schedule: {removed: [4, 0, 0, 0]}}]")
     monkeypatch.chdir(tmp_path)
     study(tmp_path, rows)
-    monkeypatch.setattr(ScoringSettings, "leaves", lambda self: "mid")
+    monkeypatch.setattr(ScoringSettings, "removal_stage", lambda self: "mid")
     result = CliRunner().invoke(app, ["run", "trial.yaml"])
     assert "the row of one: block 0: its MLP computes on 65 tokens, and by schedule" in str(result.exception)
     assert not Path("results").exists()
