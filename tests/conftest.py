@@ -1,13 +1,20 @@
 """Two processes share the tests (`nox -s tests`): a file stays in one of them, for what its tests share."""
 
+from typing import Any
+
 import pytest
 
-SPREAD = {"test_contract"}  # a third of all the work, and nothing is shared
+SPREAD = "test_contract.py"  # a third of all the work, and nothing is shared
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Every file is a group, except those whose tests go to whoever is free."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if item.path.stem not in SPREAD:
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out whole files, and the tests of one of them to whoever is free."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if file.endswith(SPREAD) else file
+
+    return ByFile(config, log)
