@@ -142,16 +142,6 @@ def test_a_figure_that_cannot_be_drawn_stops_no_table(results: Path) -> None:
     assert (results / "table.csv").is_file()
 
 
-def test_a_missing_or_foreign_record_is_refused(results: Path) -> None:
-    """The message names the file and the command that makes it."""
-    with pytest.raises(UserError, match="suite run nowhere"):
-        read_record(results.parent / "nowhere")
-    path = results / "cells.csv"
-    path.write_text(path.read_text().replace("metric", "measure", 1))
-    with pytest.raises(UserError, match="has the columns"):
-        read_record(results)
-
-
 def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:
     """A row has one token count, or the table says nothing."""
     rewrite(results, "tokens_fewest,,17", "tokens_fewest,,18", 1)
