@@ -23,7 +23,7 @@ nox.options.sessions = ["quickstart"]
 VENV = Path(".venv")
 BIN = VENV / "bin"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-IN_TWO_PROCESSES = ["-n", "2", "--dist", "loadgroup"]
+IN_TWO_PROCESSES = ["-n", "2"]
 
 
 @nox.session(python=False)

@@ -1,13 +1,20 @@
-"""Two processes share the tests (`nox -s tests`): a file stays in one of them, and so do all files that start Ray."""
+"""Two processes share the tests (`nox -s tests`): a file stays in one of them, for what its tests share."""
+
+from typing import Any
 
 import pytest
 
-RAY = {"test_on_ray", "test_speed_cells"}
+SPREAD = "test_contract.py"  # a third of all the work, and nothing is shared
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ray takes every core of the machine, so no two tests start it at a time."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            name = item.path.stem
-            item.add_marker(pytest.mark.xdist_group("ray" if name in RAY else name))
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out whole files, and the tests of one of them to whoever is free."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if file.endswith(SPREAD) else file
+
+    return ByFile(config, log)

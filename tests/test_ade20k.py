@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from backbones import BACKBONES
 from PIL import Image
 from safetensors.torch import save_file
 from test_segmentation import REMOVED, images_seen
-from tiny_study import RUN, suite
+from tiny_study import RUN, here, rows_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -331,15 +330,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_folder(home / "ade", ALL)
     write_weights(home / "weights/eva.safetensors")
     (home / "trial.yaml").write_text(json.dumps(reduced_study()))
-    done = suite(home, *RUN)
+    done = here(home, *RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     return home
-
-
-def rows_of(folder: Path) -> list[dict[str, str]]:
-    """The tidy record."""
-    with (folder / "results/trial/cells.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def test_the_papers_study_runs_at_reduced_width(ran: Path) -> None:
@@ -398,7 +391,7 @@ def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_maps_of_ade20k(ran: Path) -> None:
     """A line for every row, from the folder's images."""
-    done = suite(ran, "maps", "trial.yaml")
+    done = here(ran, "maps", "trial.yaml")
     assert done.returncode == 0, done.stderr
     image = np.asarray(Image.open(ran / "results/trial/maps.png"))
     assert image.shape[0] > 13 * 100
@@ -411,10 +404,10 @@ def test_what_is_missing_is_named(ran: Path, tmp_path: Path) -> None:
     (tmp_path / "trial.yaml").write_text(
         json.dumps(reduced_study(start="weights/none.pt", data={"recipe": "ade20k", "folder": "here", "size": 32}))
     )
-    planned = suite(tmp_path, "plan", "trial.yaml")
+    planned = here(tmp_path, "plan", "trial.yaml")
     assert planned.returncode == 0
     assert len(planned.stdout.splitlines()) == 12
-    for done in (planned, suite(tmp_path, *RUN)):
+    for done in (planned, here(tmp_path, *RUN)):
         assert "data.folder: there is no here in" in done.stderr
         assert "start: there is no weights/none.pt in" in done.stderr
     assert done.returncode == 2
@@ -426,7 +419,7 @@ def test_a_broken_folder_stops_before_training(ran: Path, tmp_path: Path) -> Non
     shutil.copytree(ran / "weights", tmp_path / "weights")
     broken(make_folder(tmp_path / "ade", ALL))
     (tmp_path / "trial.yaml").write_text(json.dumps(reduced_study()))
-    done = suite(tmp_path, *RUN)
+    done = here(tmp_path, *RUN)
     assert done.returncode == 2
     assert "ADE_2.jpg cannot be read (image file is truncated" in done.stderr
     assert not (tmp_path / ".suite/cells").exists()
@@ -434,7 +427,7 @@ def test_a_broken_folder_stops_before_training(ran: Path, tmp_path: Path) -> Non
 
 def test_the_full_study_can_be_planned() -> None:
     """Where nothing of it is: sixty cells, and what to put where."""
-    planned = suite(STUDY.parents[1], "plan", "ade20k-eva02")
+    planned = here(STUDY.parents[1], "plan", "ade20k-eva02")
     assert planned.returncode == 0, planned.stderr
     assert len(planned.stdout.splitlines()) == 12 * 5
     assert planned.stdout.count("cropr + last-layer") == 5

@@ -1,7 +1,6 @@
 """Records of which no table can be made are refused; what a table must not hide is marked. Always with the reason."""
 
 import csv
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -166,12 +165,6 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
     beside.unlink()
     with pytest.raises(UserError, match=r"provenance.json does not say.*suite run trial"):
         read_record(folder)
-
-
-def test_provenance_keeps_its_origins_beside_the_digest(tmp_path: Path) -> None:
-    """What a run wrote there is still there."""
-    write_csv(tmp_path / "cells.csv", good(), {"runs": [1]})
-    assert json.loads((tmp_path / "provenance.json").read_text()).keys() == {"runs", DIGESTS}
 
 
 def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from suite.tasks.segmentation.pixels import PixelModel
 from suite.tasks.task import itself
 
 METHODS = sorted(modules())
+FEW = ("vit", "eva02")
+KINDS = ("cropr", "evit", "idlevit", "tome")  # all that add multiply-accumulates, but for a score by attention
 REMOVED = (9, 8, 0, 0)
 TASKS = {
     "classification": ("none", "last-layer"),
@@ -147,9 +149,15 @@ def test_norms_by_hand() -> None:
 # ---------------------------------------------------------------- against the formula
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", BACKBONES)
+RUNS = [
+    pytest.param(name, method, task, marks=[pytest.mark.slow] * (name not in FEW and method not in KINDS))
+    for name in BACKBONES
+    for method in METHODS
+    for task in TASKS
+]
+
+
+@pytest.mark.parametrize(("name", "method", "task"), RUNS)
 def test_the_counter_equals_the_formula(name: str, method: str, task: str) -> None:
     """On every backbone, of every method, with every fusion that it can have, by class and by pixel."""
     if name in NO_CLASS_TOKEN and method in ("attention-topk", "evit", "idlevit"):
@@ -290,12 +298,6 @@ def test_uncounted_products_are_stated_where_they_are_and_nowhere_else() -> None
         count(of(Twice))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_our_methods_state_nothing(method: str) -> None:
-    """Torch counts all their operators."""
-    assert not any(deployed("vit", method).method.uncounted_macs(64, layer) for layer in range(4))
-
-
 # ---------------------------------------------------------------- suite flops
 
 
@@ -411,29 +413,14 @@ def test_flops_always_compares_tokens(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("deit_smal_patch16_224", "timm has no model 'deit_smal_patch16_224'; did you mean"),
         ("resnet50", "ResNet is not supported"),
-        ("deit_tiny_patch16_224 --method evitt --schedule '{linear: 3}'", "unknown method 'evitt'; did you mean evit"),
         ("deit_tiny_patch16_224 --method evit", "a schedule is needed for evit"),
         (EVIT + "'{blocks: [3]}'", "a schedule needs exactly one of removed, constant"),
         (EVIT + "'{constant: 3, blocks: [12]}'", r"some of the blocks 0 to 11, found \[12\]"),
-        (EVIT + "'{constant: 3, blocks: 9-x}'", "'9-x' is neither a number nor a range"),
-        (EVIT + "'{removed: [3, 4]}'", "2 counts for a backbone of 12 blocks"),
-        (EVIT + "'{linear: 2}' --setting stag=after", "stag: unknown key; did you mean stage"),
-        (EVIT + "'{linear: 2}' --setting stage", "--setting 'stage' is not NAME=VALUE"),
         (EVIT + "'{linear: 2}' --fusion last-layer", "this method fuses them"),
-        (
-            EVIT.replace("evit", "cropr") + "'{linear: 2}' --fusion logits",
-            "classification does not read logits fusion; valid: none, last-layer",
-        ),
         ("deit_tiny_patch16_224 --option pretrained=true", "pretrained would load weights"),
         ("deit_tiny_patch16_224 --option num_classes=0", "num_classes is none of its options; say classes instead"),
         ("deit_tiny_patch16_224 --option img_size=7", "an image of 7 x 7 pixels is smaller than a patch of 16 x 16"),
-        ("deit_tiny_patch16_224 --option depht=3", "unexpected keyword argument 'depht'"),
-        (
-            "deit_tiny_patch16_224 --task detection",
-            "task: unknown task 'detection'; valid: classification, segmentation",
-        ),
     ],
 )
 def test_what_flops_refuses(arguments: str, sentence: str) -> None:

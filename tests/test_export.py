@@ -33,7 +33,6 @@ from suite.reduction.registry import default_settings, modules
 from suite.report.render import FORMATS, as_csv, as_html, markdown
 from suite.report.trace import trace
 from suite.study import records
-from suite.study.records import write_provenance
 
 torch.set_num_threads(1)
 COMMITTED = Path(__file__).parents[1] / "results/export"
@@ -45,9 +44,8 @@ COMMITTED = Path(__file__).parents[1] / "results/export"
 TIMING = TimingOptions(batch_size=(TRACED,), rounds=5, warmup_rounds=1)
 # and ONNX is made of what torch.export makes
 SOME = ("cropr", "random", "tome")
-RUNS = [(path, method) for path in ("torch.compile", "torch.export") for method in SOME]
-RUNS += [("ONNX Runtime", method) for method in sorted(modules())]
-SLOW = [("torch.export", method) for method in sorted(set(modules()) - set(SOME))]
+RUNS = [(path, method) for path in PATHS for method in SOME]
+SLOW = [(path, method) for path in PATHS for method in sorted(set(modules()) - set(SOME))]
 
 
 @pytest.mark.parametrize(("path", "method"), [*RUNS, *(pytest.param(*run, marks=pytest.mark.slow) for run in SLOW)])
@@ -414,14 +412,6 @@ def test_a_later_run_replaces_its_own_models_only(tmp_path: Path) -> None:
         "second",
         "third",
     ]
-
-
-def test_a_record_with_other_columns_is_refused(tmp_path: Path) -> None:
-    """The message names the file and the columns."""
-    (tmp_path / "findings.csv").write_text("a,b\n1,2\n")
-    write_provenance(tmp_path, {"runs": []})
-    with pytest.raises(UserError, match=r"findings.csv has the columns a, b; expected task, backbone"):
-        keep(_lines("tome", 1e-6), {"started": "now"}, tmp_path)
 
 
 def test_an_edited_record_is_refused_with_the_cure(tmp_path: Path) -> None:

@@ -525,15 +525,6 @@ def test_an_edited_record_of_figures_is_refused(results: Path, name: str, read: 
         read(results)
 
 
-def test_a_foreign_file_of_curves_is_refused(results: Path) -> None:
-    """The message names the columns."""
-    path = results / "curves.csv"
-    path.write_text(path.read_text().replace("epoch", "step", 1))
-    renew_digest(results)
-    with pytest.raises(UserError, match=r"curves.csv has the columns .*step.*; expected .*epoch"):
-        read_curves(results)
-
-
 def test_pdf_is_the_same_every_time(results: Path) -> None:
     """No date is in it."""
     made = []

@@ -237,7 +237,6 @@ def test_the_command_measures() -> None:
     ("words", "message"),
     [
         (["--latency=0"], "--latency is a share of the unpruned model, above 0 and at most 1; found 0"),
-        (["--latency=2"], "at most 1; found 2"),
         (["--latency=nan"], "at most 1; found nan"),
         (["--macs=2"], "--macs is a share"),
         (["--latency=0.6", "--macs=0.6", "--tokens=0.6"], "found --macs and --tokens and --latency"),
@@ -245,12 +244,8 @@ def test_the_command_measures() -> None:
         (["--macs=0.6", "--rounds=9", "--batch-size=2"], "a budget of macs does not read --batch-size, --rounds"),
         (["--latency=0.6", "--convention=linear"], "a budget of latency does not read --convention"),
         (["--tokens=0.6", "--convention=linear"], "a budget of tokens does not read --convention"),
-        (["--latency=0.6", "--methods=ramdom"], "did you mean random"),
         (["--macs=0.6", "--methods=cropr", "--setting=cropr.queries=0"], "cropr: queries: Input should be greater"),
-        (["--latency=0.6", "--methods=cropr", "--setting=cropr.querys=1"], "did you mean queries"),
         (["--latency=0.6", "--methods=random,,tome"], "names separated by commas"),
-        (["--latency=0.6", "--device=cudda"], "device: Input should be 'cpu' or 'cuda'"),
-        (["--latency=0.6", "--precision=float8"], "precision: Input should be"),
         (["--latency=0.6", "--methods=random", "--option=depth=1"], "random: no block may remove patches"),
         (["--macs=0.6", "--methods=random,idlevit", "--option=depth=1"], "idlevit: stages need at least two blocks"),
         (

@@ -25,6 +25,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from test_on_ray import listening
+from tiny_study import here
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 from suite.kinds.training.summary import Line, Versus
@@ -482,15 +483,7 @@ def test_what_cannot_be_shown_is_named(
     """One sentence and code 2, and no store is made."""
     if environment.get("MLFLOW_TRACKING_URI") == "here":
         environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{written / 'mlflow.db'}"}
-    done = subprocess.run(
-        [*SUITE, "ui", *arguments, "--no-open"],
-        cwd=tmp_path,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = here(tmp_path, "ui", *arguments, "--no-open", **environment)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"error: {message}")
     assert not list(tmp_path.iterdir())

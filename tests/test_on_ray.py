@@ -6,14 +6,14 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 import psutil
 import pytest
-from tiny_study import CELLS, OURS, RUN, SUITE, finished, here, rows_of, runs, strange, strangers, suite, write
+from tiny_study import OURS, RUN, SUITE, finished, here, rows_of, runs, strange, strangers, suite, write
 
 
 def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
@@ -36,10 +36,10 @@ def content_of(store: Path) -> list[str]:
         return list(connection.iterdump())
 
 
-def wait_for_cells(folder: Path, count: int, running: subprocess.Popen[bytes]) -> None:
-    """Wait until so many cells are finished."""
+def wait_for_cells(folder: Path, count: int, running: subprocess.Popen[bytes], what: str = "cells") -> None:
+    """Wait until so many cells are finished, or `failed`."""
     deadline = time.monotonic() + 300
-    while len(finished(folder)) < count:
+    while len(list((folder / ".suite" / what).glob("*.json"))) < count:
         assert running.poll() is None, (folder / "output.txt").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -72,121 +72,173 @@ def listening(pid: int) -> set[tuple[str, int]]:
     return found
 
 
+def waiting(folder: Path, *methods: object) -> dict[str, str]:
+    """Write a study whose last row ends only when `release` lets it; returns the environment that has its method."""
+    write(folder, methods=["none", *methods, strange(folder, "wait")], seeds=[0], speed=None)
+    return strangers(folder)
+
+
+def release(folder: Path) -> None:
+    """Let that row end."""
+    (folder / "wait.over").touch()
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A study that was killed with three of four cells finished, and finished by a second run.
+
+    Attributes:
+        folder: where it ran.
+        environment: what has its methods.
+        sockets: addresses at which anything of the first run accepted connections.
+        refused: what a second run said meanwhile.
+        kept: cells that were finished when it was killed.
+        said: what the run said that finished the others.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+    sockets: set[tuple[str, int]]
+    refused: subprocess.CompletedProcess[str]
+    kept: dict[str, float]
+    said: str
+
+
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which a base, four accuracy cells and two speed cells ran once."""
-    folder = tmp_path_factory.mktemp("ran")
-    write(folder, methods=["none", "cropr"])
-    before = rays()
-    done = suite(folder, "run", "trial.yaml")
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> Resumed:
+    """Kill a run while one of its rows cannot end; then run it again."""
+    folder, before = tmp_path_factory.mktemp("resumed"), rays()
+    environment = waiting(folder, "cropr")
+    driver = start(folder, **environment)
+    try:
+        wait_for_cells(folder, 3, driver)
+        assert rays() - before, "they are found while they run"
+        sockets = listening(driver.pid)
+        refused = suite(folder, "run", "trial.yaml", **environment)
+    finally:
+        driver.kill()
+        driver.wait()
+        release(folder)
+    assert ray_is_gone(before), "Ray ends with its driver"
+    kept = finished(folder)
+    done = suite(folder, "run", "trial.yaml", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ray_is_gone(before)
-    return folder
+    return Resumed(folder, environment, sockets, refused, kept, done.stdout)
 
 
-def test_a_cell_has_the_same_bits_in_this_process(ran: Path, tmp_path: Path) -> None:
+def test_kill_9_and_resume(resumed: Resumed) -> None:
+    """Nothing finished is lost or done twice, in the record and in MLflow."""
+    assert len(resumed.kept) == 3
+    assert "3 finished, 1 to run" in resumed.said
+    after = finished(resumed.folder)
+    assert len(after) == 4
+    assert {cell: after[cell] for cell in resumed.kept} == resumed.kept
+    assert sorted(run.data.tags["cell_id"] for run in runs(resumed.folder)) == sorted(after)
+    found = runs(resumed.folder, "'base', 'accuracy', 'row', 'study'")
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert all("acc1_last/median" in run.data.metrics for run in runs(resumed.folder, "'row'"))
+
+
+def test_sockets_are_on_loopback_only(resumed: Resumed) -> None:
+    """Of the driver and of all that it started."""
+    assert len(resumed.sockets) > 3
+    assert {address for address, _ in resumed.sockets} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_two_drivers_do_not_share_a_folder(resumed: Resumed) -> None:
+    """The second run says so and ends with code 2."""
+    assert resumed.refused.returncode == 2
+    assert "another run is at work" in resumed.refused.stderr
+
+
+def test_a_cell_has_the_same_bits_in_this_process(resumed: Resumed, tmp_path: Path) -> None:
     """All but times: metrics, curves, tokens and examples of the base and of cells that start from it."""
-    write(tmp_path, methods=["none", "cropr"], seeds=[1], speed=None)
+    write(tmp_path, methods=["none", "cropr"], seeds=[0], speed=None)
     done = here(tmp_path, *RUN)
     assert done.returncode == 0, done.stdout
     assert len(finished(tmp_path)) == 3
     for cell_id in finished(tmp_path):
-        one, other = (json.loads((home / f".suite/cells/{cell_id}.json").read_text()) for home in (ran, tmp_path))
+        homes = (resumed.folder, tmp_path)
+        one, other = (json.loads((home / f".suite/cells/{cell_id}.json").read_text()) for home in homes)
         differing = {key for key in one if one[key] != other[key]}
         assert differing <= {"seconds", "provenance"}
         assert one["curves"]["loss"]
 
 
-def test_mlflow_has_a_run_per_cell(ran: Path) -> None:
-    """Written while they ran, with parents that tell what was found."""
-    assert sorted(run.data.tags["cell_id"] for run in runs(ran)) == sorted(finished(ran))
-    assert {run.info.status for run in runs(ran, "'base', 'accuracy', 'speed', 'row', 'study'")} == {"FINISHED"}
-    assert all("acc1_last/median" in run.data.metrics for run in runs(ran, "'row'"))
-
-
-def test_a_second_call_starts_no_ray_and_writes_nothing(ran: Path) -> None:
+def test_a_second_run_starts_no_ray_and_writes_nothing(resumed: Resumed) -> None:
     """MLflow has all of it already."""
-    store, before = content_of(ran / "mlflow.db"), finished(ran)
-    done = here(ran, "run", "trial.yaml", RAY_ADDRESS="127.0.0.1:1")
+    folder = resumed.folder
+    store, before = content_of(folder / "mlflow.db"), finished(folder)
+    done = suite(folder, "run", "trial.yaml", **resumed.environment, RAY_ADDRESS="127.0.0.1:1")
     assert done.returncode == 0, done.stderr
-    assert "7 finished, 0 to run" in done.stdout
-    assert content_of(ran / "mlflow.db") == store
-    assert finished(ran) == before
+    assert "4 finished, 0 to run" in done.stdout
+    assert content_of(folder / "mlflow.db") == store
+    assert finished(folder) == before
 
 
-def test_kill_9_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """The driver is killed in the middle; the same command then runs only what was not finished."""
-    write(tmp_path)
+def test_ctrl_c_and_dead_workers(tmp_path: Path) -> None:
+    """SIGINT to the whole group, as a terminal sends it: exit code 130, what is finished stays, Ray is gone.
+
+    Before that, one row kills its process the first time and begins again; one raises, and is not repeated.
+    """
+    environment = waiting(tmp_path, strange(tmp_path, "SIGKILL"), strange(tmp_path, "raise"))
     before = rays()
-    driver = start(tmp_path)
-    wait_for_cells(tmp_path, 4, driver)
-    assert rays() - before, "they are found while they run"
-    driver.kill()
-    driver.wait()
-    assert ray_is_gone(before), "Ray ends with its driver"
-    kept = finished(tmp_path)
-    assert 4 <= len(kept) < CELLS
-    done = suite(tmp_path, "run", "trial.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(kept)} finished, {CELLS - len(kept)} to run" in done.stdout
-    after = finished(tmp_path)
-    assert len(after) == CELLS
-    assert {cell: after[cell] for cell in kept} == kept
-    found = [run.data.tags["cell_id"] for run in runs(tmp_path)]
-    assert sorted(found) == sorted(after)
-    assert {run.info.status for run in runs(tmp_path)} == {"FINISHED"}
-
-
-def test_ctrl_c_leaves_finished_cells_finished(tmp_path: Path) -> None:
-    """SIGINT to the whole group, as a terminal sends it: exit code 130, what is finished stays, Ray is gone."""
-    write(tmp_path)
-    before = rays()
-    driver = start(tmp_path)
+    driver = start(tmp_path, **environment)
     wait_for_cells(tmp_path, 3, driver)
+    wait_for_cells(tmp_path, 1, driver, "failed")
     os.killpg(driver.pid, signal.SIGINT)
     assert driver.wait(180) == 130, (tmp_path / "output.txt").read_text()
+    release(tmp_path)
     output = (tmp_path / "output.txt").read_text()
     assert "resume with: suite run trial.yaml" in output
-    assert "Traceback" not in output
+    assert "KeyboardInterrupt" not in output  # Ray itself tells of the dead worker with a traceback
     assert ray_is_gone(before)
-    assert 3 <= len(finished(tmp_path)) < CELLS
-    assert sum(line["status"] == "done" for line in rows_of(tmp_path)) > 0
+    assert len(finished(tmp_path)) == 3
+    status = {row["row"]: row["status"] for row in rows_of(tmp_path)}
+    assert status.items() >= {"base": "done", "SIGKILL": "done", "none": "done", "raise": "failed"}.items()
+    assert len((tmp_path / "SIGKILL").read_text()) > 2, "it began again after its death"
+    assert (tmp_path / "raise").read_text() == "x", "it was tried once"
+    failed = next(run for run in runs(tmp_path) if run.data.tags["row"] == "raise")
+    assert failed.info.status == "FAILED"
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    traceback = Path(client.download_artifacts(failed.info.run_id, "traceback.txt", str(tmp_path))).read_text()
+    assert "stumbled over a token" in traceback
 
 
-def test_ctrl_c_between_two_rounds_stops_too(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_speed_cells_run_alone(tmp_path: Path) -> None:
+    """And end as all others."""
+    write(tmp_path, methods=["none", "cropr"], seeds=[1])
+    done = suite(tmp_path, "run", "trial.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    kinds = [(run.data.tags["kind"], run.info.status) for run in runs(tmp_path)]
+    assert sorted(kinds) == [(kind, "FINISHED") for kind in ("accuracy", "accuracy", "base", "speed", "speed")]
+
+
+@pytest.mark.slow
+def test_ctrl_c_between_two_rounds(tmp_path: Path) -> None:
     """The moment the base is done no round is running; the next one must not start all the same."""
-    write(tmp_path)
-    driver = start(tmp_path)
+    environment = waiting(tmp_path)
+    driver = start(tmp_path, **environment)
     wait_for_cells(tmp_path, 1, driver)
     os.killpg(driver.pid, signal.SIGINT)
     assert driver.wait(180) == 130, (tmp_path / "output.txt").read_text()
-    assert len(finished(tmp_path)) < CELLS
+    release(tmp_path)
+    assert len(finished(tmp_path)) < 4
     assert "Traceback" not in (tmp_path / "output.txt").read_text()
 
 
-def test_ray_listens_on_loopback_only(tmp_path: Path) -> None:
-    """No socket of the driver or of anything it started accepts connections from elsewhere."""
-    write(tmp_path)
-    driver = start(tmp_path)
-    try:
-        wait_for_cells(tmp_path, 1, driver)
-        found = listening(driver.pid)
-    finally:
-        driver.kill()
-        driver.wait()
-    assert len(found) > 3
-    assert {address for address, _ in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-
-
-def test_a_ray_address_where_nobody_answers_is_named(tmp_path: Path) -> None:
+def test_a_ray_address_without_a_cluster(tmp_path: Path) -> None:
     """Within seconds, with code 2."""
     write(tmp_path)
-    done = suite(tmp_path, "run", "trial.yaml", RAY_ADDRESS="127.0.0.1:1")
+    done = here(tmp_path, "run", "trial.yaml", RAY_ADDRESS="127.0.0.1:1")
     assert done.returncode == 2, done.stderr
     assert "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1" in done.stderr
 
 
-def test_a_record_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
     """One sentence and code 2, no traceback, and no Ray left behind."""
     write(tmp_path)
     (tmp_path / ".suite").mkdir()
@@ -198,33 +250,3 @@ def test_a_record_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: cannot write .suite/cells/")
     assert "Traceback" not in done.stderr
     assert ray_is_gone(before)
-
-
-def test_workers_that_die_are_replaced_and_failing_cells_are_not_repeated(tmp_path: Path) -> None:
-    """One method kills its process the first time, one raises; the run's record has its traceback."""
-    write(tmp_path, methods=[strange(tmp_path, "SIGKILL"), strange(tmp_path, "raise"), "none"], seeds=[0], speed=None)
-    done = suite(tmp_path, "run", "trial.yaml", **strangers(tmp_path))
-    assert done.returncode == 1, done.stdout + done.stderr
-    status = {row["row"]: row["status"] for row in rows_of(tmp_path)}
-    assert status == {"base": "done", "SIGKILL": "done", "none": "done", "raise": "failed"}
-    assert len((tmp_path / "SIGKILL").read_text()) > 2, "it began again after its death"
-    assert (tmp_path / "raise").read_text() == "x", "it was tried once"
-    failed = next(run for run in runs(tmp_path) if run.data.tags["row"] == "raise")
-    assert failed.info.status == "FAILED"
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
-    traceback = Path(client.download_artifacts(failed.info.run_id, "traceback.txt", str(tmp_path))).read_text()
-    assert "stumbled over a token" in traceback
-
-
-def test_two_drivers_do_not_share_a_folder(tmp_path: Path) -> None:
-    """The second run says so and ends with code 2."""
-    write(tmp_path)
-    driver = start(tmp_path)
-    try:
-        wait_for_cells(tmp_path, 1, driver)
-        second = suite(tmp_path, "run", "trial.yaml")
-    finally:
-        driver.kill()
-        driver.wait()
-    assert second.returncode == 2
-    assert "another run is at work" in second.stderr

@@ -12,10 +12,8 @@ from rich.console import Console
 from scipy import stats
 
 from suite.errors import UserError
-from suite.kinds.training.figures.pareto import draw_pareto
 from suite.kinds.training.published import read_scores
-from suite.kinds.training.results import Results
-from suite.kinds.training.summary import lines_of, read_record, summarise
+from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.report.layout import Table
 from suite.report.make import make_table
@@ -143,35 +141,6 @@ def test_a_figure_that_cannot_be_drawn_stops_no_table(results: Path) -> None:
     assert made.files == ("table.md", "table.csv", "table.tex", "table.html")
     assert not (results / "pareto.png").exists()
     assert (results / "table.csv").is_file()
-
-
-def test_the_same_record_makes_the_same_bytes(results: Path, tmp_path: Path) -> None:
-    """Every format and the picture are pure functions of the record."""
-    made = []
-    for turn in ("a", "b"):
-        names = write(table_of(results), tmp_path / turn)
-        draw_pareto(Results(results, lines_of(results)), tmp_path / turn / "pareto.png")
-        made.append([(tmp_path / turn / name).read_bytes() for name in [*names, "pareto.png"]])
-    assert made[0] == made[1]
-    assert len(made[0]) == 5
-    assert len(made[0][-1]) > 10_000
-
-
-def test_another_record_makes_another_table(results: Path) -> None:
-    """One changed value shows."""
-    before = markdown(table_of(results))
-    rewrite(results, "acc1_last,,81.0", "acc1_last,,83.0")
-    assert markdown(table_of(results)) != before
-
-
-def test_a_missing_or_foreign_record_is_refused(results: Path) -> None:
-    """The message names the file and the command that makes it."""
-    with pytest.raises(UserError, match="suite run nowhere"):
-        read_record(results.parent / "nowhere")
-    path = results / "cells.csv"
-    path.write_text(path.read_text().replace("metric", "measure", 1))
-    with pytest.raises(UserError, match="has the columns"):
-        read_record(results)
 
 
 def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:

@@ -76,7 +76,7 @@ def preprocessed(model: ReducedModel, data: SegmentationData, indices: list[int]
     return build_segmentor(model, data).data_preprocessor(batch, training)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["cropr", "evit", "idlevit", "tome"])
 def test_loss_falls(method: str) -> None:
     """Two epochs on thirty-six scenes take a tenth off the loss, whatever the method, and every epoch has scores."""
     epochs = train(fresh(method), few(), RECIPE, seed=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import mlflow
 import pytest
 import torch
-from tiny_study import RUN, STUDY, here
+from tiny_study import RUN, STUDY, here, rows_of
 from torch import nn
 
 from suite.errors import UserError
@@ -33,8 +32,10 @@ SEGMENTATION: dict[str, Any] = STUDY | {
         {"method": "random", "fusion": "logits"},
         {"method": "cropr", "fusion": "last-layer", "settings": {"queries": 16}},
     ],
+    "seeds": [1],
+    "speed": None,
 }
-CELLS = 1 + 5 * 2 + 5
+CELLS = 1 + 5
 
 
 def write(folder: Path, **changes: Any) -> None:
@@ -53,13 +54,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return folder
 
 
-def rows_of(folder: Path) -> list[dict[str, str]]:
-    """The tidy record."""
-    with (folder / "results/trial/cells.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def test_scores_come_back_as_values(ran: Path) -> None:
+def test_scores_of_the_record(ran: Path) -> None:
     """mIoU, mAcc, aAcc and IoU of each class, unrounded; mIoU is the mean of the classes."""
     rows = rows_of(ran)
     assert len({row["cell_id"] for row in rows}) == CELLS
@@ -76,7 +71,7 @@ def test_scores_come_back_as_values(ran: Path) -> None:
         assert values["aacc_last"] > 50  # the background alone is more than half of all pixels
 
 
-def test_the_table_is_about_miou(ran: Path) -> None:
+def test_the_table_has_miou(ran: Path) -> None:
     """Every row, with the task's own heading and note; the same once more from the record."""
     table = (ran / "results/trial/table.md").read_text()
     assert "| mIoU % |" in " ".join(table.split())
@@ -87,24 +82,10 @@ def test_the_table_is_about_miou(ran: Path) -> None:
     assert (ran / "results/trial/table.md").read_text() == table
 
 
-def test_mlflow_has_the_runs(ran: Path) -> None:
-    """Through our own tracking: finals, curves and the task's tag."""
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{ran / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("trial")
-    assert experiment is not None
-    runs = [run for run in client.search_runs([experiment.experiment_id]) if "cell_id" in run.data.tags]
-    assert len(runs) == CELLS
-    assert {run.data.tags["task"] for run in runs} == {"segmentation"}
-    cropr = next(run for run in runs if run.data.tags["method"] == "cropr" and run.data.tags["kind"] == "accuracy")
-    curve = client.get_metric_history(cropr.info.run_id, "epoch/miou")
-    assert [point.step for point in curve] == [0, 1]
-    assert curve[-1].value == cropr.data.metrics["miou_last"]
-
-
-def test_tokens_come_back(ran: Path) -> None:
+def test_tokens_of_each_block(ran: Path) -> None:
     """16 patches and a class token; all are back before the last block with last-layer fusion."""
     leaving: dict[str, list[int]] = {}
-    chosen = [row for row in rows_of(ran) if row["metric"] == "tokens_leaving" and row["seed"] == "0"]
+    chosen = [row for row in rows_of(ran) if row["metric"] == "tokens_leaving"]
     for row in sorted(chosen, key=lambda row: row["repetition"]):
         leaving.setdefault(row["row"], []).append(int(row["value"]))
     assert leaving["random"] == leaving["tome"] == leaving["random + logits"] == [13, 9, 9, 9]
@@ -113,14 +94,10 @@ def test_tokens_come_back(ran: Path) -> None:
 
 def test_the_same_cell_has_the_same_bits(ran: Path, tmp_path: Path) -> None:
     """Run again elsewhere, alone, it ends with the same scores."""
-    write(tmp_path, methods=["tome"], seeds=[1], speed=None)
+    write(tmp_path, methods=["tome"])
     assert here(tmp_path, *RUN).returncode == 0
     again = {row["metric"]: row["value"] for row in rows_of(tmp_path) if row["kind"] == "accuracy"}
-    first = {
-        row["metric"]: row["value"]
-        for row in rows_of(ran)
-        if row["kind"] == "accuracy" and row["row"] == "tome" and row["seed"] == "1" and row["schedule"] == "4 4 0 0"
-    }
+    first = {row["metric"]: row["value"] for row in rows_of(ran) if row["kind"] == "accuracy" and row["row"] == "tome"}
     assert again == first
 
 
@@ -158,7 +135,7 @@ def test_every_fusion_is_another_cell(tmp_path: Path, monkeypatch: pytest.Monkey
     fusions = ["none", "last-layer", "concatenation", "logits", "cross-attention"]
     write(tmp_path, methods=[{"method": "random", "fusion": fusion} for fusion in fusions])
     cells = [cell for cell in expand(load("trial.yaml").study) if cell.kind == "accuracy"]
-    assert len({cell.cell_id for cell in cells}) == len(cells) == 10
+    assert len({cell.cell_id for cell in cells}) == len(cells) == 5
     assert {cell.identity["classes"] for cell in cells} == {11}
 
 
@@ -179,7 +156,7 @@ def test_pixels_of_the_unpruned_model_are_timms(side: tuple[int, int]) -> None:
 
 
 def test_maps_are_drawn_and_kept(ran: Path) -> None:
-    """A example in results/ and, however often it is drawn, on the one run of the study."""
+    """A figure in results/ and, however often it is drawn, on the one run of the study."""
     for _ in range(2):
         done = here(ran, "maps", "trial.yaml")
         assert done.returncode == 0, done.stderr
@@ -195,7 +172,7 @@ def test_maps_are_drawn_and_kept(ran: Path) -> None:
 def test_images_that_are_not_whole_patches(tmp_path: Path) -> None:
     """Scenes of 14 pixels on a backbone for 16: padded for the model, and predictions cut back to 14."""
     data = SEGMENTATION["data"] | {"canvas": 14}
-    write(tmp_path, data=data, methods=["random"], seeds=[0], speed=None)
+    write(tmp_path, data=data, methods=["random"])
     done = here(tmp_path, *RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     entries = [json.loads(path.read_text()) for path in (tmp_path / ".suite/cells").iterdir()]

@@ -65,8 +65,10 @@ def test_a_cast_reaches_all_models_that_share_weights() -> None:
     assert {parameter.dtype for parameter in backbone.parameters()} == {torch.bfloat16}
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("method", sorted(modules()))
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [*((method, torch.float32) for method in sorted(modules())), ("cropr", torch.bfloat16), ("tome", torch.bfloat16)],
+)
 def test_every_method_runs_the_fused_kernel_in_every_block(method: str, precision: torch.dtype) -> None:
     """In either precision; ToMe's mask of sizes does not push it off the kernel on a CPU."""
     model = reduce(build("vit"), method, REMOVED).deploy().to(precision)

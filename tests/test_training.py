@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from suite.data.dataset import Examples
 from suite.reduction.model import ReducedModel, reduce
-from suite.reduction.registry import modules
 from suite.tasks.classification.train import accuracy, train, training_loss
 from suite.tasks.loop import TrainingFailed, clip, to_input
 from suite.tasks.recipe import TrainingRecipe
@@ -22,7 +21,7 @@ from suite.tasks.task import Epoch
 # isort: split
 from timm.optim import create_optimizer_v2
 
-METHODS = sorted(modules())
+KINDS = ("cropr", "evit", "idlevit", "tome")  # one that trains modules of its own, fuses, idles, merges
 REMOVED = (9, 8, 8, 0)
 unpruned = ReducedModel.unpruned
 RECIPE = TrainingRecipe(epochs=3, batch_size=16, learning_rate=5e-3, warmup_epochs=0.5, label_smoothing=0.1)
@@ -54,7 +53,7 @@ def trained(model: ReducedModel, seed: int = 0, recipe: TrainingRecipe = RECIPE)
     return list(train(model, *few_scenes(), recipe, seed))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", KINDS)
 def test_loss_falls(method: str) -> None:
     """Five epochs on forty scenes take a fifth off the loss of the first, or more, whatever the method."""
     epochs = trained(fresh(method), recipe=RECIPE.model_copy(update={"epochs": 5}))
@@ -95,7 +94,7 @@ def test_a_huge_learning_rate_stops_training() -> None:
         trained(fresh("none"), recipe=recipe)
 
 
-@pytest.mark.parametrize("method", ["none", "random", "cropr"])
+@pytest.mark.parametrize("method", ["random", "cropr"])
 def test_same_seed_same_bits(method: str) -> None:
     """The same seed gives the same epochs and weights to the bit, drop path and random scores included."""
     runs = []
@@ -127,7 +126,7 @@ def test_every_method_sees_the_same_batches() -> None:
     """Data order depends on the seed alone, so runs pair up across methods; every scene comes once per epoch."""
     first = images_seen("none", 0)
     assert [len(batch) for batch in first] == [16, 16, 8] * 3
-    for method in METHODS:
+    for method in ("random", "cropr", "idlevit"):  # it draws, has modules, has a loss of its own
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(images_seen(method, 0), first, strict=True))
     assert not torch.equal(images_seen("none", 1)[0], first[0])
     assert not torch.equal(first[0], first[3])

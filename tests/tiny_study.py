@@ -39,7 +39,7 @@ STUDY: dict[str, Any] = {
 CELLS = 1 + 5 * 2 + 5
 OURS = {"CROPR_SUITE_TESTS": uuid.uuid4().hex}  # tells our Ray from anybody else's on this machine
 STRANGER = """
-import os, signal
+import os, signal, time
 from pathlib import Path
 from suite.reduction.method import Method
 from suite.reduction.settings import MethodSettings
@@ -56,9 +56,11 @@ class Stranger(Method):
         if layer == 0:
             with Path(self.settings.diary).open("a") as diary:
                 diary.write("x")
+            while self.settings.act == "wait" and not Path(self.settings.diary + ".over").exists():
+                time.sleep(0.02)
             if self.settings.act == "raise":
                 raise RuntimeError("stumbled over a token")
-            if Path(self.settings.diary).read_text() == "x":
+            if self.settings.act != "wait" and Path(self.settings.diary).read_text() == "x":
                 os.kill(os.getpid(), getattr(signal, self.settings.act))
         return super().forward_block(block, tokens, layer)
 """
@@ -146,5 +148,5 @@ def strangers(folder: Path) -> dict[str, str]:
 
 
 def strange(folder: Path, act: str) -> dict[str, Any]:
-    """A row of that method: it raises whenever it runs, or sends its process a signal the first time."""
+    """A row of that method: it raises, or waits for a file, or sends its process a signal the first time."""
     return {"method": "stranger", "name": act, "settings": {"diary": str(folder / act), "act": act}}

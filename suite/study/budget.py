@@ -113,8 +113,6 @@ def _as_mapping(found: Solution | str) -> dict[str, Any]:
         return {"excluded": found}
     names = ("knob", "share", "wanted", "meets")
     return {"removed": found.schedule.removed} | {name: getattr(found, name) for name in names}
-        name: getattr(found, name) for name in ("knob", "share", "wanted", "meets")
-    }
 
 
 def headline(model: Configuration, label: str, multiple_of: int | None) -> str:
