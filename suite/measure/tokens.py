@@ -93,7 +93,7 @@ def unexpected_tokens(model: ReducedModel, counts: TokenCounts) -> list[str]:
     expected = expected_tokens(model)
     says = {"attention": "its attention computes on", "mlp": "its MLP computes on", "leaving": "it is left by"}
     return [
-        f"block {layer}: {what} {found} tokens, and by schedule and Settings.leaves it should be {wanted}"
+        f"block {layer}: {what} {found} tokens, and by schedule and Settings.removal_stage it should be {wanted}"
         for name, what in says.items()
         for layer, (found, wanted) in enumerate(zip(getattr(counts, name), getattr(expected, name), strict=True))
         if found != wanted
