@@ -399,7 +399,9 @@ def test_flops_always_compares_tokens(tmp_path: Path) -> None:
     model = ("deit_tiny_patch16_224", "--method", str(file), "--schedule", "{constant: 20, blocks: [3]}")
     code, said = flops(*model)
     assert code == 1
-    assert "block 3: its MLP computes on 197 tokens, and by schedule and Settings.removal_stage it should be 177" in said
+    assert (
+        "block 3: its MLP computes on 197 tokens, and by schedule and Settings.removal_stage it should be 177" in said
+    )
     (tmp_path / "honest.py").write_text(
         LATER.replace('own."""\n', 'own."""\n\n    def leaves(self):\n        return \'post\'\n')
     )

@@ -287,8 +287,8 @@ ONE = f"[{{published: [one], backbone: {yaml.safe_dump(TINY, default_flow_style=
     ("rows", "figures", "excluded", "sentence"),
     [
         (ONE.replace("[one]", "[two]"), "", "[]", "has no figure 'two'"),
-        (ONE, "", "[{published: ['o*'], note: why}]", "two rows name the published figure one"),
-        (ONE, "two", "[]", "no row computes two; add rows, or name them under excluded"),
+        (ONE, "", "[{published: ['o*'], note: why}]", "the published figure one is named twice; one row must do"),
+        (ONE, "two", "[]", "no row names two; add rows, or name them under excluded"),
         (ONE.replace("}]", ", schedule: {removed: [1]}, method: cropr}]"), "", "[]", "the row of one: .* 1 counts for"),
         (ONE.replace("}]", ", settings: {a: 1}}]"), "", "[]", "the row of one: method none: a: unknown key"),
         (ONE, "twice", "[]", "published.csv:3: duplicate id 'one'"),

@@ -48,11 +48,7 @@ def value(folder: Path, row: Mapping[str, str], column: str, first: bool = False
 
 
 def measure(ask: TableNumber, unit: str) -> Found:
-    """The number that is asked for, which is published in `unit`.
-
-    Raises:
-        UserError: as `value`.
-    """
+    """The number that is asked for, which is published in `unit`; UserError as `value`."""
     folder, asked = RESULTS / ask.study, [ask.row, *([ask.minus] if ask.minus else [])]
     found = [value(folder, row | ask.only, ask.column, first=bool(ask.only)) for row in asked]
     numbers = [number / ask.per for number, _ in found if number is not None]
@@ -61,11 +57,7 @@ def measure(ask: TableNumber, unit: str) -> Found:
 
 
 def rows_of(folder: Path) -> tuple[Sequence[Fields], str]:
-    """The rows of the table that the record of a results folder makes, and the record's digest.
-
-    Raises:
-        UserError: if there is no record, or it is damaged or was edited.
-    """
+    """The rows of the table that the record of a results folder makes, and its digest; UserError if there is none."""
     record = digest((folder / kind_of(folder).record).read_bytes())
     return _made(folder, Path.cwd(), record), record
 

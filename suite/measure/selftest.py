@@ -156,16 +156,12 @@ def _hasty() -> Check:
 def _spun() -> Check:
     """The processor, kept busy for known times; beside a busy neighbour nobody can be right about it."""
     runs = {name: functools.partial(_spin, cost * SPIN_SECONDS) for name, cost in COSTS.items()}
-    timings = []
     for _ in range(SPIN_TRIES):
-        timings.append(race(runs, WallClock(), ROUNDS, warmup_rounds=2, threads=1))
-        if _error(timings[-1]) <= TOLERANCE:
+        timing = race(runs, WallClock(), ROUNDS, warmup_rounds=2, threads=1)
+        if _error(timing) <= TOLERANCE:
             break
-    timing = timings[-1]
-    right, busy = (
-        _error(timing) <= TOLERANCE,
-        [reason for reason in timing.reading.timing_warnings() if "not alone" in reason],
-    )
+    right = _error(timing) <= TOLERANCE
+    busy = [reason for reason in timing.reading.timing_warnings() if "not alone" in reason]
     outcome: Outcome = "right" if right else "not judged" if busy else "wrong"
     found = "; ".join([_found(timing), *([] if right else busy)])
     return Check("known costs on this processor", _ratios(COSTS), found, outcome)

@@ -38,9 +38,6 @@ def time_side_by_side(
         after_round: called after each round, warm-up included.
         may_fail: models that are left out, with the reason in `Timing.failed`, if they do not run.
 
-    Returns:
-        Seconds of each pass, `options.rounds` of each model, and what speaks against them.
-
     Raises:
         UserError: if the device, precision or compiler is not there, a model cannot be compiled or captured, or the
             weights or the batch do not fit into memory (with the largest batch that does).

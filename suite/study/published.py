@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 
 from suite.errors import UserError, suggest
-from suite.strict import Strict, explain
+from suite.strict import Place, Strict, explain
 
 Row = TypeVar("Row", bound=Strict)
 
@@ -119,6 +120,26 @@ def read_rows(path: Path, model: type[Row], required: Sequence[str] = ()) -> Ite
             yield f"{path}:{line}", model.model_validate(dict(zip(head, fields, strict=True)))
         except ValidationError as error:
             raise UserError(f"{path}:{line}: {explain(error)}") from error
+
+
+def match(
+    patterns: Iterable[tuple[Place, str]], ids: Collection[str], path: Path
+) -> tuple[dict[str, Place], list[tuple[Place, str]]]:
+    """Where a study names each figure of a file, by id or pattern; and, with its place, whatever is wrong with that.
+
+    Every pattern must name figures, none may be named at two places, and every figure must be named.
+    """
+    named, wrong = dict[str, Place](), list[tuple[Place, str]]()
+    for place, pattern in patterns:
+        matched = [name for name in ids if fnmatchcase(name, pattern)]
+        if not matched:
+            wrong.append((place, f"{path} has no figure {pattern!r}; {suggest(pattern, ids)}"))
+        if twice := [name for name in matched if named.setdefault(name, place) != place]:
+            wrong.append((place, f"the published figure {', '.join(twice)} is named twice; one row must do"))
+    if missing := [name for name in ids if name not in named]:
+        sentence = f"no row names {', '.join(missing)}; add rows, or name them under excluded and why"
+        wrong.append((("published",), sentence))
+    return named, wrong
 
 
 def half_a_unit(printed: str) -> float:

@@ -124,11 +124,7 @@ def _reading_of(group: Sequence[Line]) -> list[str]:
 
 
 def read_published(path: Path) -> list[Number]:
-    """The published figures of a file: in G, for 1e9, or in % of change against the unpruned model.
-
-    Raises:
-        UserError: if it is missing, or not such a file, with the line.
-    """
+    """The published figures of a file, in G (1e9) or % of change against the unpruned model."""
     found: dict[str, Number] = {}
     for place, figure in read_numbers(path, ("id", "where", "method", "backbone", "metric")):
         if figure.unit not in UNITS or float(figure.value) == 0:

@@ -6,7 +6,8 @@ norms in float32, which is how models are trained and not how they are deployed,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +38,7 @@ WARMUP_ROUNDS = 5
 
 @dataclass(frozen=True)
 class Report:
-    """All that a command found.
-
-    Attributes:
-        rows: what was timed besides the unpruned model, by name.
-        macs: per image (convention `full`), by model.
-        timings: by batch size.
-    """
+    """All that a command found: MACs of an image (convention `full`) by model, and timings by batch size."""
 
     rows: dict[str, Configuration]
     options: TimingOptions
@@ -65,11 +60,7 @@ def configurations(
     fusion: str,
     task: str,
 ) -> dict[str, Configuration]:
-    """The unpruned model and every method by name, as the options of the command say.
-
-    Raises:
-        UserError: for an option that is unknown or does not fit the others.
-    """
+    """The unpruned model and every method by name; UserError for an option that is unknown or does not fit."""
     own = dict(options)
     classes = own.pop("num_classes", task_of(task).usual_outputs)
     shared = {"backbone": {"name": backbone, "options": own}, "task": task, "classes": classes}
@@ -87,33 +78,17 @@ def configurations(
 
 
 def measure(rows: dict[str, Configuration], options: TimingOptions, console: Console) -> Report:
-    """Measure models at each batch size, under a progress bar.
-
-    Raises:
-        UserError: for anything that cannot be done as it was asked for; nothing is made smaller or left out instead.
-    """
+    """Measure models at each batch size; UserError for what cannot be: nothing is made smaller or left out instead."""
     open_machine(options)
-    timings = {}
-    with Bar(options, console) as bar:
+    timings, rounds = {}, options.warmup_rounds + options.rounds
+    with ManualProgress(console, len(options.batch_size) * rounds) as bar:
         bar.show("building the models")
         models, size = build_side_by_side(rows)
         macs = {name: count_macs(model, torch.rand(1, 3, *size)).full for name, model in models.items()}
         for batch in options.batch_size:
-            show = bar.at(batch)
+            show = functools.partial(bar.tell, f"batch of {batch}")
             timings[batch] = time_side_by_side(models, size, options.at(batch), show, bar.advance)
     return Report(rows, options, macs, timings)
-
-
-class Bar(ManualProgress):
-    """A bar over all rounds of all batches."""
-
-    def __init__(self, options: TimingOptions, console: Console) -> None:
-        rounds = options.warmup_rounds + options.rounds
-        super().__init__(console, len(options.batch_size) * rounds)
-
-    def at(self, batch: int) -> Callable[[str], None]:
-        """Shows what is done with a batch."""
-        return lambda what: self.show(f"batch of {batch}{': ' if what else ''}{what}")
 
 
 def test_protocol(device: str, console: Console) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from suite.kinds.speed.command import Bar
 from suite.measure.device import open_machine
 from suite.measure.knobs import choices
 from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
@@ -21,18 +20,14 @@ from suite.study.budget import cost_of, rounding
 from suite.study.budgets import attempt, check_any, headline
 from suite.study.configuration import Configuration
 from suite.study.schema import Budget, ScheduleRule
+from suite.terminal import ManualProgress
 
 SHORT_WARMUP, SHORTEST = 2, 5  # rounds before a short measurement, and of it at least
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that was found.
-
-    Attributes:
-        title: what was asked for.
-        found: by method: the setting, or why there is none.
-    """
+    """What was asked for, and by method the setting that was found, or why there is none."""
 
     title: str
     options: TimingOptions
@@ -44,18 +39,10 @@ def find(
 ) -> Report:
     """Turn the knob of every method until a batch takes the wanted share of the unpruned model's time.
 
-    Args:
-        models: methods on one backbone for one task, each without a schedule.
-        wanted: the share, above 0 and at most 1.
-        options: with one batch size.
-        multiple_of: of tokens, prefix included, that blocks leave; see `in_multiples`.
-        console: shows a progress bar meanwhile.
-
-    Raises:
-        UserError: for whatever cannot be done as it was asked for.
+    The methods are on one backbone for one task, without a schedule; UserError for whatever cannot be as asked for.
     """
     open_machine(options)
-    with Bar(options, console) as bar:
+    with ManualProgress(console) as bar:
         bar.show("building the models")
         tried = {model.method: attempt(model, functools.partial(_knob, model, multiple_of)) for model in models}
         knobs = {name: knob for name, knob in tried.items() if isinstance(knob, Knob)}
@@ -70,7 +57,7 @@ def find(
 class LatencyProbe:
     """Times schedules: one backbone's weights, one progress bar."""
 
-    def __init__(self, models: Mapping[str, Configuration], options: TimingOptions, bar: Bar) -> None:
+    def __init__(self, models: Mapping[str, Configuration], options: TimingOptions, bar: ManualProgress) -> None:
         first = next(iter(models.values()))
         self.models, self.bar, self.races = models, bar, 0
         self.backbone = first.build_backbone("cpu")
@@ -81,11 +68,7 @@ class LatencyProbe:
         bar.progress.update(bar.task, total=SHORT * rounds[False] + FULL * rounds[True])
 
     def race(self, schedules: Mapping[str, Schedule], full: bool) -> Timing:
-        """Time schedules by method beside the unpruned model.
-
-        Raises:
-            UserError: if the batch does not fit into memory.
-        """
+        """Time schedules by method beside the unpruned model; UserError if the batch does not fit into memory."""
         models = {UNPRUNED: self.unpruned}
         for name, counts in schedules.items():
             row = self.models[name].model_copy(update={"schedule": ScheduleRule(removed=counts.removed)})

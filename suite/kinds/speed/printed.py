@@ -108,7 +108,7 @@ def conditions(options: TimingOptions) -> str:
 def _batch(size: int, timing: Timing) -> dict[str, Any]:
     return {
         "batch_size": size,
-        "machine": asdict(timing.reading) | {"timed": timing.timed, "drift": timing.drift},
+        "machine": timing.machine,
         "models": {
             name: {
                 "seconds": timing.seconds[name],

@@ -89,8 +89,11 @@ def title(setup: Setup) -> str:
     return ", ".join([f"{setup.device} ({GPU[setup.device_type]}){threads}", setup.precision, *ways])
 
 
-def speed_table(name: str, study: SpeedStudy, lines: Sequence[Line]) -> Table:
-    """A block for each device, under the name of the table's folder in `results/`."""
+def table(name: str, lines: Sequence[Line]) -> Table:
+    """The table of the study `name` in `studies/`: a block for each device."""
+    from suite.study.load import study_of
+
+    study: SpeedStudy = study_of(name)
     numbered = list(dict.fromkeys(line.note for line in lines if line.note))
     setups = list(dict.fromkeys(line.setup for line in lines))
     blocks = [
@@ -191,13 +194,6 @@ def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
         yield Note(f"unreliable timing; reason in {where}.", UNRELIABLE, only="short")
     for reason, rows in reasons.items():
         yield Note(f"{'; '.join(rows)}: {reason}.", UNRELIABLE, only="long")
-
-
-def table(name: str, lines: Sequence[Line]) -> Table:
-    """The table of the study `name` in `studies/`."""
-    from suite.study.load import study_of
-
-    return speed_table(name, study_of(name), lines)
 
 
 def _numbers(found: Spread | None) -> tuple[float, float, float] | None:
