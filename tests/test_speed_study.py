@@ -321,8 +321,8 @@ def test_a_batch_that_does_not_fit_is_refused_and_the_rest_is_measured(
     table = [line.split("|") for line in Path("results/trial/table.md").read_text().splitlines()]
     left = [tuple(cell.strip() for cell in line[1:6]) for line in table if "not measured" in "".join(line[5:6])]
     assert left == [
-        ("second", UNPRUNED, "512", "–", "not measured"),
-        ("second", "learned", "512", "2.1x °", "not measured"),
+        (UNPRUNED, "second", "512", "–", "not measured"),
+        ("learned", "second", "512", "2.1x °", "not measured"),
     ]
 
 

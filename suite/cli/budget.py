@@ -92,11 +92,11 @@ def budget(
 def _measure(
     models: list[Configuration], wanted: float, how: dict[str, Any], multiple_of: int | None, console: Console
 ) -> None:
-    from suite.kinds.speed import latency, latency_printed
+    from suite.kinds.speed import latency
     from suite.kinds.speed.command import WARMUP_ROUNDS
 
     timing = options.timing_options(**{"batch_size": 64, **_said(how)}, warmup_rounds=WARMUP_ROUNDS)
-    latency_printed.show(latency.find(models, wanted, timing, multiple_of, console), console)
+    latency.show(latency.find(models, wanted, timing, multiple_of, console), console)
 
 
 def _said(given: dict[str, Any]) -> dict[str, Any]:

@@ -36,16 +36,10 @@ class Knob:
 
 @dataclass(frozen=True)
 class Found:
-    """A setting that was measured at full length.
+    """A setting that was measured at full length: its shares of the unpruned model's MACs and time, one a round.
 
-    Attributes:
-        choice: the setting.
-        macs: its share of the unpruned model's MACs.
-        shares: of the unpruned model's time, one a round.
-        wanted: the budget.
-        doubts: why the measurement is not to be trusted; empty if nothing speaks against it.
-        why: what kept the method from the budget; empty if it meets it.
-        measured: how many settings of the method were measured.
+    `doubts`: why these are not to be trusted; `why`: what kept the method from the budget, empty if it meets it;
+    `measured`: how many settings of the method were.
     """
 
     choice: Choice

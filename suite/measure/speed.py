@@ -26,15 +26,7 @@ TIMED_REQUIRED = 0.5  # of the wall time: what is missing was work that the cloc
 
 @dataclass(frozen=True)
 class Timing:
-    """What one measurement found.
-
-    Attributes:
-        seconds: of each pass, one a round, by model.
-        reading: what the machine did meanwhile.
-        remarks: what else speaks against it.
-        facts: of each pass, by model.
-        failed: why models were left out, by model.
-    """
+    """What one measurement found: seconds, one a round, facts and failures by model, and what speaks against them."""
 
     seconds: dict[str, tuple[float, ...]]
     reading: Reading

@@ -28,6 +28,6 @@ KIND = Kind(
             of("figure", "draw_speeds"),
         )
     },
-    label=of("trace", "label"),
-    cells=of("trace", "cells"),
+    label=of("table", "label"),
+    cells=of("table", "cells"),
 )
