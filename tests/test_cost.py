@@ -403,7 +403,7 @@ def test_flops_always_compares_tokens(tmp_path: Path) -> None:
         "block 3: its MLP computes on 197 tokens, and by schedule and Settings.removal_stage it should be 177" in said
     )
     (tmp_path / "honest.py").write_text(
-        LATER.replace('own."""\n', 'own."""\n\n    def leaves(self):\n        return \'post\'\n')
+        LATER.replace('own."""\n', 'own."""\n\n    def removal_stage(self):\n        return \'post\'\n')
     )
     code, said = flops(*(str(tmp_path / "honest.py") if word == str(file) else word for word in model))
     assert code == 0, said

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("example package")  # one folder, in which one test goes on from another
 PACKAGE = Path(__file__).parent / "example_package"
 
 
