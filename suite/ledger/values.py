@@ -11,7 +11,7 @@ from suite.errors import UserError, suggest
 from suite.ledger.asks import TableNumber
 from suite.ledger.lines import digest
 from suite.ledger.probes import Value
-from suite.report.layout import Column, Row
+from suite.report.render import as_records
 from suite.study.kind import kind_of
 
 RESULTS = Path("results")
@@ -66,17 +66,7 @@ def rows_of(folder: Path) -> tuple[Sequence[Fields], str]:
 def _made(folder: Path, _root: Path, _record: str) -> Sequence[Fields]:
     """Once for a record, for intervals take a second."""
     kind = kind_of(folder)
-    table = kind.table(folder.name, kind.lines(folder))
-    return [_fields(row, table.columns) for row in table.rows()]
-
-
-def _fields(row: Row, columns: Sequence[Column]) -> Fields:
-    found: dict[str, Any] = {}
-    for column in columns:
-        held = row.values.get(column.key)
-        parts = held if isinstance(held, tuple) else (held,) * len(column.fields)
-        found |= dict(zip(column.fields, parts, strict=True))
-    return found
+    return as_records(kind.table(folder.name, kind.lines(folder)))
 
 
 def _has(row: Fields, wanted: Mapping[str, str]) -> bool:
