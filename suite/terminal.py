@@ -56,6 +56,10 @@ class ManualProgress:
         """Say what is done now."""
         self.progress.update(self.task, description=text, refresh=True)
 
+    def tell(self, label: str, what: str) -> None:
+        """Say what is done now with what is called `label`."""
+        self.show(f"{label}: {what}" if what else label)
+
     def advance(self, by: float = 1) -> None:
         """So much more is done."""
         self.progress.update(self.task, advance=by)

@@ -91,8 +91,7 @@ def test_with_code_generated_it_is_compiled_once() -> None:
     found = examine(Sums(), PATHS["torch.compile"], torch.randn(IMAGES, 3, 4, 4), TIMING)
     assert found.reason == ""
     assert found.recompiled == 0
-    assert found.speed is not None
-    assert len(found.speed.ratios) == 5
+    assert len(found.speed) == 5
 
 
 # ---------------------------------------------------------------- what a watched model says
@@ -251,7 +250,7 @@ def test_an_artefact_with_other_outputs_is_found(name: str) -> None:
 
     found = examine(Sums(), lambda *_: Spoilt(), torch.randn(IMAGES, 3, 4, 4), TIMING)
     assert found.reason[: len(reason)] == reason
-    assert found.speed is None
+    assert not found.speed
 
 
 def test_a_few_ties_may_break_either_way() -> None:
@@ -390,7 +389,7 @@ def test_the_matrix_has_every_method_on_every_backbone() -> None:
 
 def _lines(method: str, difference: float) -> list[dict[str, str]]:
     model = {"task": "classification", "backbone": "ViT-Ti", "method": method, "fusion": "none"}
-    found = Finding(sizes=(1, 16), difference=difference, largest=1.0, same_class=1.0, recompiled=0)
+    found = Finding(batch_sizes=(1, 16), difference=difference, largest_logit=1.0, same_class=1.0, recompiled=0)
     return [line_of(model, path, "works", found) for path in PATHS]
 
 

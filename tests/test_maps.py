@@ -17,7 +17,7 @@ from suite.kinds.training.figures.maps import Shown, draw_maps, example_rows, sh
 from suite.kinds.training.runner import export
 from suite.kinds.training.schema import Study
 from suite.measure.examples import example
-from suite.measure.presence import left_after, presence
+from suite.measure.watched import left_after, presence
 from suite.reduction.model import reduce
 from suite.report.style import DPI
 from suite.study.store import Record

@@ -178,7 +178,7 @@ def test_a_figure_of_other_rounds_is_drawn_again(trial: Path) -> None:
     assert images[0] == images[1] != images[2] == images[3]
     assert base64.b64encode(images[3]).decode() in (trial / "results/trial/report.html").read_text()
     with pytest.raises(UserError, match="no reduced row is measured or has a published speed-up"):
-        draw_speeds([], path)
+        draw_speeds(Path(), [], path)
 
 
 def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, monk
     kept: list[Any] = []
     monkeypatch.setattr(style.plt, "close", kept.append)
     keep("cpu", "CPU X", trial)
-    draw_speeds(speed_lines(Path("results/trial")), Path("results/trial/speed.png"))
+    draw_speeds(Path(), speed_lines(Path("results/trial")), Path("results/trial/speed.png"))
     marks = {one.get_label(): one.get_offsets()[:, 0].tolist() for one in kept[-1].axes[0].collections}
     assert set(marks["published, read in a text about the source"]) == {2.1}
     assert set(marks["published"]) == {1.72, 1.74, 0.57}
@@ -198,7 +198,7 @@ def test_an_unreliable_speed_up_is_hollow(trial: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(style.plt, "close", kept.append)
     for doubts in ((), ("learned",), ("learned", "drawn", "attended")):
         keep("cpu", "CPU X", trial, doubtful(*doubts))
-        draw_speeds(speed_lines(Path("results/trial")), Path("results/trial/speed.png"))
+        draw_speeds(Path(), speed_lines(Path("results/trial")), Path("results/trial/speed.png"))
         filled = {
             bar.get_label(): (len(bar.lines[0].get_xydata()), bar.lines[0].get_markerfacecolor() != "white")
             for bar in kept[-1].axes[0].containers

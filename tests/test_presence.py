@@ -7,7 +7,7 @@ import torch
 from backbones import PATCHES, draw_images
 from test_oracles import cropr_model, cropr_score, ranked_again, reduced, variance_of
 
-from suite.measure.presence import left_after, presence
+from suite.measure.watched import left_after, presence
 from suite.reduction.registry import modules
 
 METHODS = sorted(modules())

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from suite.cli import options
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.kinds.speed import command, printed
+from suite.kinds.speed import command
 from suite.kinds.speed.command import configurations
 from suite.kinds.speed.models import build_side_by_side
 from suite.kinds.training import cells
@@ -183,7 +183,7 @@ def test_a_gpu_has_absolute_units(monkeypatch: pytest.MonkeyPatch) -> None:
     def shown(gpu: str) -> str:
         monkeypatch.setattr(command.Report, "gpu", gpu)
         console = Console(record=True, width=120, file=io.StringIO())
-        printed.show(report, console)
+        command.show(report, console)
         return console.export_text()
 
     rate = f"{2 / statistics.median(report.timings[2].seconds['random']):.0f}"

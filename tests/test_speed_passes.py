@@ -34,7 +34,7 @@ REMOVED = (9, 8, 8, 0)
 def kernels(model: nn.Module, images: Tensor) -> tuple[str, ...]:
     """The attention kernels of a pass."""
     with torch.inference_mode():
-        return observe(functools.partial(model, images), CPU).kernels
+        return observe(functools.partial(model, images), CPU)[0]
 
 
 @pytest.mark.parametrize("name", ["vit", "eva02", "eva dinov3", "vit post-norm"])
@@ -96,8 +96,8 @@ def test_memory_is_what_was_alive_at_once() -> None:
         return second.abs()
 
     torch.zeros(4 * size)
-    assert observe(run, CPU).activations == 2 * 4 * size
-    assert observe(lambda: None, CPU).activations == 0
+    assert observe(run, CPU)[1] == 2 * 4 * size
+    assert observe(lambda: None, CPU)[1] == 0
 
 
 def test_the_memory_of_a_pass_counts_weights_images_and_activations() -> None:
@@ -234,7 +234,7 @@ def test_the_need_of_a_batch_follows_from_two_small_ones() -> None:
     images = draw(12)
     for name, need in needs(models, draw).items():
         with torch.inference_mode():
-            activations = observe(functools.partial(models[name], images), CPU).activations
+            activations = observe(functools.partial(models[name], images), CPU)[1]
         assert need.of(12) == pytest.approx(activations + images.nbytes, rel=0.01)
 
 

@@ -400,21 +400,19 @@ def test_what_a_study_of_speed_refuses(folder: Path, old: str, new: str, sentenc
 
 
 @pytest.mark.parametrize(
-    ("own", "text", "low", "high", "quotient"),
+    ("own", "text", "low", "high"),
     [
-        ({"throughput": "1.48", "speedup": "1.7"}, "1.72", 1.475 / 0.865, 1.485 / 0.855, True),
-        ({"throughput": "1.5"}, "1.74", 1.495 / 0.865, 1.505 / 0.855, True),
-        ({"speedup": "2.1"}, "2.1", 2.05, 2.15, False),
+        ({"throughput": "1.48", "speedup": "1.7"}, "1.72", 1.475 / 0.865, 1.485 / 0.855),
+        ({"throughput": "1.5"}, "1.74", 1.495 / 0.865, 1.505 / 0.855),
+        ({"speedup": "2.1"}, "2.1", 2.05, 2.15),
     ],
 )
-def test_a_published_ratio_is_as_sure_as_its_digits(
-    own: dict[str, str], text: str, low: float, high: float, quotient: bool
-) -> None:
+def test_a_published_ratio_is_as_sure_as_its_digits(own: dict[str, str], text: str, low: float, high: float) -> None:
     """Of two throughputs, of which 1.5 was printed as 1.50, as the 0.86 beside it says; else of what is printed."""
     whole, figure = (Published("", "", "", "", "", "", "", values) for values in ({"throughput": "0.86"}, own))
     found = figure.ratio(whole)
     assert found is not None
-    assert (found.text, found.quotient) == (text, quotient)
+    assert found.text == text
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
     assert Published("", "", "", "", "", "", "").ratio(whole) is None
 

@@ -92,13 +92,13 @@ def budget(
 def _measure(
     models: list[Configuration], wanted: float, how: dict[str, Any], multiple_of: int | None, console: Console
 ) -> list[dict[str, Any]]:
-    from suite.kinds.speed import latency, latency_printed
+    from suite.kinds.speed import latency
     from suite.kinds.speed.command import WARMUP_ROUNDS
 
     timing = options.timing_options(**{"batch_size": 64, **_said(how)}, warmup_rounds=WARMUP_ROUNDS)
     report = latency.find(models, wanted, timing, multiple_of, console)
-    latency_printed.show(report, console)
-    return latency_printed.as_records(report)
+    latency.show(report, console)
+    return latency.as_records(report)
 
 
 def _said(given: dict[str, Any]) -> dict[str, Any]:

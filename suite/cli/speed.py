@@ -32,7 +32,7 @@ def speed(
     """Time methods side by side with the unpruned model, with fused and with eager attention."""
     from rich.console import Console
 
-    from suite.kinds.speed import command, printed
+    from suite.kinds.speed import command
 
     console = Console(markup=False)
     if self_test:
@@ -56,6 +56,6 @@ def speed(
     settings = options.settings_by_method(setting or [], methods)
     rows = command.configurations(backbone, timm_options, methods, settings, rule, fusion, task)
     report = command.measure(rows, timing, console)
-    printed.show(report, console)
+    command.show(report, console)
     if json:
-        printed.write(report, json)
+        command.write(report, json)

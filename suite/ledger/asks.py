@@ -66,11 +66,7 @@ Ask = TableNumber | Probe
 
 
 def read_asks(path: Path) -> dict[str, tuple[Ask, ...]]:
-    """What is asked for each id, the stated reading first; nothing if the file does not exist.
-
-    Raises:
-        UserError: naming file, line and id of whatever is wrong.
-    """
+    """What is asked for each id, the stated reading first, nothing without the file; UserErrors name line and id."""
     if not path.is_file():
         return {}
     try:

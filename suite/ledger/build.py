@@ -68,22 +68,14 @@ def read_entries(folder: Path = PUBLISHED) -> list[Entry]:
 
 
 def cost_entries() -> Iterator[Entry]:
-    """The published figures of the studies of costs, each with the row and the convention that computes it.
-
-    Raises:
-        UserError: if a record is missing, was changed after it was written, or was made from other figures.
-    """
+    """The published figures of the studies of costs, each with the row and the convention that computes it."""
     for loaded in (load(name) for name in study_names()):
         if loaded.kind.name == "costs":
             yield from _figures(loaded.name, loaded.study)
 
 
 def compute(entries: Sequence[Entry], progress: Callable[[int, int], None] = lambda done, of: None) -> list[Line]:
-    """The ledger's lines, by paper.
-
-    Raises:
-        UserError: for an entry that asks for a row or a column that is not there, or cannot be computed.
-    """
+    """The ledger's lines, by paper; UserError for an entry whose row or column is not there, or that cannot be."""
     lines = []
     for done, entry in enumerate(entries, 1):
         lines.append(_line(entry))
@@ -172,11 +164,7 @@ def _off(number: Number, value: Value) -> float:
 
 
 def _check(entry: Entry, place: str, paper: str) -> None:
-    """Refuse an entry that says too little to be checked.
-
-    Raises:
-        UserError: with the place and the cure.
-    """
+    """Refuse, by a UserError with place and cure, an entry that says too little to be checked."""
     number, of_study = entry.number, any(isinstance(ask, TableNumber) for ask in entry.asks)
     if not number.id.startswith(f"{paper}-"):
         raise UserError(f"{place}: the id {number.id!r} must begin with the file's name: {paper}-")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from suite.errors import UserError
+from suite.study import records
 from suite.study.published import Number, read_rows
 
 State = Literal["reproduced", "outside", "contradicted", "not runnable here", "out of scope"]
@@ -25,14 +25,9 @@ CAUSES = {"published_digest": "its published row changed", "record_digest": "its
 
 
 class Line(Number):
-    """A published number, and what it is here; all of it is text.
+    """A published number, and what it is here: measured, and measured less published, in the unit; all of it is text.
 
-    Attributes:
-        state: one of `STATES`.
-        measured, off_by: in the unit; `off_by` is measured less published.
-        remark: what else is known.
-        published_digest: of the published row and what it asks for.
-        record_digest: of what was measured from: a study's record, or what a probe is asked.
+    The digests are of the published row with what it asks for, and of what was measured from.
     """
 
     state: State
@@ -49,11 +44,7 @@ class Line(Number):
 
 
 def read_lines(path: Path) -> list[Line]:
-    """Read the committed ledger.
-
-    Raises:
-        UserError: if it is missing or damaged.
-    """
+    """Read the committed ledger; UserError if it is missing or damaged."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; make it with: {UPDATE}")
     lines: dict[str, Line] = {}
@@ -66,10 +57,7 @@ def read_lines(path: Path) -> list[Line]:
 def write_lines(path: Path, lines: Sequence[Line]) -> None:
     """Write the ledger as CSV, without columns that no line needs."""
     columns = [name for name in Line.model_fields if any(getattr(line, name) for line in lines)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(line.model_dump(include=set(columns)) for line in lines)
+    records.write(path, columns, (line.model_dump(include=set(columns)) for line in lines))
 
 
 def stale(committed: Sequence[Line], now: Sequence[Line]) -> list[str]:

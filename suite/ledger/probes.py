@@ -28,14 +28,10 @@ def probe(kind: str, model: Configuration, unit: str) -> Value:
     return tuple(value if UNITS[unit] == 1 else value / UNITS[unit] for value in PROBES[kind](model))
 
 
-def _trained_parameters(configuration: Configuration) -> Value:
-    """Parameters that learn, of everything that training needs."""
-    return (_parameters(_built(configuration, deployed=False)),)
-
-
-def _deployed_parameters(configuration: Configuration) -> Value:
-    """Parameters that learned, of what is left when only training's parts are dropped."""
-    return (_parameters(_built(configuration)),)
+def _parameters(deployed: bool, configuration: Configuration) -> Value:
+    """Parameters that learn, of everything that training needs, or of what is left without training's own parts."""
+    parameters = _built(configuration, deployed).parameters()
+    return (sum(parameter.numel() for parameter in parameters if parameter.requires_grad),)
 
 
 def _tokens(configuration: Configuration) -> Value:
@@ -55,7 +51,7 @@ def _removed_share(configuration: Configuration) -> Value:
 
 def _patches(configuration: Configuration) -> Value:
     """Patches of an image."""
-    rows, columns = _backbone(configuration.unpruned()).patch_embed.grid_size
+    rows, columns = _built(configuration.unpruned()).backbone.patch_embed.grid_size
     return (rows * columns,)
 
 
@@ -69,8 +65,8 @@ def _cost_change(convention: str, configuration: Configuration) -> Value:
 
 
 PROBES: dict[str, Callable[[Configuration], Value]] = {
-    "trained parameters": _trained_parameters,
-    "deployed parameters": _deployed_parameters,
+    "trained parameters": functools.partial(_parameters, False),
+    "deployed parameters": functools.partial(_parameters, True),
     "tokens": _tokens,
     "removed share": _removed_share,
     "patches": _patches,
@@ -80,18 +76,10 @@ PROBES: dict[str, Callable[[Configuration], Value]] = {
 
 
 def _built(configuration: Configuration, deployed: bool = True) -> ReducedModel:
-    return configuration.build(deployed=deployed, backbone=_backbone(configuration.unpruned()))
-
-
-def _backbone(unpruned: Configuration) -> TimmModule:
-    """A backbone without weights, built once."""
-    return _backbone_from(unpruned.model_dump_json())
+    return configuration.build(deployed=deployed, backbone=_backbone(configuration.unpruned().model_dump_json()))
 
 
 @functools.cache
-def _backbone_from(unpruned: str) -> TimmModule:
+def _backbone(unpruned: str) -> TimmModule:
+    """A backbone without weights, built once."""
     return Configuration.model_validate_json(unpruned).build_backbone()
-
-
-def _parameters(model: ReducedModel) -> int:
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

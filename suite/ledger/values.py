@@ -11,7 +11,7 @@ from suite.errors import UserError, suggest
 from suite.ledger.asks import TableNumber
 from suite.ledger.lines import digest
 from suite.ledger.probes import Value
-from suite.report.layout import Column, Row
+from suite.report.render import as_records
 from suite.study.kind import kind_of
 
 RESULTS = Path("results")
@@ -48,11 +48,7 @@ def value(folder: Path, row: Mapping[str, str], column: str, first: bool = False
 
 
 def measure(ask: TableNumber, unit: str) -> Found:
-    """The number that is asked for, which is published in `unit`.
-
-    Raises:
-        UserError: as `value`.
-    """
+    """The number that is asked for, which is published in `unit`; UserError as `value`."""
     folder, asked = RESULTS / ask.study, [ask.row, *([ask.minus] if ask.minus else [])]
     found = [value(folder, row | ask.only, ask.column, first=bool(ask.only)) for row in asked]
     numbers = [number / ask.per for number, _ in found if number is not None]
@@ -61,11 +57,7 @@ def measure(ask: TableNumber, unit: str) -> Found:
 
 
 def rows_of(folder: Path) -> tuple[Sequence[Fields], str]:
-    """The rows of the table that the record of a results folder makes, and the record's digest.
-
-    Raises:
-        UserError: if there is no record, or it is damaged or was edited.
-    """
+    """The rows of the table that the record of a results folder makes, and its digest; UserError if there is none."""
     record = digest((folder / kind_of(folder).record).read_bytes())
     return _made(folder, Path.cwd(), record), record
 
@@ -74,17 +66,7 @@ def rows_of(folder: Path) -> tuple[Sequence[Fields], str]:
 def _made(folder: Path, _root: Path, _record: str) -> Sequence[Fields]:
     """Once for a record, for intervals take a second."""
     kind = kind_of(folder)
-    table = kind.table(folder.name, kind.lines(folder))
-    return [_fields(row, table.columns) for row in table.rows()]
-
-
-def _fields(row: Row, columns: Sequence[Column]) -> Fields:
-    found: dict[str, Any] = {}
-    for column in columns:
-        held = row.values.get(column.key)
-        parts = held if isinstance(held, tuple) else (held,) * len(column.fields)
-        found |= dict(zip(column.fields, parts, strict=True))
-    return found
+    return as_records(kind.table(folder.name, kind.lines(folder)))
 
 
 def _has(row: Fields, wanted: Mapping[str, str]) -> bool:

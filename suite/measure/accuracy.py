@@ -21,15 +21,9 @@ class Accuracy(NamedTuple):
 def accuracy(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: str | torch.device = "cpu"
 ) -> Accuracy:
-    """Top-1 and top-5 accuracy of a model in the mode it is in.
+    """Top-1 and top-5 accuracy of a model in the mode it is in, which gives logits, (B, classes), on `device`.
 
-    Args:
-        model: gives logits, (B, classes), on `device`.
-        batches: of images, (B, 3, height, width), and labels, (B,).
-        device: where the images go.
-
-    Raises:
-        ValueError: if there is no image.
+    Batches are of images, (B, 3, height, width), and labels, (B,); ValueError if there is no image.
     """
     first = five = done = 0
     for images, labels in batches:

@@ -21,11 +21,7 @@ ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 class Compiled(nn.Module):
-    """`torch.compile` in one graph, with the batch marked as dynamic; compiled at the first call.
-
-    Attributes:
-        graphs: how often it was compiled so far.
-    """
+    """`torch.compile` in one graph, with the batch marked as dynamic; `graphs` counts how often it was compiled."""
 
     def __init__(self, model: nn.Module, images: Tensor, backend: str = "inductor") -> None:
         super().__init__()
@@ -81,11 +77,7 @@ QUICK: dict[str, Make] = PATHS | {"torch.compile": partial(Compiled, backend="ao
 
 
 def require_onnx() -> None:
-    """Refuse to go on without the packages of the extra `export`.
-
-    Raises:
-        UserError: naming what is missing.
-    """
+    """Refuse, by a UserError that names them, to go on without the packages of the extra `export`."""
     from importlib.util import find_spec
 
     missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]

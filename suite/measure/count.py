@@ -45,37 +45,16 @@ BY_PARAMETER = {  # place (None: the block that runs) and part of a product, by 
 
 
 class Part(NamedTuple):
-    """What is computed at one place.
-
-    Attributes:
-        place: `input`, `block 0` and so on, `fusion` or `read-out`.
-        what: is computed there.
-        macs: multiply-accumulates for one image.
-    """
+    """Multiply-accumulates of one image, by place (`input`, `block 0` and so on, `fusion`, `read-out`) and by what."""
 
     place: str
     what: str
     macs: int
 
 
-class Conventions(NamedTuple):
-    """Multiply-accumulates of one image in every convention; `with norms`, operations of norms are added to them."""
-
-    full: float
-    linear: float
-    full_with_norms: float
-    linear_with_norms: float
-
-
 @dataclass(frozen=True)
 class Count:
-    """What a deployed model computes for one image.
-
-    Attributes:
-        tokens: tokens of each block, prefix included.
-        parts: multiply-accumulates, in the order of the model; parts without any are not among them.
-        norms: operations of all LayerNorms, 5 for each value that enters one, 4 if it has no weights.
-    """
+    """What a deployed model computes for one image: its parts in order, and operations of norms, see `measure.macs`."""
 
     tokens: TokenCounts
     parts: tuple[Part, ...]
@@ -93,10 +72,10 @@ class Count:
         return total(self.parts)
 
     @property
-    def conventions(self) -> Conventions:
-        """Multiply-accumulates in all four conventions."""
-        full, linear = self.macs
-        return Conventions(full, linear, full + self.norms, linear + self.norms)
+    def conventions(self) -> dict[str, float]:
+        """Multiply-accumulates in all four conventions; `with_norms`, operations of norms are added to them."""
+        plain = self.macs._asdict()
+        return plain | {f"{name}_with_norms": macs + self.norms for name, macs in plain.items()}
 
 
 def total(parts: Iterable[Part]) -> Macs:
@@ -115,10 +94,6 @@ def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
     Args:
         model: a timm model or a `ReducedModel`, with weights or on the meta device.
         read_out: what is counted of a reduced model, see `Task.read_out`; by default the model, which classifies.
-
-    Returns:
-        tokens of each block, and multiply-accumulates in the conventions `full` and `linear` (see `measure.macs`).
-        1 GMAC is 1e9 multiply-accumulates; 1 GMAC is 2 GFLOPs.
 
     Raises:
         TypeError: for a backbone that is not supported.
@@ -150,13 +125,7 @@ def _shape_of(tensor: Tensor) -> Tensor:
 
 
 class _Watched(Method):
-    """A method that knows in which block it is.
-
-    Attributes:
-        place: what runs now.
-        leaving: tokens that left each block so far.
-        stated: multiply-accumulates of each block that the method says no counter sees.
-    """
+    """A method that knows in which block it is, what left each, and what it states that no counter sees."""
 
     def __init__(self, method: Method) -> None:
         super().__init__(method.context, method.settings)
@@ -196,11 +165,7 @@ class _Attribution(TorchFunctionMode):
         return result
 
     def parts(self) -> tuple[Part, ...]:
-        """What was counted, and what the method stated besides.
-
-        Raises:
-            UserError: as `count`.
-        """
+        """What was counted, and what the method stated besides."""
         name, macs = type(self.method.method).__name__, self.macs.copy()
         for place, stated in self.method.stated.items():
             operator = self.unknown.get(place)

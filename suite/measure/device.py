@@ -12,11 +12,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 def open_device(name: str) -> torch.device:
-    """A processor or a GPU that can be computed on.
-
-    Raises:
-        UserError: if there is no such device here, or its time cannot be taken.
-    """
+    """A processor or a GPU that can be computed on; UserError if there is none, or its time cannot be taken."""
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
@@ -32,13 +28,9 @@ def open_device(name: str) -> torch.device:
 
 
 def open_machine(options: TimingOptions) -> tuple[torch.device, torch.dtype]:
-    """Make this process ready to time models; weights and images are drawn alike every time.
+    """Make this process ready to time models, of which weights and images are drawn alike every time.
 
-    Returns:
-        The device, and the type of weights and images.
-
-    Raises:
-        UserError: for a device, precision or compiler that is not there.
+    Returns the device and the type of weights and images; UserError for a device, precision or compiler not there.
     """
     keep_memory()
     torch.set_num_threads(options.threads)
@@ -68,11 +60,7 @@ def check_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile the simplest function.
-
-    Raises:
-        UserError: if `torch.compile` cannot, mostly for want of a compiler.
-    """
+    """Compile the simplest function; UserError if `torch.compile` cannot, mostly for want of a compiler."""
     try:
         torch.compile(torch.neg)(torch.ones(8, device=device))
     except Exception as error:  # whatever a tool chain raises

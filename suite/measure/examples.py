@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.measure.presence import left_after, presence
+from suite.measure.watched import left_after, presence
 from suite.reduction.model import ReducedModel
 from suite.tasks.loop import pad_to, to_input
 from suite.tasks.task import Task

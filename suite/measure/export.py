@@ -25,39 +25,33 @@ LONGEST = 300  # characters of somebody else's message
 
 
 @dataclass(frozen=True)
-class SpeedRatio:
-    """Images per second over those of the eager model, per round, and why they are unreliable; mostly empty."""
-
-    ratios: tuple[float, ...]
-    timing_warnings: str
-
-
-@dataclass(frozen=True)
 class Finding:
     """What one way out of eager torch did to one model; None or empty where it was not measured.
 
     Attributes:
         reason: why it does not work: it cannot be made, refuses a batch, is not as eager torch, or is compiled again.
-        sizes: images of the batches that were compared.
+        batch_sizes: images of the batches that were compared.
         difference: largest difference of a logit, over images that keep the same patches.
-        largest: largest magnitude of an eager logit.
+        largest_logit: largest magnitude of an eager logit.
         same_class: share of images (of pixels, for maps) with the same highest logit.
         same_kept: share of images that keep the same patches in every block; None if nothing leaves, for maps, and
             for a method that draws: there eager torch is given the patches that were drawn.
         draws: images of a method that draws over which each patch was kept as often as in eager torch.
         recompiled: compilations after the first; None for what is not compiled.
-        speed: images per second over those of the eager model, in batches of `TRACED`.
+        speed: images per second over those of the eager model, in batches of `TRACED`, per round.
+        speed_timing_warnings: why these are not to be trusted.
     """
 
     reason: str = ""
-    sizes: tuple[int, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
     difference: float | None = None
-    largest: float | None = None
+    largest_logit: float | None = None
     same_class: float | None = None
     same_kept: float | None = None
     draws: int | None = None
     recompiled: int | None = None
-    speed: SpeedRatio | None = None
+    speed: tuple[float, ...] = ()
+    speed_timing_warnings: str = ""
 
 
 class Unfaithful(Exception):
@@ -92,12 +86,9 @@ def examine(model: nn.Module, make: Make, images: Tensor, timing: TimingOptions 
         return Finding(f"it raises {_short(error)}")
     if timing is None or found.reason:
         return found
-    return replace(found, speed=_time(model, artefact, images.shape, timing))
-
-
-def _time(model: nn.Module, artefact: nn.Module, size: torch.Size, options: TimingOptions) -> SpeedRatio:
-    timing = time_side_by_side({"exported": artefact, "eager": model}, (size[-2], size[-1]), options)
-    return SpeedRatio(timing.ratios("exported", "eager"), timing.timing_warnings("exported"))
+    timed = time_side_by_side({"exported": artefact, "eager": model}, (images.shape[-2], images.shape[-1]), timing)
+    speed, warned = timed.ratios("exported", "eager"), timed.timing_warnings("exported")
+    return replace(found, speed=speed, speed_timing_warnings=warned)
 
 
 @torch.inference_mode()
@@ -117,9 +108,9 @@ def _compare(model: nn.Module, artefact: nn.Module, images: Tensor, draws: bool)
     leaves = len(found) > 1 and not bool(expected[1].all())
     difference = (found[0] - expected[0])[same].abs()
     return Finding(
-        sizes=tuple(sorted(len(batch) for batch in batches)),
+        batch_sizes=tuple(sorted(len(batch) for batch in batches)),
         difference=float(difference.max()) if len(difference) else None,
-        largest=float(expected[0].abs().max()),
+        largest_logit=float(expected[0].abs().max()),
         same_class=float((found[0].argmax(1) == expected[0].argmax(1)).float().mean()),
         same_kept=float(same.float().mean()) if leaves and not draws else None,
         recompiled=artefact.graphs - 1 if isinstance(artefact, Compiled) else None,
@@ -146,14 +137,14 @@ def _together(model: nn.Module, batches: tuple[Tensor, ...]) -> Outputs:
 def _require_faithful(found: Finding) -> None:
     if found.same_kept is not None and found.same_kept < AGREE:
         raise Unfaithful(f"{found.same_kept:.0%} of the images keep the same patches; {AGREE:.0%} are required")
-    if found.difference is not None and found.largest is not None:
-        share = found.difference / found.largest
+    if found.difference is not None and found.largest_logit is not None:
+        share = found.difference / found.largest_logit
         if not share <= TOLERANCE:  # also where it is not a number
             raise Unfaithful(f"logits are off by {share:.2g} of the largest; {TOLERANCE:.2g} is allowed")
     if found.recompiled:
         raise Unfaithful(
-            f"it is compiled {found.recompiled + 1} times for batches of {', '.join(map(str, found.sizes))} images; "
-            "one graph should serve them all"
+            f"it is compiled {found.recompiled + 1} times for batches of {', '.join(map(str, found.batch_sizes))} "
+            "images; one graph should serve them all"
         )
 
 

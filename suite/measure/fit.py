@@ -54,11 +54,7 @@ def usable_memory(device: torch.device | None = None) -> int:
 
 
 def weights_fit(weights: int) -> None:
-    """Refuse a model whose weights alone, in bytes, are too large for the processor's memory.
-
-    Raises:
-        UserError: with both sizes.
-    """
+    """Refuse, by a UserError with both sizes, a model whose weights alone (bytes) exceed the processor's memory."""
     usable = usable_memory()
     if weights > usable:
         raise UserError(f"the weights alone need {gib(weights)} and {gib(usable)} are free; take a smaller backbone")
@@ -77,11 +73,7 @@ def needs(models: Mapping[str, nn.Module], draw: Draw) -> dict[str, Need]:
 
 
 def check_fits(found: Mapping[str, Need], batch: int) -> None:
-    """Refuse a batch that the processor has not the memory for; models run one after another.
-
-    Raises:
-        UserError: with the largest batch that fits.
-    """
+    """Refuse, by a UserError with the largest that fits, a batch that the processor has not the memory for."""
     usable = usable_memory()
     worst = max(found, key=lambda name: found[name].of(batch))
     if found[worst].of(batch) > usable:
@@ -90,11 +82,7 @@ def check_fits(found: Mapping[str, Need], batch: int) -> None:
 
 
 def place(models: Mapping[str, nn.Module], device: torch.device, dtype: torch.dtype) -> None:
-    """Move models to a device and precision; weights that they share stay shared.
-
-    Raises:
-        UserError: if they do not fit there.
-    """
+    """Move models to a device and precision, weights that they share stay shared; UserError if they do not fit."""
     try:
         for model in models.values():
             model.to(device, dtype)
@@ -106,11 +94,7 @@ def place(models: Mapping[str, nn.Module], device: torch.device, dtype: torch.dt
 
 
 def fitting(work: Callable[[], Found], models: Mapping[str, nn.Module], draw: Draw, batch: int) -> Found:
-    """Work with a batch of so many images.
-
-    Raises:
-        UserError: if memory runs out in it, with about the largest batch that fits.
-    """
+    """Work with a batch of so many images; if memory runs out, a UserError says about the largest that fits."""
     try:
         return work()
     except (RuntimeError, MemoryError) as error:
@@ -140,7 +124,7 @@ def gib(size: int) -> str:
 
 def _live(model: nn.Module, images: Tensor) -> int:
     size = images.numel() * images.element_size()
-    return size + observe(functools.partial(model, images), images.device).activations
+    return size + observe(functools.partial(model, images), images.device)[1]
 
 
 def _largest(models: Mapping[str, nn.Module], draw: Draw, batch: int) -> int:

@@ -43,14 +43,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Solution:
-    """A setting of a knob.
-
-    Attributes:
-        knob: what it is set to, in words.
-        schedule: patches removed per block.
-        share: its cost over that of the unpruned model.
-        wanted: the budget, as a share too.
-    """
+    """A setting of a knob in words, what it removes per block, and its cost and the budget, both as shares."""
 
     knob: str
     schedule: Schedule
@@ -72,16 +65,9 @@ def solve(
     cost: Cost,
     rounded: Rounded = as_it_is,
 ) -> Solution:
-    """The setting of a method's knob whose cost is nearest to a budget.
+    """The setting of a method's knob whose cost, a share of the unpruned model's, is nearest to the wanted one.
 
-    Args:
-        settings: of the method.
-        fusion: how removed patches come back, which keeps the last blocks whole.
-        patches: that enter the first block of the backbone.
-        depth: its number of blocks.
-        wanted: the budget, as a share of the unpruned model's cost.
-        cost: share of the unpruned model's cost under a schedule.
-        rounded: what is made of a schedule, such as one in multiples.
+    `rounded` is what is made of a schedule, such as one in multiples.
 
     Raises:
         ValueError: if the budget is no share, or the backbone has too few blocks for the knob.
@@ -131,11 +117,7 @@ def _between(low: int, high: int, at: Callable[[int], Solution | None], turned: 
 def choices(
     settings: MethodSettings, fusion: Fusion, patches: int, depth: int, rounded: Rounded = as_it_is
 ) -> list[Choice]:
-    """All settings of a method's knob that differ in what they remove, from nothing to the most.
-
-    Raises:
-        ValueError: if the backbone has too few blocks for the knob.
-    """
+    """All settings of a method's knob that differ in what they remove, from nothing to the most; as `solve`."""
     if settings.reduces == "nothing":
         return [Choice("none", schedule.nothing(patches, depth))]
     found: dict[Schedule, Choice] = {}

@@ -23,19 +23,12 @@ from suite.reduction.schedule import Schedule
 
 SHORT, FULL = 6, 3  # measurements at most, of settings on the way and of settings found
 SLOPES = 0.3, 3.0  # of time over MACs, both as shares: a steeper or flatter one is noise
-Race = Callable[
-    [Mapping[str, Schedule], bool], Timing
-]  # times schedules by method beside UNPRUNED, at full length or not
+Race = Callable[[Mapping[str, Schedule], bool], Timing]  # of schedules by method beside UNPRUNED, at full length or not
 
 
 @dataclass(frozen=True)
 class Knob:
-    """A method's knob.
-
-    Attributes:
-        choices: its settings, from one that removes nothing to the one that removes most.
-        macs: share of the unpruned model's MACs of the choice with that number; it never rises.
-    """
+    """A method's settings, from none to most removed, and the share of MACs of each by number, which never rises."""
 
     choices: Sequence[Choice]
     macs: Callable[[int], float]
@@ -43,16 +36,10 @@ class Knob:
 
 @dataclass(frozen=True)
 class Found:
-    """A setting that was measured at full length.
+    """A setting that was measured at full length: its shares of the unpruned model's MACs and time, one a round.
 
-    Attributes:
-        choice: the setting.
-        macs: its share of the unpruned model's MACs.
-        shares: of the unpruned model's time, one a round.
-        wanted: the budget.
-        doubts: why the measurement is unreliable; empty if it is reliable.
-        why: what kept the method from the budget; empty if it meets it.
-        measured: how many settings of the method were measured.
+    `doubts`: why these are unreliable; `why`: what kept the method from the budget, empty if it meets it;
+    `measured`: how many settings of the method were.
     """
 
     choice: Choice
@@ -91,10 +78,6 @@ class Search:
     wanted: float
     shares: dict[int, list[float]] = field(default_factory=dict)
     full: dict[int, tuple[tuple[float, ...], tuple[str, ...]]] = field(default_factory=dict)  # last shares and doubts
-
-    def tell(self, number: int, shares: Sequence[float]) -> None:
-        """Shares of the unpruned model's time, one a round."""
-        self.shares.setdefault(number, []).extend(shares)
 
     def nearest(self) -> int:
         """Of the choices measured, the one nearest to the budget."""
@@ -167,13 +150,7 @@ class Search:
 
 
 def meet_latency(knobs: Mapping[str, Knob], wanted: float, race: Race) -> dict[str, Found]:
-    """The setting of each knob whose measured time is nearest to a share of the unpruned model's.
-
-    Args:
-        knobs: by method.
-        wanted: the budget, above 0 and at most 1.
-        race: measures.
-    """
+    """The setting of each method's knob whose measured time is nearest to a share of the unpruned model's."""
     searches = {name: Search(knob, wanted) for name, knob in knobs.items()}
     for _ in range(SHORT):
         ways = {name: search.proposal() for name, search in searches.items() if not search.close()}
@@ -198,6 +175,6 @@ def _measure(searches: Mapping[str, Search], numbers: Mapping[str, int | None], 
     timing = race({name: searches[name].knob.choices[number].schedule for name, number in chosen.items()}, full)
     for name, number in chosen.items():
         shares = tuple(1 / ratio for ratio in timing.ratios(name, UNPRUNED))
-        searches[name].tell(number, shares)
+        searches[name].shares.setdefault(number, []).extend(shares)
         if full:
             searches[name].full[number] = shares, (*timing.doubts(), *timing.own_doubts(name))

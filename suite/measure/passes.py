@@ -22,13 +22,7 @@ SETTLING = 2  # passes after the first compiled one, in which a compiler that gu
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler did for one model, before anything was timed.
-
-    Attributes:
-        graphs: in which the model runs; one, unless something in it cannot be compiled.
-        again: how many graphs were compiled anew for the same shapes.
-        seconds: of compiling.
-    """
+    """In how many graphs a compiled model runs, how many were compiled anew for equal shapes, and how long it took."""
 
     graphs: int
     again: int
@@ -37,13 +31,7 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a pass before it is timed.
-
-    Attributes:
-        kernels: of each attention, in the order of running.
-        memory: bytes of weights, images and activations that are alive at once.
-        compiled: None if it runs as it is.
-    """
+    """Kernels of each attention, in order; bytes of weights, images and activations alive at once; the compiler."""
 
     kernels: tuple[str, ...]
     memory: int
@@ -77,15 +65,10 @@ def with_attention(model: nn.Module, fused: bool) -> nn.Module:
 def prepare(
     name: str, model: nn.Module, images: Tensor, compiled: bool = False, graph: bool = False, backend: str = "inductor"
 ) -> Pass:
-    """Make a pass ready.
+    """Make a pass ready on images, (B, 3, height, width), whose device and precision the model has.
 
-    Args:
-        name: for messages.
-        model: in evaluation mode, on the device and in the precision of the images.
-        images: (B, 3, height, width).
-        compiled: through `torch.compile`, with static shapes; the time of compiling is not part of a pass.
-        graph: replay kernels that were captured once, which leaves out the processor's time to launch them.
-        backend: of `torch.compile`.
+    If `compiled`, through `torch.compile` with static shapes, before the pass; with `graph`, kernels are captured once
+    and replayed, which leaves out the processor's time to launch them.
 
     Raises:
         UserError: if the model cannot be compiled or captured.
@@ -95,10 +78,10 @@ def prepare(
     if compiled:
         run = functools.partial(torch.compile(_with_own_code(model), dynamic=False, backend=backend), images)
         told = _compile(name, run)
-    observed = observe(run, images.device)
+    kernels, activations = observe(run, images.device)
     tensors = [*model.parameters(), *model.buffers(), images]
-    memory = sum(tensor.numel() * tensor.element_size() for tensor in tensors) + observed.activations
-    return Pass(_captured(name, run) if graph else run, Facts(observed.kernels, memory, told))
+    memory = sum(tensor.numel() * tensor.element_size() for tensor in tensors) + activations
+    return Pass(_captured(name, run) if graph else run, Facts(kernels, memory, told))
 
 
 def compilations() -> int:

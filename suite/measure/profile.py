@@ -6,7 +6,6 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -28,28 +27,19 @@ KERNELS = {
 SOFTMAX = "aten::softmax"
 
 
-@dataclass(frozen=True)
-class Observed:
-    """What a pass did.
+def observe(run: Run, device: torch.device) -> tuple[tuple[str, ...], int]:
+    """Run a pass once under the profiler, which slows it down.
 
-    Attributes:
-        kernels: of each attention, in the order of running: torch's fused ones by name; `eager` for products and a
-            softmax of their own; none where a compiler made kernels of its own.
-        activations: bytes that torch's allocator had alive at once, beyond those from before the pass. What libraries
-            allocate by themselves is not seen, nor what the process keeps in reserve.
+    Returns:
+        The kernel of each attention in order (torch's fused ones by name, `eager` for products and a softmax of their
+        own, none where a compiler made its own); and the most bytes that torch's allocator had alive at once beyond
+        those from before. What libraries allocate by themselves is not seen.
     """
-
-    kernels: tuple[str, ...]
-    activations: int
-
-
-def observe(run: Run, device: torch.device) -> Observed:
-    """Run a pass once under the profiler, which slows it down."""
     events = _trace(run, memory=device.type == "cpu")
     names = [event["name"] for event in events]
-    fused = tuple(_kernel(name) for name in names if name.startswith(PREFIX))
-    kernels = fused or ("eager",) * names.count(SOFTMAX)
-    return Observed(kernels, _peak(events) if device.type == "cpu" else _peak_on_gpu(run, device))
+    short = [name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX)]
+    kernels = tuple(KERNELS.get(name, name) for name in short) or ("eager",) * names.count(SOFTMAX)
+    return kernels, _peak(events) if device.type == "cpu" else _peak_on_gpu(run, device)
 
 
 def summary(kernels: Sequence[str]) -> str:
@@ -58,11 +48,6 @@ def summary(kernels: Sequence[str]) -> str:
     if len(runs) == 1:
         return runs[0][0]
     return ", ".join(f"{count} {name}" for name, count in runs) or "generated"
-
-
-def _kernel(name: str) -> str:
-    short = name.removeprefix(PREFIX)
-    return KERNELS.get(short, short)
 
 
 def _trace(run: Run, memory: bool) -> list[dict[str, Any]]:

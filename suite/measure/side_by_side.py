@@ -28,17 +28,9 @@ def time_side_by_side(
 ) -> Timing:
     """Time the forward pass of each model on the same random images, interleaved round by round.
 
-    Args:
-        models: by name, in evaluation mode; they are moved to the device and cast to the precision, where weights that
-            they share stay shared. Ratios to `UNPRUNED` and `UNPRUNED_EAGER` are checked for their spread.
-        size: height and width of images, in pixels.
-        options: with one batch size.
-        show: called with what is done, before it is.
-        after_round: called after each round, warm-up included.
-        may_fail: models that are left out, with the reason in `Timing.failed`, if they do not run.
-
-    Returns:
-        Seconds of each pass, `options.rounds` of each model, and what speaks against them.
+    Models, in evaluation mode, are moved to the device and cast to the precision; weights that they share stay shared.
+    Ratios to `UNPRUNED` and `UNPRUNED_EAGER` are checked for their spread. `size` is in pixels. `show` is called with
+    what is done, `after_round` after each, warm-up included; `may_fail` are left out if they do not run.
 
     Raises:
         UserError: if the device, precision or compiler is not there, a model cannot be compiled or captured, or the

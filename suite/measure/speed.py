@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import nn
@@ -26,15 +26,7 @@ TIMED_REQUIRED = 0.5  # of the wall time: what is missing was work that the cloc
 
 @dataclass(frozen=True)
 class Timing:
-    """What one measurement found.
-
-    Attributes:
-        seconds: of each pass, one a round, by model.
-        reading: what the machine did meanwhile.
-        remarks: what else speaks against it.
-        facts: of each pass, by model.
-        failed: why models were left out, by model.
-    """
+    """What one measurement found: seconds, one a round, facts and failures by model, and what speaks against them."""
 
     seconds: dict[str, tuple[float, ...]]
     reading: Reading
@@ -46,6 +38,11 @@ class Timing:
         """Images per second of a model over those of a reference, per round."""
         pairs = zip(self.seconds[model], self.seconds[reference], strict=True)
         return tuple(theirs / mine for mine, theirs in pairs)
+
+    @property
+    def machine(self) -> dict[str, float | None]:
+        """What the machine did meanwhile, for a record."""
+        return asdict(self.reading) | {"timed": self.timed, "drift": self.drift}
 
     @property
     def timed(self) -> float:
@@ -119,16 +116,10 @@ def race(
     snapshot: Callable[[], Snapshot] = machine.snapshot,
     after_round: Callable[[], None] = lambda: None,
 ) -> Timing:
-    """Time every run once a round.
+    """Time every run once a round, after `warmup_rounds` without record.
 
-    Args:
-        runs: what is timed, by name.
-        clock: of the device that does the work.
-        rounds: that are recorded.
-        warmup_rounds: that run before, without record.
-        threads: processor threads that a run computes with; None if another device does the work.
-        snapshot: reads the machine's counters.
-        after_round: called between rounds, warm-up included.
+    `threads` are those of the processor that a run computes with, None if another device does the work; `snapshot`
+    reads the machine's counters; `after_round` is called between rounds, warm-up included.
     """
     names = list(runs)
     for turn in range(warmup_rounds):

@@ -101,14 +101,8 @@ def unexpected_tokens(model: ReducedModel, counts: TokenCounts) -> list[str]:
 
 
 def check_tokens(model: ReducedModel, counts: TokenCounts) -> None:
-    """Refuse a model that does not keep to its schedule.
-
-    Raises:
-        RuntimeError: with both token counts.
-    """
+    """Refuse, by a RuntimeError with both token counts, a model that does not keep to its schedule."""
     found = counts.mlp if model.method.settings.reduces == "idles" else counts.leaving
-    if found != expected_leaving(model):
-        raise RuntimeError(
-            f"{type(model.method).__name__} does not keep to its schedule: tokens {list(found)} "
-            f"instead of {list(expected_leaving(model))}"
-        )
+    if found != (expected := expected_leaving(model)):
+        name = type(model.method).__name__
+        raise RuntimeError(f"{name} does not keep to its schedule: tokens {list(found)} instead of {list(expected)}")

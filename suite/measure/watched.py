@@ -1,4 +1,4 @@
-"""A deployed model that also says which patches were kept, and a copy that keeps the patches that another run kept."""
+"""Which patches still have a token of their own after each block, and a copy that keeps those that another run kept."""
 
 from __future__ import annotations
 
@@ -28,14 +28,32 @@ class Watched(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        tokens, rotary = blocks.embed(self.model.backbone, images)
-        before = replace(tokens, tracked=True)
-        steps = list(self.model.walk(before, rotary))
-        if self.model.method.settings.reduces == "idles":
-            rows = [(new.patches != old.patches).any(-1) for old, new in pairwise([before, *steps])]
-        else:
-            rows = [tokens.is_kept() for tokens in steps]
-        return blocks.finish(self.model.backbone, steps[-1])[0], torch.stack(rows, 1)
+        last, present = _followed(self.model, images)
+        return blocks.finish(self.model.backbone, last)[0], present
+
+
+def _followed(model: ReducedModel, images: Tensor) -> tuple[Tokens, Tensor]:
+    tokens, rotary = blocks.embed(model.backbone, images)
+    before = replace(tokens, tracked=True)
+    steps = list(model.walk(before, rotary))
+    rows = [tokens.is_kept() for tokens in steps]
+    if model.method.settings.reduces == "idles":
+        rows = [(new.patches != old.patches).any(-1) for old, new in pairwise([before, *steps])]
+    return steps[-1], torch.stack(rows, 1)
+
+
+@torch.no_grad()
+def presence(model: ReducedModel, images: Tensor) -> Tensor:
+    """What `Watched` says of patches, (B, depth, N0), in evaluation mode; a merged patch has no token of its own."""
+    return _followed(model.eval(), images)[1]
+
+
+def left_after(present: Tensor) -> Tensor:
+    """The first block after which a patch had no token of its own, (B, N0); the depth if it always had.
+
+    Patches that come back, by last-layer fusion or because they only idled, have left all the same.
+    """
+    return present.long().cumprod(1).sum(1)
 
 
 def can_replay(model: ReducedModel) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import Field, field_validator
 
 from suite.errors import UserError, suggest
-from suite.strict import Strict, explained
+from suite.strict import Place, Strict, explained
 from suite.study.records import csv_lines
 
 Row = TypeVar("Row", bound=Strict)
@@ -118,6 +119,26 @@ def read_rows(path: Path, model: type[Row], required: Sequence[str] = ()) -> Ite
         with explained(f"{path}:{line}"):
             row = model.model_validate(dict(zip(head, fields, strict=True)))
         yield f"{path}:{line}", row
+
+
+def match(
+    patterns: Iterable[tuple[Place, str]], ids: Collection[str], path: Path
+) -> tuple[dict[str, Place], list[tuple[Place, str]]]:
+    """Where a study names each figure of a file, by id or pattern; and, with its place, whatever is wrong with that.
+
+    Every pattern must name figures, none may be named at two places, and every figure must be named.
+    """
+    named, wrong = dict[str, Place](), list[tuple[Place, str]]()
+    for place, pattern in patterns:
+        matched = [name for name in ids if fnmatchcase(name, pattern)]
+        if not matched:
+            wrong.append((place, f"{path} has no figure {pattern!r}; {suggest(pattern, ids)}"))
+        if twice := [name for name in matched if named.setdefault(name, place) != place]:
+            wrong.append((place, f"the published figure {', '.join(twice)} is named twice; one row must do"))
+    if missing := [name for name in ids if name not in named]:
+        sentence = f"no row names {', '.join(missing)}; add rows, or name them under excluded and why"
+        wrong.append((("published",), sentence))
+    return named, wrong
 
 
 def half_a_unit(printed: str) -> float:

@@ -18,6 +18,6 @@ KIND = Kind(
     lines=of("record", "lines"),
     table=of("table", "cost_table"),
     facts=of("facts", "facts"),
-    label=of("trace", "label"),
-    cells=of("trace", "cells"),
+    label=lambda line: line.figure.id,
+    cells=lambda _folder, _lines, _line, _key, _field: (),  # what was counted is in the record
 )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.errors import UserError, suggest
+from suite.errors import UserError
 from suite.kinds.costs.figures import Cost, Line, choose, read_published
 from suite.kinds.costs.record import RECORD, lines, write_record
 from suite.kinds.costs.schema import CostRow, CostStudy
@@ -18,7 +17,7 @@ from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.study.kind import Loaded
 from suite.study.provenance import provenance
-from suite.study.published import Excluded, Number
+from suite.study.published import Excluded, Number, match
 from suite.study.records import write_provenance
 from suite.terminal import track
 
@@ -30,11 +29,7 @@ Watch = Callable[[Sequence[CostRow]], Iterable[CostRow]]
 
 
 def check(loaded: Loaded) -> str:
-    """Build every model; returns how many published figures a study has.
-
-    Raises:
-        UserError: for ids that do not fit the table of published figures, or a row that cannot be built.
-    """
+    """Build every model; returns how many published figures a study has. UserError as `compute`."""
     models = Models()
     figures = read_published(loaded.study.published)
     for row in _assign(loaded.study, figures).values():
@@ -63,11 +58,7 @@ def plan(loaded: Loaded) -> list[Mapping[str, Any]]:
 
 
 def run(loaded: Loaded, console: Console, _in_process: bool = False) -> int:
-    """Compute every figure and write the record `results/NAME/figures.csv`; returns the exit code.
-
-    Raises:
-        UserError: as `compute`.
-    """
+    """Compute every figure and write the record `results/NAME/figures.csv`; returns the exit code."""
     computed = compute(loaded.study, partial(track, what="models", total=len(loaded.study.rows), console=console))
     folder = RESULTS / loaded.name
     write_record(folder, computed)
@@ -98,21 +89,12 @@ def compute(study: CostStudy, watch: Watch = iter) -> list[Line]:
 
 def _assign(study: CostStudy, figures: Sequence[Number]) -> dict[str, CostRow | Excluded]:
     """The row of each figure; every figure must have one, and every pattern must name some."""
-    rows: dict[str, CostRow | Excluded] = {}
-    ids = [figure.id for figure in figures]
     every: list[CostRow | Excluded] = [*study.rows, *study.excluded]
-    for row in every:
-        for pattern in row.published:
-            matched = [name for name in ids if fnmatchcase(name, pattern)]
-            if not matched:
-                raise UserError(f"{study.published} has no figure {pattern!r}; {suggest(pattern, ids)}")
-            twice = [name for name in matched if rows.setdefault(name, row) is not row]
-            if twice:
-                raise UserError(f"two rows name the published figure {', '.join(twice)}; one must do")
-    missing = [name for name in ids if name not in rows]
-    if missing:
-        raise UserError(f"no row computes {', '.join(missing)}; add rows, or name them under excluded with the reason")
-    return rows
+    patterns = [((number,), pattern) for number, row in enumerate(every) for pattern in row.published]
+    named, wrong = match(patterns, [figure.id for figure in figures], study.published)
+    if wrong:
+        raise UserError(wrong[0][1])
+    return {name: every[int(number)] for name, (number,) in named.items()}
 
 
 class Models:
@@ -123,11 +105,7 @@ class Models:
         self.counted: dict[str, Cost] = {}
 
     def build(self, row: CostRow) -> tuple[ReducedModel, ReducedModel]:
-        """The model of a row and the unpruned one.
-
-        Raises:
-            UserError: if one cannot be built, naming the row.
-        """
+        """The model of a row and the unpruned one; UserError naming the row if one cannot be built."""
         key = f"{row.backbone.model_dump_json()} {row.classes}"
         try:
             if key not in self.backbones:
@@ -138,11 +116,7 @@ class Models:
             raise UserError(f"the row of {', '.join(row.published)}: {error}") from error
 
     def costs(self, row: CostRow) -> tuple[Cost, Cost]:
-        """Of the model of a row and of the unpruned one.
-
-        Raises:
-            UserError: as `build`, or if the model does not keep to its schedule.
-        """
+        """Of the model of a row and of the unpruned one; UserError if the model does not keep to its schedule."""
         reduced, unpruned = self.build(row)
         return self._cost(row, row.model, reduced), self._cost(row, row.unpruned().model_dump_json(), unpruned)
 

@@ -44,7 +44,8 @@ def _facts(
     yield "round to what is printed", f"{len(fits)} of {len(computed)}"
     yield "of them reduced models", f"{len(fitting)} of {len(reduced)}"
     yield "of them unpruned models", f"{len(fits) - len(fitting)} of {len(computed) - len(reduced)}"
-    yield "fit in one reading alone", f"{sum(_readings(line) == 1 for line in fits)} of {len(fits)}"
+    alone = sum(sum(map(line.fits, line.readings().values())) == 1 for line in fits)
+    yield "fit in one reading alone", f"{alone} of {len(fits)}"
     every, own = (Counter(line.read_as for line in some) for some in (computed, fits))
     yield "fit, by reading", "; ".join(f"{name}: {own[name]} of {count}" for name, count in every.most_common())
     for unit, what in (("G", "a count"), ("%", "a change")):
@@ -69,14 +70,9 @@ def _doubts(lines: Sequence[Line], fits: Sequence[Line]) -> Iterator[str]:
         yield f"{second_hand} of {len(lines)} figures were read in a text about their source, not in it."
 
 
-def _readings(line: Line) -> int:
-    """How many readings round to what is printed."""
-    return sum(line.fits(reading) for reading in line.readings())
-
-
 def _deviation(line: Line) -> float:
     taken = line.taken()
-    return line.deviation(taken) if taken else 0.0
+    return 0.0 if taken is None else line.deviation(taken)
 
 
 def _shown(line: Line) -> str:

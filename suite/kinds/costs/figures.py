@@ -19,12 +19,7 @@ FIELDS = (  # of a published figure, in records and tables
 
 
 class Cost(NamedTuple):
-    """What a model computes for one image.
-
-    Attributes:
-        full, linear: multiply-accumulates in both conventions, see `measure.macs`.
-        norms: operations of norms.
-    """
+    """What a model computes for one image: multiply-accumulates in both conventions, and operations of norms."""
 
     full: int
     linear: int
@@ -34,14 +29,6 @@ class Cost(NamedTuple):
     def conventions(self) -> tuple[int, ...]:
         """In the order of `CONVENTIONS`."""
         return self.full, self.linear, self.full + self.norms, self.linear + self.norms
-
-
-class Reading(NamedTuple):
-    """What a computed cost is in a figure's unit, if it is read like this: a convention, and MACs or FLOPs of them."""
-
-    convention: str
-    name: str
-    value: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,7 @@ class Line:
         computed_as: the model, as JSON; empty where the figure is excluded.
         convention: in which its source must have counted, or empty.
         cost, unpruned: of that model and of the unpruned one; None where the figure is excluded.
-        read_as: the name of the reading that was taken, see `choose`.
+        read_as: the reading that was taken, a key of `readings`, see `choose`.
     """
 
     figure: Number
@@ -67,37 +54,33 @@ class Line:
     unpruned: Cost | None = None
     read_as: str = ""
 
-    def readings(self) -> list[Reading]:
-        """Readings that the convention allows, the plainest first; none where nothing was computed.
+    def readings(self) -> dict[str, float]:
+        """The cost in the figure's unit, in each way that the convention allows, the plainest first; none if excluded.
 
         Operations of norms are no halves of FLOPs: who counts them takes one operation for a multiply-accumulate.
         """
         if self.cost is None or self.unpruned is None:
-            return []
-        found = []
+            return {}
+        found: dict[str, float] = {}
         for name, count, whole in zip(CONVENTIONS, self.cost.conventions, self.unpruned.conventions, strict=True):
-            if self.convention not in ("", name):
-                continue
-            if self.figure.unit == "%":
-                found.append(Reading(name, name, 100 * (count / whole - 1)))
-                continue
-            found.append(Reading(name, f"{name}, GMACs", count / 1e9))
-            if name in Cost._fields:
-                found.append(Reading(name, f"{name}, GFLOPs", 2 * count / 1e9))
+            if self.convention in ("", name):
+                counts = {f"{name}, GMACs": count / 1e9}
+                counts |= {f"{name}, GFLOPs": 2 * count / 1e9} if name in Cost._fields else {}
+                found |= {name: 100 * (count / whole - 1)} if self.figure.unit == "%" else counts
         return found
 
-    def taken(self) -> Reading | None:
-        """The reading that was taken."""
-        return next((reading for reading in self.readings() if reading.name == self.read_as), None)
+    def taken(self) -> float | None:
+        """The computed cost in the reading that was taken."""
+        return self.readings().get(self.read_as)
 
-    def deviation(self, reading: Reading) -> float:
-        """Reading less published figure: in percent of the figure, or in percentage points where it is a change."""
+    def deviation(self, value: float) -> float:
+        """Computed less published: in percent of the figure, or in percentage points where it is a change."""
         published = float(self.figure.value)
-        return (reading.value - published) * (1 if self.figure.unit == "%" else 100 / published)
+        return (value - published) * (1 if self.figure.unit == "%" else 100 / published)
 
-    def fits(self, reading: Reading) -> bool:
-        """Whether a reading rounds to the printed figure."""
-        return abs(reading.value - float(self.figure.value)) <= half_a_unit(self.figure.value)
+    def fits(self, value: float) -> bool:
+        """Whether a computed cost rounds to the printed figure."""
+        return abs(value - float(self.figure.value)) <= half_a_unit(self.figure.value)
 
     @property
     def verdict(self) -> str:
@@ -106,7 +89,7 @@ class Line:
         if taken is None:
             return "not computed"
         published = float(self.figure.value)
-        near = abs(taken.value - published) <= self.tolerance / 100 * abs(published)
+        near = abs(taken - published) <= self.tolerance / 100 * abs(published)
         return "fits" if self.fits(taken) else "near" if near else "off"
 
 
@@ -131,21 +114,17 @@ def _reading_of(group: Sequence[Line]) -> list[str]:
     computed = [(line, line.readings()) for line in group if line.cost is not None]
     if not computed:
         return []
-    names = [reading.name for reading in computed[0][1]]
-    fitting = [sum(line.fits(readings[place]) for line, readings in computed) for place in range(len(names))]
-    if any(fitting):
-        return [names[fitting.index(max(fitting))]]
-    plain = [place for place, name in enumerate(names) if "norms" not in name] or range(len(names))
-    away = {place: sum(abs(line.deviation(readings[place])) for line, readings in computed) for place in plain}
-    return [names[min(away, key=away.__getitem__)]]
+    names = computed[0][1]
+    fitting = {name: sum(line.fits(readings[name]) for line, readings in computed) for name in names}
+    if any(fitting.values()):
+        return [max(fitting, key=fitting.__getitem__)]
+    plain = [name for name in names if "norms" not in name] or names
+    away = {name: sum(abs(line.deviation(readings[name])) for line, readings in computed) for name in plain}
+    return [min(away, key=away.__getitem__)]
 
 
 def read_published(path: Path) -> list[Number]:
-    """The published figures of a file: in G, for 1e9, or in % of change against the unpruned model.
-
-    Raises:
-        UserError: if it is missing, or not such a file, with the line.
-    """
+    """The published figures of a file, in G (1e9) or % of change against the unpruned model."""
     found: dict[str, Number] = {}
     for place, figure in read_numbers(path, ("id", "where", "method", "backbone", "metric")):
         if figure.unit not in UNITS or float(figure.value) == 0:

@@ -27,13 +27,7 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class ModelCost:
-    """A model and what it computes.
-
-    Attributes:
-        configuration, model: the model in words, and built without weights.
-        counted, unpruned: its counts, and those of the unpruned model.
-        unexpected: a sentence for every block on other tokens than its schedule says.
-    """
+    """A model built without weights, its counts and the unpruned one's, and each block that is off its schedule."""
 
     configuration: Configuration
     model: ReducedModel
@@ -43,11 +37,7 @@ class ModelCost:
 
 
 def cost_of(configuration: Configuration) -> ModelCost:
-    """Count a model.
-
-    Raises:
-        UserError: for whatever of the configuration cannot be.
-    """
+    """Count a model; a UserError says whatever of the configuration cannot be."""
     model, read_out = configuration.build(), configuration.read_out
     counted = count(model, read_out)
     unpruned = count(configuration.unpruned().build(backbone=model.backbone), read_out)
@@ -57,8 +47,8 @@ def cost_of(configuration: Configuration) -> ModelCost:
 def as_mapping(cost: ModelCost) -> dict[str, Any]:
     """All counts, for programs: MACs and tokens of one image."""
     return {
-        "macs": cost.counted.conventions._asdict(),
-        "unpruned": cost.unpruned.conventions._asdict(),
+        "macs": cost.counted.conventions,
+        "unpruned": cost.unpruned.conventions,
         "tokens": asdict(cost.counted.tokens),
         "parts": [part._asdict() for part in cost.counted.parts],
     }
@@ -134,7 +124,7 @@ def _totals(macs: Macs, unpruned: Macs) -> Table:
 
 def _with_norms(counted: Count) -> str:
     """The reading of those who count norms too, to six digits, which published figures may need."""
-    full, linear = counted.conventions.full_with_norms / 1e9, counted.conventions.linear_with_norms / 1e9
+    full, linear = (counted.conventions[f"{name}_with_norms"] / 1e9 for name in Macs._fields)
     return f"with norms ({PER_VALUE} per value, as fvcore counts them): full {full:.6g}, linear {linear:.6g} GMACs"
 
 

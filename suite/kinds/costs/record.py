@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from suite.errors import UserError
@@ -21,14 +20,7 @@ COLUMNS = (
 
 def write_record(folder: Path, lines: Sequence[Line]) -> None:
     """Write the record of these lines, in their order; costs are of one image, norms have no cost where excluded."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / RECORD).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for line in lines:
-            figure = [getattr(line.figure, name) for name in FIELDS]
-            costs = [*(line.cost or [""] * 3), *(line.unpruned or [""] * 3)]
-            writer.writerow([*figure, line.tolerance, line.computed_as, line.convention, *costs, line.note])
+    records.write(folder / RECORD, COLUMNS, map(_fields, lines))
 
 
 def lines(folder: Path) -> list[Line]:
@@ -37,13 +29,20 @@ def lines(folder: Path) -> list[Line]:
     Raises:
         UserError: if there is no record, or it is damaged or was edited.
     """
-    found = [_line(row) for row in records.read(folder / RECORD, COLUMNS).to_dict("records")]
+    found = [_line(row) for row in records.lines(folder / RECORD, COLUMNS)]
     if not found:
         raise UserError(f"{folder / RECORD} has no figure; make it with: suite run {folder.name}")
     return choose(found)
 
 
-def _line(row: Mapping[Hashable, str]) -> Line:
+def _fields(line: Line) -> dict[str, object]:
+    figure = [getattr(line.figure, name) for name in FIELDS]
+    costs = [*(line.cost or [""] * 3), *(line.unpruned or [""] * 3)]
+    values = [*figure, line.tolerance, line.computed_as, line.convention, *costs, line.note]
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _line(row: Mapping[str, str]) -> Line:
     figure = Number.model_validate({name: row[name] for name in FIELDS})
     return Line(
         figure,
@@ -56,6 +55,6 @@ def _line(row: Mapping[Hashable, str]) -> Line:
     )
 
 
-def _cost(row: Mapping[Hashable, str], prefix: str) -> Cost | None:
+def _cost(row: Mapping[str, str], prefix: str) -> Cost | None:
     counts = [row[f"{prefix}{name}"] for name in COSTS]
     return Cost(*map(int, counts)) if row["computed_as"] else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from suite.kinds.costs.figures import FIELDS as FIGURE
@@ -48,10 +48,11 @@ COLUMNS = tuple(_columns())
 
 def cost_table(name: str, lines: Sequence[Line]) -> Table:
     """A row for each published figure, under the name of the table's folder in `results/`."""
-    notes = numbered_notes(line.note for line in lines)
+    notes = list(dict.fromkeys(line.note for line in lines if line.note))
     block = Block("", tuple(_row(line, notes) for line in lines))
     caption = "Published costs of token reduction beside computed ones."
-    return Table(name, caption, COLUMNS, (block,), (*_explanations(lines), *_numbered(notes)))
+    numbered = (Note(note, f"[{number}]") for number, note in enumerate(notes, 1))
+    return Table(name, caption, COLUMNS, (block,), (*_explanations(lines), *numbered))
 
 
 def _explanations(lines: Sequence[Line]) -> list[Note]:
@@ -77,93 +78,60 @@ def _explanations(lines: Sequence[Line]) -> list[Note]:
     ]
 
 
-def _numbered(notes: Sequence[str]) -> list[Note]:
-    return [Note(note, f"[{number}]") for number, note in enumerate(notes, 1)]
-
-
-def texts(record: Mapping[str, Any], notes: Sequence[str]) -> dict[str, str | None]:
-    """What readers see of a figure, by key of the column, None where there is nothing.
-
-    Args:
-        record: the figure's fields as the CSV has them; numbers may be their texts.
-        notes: all notes of the table, in order.
-    """
-    unit, name, value = record["unit"], record["metric"], record["value"]
-    whole = record["method"] in ("No merging", "No pruning")
-    printed = " %" if unit == "%" else f" {name}" if name.startswith("G") else f" G{name}"
-    setting, resolution = record["setting"], record["resolution"]
-    found = {
-        "source table": record["where"],
-        "model": record["backbone"] if whole else f"{record['backbone']}, {record['method']}",
-        "what": f"{setting} @ {resolution}" if resolution else setting,
-        "published": value + printed,
-        "read_as": record["read_as"] or None,
-        "verdict": record["verdict"],
-        "note number": f"[{notes.index(record['note']) + 1}]" if record["note"] else "",
-    }
-    return found | (_computed_texts(record) if record["read_as"] else {})
-
-
-def numbered_notes(notes: Iterable[str]) -> list[str]:
-    """The notes of figures as the table numbers them: each once, in order."""
-    return [note for note in dict.fromkeys(notes) if note]
-
-
 def column_read(record: Mapping[str, Any]) -> str:
     """The field that holds the reading that was taken."""
     convention, _, unit = record["read_as"].replace(" with norms", "_with_norms").partition(", ")
     return f"change_{convention}" if record["unit"] == "%" else f"{unit.lower()}_{convention}"
 
 
-def _computed_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """What was computed, in the figure's own unit."""
-    is_change, sign = record["unit"] == "%", "+" if record["unit"] == "%" else ""
-    digits = len(record["value"].partition(".")[2]) + 2  # two more than are printed
-    norms = float(record["gmacs_full_with_norms"]) - float(record["gmacs_full"])
-    shown = {
-        field: f"{float(record[f'change_{field}']):+.1f} %" if is_change else f"{float(record[f'gmacs_{field}']):.4g}"
-        for field in PLAIN
-    }
-    return {
-        **shown,
-        "norms": None if is_change else f"{norms:.3g}",
-        "computed": f"{float(record[column_read(record)]):{sign}.{digits}f}{' %' if is_change else ''}",
-        "off by": f"{float(record['deviation']):+.2f} {'pp' if is_change else '%'}",
-    }
-
-
 def _row(line: Line, notes: Sequence[str]) -> Row:
-    record = record_of(line)
+    record = {name: getattr(line.figure, name) for name in FIGURE} | _computed(line)
+    record |= {"verdict": line.verdict, "computed_as": line.computed_as or None, "note": line.note}
     named = ("where", "method", "backbone", "setting", "metric", "value", "unit", "source", "evidence")
     details = {name: str(record[name] or "") for name in (*named, "computed_as", "read_as", "note")}
-    return Row(record | texts(record, notes), details={"": details})
-
-
-def record_of(line: Line) -> dict[str, Any]:
-    """A figure's fields as the CSV of the table has them."""
-    return {
-        **{name: getattr(line.figure, name) for name in FIGURE},
-        "verdict": line.verdict,
-        "computed_as": line.computed_as or None,
-        "note": line.note,
-        "read_as": "",
-        **_computed(line),
-    }
+    number = {"note number": f"[{notes.index(line.note) + 1}]" if line.note else ""}
+    return Row(record | number | _texts(record), details={"": details})
 
 
 def _computed(line: Line) -> dict[str, Any]:
     """What was computed, as numbers; nothing if the figure is excluded."""
     taken = line.taken()
     if line.cost is None or line.unpruned is None or taken is None:
-        return {}
+        return {"read_as": ""}
     pairs = zip(line.cost.conventions, line.unpruned.conventions, strict=True)
     changes = [100 * (count / whole - 1) for count, whole in pairs]
     gigas = [count / 1e9 for count in line.cost.conventions]
     flops = [2 * giga for giga, _ in zip(gigas, PLAIN, strict=False)]
-    also = [reading.name for reading in line.readings() if line.fits(reading) and reading != taken]
+    also = [name for name, value in line.readings().items() if line.fits(value) and name != line.read_as]
     return {
         **dict(zip(COUNTS, [*gigas, *flops, *changes], strict=True)),
-        "read_as": taken.name,
+        "read_as": line.read_as,
         "deviation": line.deviation(taken),
         "also_fits": "; ".join(also),
     }
+
+
+def _texts(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """What readers see of a figure, by key of the column, None where there is nothing."""
+    whole, name = record["method"] in ("No merging", "No pruning"), record["metric"]
+    printed = " %" if record["unit"] == "%" else f" {name}" if name.startswith("G") else f" G{name}"
+    setting, resolution = record["setting"], record["resolution"]
+    found = {
+        "source table": record["where"],
+        "model": record["backbone"] if whole else f"{record['backbone']}, {record['method']}",
+        "what": f"{setting} @ {resolution}" if resolution else setting,
+        "published": record["value"] + printed,
+        "read_as": record["read_as"] or None,
+    }
+    return found | (_computed_texts(record) if record["read_as"] else {})
+
+
+def _computed_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """What was computed, in the figure's own unit, with two more digits than are printed."""
+    digits, taken = len(record["value"].partition(".")[2]) + 2, record[column_read(record)]
+    if record["unit"] == "%":
+        shown = {field: f"{record[f'change_{field}']:+.1f} %" for field in PLAIN}
+        return {**shown, "computed": f"{taken:+.{digits}f} %", "off by": f"{record['deviation']:+.2f} pp"}
+    shown = {field: f"{record[f'gmacs_{field}']:.4g}" for field in PLAIN}
+    norms = f"{record['gmacs_full_with_norms'] - record['gmacs_full']:.3g}"
+    return {**shown, "norms": norms, "computed": f"{taken:.{digits}f}", "off by": f"{record['deviation']:+.2f} %"}

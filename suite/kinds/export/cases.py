@@ -51,12 +51,7 @@ class Case:
         return f"{self.method}{fused} on {self.backbone}, {self.task}"
 
     def build(self) -> tuple[nn.Module, Tensor]:
-        """The deployed model with random weights, as `examine` wants it, and images for it.
-
-        Raises:
-            UnmetNeed: if the backbone lacks what the method needs.
-            ValueError: if the method refuses the schedule.
-        """
+        """The deployed model with random weights, as `examine` wants it, and images; UnmetNeed or ValueError if not."""
         name, options, removed = BACKBONES[self.backbone]
         backbone = create_backbone(name, options, CLASSES)
         scramble(backbone)

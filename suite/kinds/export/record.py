@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,27 +22,14 @@ FIELDS = (
 
 def line_of(model: dict[str, str], path: str, status: Literal["works", "fails", "skipped"], found: Finding) -> Line:
     """The line of a finding about a model, given by the fields `MODEL`; numbers at full precision."""
-    speed = found.speed
-    rounds = spread(speed.ratios) if speed else None
-    numbers = {
-        "difference": found.difference,
-        "largest_logit": found.largest,
-        "same_class": found.same_class,
-        "same_kept": found.same_kept,
-        "draws": found.draws,
-        "recompiled": found.recompiled,
-        "speed_median": rounds and rounds.median,
-        "speed_low": rounds and rounds.low,
-        "speed_high": rounds and rounds.high,
+    rounds = spread(found.speed) if found.speed else None
+    values = asdict(found) | {f"speed_{name}": getattr(rounds, name, None) for name in ("median", "low", "high")}
+    values |= {"batch_sizes": " ".join(map(str, found.batch_sizes))}
+    texts = {
+        name: "" if value is None else value if isinstance(value, str) else repr(value)
+        for name, value in values.items()
     }
-    texts = {name: "" if number is None else repr(number) for name, number in numbers.items()}
-    sizes = " ".join(map(str, found.sizes))
-    texts |= {
-        "reason": found.reason,
-        "batch_sizes": sizes,
-        "speed_timing_warnings": speed.timing_warnings if speed else "",
-    }
-    return model | {"path": path, "status": status} | texts
+    return {name: (model | {"path": path, "status": status} | texts)[name] for name in FIELDS}
 
 
 def model_of(line: Line) -> tuple[str, ...]:
@@ -67,11 +54,7 @@ class Model:
 
 
 def lines(folder: Path) -> list[Model]:
-    """The models of a folder's record.
-
-    Raises:
-        UserError: as `records.read`.
-    """
+    """The models of a folder's record."""
     return models(read_findings(folder))
 
 
@@ -84,11 +67,7 @@ def models(found: Iterable[Line]) -> list[Model]:
 
 
 def read_findings(folder: Path) -> list[Line]:
-    """The lines of a folder's record.
-
-    Raises:
-        UserError: as `records.read`.
-    """
+    """The lines of a folder's record."""
     return records.lines(folder / RECORD, FIELDS, COMMAND)
 
 

@@ -28,11 +28,7 @@ RESULTS = Path("results") / "export"
 
 
 def chosen(methods: Sequence[str] | None) -> list[str]:
-    """Methods by name or file, each once; by default all.
-
-    Raises:
-        UserError: for an unknown method, one that cannot be loaded, or if a package that ONNX needs is missing.
-    """
+    """Methods by name or file, each once, by default all; UserError if one, or a package, cannot be loaded."""
     names = list(dict.fromkeys(methods or sorted(modules())))
     for name in names:
         default_settings(name)
@@ -42,11 +38,7 @@ def chosen(methods: Sequence[str] | None) -> list[str]:
 
 
 def export_visibly(methods: Sequence[str], quick: bool, console: Console, folder: Path = RESULTS) -> list[Line]:
-    """Examine methods under a progress bar, and keep what was found after each model; nothing is kept if `quick`.
-
-    Raises:
-        OSError: if the results cannot be written.
-    """
+    """Examine methods under a progress bar, and keep what was found after each model; nothing is kept if `quick`."""
     torch.set_num_threads(1)
     origin, planned, found = provenance(), cases(methods, quick), []
     with ManualProgress(console, len(planned) * len(PATHS)) as bar:

@@ -20,12 +20,10 @@ WORST = "the least of the three paths; of a method that draws patches, eager tor
 
 
 def _logit(found: float | str) -> str:
-    """The largest difference of a logit, or that it fails."""
     return found if isinstance(found, str) else f"{found:.1e}"
 
 
 def _share(found: float | str) -> str:
-    """A share in percent, or that patches are drawn."""
     return found if isinstance(found, str) else f"{100 * found:.4g} %"
 
 
@@ -87,13 +85,7 @@ def facts(_folder: Path, models: Sequence[Model]) -> Facts:
 
 
 def export_table(name: str, models: Sequence[Model], *, explained: bool = True) -> Table:
-    """A block for each task with a row for each model.
-
-    Args:
-        name: of the folder in `results/`.
-        models: of the record, those of a task one after another.
-        explained: whether notes say what the columns mean, besides why something does not work.
-    """
+    """A block for each task, and what the columns mean if `explained`; `name` is that of the folder in `results/`."""
     blocks = [
         Block(task, tuple(_row(model) for model in models if model.task == task))
         for task in dict.fromkeys(model.task for model in models)

@@ -16,14 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Case:
-    """One official model.
-
-    Attributes:
-        layout, options: as `suite.official.load` wants them.
-        code, inside: whose checkout, and the folder in it that modules are imported from.
-        side: of the images, in pixels.
-        build: makes the official model, in the official interpreter.
-    """
+    """One official model: as `suite.official.load` wants it, whose checkout it is in and where, pixels, and builder."""
 
     layout: str
     options: Mapping[str, Any]

@@ -39,14 +39,8 @@ LEAST = 1e-3  # share of a pass; operators below it are left out
 class Options:
     """What is raced, and for how long.
 
-    Attributes:
-        code: checkouts of official repositories, by the name that `models.Case.code` gives them.
-        python: interpreter for the official code.
-        cases: names of `models.CASES`; by default those ending in -s whose checkout is there.
-        batches: images of a batch.
-        rounds, seconds: of a launch, at least.
-        launches: how often both processes are started.
-        threads, device, precision: of both sides.
+    `code`: checkouts of official repositories, by `models.Case.code`; `python`: interpreter for them. `cases` are by
+    default those ending in -s whose checkout is there. A launch has at least so many rounds and seconds.
     """
 
     code: Mapping[str, Path]
@@ -62,11 +56,7 @@ class Options:
 
 
 def run(options: Options, folder: Path, console: Console) -> None:
-    """Race every case, and keep what was measured after each in the record of `folder`.
-
-    Raises:
-        UserError: for a case without its checkout, a process that ends, or logits that differ.
-    """
+    """Race every case and keep each in the record of `folder`; UserError as `race`, or for a case without checkout."""
     for name in _chosen(options):
         for batch in options.batches:
             rows, spent = Rows(), Rows()
@@ -129,11 +119,7 @@ class Side:
 
 
 def race(name: str, batch: int, launch: int, options: Options) -> tuple[Rows, Rows]:
-    """All rounds of one launch of a case, and both profiles.
-
-    Raises:
-        UserError: if the models do not compute the same, or a process ends.
-    """
+    """All rounds of one launch of a case, and both profiles; UserError if logits differ, or a process ends."""
     with contextlib.ExitStack() as ending:
         official, own = (Side(side, name, batch, options) for side in ("official", "own"))
         ending.callback(official.end)

@@ -39,11 +39,7 @@ class Setting:
 
 
 def lines(folder: Path) -> list[Setting]:
-    """The settings of a folder's record.
-
-    Raises:
-        UserError: as `records.read`.
-    """
+    """The settings of a folder's record."""
     rounds = records.lines(folder / ROUNDS, ROUND_FIELDS, COMMAND)
     operators = records.lines(folder / RECORD, OPERATOR_FIELDS, COMMAND)
     return [
@@ -57,11 +53,7 @@ def lines(folder: Path) -> list[Setting]:
 
 
 def keep(rounds: Rows, operators: Rows, folder: Path) -> None:
-    """Put rounds and operators into a folder's record, in place of earlier ones of the same settings.
-
-    Raises:
-        UserError: if the record that is there cannot be used.
-    """
+    """Put rounds and operators into a folder's record, in place of earlier ones of the same settings."""
     rounds = [row | (dict.fromkeys(SECONDS, "") if row["device"] == "cpu" else {}) for row in rounds]
     made = {" ".join(_setting(row)): provenance() for row in rounds}
     earlier = lines(folder) if (folder / RECORD).is_file() else []

@@ -34,17 +34,10 @@ UNITS = {
 def time_cell(
     identity: dict[str, Any], reduced: nn.Module, unpruned: nn.Module, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """Measure as a cell's identity says.
+    """Time a deployed method beside the timm model of the same weights and read-out, as a speed cell's identity says.
 
-    Args:
-        identity: of a speed cell.
-        reduced: the deployed method, on the processor in float32.
-        unpruned: the timm model that it shares its weights with, with the same read-out.
-        size: height and width of images.
-
-    Returns:
-        A result as `execute.run_cell` returns it. What cannot be measured on this machine (no such device, precision
-        or compiler; a batch that does not fit) has failed, with the reason in one sentence.
+    Returns a result as `execute.run_cell` does. What cannot be measured on this machine (no such device, precision or
+    compiler; a batch that does not fit) has failed, with the reason in one sentence.
     """
     how = {name: identity[name] for name in ("device", "precision", "threads")}
     models = {REDUCED: reduced.eval(), **references(unpruned)}

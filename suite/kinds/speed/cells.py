@@ -27,12 +27,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One backbone at one batch size on one device.
-
-    Attributes:
-        rows: what is timed, by name, the unpruned model first.
-        cells: by row.
-    """
+    """One backbone at one batch size on one device: what is timed, by row, the unpruned model first, and its cells."""
 
     backbone: SpeedBackbone
     device: Device

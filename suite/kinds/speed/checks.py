@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 
 from pydantic import ValidationError
 
@@ -13,6 +12,7 @@ from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
 from suite.measure.timing_options import UNPRUNED
 from suite.reduction.registry import settings_class
 from suite.strict import Place, explain
+from suite.study.published import match
 from suite.tasks.task import task
 
 Problem = tuple[Place, str]
@@ -65,23 +65,12 @@ def _compared(one: SpeedBackbone, row: SpeedRow, place: Place) -> Iterator[Probl
 
 
 def _of_published(study: SpeedStudy) -> Iterator[Problem]:
-    """Ids and patterns must name figures, none twice, and every figure must be named."""
     try:
         figures = read_published(study.published)
     except UserError as error:
         yield ("published",), str(error)
         return
-    named: dict[str, Place] = {}
-    for place, pattern in _patterns(study):
-        matched = [name for name in figures if fnmatchcase(name, pattern)]
-        if not matched:
-            yield place, f"{study.published} has no figure {pattern!r}; {suggest(pattern, figures)}"
-        twice = [name for name in matched if named.setdefault(name, place) != place]
-        if twice:
-            yield place, f"the published figure {', '.join(twice)} is named twice; one row must do"
-    missing = [name for name in figures if name not in named]
-    if missing:
-        yield ("published",), f"no row names {', '.join(missing)}; add rows, or name them under excluded and why"
+    yield from match(_patterns(study), figures, study.published)[1]
 
 
 def _patterns(study: SpeedStudy) -> Iterator[tuple[Place, str]]:

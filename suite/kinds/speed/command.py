@@ -6,8 +6,12 @@ norms in float32, which is how models are trained and not how they are deployed,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import functools
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,32 +20,30 @@ from rich.console import Console
 from rich.table import Table
 
 from suite.kinds.speed.models import build_side_by_side
+from suite.measure.allocator import keep_memory
 from suite.measure.device import open_device, open_machine
+from suite.measure.fit import gib
 from suite.measure.macs import count_macs
+from suite.measure.profile import summary
 from suite.measure.selftest import self_test
 from suite.measure.side_by_side import time_side_by_side
-from suite.measure.speed import Timing
-from suite.measure.timing_options import UNPRUNED, TimingOptions
+from suite.measure.speed import Timing, quartiles
+from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER, TimingOptions
 from suite.reduction.registry import settings_class
 from suite.strict import explained
 from suite.study.configuration import Configuration
-from suite.study.provenance import device_name
+from suite.study.provenance import device_name, provenance
 from suite.study.schema import ScheduleRule
 from suite.tasks.task import task as task_of
 from suite.terminal import ManualProgress
 
+MARK = "‡"
 WARMUP_ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that a command found.
-
-    Attributes:
-        rows: what was timed besides the unpruned model, by name.
-        macs: per image (convention `full`), by model.
-        timings: by batch size.
-    """
+    """All that a command found: MACs of an image (convention `full`) by model, and timings by batch size."""
 
     rows: dict[str, Configuration]
     options: TimingOptions
@@ -63,11 +65,7 @@ def configurations(
     fusion: str,
     task: str,
 ) -> dict[str, Configuration]:
-    """The unpruned model and every method by name, as the options of the command say.
-
-    Raises:
-        UserError: for an option that is unknown or does not fit the others.
-    """
+    """The unpruned model and every method by name; UserError for an option that is unknown or does not fit."""
     own = dict(options)
     classes = own.pop("num_classes", task_of(task).usual_outputs)
     shared = {"backbone": {"name": backbone, "options": own}, "task": task, "classes": classes}
@@ -83,33 +81,17 @@ def configurations(
 
 
 def measure(rows: dict[str, Configuration], options: TimingOptions, console: Console) -> Report:
-    """Measure models at each batch size, under a progress bar.
-
-    Raises:
-        UserError: for anything that cannot be done as it was asked for; nothing is made smaller or left out instead.
-    """
+    """Measure models at each batch size; UserError for what cannot be: nothing is made smaller or left out instead."""
     open_machine(options)
-    timings = {}
-    with Bar(options, console) as bar:
+    timings, rounds = {}, options.warmup_rounds + options.rounds
+    with ManualProgress(console, len(options.batch_size) * rounds) as bar:
         bar.show("building the models")
         models, size = build_side_by_side(rows)
         macs = {name: count_macs(model, torch.rand(1, 3, *size)).full for name, model in models.items()}
         for batch in options.batch_size:
-            show = bar.at(batch)
+            show = functools.partial(bar.tell, f"batch of {batch}")
             timings[batch] = time_side_by_side(models, size, options.at(batch), show, bar.advance)
     return Report(rows, options, macs, timings)
-
-
-class Bar(ManualProgress):
-    """A bar over all rounds of all batches."""
-
-    def __init__(self, options: TimingOptions, console: Console) -> None:
-        rounds = options.warmup_rounds + options.rounds
-        super().__init__(console, len(options.batch_size) * rounds)
-
-    def at(self, batch: int) -> Callable[[str], None]:
-        """Shows what is done with a batch."""
-        return lambda what: self.show(f"batch of {batch}{': ' if what else ''}{what}")
 
 
 def test_protocol(device: str, console: Console) -> bool:
@@ -123,3 +105,102 @@ def test_protocol(device: str, console: Console) -> bool:
     console.print(table)
     console.print(f"self-test: {', '.join(f'{outcomes.count(word)} {word}' for word in dict.fromkeys(outcomes))}")
     return "wrong" not in outcomes
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the table and what its columns mean."""
+    table = Table(box=box.SIMPLE, padding=0, show_lines=False)
+    names = ["method", "batch", "times\nunpruned", "times\neager", "by\nMACs", "memory", "attention\nkernel", "timing"]
+    for index, name in enumerate([*names, *(["images/s"] if report.gpu else [])]):
+        table.add_column(name, justify="left" if index in (0, 6) else "right", no_wrap=0 < index != 6)
+    for size, timing in report.timings.items():
+        for name in timing.facts:
+            table.add_row(*_cells(report, size, timing, name))
+        table.add_section()
+    console.print(table)
+    for note in _notes(report):
+        console.print(f"  {note}", style="dim", highlight=False)
+
+
+def write(report: Report, path: Path) -> None:
+    """Write all that was found, every repetition included, with where it comes from."""
+    rows = {name: row for name, row in report.rows.items() if name != UNPRUNED}
+    content = {
+        "provenance": provenance() | {"gpu": report.gpu, "allocator": keep_memory()},
+        "unpruned": report.rows[UNPRUNED].model_dump(mode="json"),
+        "rows": {name: row.model_dump(mode="json", exclude_defaults=True) for name, row in rows.items()},
+        "options": report.options.model_dump(mode="json") | {"matmul": torch.get_float32_matmul_precision()},
+        "macs_full": report.macs,
+        "batches": [_batch(size, timing) for size, timing in report.timings.items()],
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _cells(report: Report, size: int, timing: Timing, name: str) -> tuple[str, ...]:
+    """One row as text; the second line of a ratio is the middle half of its rounds."""
+    facts, macs = timing.facts[name], report.macs
+    ratios = [quartiles(timing.ratios(name, reference)) for reference in (UNPRUNED, UNPRUNED_EAGER)]
+    rate = f"{size / statistics.median(timing.seconds[name]):.0f}"
+    return (
+        name,
+        str(size),
+        *(f"{median:.2f}x\n{low:.2f}–{high:.2f}" for low, median, high in ratios),
+        f"{macs[UNPRUNED] / macs[name]:.2f}x",
+        gib(facts.memory),
+        summary(facts.kernels),
+        MARK if timing.timing_warnings(name) else "ok",
+        *([rate] if report.gpu else []),
+    )
+
+
+def _notes(report: Report) -> Iterator[str]:
+    """What the columns mean, what it was measured under, and every mark that was set."""
+    yield (
+        "Times unpruned, times eager: images per second over those of the unpruned timm model, with the same fused "
+        f"attention and with timm's eager one; median of {report.options.rounds} rounds, below it their middle half. "
+        "All models were timed interleaved in one process."
+    )
+    yield "By MACs: how much faster it would be if only multiply-accumulates counted (convention `full`)."
+    yield "Memory: weights, images and activations that torch's allocator holds at once."
+    yield conditions(report.options)
+    for size, timing in report.timings.items():
+        for name, facts in timing.facts.items():
+            if told := facts.compiled:
+                yield (
+                    f"Batch of {size}, {name}: compiled beforehand in {told.seconds:.0f} s to {told.graphs} "
+                    f"graph{'s' if told.graphs > 1 else ''}, {told.again or 'none'} compiled again."
+                )
+        if timing.doubts():
+            yield f"{MARK} batch of {size}, all models: {'; '.join(timing.doubts())}."
+        for name in timing.facts:
+            if timing.own_doubts(name):
+                yield f"{MARK} batch of {size}, {name}: {'; '.join(timing.own_doubts(name))}."
+
+
+def conditions(options: TimingOptions) -> str:
+    """What models were timed under, in a sentence."""
+    threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
+    ways = f"{', compiled' if options.compile else ''}{', replayed from CUDA graphs' if options.graph else ''}"
+    return (
+        f"{device_name(options.device)}, {threads}; weights and images in {options.precision}{ways}; memory "
+        f"allocator: {keep_memory()}."
+    )
+
+
+def _batch(size: int, timing: Timing) -> dict[str, Any]:
+    return {
+        "batch_size": size,
+        "machine": timing.machine,
+        "models": {
+            name: {
+                "seconds": timing.seconds[name],
+                "speedup": timing.ratios(name, UNPRUNED),
+                "speedup_eager": timing.ratios(name, UNPRUNED_EAGER),
+                "kernels": facts.kernels,
+                "memory_bytes": facts.memory,
+                "compiled": asdict(facts.compiled) if facts.compiled else None,
+                "timing_warnings": timing.timing_warnings(name),
+            }
+            for name, facts in timing.facts.items()
+        },
+    }

@@ -63,7 +63,7 @@ def _facts(pairs: Pairs, reliable: Pairs) -> Iterator[tuple[str, str]]:
     yield "reliable timings", f"{len(reliable)} of {len(pairs)} reduced rows"
     for where in dict.fromkeys((line.backbone, line.batch_size) for line, _ in reliable):
         own = [measured for line, measured in reliable if (line.backbone, line.batch_size) == where]
-        speeds, macs = (_range([value(one) for one in own], "x") for value in (_median, lambda one: one.macs))
+        speeds, macs = _range([one.unpruned.median for one in own], "x"), _range([one.macs for one in own], "x")
         yield f"{where[0]}, batch of {where[1]}", f"{speeds} (by MACs {macs})"
     if reliable:
         yield "measured / MACs", _range([measured.realised for _, measured in reliable])
@@ -86,10 +86,6 @@ def _doubts(pairs: Pairs, reliable: Pairs, lines: Sequence[Line]) -> Iterator[st
         "published rows cannot be run here; see the notes": sum(line.status == "not available" for line in lines),
     }
     yield from (f"{count} {what}." for what, count in counts.items() if count)
-
-
-def _median(measured: Measured) -> float:
-    return measured.unpruned.median
 
 
 def _deviation(line: Line) -> float:

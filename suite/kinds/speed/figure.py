@@ -21,7 +21,7 @@ PUBLISHED = "published"
 SECOND_HAND = "published, read in a text about the source"
 
 
-def draw_speeds(lines: Sequence[Line], path: Path) -> None:
+def draw_speeds(_folder: Path, lines: Sequence[Line], path: Path) -> None:
     """A panel for each device: ratios to the unpruned model, measured ones with their inter-quartile range.
 
     A measured ratio with unreliable timing is drawn hollow. The lines are of `rounds.csv`, which lies beside `path`.

@@ -12,7 +12,7 @@ from typing import Literal
 from suite.errors import UserError
 from suite.kinds.speed.published import Published, Ratio, read_published
 from suite.kinds.speed.rounds import Round, asked_for, read_rounds
-from suite.kinds.speed.schema import SpeedBackbone, SpeedRow, SpeedStudy
+from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
 from suite.measure.timing_options import UNPRUNED, DeviceType
 from suite.report.statistics.aggregates import Spread, spread
 
@@ -33,15 +33,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the rounds of one row say.
+    """What the rounds of one row say: its speed over that of the unpruned model, of the eager one and by MACs alone.
 
-    Attributes:
-        unpruned, eager: images per second over those of the unpruned model, with fused and with timm's eager attention.
-        macs: how much faster it would be if only multiply-accumulates counted.
-        rate: images per second, of a GPU only.
-        kernels: of its attention.
-        timing_warnings: why the ratios are unreliable; empty if nothing speaks against them.
-        compare_to: its ratio to another row, formed round by round; None where they were not timed side by side.
+    `rate` (images per second) is of a GPU only, `compare_to` (another row, round by round) of rows timed side by side.
     """
 
     unpruned: Spread
@@ -87,27 +81,8 @@ class Line:
         return self.ratio is not None and self.published is not None and self.published.evidence != "primary"
 
 
-def summarise(study: SpeedStudy, rounds: Sequence[Round]) -> list[Line]:
-    """Lines by device, in the order of the study; rows that nothing here can run stand at the end of each device.
-
-    Raises:
-        UserError: if the published figures cannot be read.
-    """
-    published = read_published(study.published)
-    setups = dict.fromkeys(Setup(*(line[key] for key in Setup.__annotations__)) for line in rounds)
-    lines: list[Line] = []
-    for setup in setups:
-        own = [line for line in rounds if _is_of(line, setup)]
-        for one in study.backbones:
-            for size in _batch_sizes(one, setup.device_type):
-                same = [line for line in own if (line["backbone"], line["batch_size"]) == (one.name, size)]
-                lines += _of_backbone(setup, one, size, same, published)
-        lines += _excluded(setup, study, published)
-    return lines
-
-
 def lines(folder: Path) -> list[Line]:
-    """The lines of a results folder, of what its study in `studies/` asks for.
+    """The lines of a results folder, of what its study in `studies/` asks for: by device, in the order of the study.
 
     Raises:
         UserError: if nothing is measured yet, or the record or the published figures cannot be read.
@@ -120,7 +95,17 @@ def lines(folder: Path) -> list[Line]:
         raise UserError(
             f"{folder}/rounds.csv has nothing that the study asks for; make it with: suite run {folder.name}"
         )
-    return summarise(study, rounds)
+    published, groups = read_published(study.published), dict[tuple[Setup, str, str], list[Round]]()
+    for line in rounds:
+        setup = Setup(*(line[key] for key in Setup.__annotations__))
+        groups.setdefault((setup, line["backbone"], line["batch_size"]), []).append(line)
+    found: list[Line] = []
+    for setup in dict.fromkeys(setup for setup, _, _ in groups):
+        for one in study.backbones:
+            for size in map(str, getattr(one.batch_sizes, setup.device_type)):
+                found += _of_backbone(setup, one, size, groups.get((setup, one.name, size), []), published)
+        found += _excluded(setup, study, published)
+    return found
 
 
 def devices_not_measured(study: SpeedStudy, lines: Sequence[Line]) -> list[DeviceType]:
@@ -133,34 +118,27 @@ def devices_not_measured(study: SpeedStudy, lines: Sequence[Line]) -> list[Devic
 def _of_backbone(
     setup: Setup, one: SpeedBackbone, size: str, rounds: Sequence[Round], published: Mapping[str, Published]
 ) -> Iterator[Line]:
-    unpruned = published.get(one.published)
-    by_row: dict[str, list[Round]] = {}
+    unpruned, by_row = published.get(one.published), dict[str, list[Round]]()
     for line in rounds:
         by_row.setdefault(line["row"], []).append(line)
-    first = _measured(by_row[UNPRUNED], [], size) if UNPRUNED in by_row else None
-    status: Status = "measured" if first else "not measured"
-    yield Line(setup, one.name, UNPRUNED, size, status, unpruned, unpruned.ratio(unpruned) if unpruned else None, first)
-    rows = {row.name: row for row in one.rows}
-    for row in one.rows:
-        figure, other = published.get(row.published), _figure(rows, row.compare_to, published)
-        found = _measured(by_row[row.name], by_row.get(row.compare_to, []), size) if row.name in by_row else None
+    rows = [(row.name, row.published, row.compare_to, row.note) for row in one.rows]
+    figures = {name: published.get(id_) for name, id_, _, _ in rows}
+    for name, id_, other, note in [(UNPRUNED, one.published, "", ""), *rows]:
+        figure = published.get(id_)
+        found = _measured(by_row[name], by_row.get(other, []), size) if name in by_row else None
         yield Line(
             setup=setup,
             backbone=one.name,
-            row=row.name,
+            row=name,
             batch_size=size,
             status="measured" if found else "not measured",
             published=figure,
             ratio=figure.ratio(unpruned) if figure else None,
             measured=found,
-            compare_to=row.compare_to,
-            published_compare_to=figure.over(other) if figure else None,
-            note=row.note,
+            compare_to=other,
+            published_compare_to=figure.over(figures.get(other)) if figure else None,
+            note=note,
         )
-
-
-def _figure(rows: Mapping[str, SpeedRow], name: str, published: Mapping[str, Published]) -> Published | None:
-    return published.get(rows[name].published) if name in rows else None
 
 
 def _measured(rounds: Sequence[Round], others: Sequence[Round], size: str) -> Measured:
@@ -190,11 +168,3 @@ def _excluded(setup: Setup, study: SpeedStudy, published: Mapping[str, Published
                 ratio = figure.ratio(references.get(figure.backbone))
                 row = f"{figure.method} {figure.setting.replace(';', ' ')}"
                 yield Line(setup, figure.backbone, row, "", "not available", figure, ratio, note=left.note)
-
-
-def _is_of(line: Round, setup: Setup) -> bool:
-    return all(line[key] == getattr(setup, key) for key in Setup.__annotations__)
-
-
-def _batch_sizes(one: SpeedBackbone, device_type: str) -> list[str]:
-    return [str(size) for size in getattr(one.batch_sizes, device_type)]

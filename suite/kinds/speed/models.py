@@ -13,14 +13,8 @@ from suite.study.configuration import Configuration
 def build_side_by_side(rows: Mapping[str, Configuration]) -> tuple[dict[str, nn.Module], tuple[int, int]]:
     """Both references and every row, deployed, on the processor in float32, with random weights that all share.
 
-    Args:
-        rows: by name, on one backbone for one task, of which only what is pooled may differ.
-
-    Returns:
-        Models by name, the references first, and height and width of images in pixels.
-
-    Raises:
-        UserError: for whatever of a row cannot be, or weights that do not fit into memory.
+    Rows are on one backbone for one task, and may differ in what is pooled. Returns models by name, the references
+    first, and height and width of images in pixels; UserError for whatever of a row cannot be, or does not fit.
     """
     first = next(iter(rows.values()))
     backbone = first.build_backbone("cpu")

@@ -14,29 +14,18 @@ SHARED = ("id", "where", "method", "backbone", "setting", "source", "evidence") 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A published speed over the unpruned model's.
-
-    Attributes:
-        text: the ratio, with the digits that are shown.
-        low, high: the least and the most that it can be by the digits that are printed.
-        quotient: whether it was formed here, of two printed throughputs, instead of being taken as printed.
-    """
+    """A published speed over the unpruned model's: the text that is shown, and what it can be by the printed digits."""
 
     text: str
     low: float
     high: float
-    quotient: bool
 
 
 @dataclass(frozen=True)
 class Published:
-    """One configuration of a source.
+    """One configuration of a source, with what it prints: `throughput` in 1000 im/s, `speedup` over the unpruned model.
 
-    Attributes:
-        id: by which a study names it.
-        where, method, backbone, setting: what the source says it is.
-        source, evidence: where it was read, and whether there (`primary`) or in a text about it (`secondary`).
-        values: as printed, by name: `throughput` in thousand images per second, `speedup` over the unpruned model.
+    The other fields are those of `Number`.
     """
 
     id: str
@@ -66,19 +55,15 @@ class Published:
             if printed is None:
                 return None
             half = half_a_unit(printed)
-            return Ratio(printed, float(printed) - half, float(printed) + half, quotient=False)
+            return Ratio(printed, float(printed) - half, float(printed) + half)
         own, whole = self.values["throughput"], unpruned.values["throughput"]
         half = min(half_a_unit(own), half_a_unit(whole))
         low, high = (float(own) - half) / (float(whole) + half), (float(own) + half) / (float(whole) - half)
-        return Ratio(f"{value:.2f}", low, high, quotient=True)
+        return Ratio(f"{value:.2f}", low, high)
 
 
 def read_published(path: Path) -> dict[str, Published]:
-    """The configurations of a file of published speeds, by id.
-
-    Raises:
-        UserError: if it is missing, or not such a file, with the line.
-    """
+    """The configurations of a file of published speeds, by id; UserError with the line if it is not such a file."""
     found: dict[str, Published] = {}
     for place, number in read_numbers(path, ("id", "where", "method", "backbone", "metric")):
         if UNITS.get(number.metric) != number.unit or float(number.value) <= 0:

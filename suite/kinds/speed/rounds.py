@@ -14,6 +14,7 @@ from suite.errors import UserError
 from suite.kinds.speed.cells import Device, Measurement, measurements
 from suite.kinds.speed.schema import SpeedStudy
 from suite.measure.timing_options import DeviceType
+from suite.study.published import is_number
 from suite.study.records import lines, merge, runs, write, write_provenance
 from suite.study.store import Entry, Record
 
@@ -36,7 +37,9 @@ def read_rounds(folder: Path) -> list[Round]:
         return []
     rounds = lines(path, COLUMNS)
     for number, line in enumerate(rounds, 2):
-        if line["device_type"] not in get_args(DeviceType) or not all(_is_number(line[name]) for name in NUMBERS):
+        if line["device_type"] not in get_args(DeviceType) or not all(
+            is_number(line[name]) and float(line[name]) >= 0 for name in NUMBERS
+        ):
             raise UserError(
                 f"{path}:{number}: not a line of such a record; make it again with: suite run {folder.name}"
             )
@@ -50,8 +53,9 @@ def asked_for(study: SpeedStudy, rounds: Iterable[Round]) -> tuple[list[Round], 
         by_cell.setdefault(line["cell_id"], {})[int(line["round"])] = line
     kept: list[Round] = []
     asked: set[str] = set()
-    for device in _devices(by_cell):
-        for measurement in measurements(study, device):
+    devices = {(line["device_type"], line["device"]) for lines in by_cell.values() for line in lines.values()}
+    for kind, name in sorted(devices):  # processors first
+        for measurement in measurements(study, Device(cast(DeviceType, kind), name)):
             for row, cell in measurement.cells.items():
                 names = {"backbone": measurement.backbone.name, "row": row}
                 kept += [line | names for _, line in sorted(by_cell.get(cell.cell_id, {}).items())]
@@ -76,12 +80,6 @@ def export(study: SpeedStudy, here: Iterable[Measurement], record: Record, folde
     made = {cell_id: entry["provenance"] for cell_id, (_, _, entry) in finished.items()}
     write_provenance(folder, {"runs": merge(runs(folder), made, {line["cell_id"] for line in rounds})})
     return dropped
-
-
-def _devices(by_cell: dict[str, dict[int, Round]]) -> list[Device]:
-    """Processors first, each device once."""
-    found = {(line["device_type"], line["device"]) for lines in by_cell.values() for line in lines.values()}
-    return [Device(cast(DeviceType, kind), name) for kind, name in sorted(found)]
 
 
 def _lines(cell_id: str, measurement: Measurement, row: str, entry: Entry) -> list[Round]:
@@ -109,10 +107,3 @@ def _lines(cell_id: str, measurement: Measurement, row: str, entry: Entry) -> li
         | {"seconds": repr(seconds[index]) if seconds else ""}
         for index, (unpruned, eager) in enumerate(timed)
     ]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) >= 0
-    except ValueError:
-        return False

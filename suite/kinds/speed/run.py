@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from suite.errors import UserError
 from suite.kinds.speed.cells import Device, Measurement, measurements
 from suite.kinds.speed.models import build_side_by_side
-from suite.kinds.speed.progress import Bar
 from suite.kinds.speed.rounds import export
 from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
 from suite.measure.allocator import keep_memory
@@ -29,16 +28,14 @@ from suite.study.kind import Loaded
 from suite.study.load import refusal
 from suite.study.provenance import device_name, provenance
 from suite.study.store import Entry, Record
+from suite.terminal import ManualProgress
 
+BAR = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
 NO_SUCH_DEVICE = "this study measures on {}, which is not at hand; name under devices how to measure on {}"
 
 
 def device_here(study: SpeedStudy) -> Device:
-    """What a study is measured on: the GPU if there is one and the study names it, else the processor.
-
-    Raises:
-        UserError: if the study names neither.
-    """
+    """The GPU if there is one and the study names it, else the processor; UserError if the study names neither."""
     if study.devices.cuda is not None and torch.cuda.is_available():
         return Device("cuda", device_name("cuda"))
     if study.devices.cpu is not None:
@@ -48,11 +45,7 @@ def device_here(study: SpeedStudy) -> Device:
 
 
 def check(loaded: Loaded) -> str:
-    """Build every model of a study without weights; returns how many there are, in words.
-
-    Raises:
-        UserError: for whatever cannot be, naming line, backbone and row.
-    """
+    """How many models a study has, each built without weights; UserError with line, backbone and row if one cannot."""
     return f"{sum(map(len, _all_macs(loaded).values()))} models"
 
 
@@ -85,12 +78,14 @@ def run(loaded: Loaded, console: Console, _in_process: bool = True, folder: Path
     left = [one for one in planned if any(record.finished(cell) is None for cell in one.cells.values())]
     console.print(f"{loaded.name}: {len(planned)} measurements, {len(planned) - len(left)} finished")
     problems: list[str] = []
-    code = 0
-    with record.locked(), Bar(left, macs, console) as bar:
+    code, done, work = 0, 0.0, [_work(one, macs[one.backbone.name]) for one in left]
+    with record.locked(), ManualProgress(console, sum(work), *BAR, memory=3600) as bar:
         try:
-            for one in left:
+            for one, its_work in zip(left, work, strict=True):
                 said = _attempt(one, macs[one.backbone.name], record, bar)
-                bar.ended(one, "; ".join(said) or "measured")
+                done += its_work
+                bar.reach(done, sum(work))
+                console.print(f"{one.label}: {'; '.join(said) or 'measured'}", highlight=False, soft_wrap=True)
                 problems += [f"{one.label}: {sentence}" for sentence in said]
             code = 1 if problems else 0
         except KeyboardInterrupt:
@@ -127,28 +122,25 @@ def _macs(one: SpeedBackbone) -> dict[str, float]:
     return found
 
 
-def _attempt(one: Measurement, macs: Mapping[str, float], record: Record, bar: Bar) -> list[str]:
+def _work(one: Measurement, macs: Mapping[str, float]) -> float:
+    """Multiply-accumulates of all rounds of a measurement."""
+    return (one.options.rounds + one.options.warmup_rounds) * one.options.batch * sum(macs.values())
+
+
+def _attempt(one: Measurement, macs: Mapping[str, float], record: Record, bar: ManualProgress) -> list[str]:
     """Measure; returns a sentence for everything that could not be. What comes next may still be measured."""
     try:
-        return _measure(one, macs, record, functools.partial(bar.say, one), functools.partial(bar.round, one))
+        return _measure(one, macs, record, bar)
     except UserError as error:
         return [str(error)]
 
 
-def _measure(
-    one: Measurement,
-    macs: Mapping[str, float],
-    record: Record,
-    say: Callable[[str], None],
-    after_round: Callable[[], None],
-) -> list[str]:
-    """Measure the rows of one backbone that are missing, and keep them; returns what failed.
-
-    Raises:
-        UserError: if nothing of it can be measured.
-    """
+def _measure(one: Measurement, macs: Mapping[str, float], record: Record, bar: ManualProgress) -> list[str]:
+    """Measure the rows of one backbone that are missing, and keep them; returns what failed."""
     open_machine(one.options)
     missing = {row for row, cell in one.cells.items() if record.finished(cell) is None}
+    say = functools.partial(bar.tell, one.label)
+    after_round = functools.partial(bar.advance, one.options.batch * sum(macs.values()))
     say("building the models")
     models, size = build_side_by_side({name: row for name, row in one.rows.items() if name in {UNPRUNED, *missing}})
     rows = models.keys() - {UNPRUNED, UNPRUNED_EAGER}
@@ -171,6 +163,6 @@ def _entry(row: str, timing: Timing, device: Device) -> Entry:
         "speedup_eager": timing.ratios(row, UNPRUNED_EAGER),
         "kernels": summary(timing.facts[row].kernels),
         "timing_warnings": timing.timing_warnings(row),
-        "machine": asdict(timing.reading) | {"timed": timing.timed, "drift": timing.drift},
+        "machine": timing.machine,
     }
     return entry | ({"seconds": timing.seconds[row]} if device.type == "cuda" else {})

@@ -79,19 +79,15 @@ class SpeedBackbone(Strict):
     def _bare_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
-    def pooled(self, row: SpeedRow) -> Backbone:
-        """The backbone that a row runs on."""
-        if row.pool is None:
-            return self.backbone
-        return self.backbone.model_copy(update={"options": self.backbone.options | {"global_pool": row.pool}})
-
     def configurations(self) -> dict[str, Configuration]:
         """The unpruned model and each row's, by name."""
         shared: dict[str, Any] = {"task": self.task, "classes": self.classes}
         found = {UNPRUNED: Configuration(backbone=self.backbone, **shared)}
         for row in self.rows:
             reduction = {name: getattr(row, name) for name in ("method", "settings", "schedule", "fusion")}
-            found[row.name] = Configuration(backbone=self.pooled(row), **shared, **reduction)
+            pool = {"global_pool": row.pool} if row.pool else {}
+            pooled = self.backbone.model_copy(update={"options": self.backbone.options | pool})
+            found[row.name] = Configuration(backbone=pooled, **shared, **reduction)
         return found
 
 

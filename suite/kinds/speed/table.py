@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from suite.kinds.speed.lines import Line, Setup, devices_not_measured
+from suite.kinds.speed.rounds import Round, asked_for, read_rounds
 from suite.kinds.speed.schema import SpeedStudy
-from suite.report.layout import SECOND_HAND, UNRELIABLE, Block, Column, Note, Row, Table, recorded
+from suite.report.layout import MISSING, SECOND_HAND, UNRELIABLE, Block, Column, Note, Row, Table, recorded
 from suite.report.statistics.aggregates import Spread
+from suite.report.trace import Used
+from suite.study.load import study_of
 
 GPU = {"cpu": "processor", "cuda": "GPU"}
 
@@ -89,8 +93,9 @@ def title(setup: Setup) -> str:
     return ", ".join([f"{setup.device} ({GPU[setup.device_type]}){threads}", setup.precision, *ways])
 
 
-def speed_table(name: str, study: SpeedStudy, lines: Sequence[Line]) -> Table:
-    """A block for each device, under the name of the table's folder in `results/`."""
+def table(name: str, lines: Sequence[Line]) -> Table:
+    """The table of the study `name` in `studies/`: a block for each device."""
+    study: SpeedStudy = study_of(name)
     numbered = list(dict.fromkeys(line.note for line in lines if line.note))
     setups = list(dict.fromkeys(line.setup for line in lines))
     blocks = [
@@ -193,13 +198,6 @@ def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
         yield Note(f"{'; '.join(rows)}: {reason}.", UNRELIABLE, only="long")
 
 
-def table(name: str, lines: Sequence[Line]) -> Table:
-    """The table of the study `name` in `studies/`."""
-    from suite.study.load import study_of
-
-    return speed_table(name, study_of(name), lines)
-
-
 def _numbers(found: Spread | None) -> tuple[float, float, float] | None:
     return (found.median, found.low, found.high) if found else None
 
@@ -216,3 +214,27 @@ def _compared(line: Line) -> str:
         "" if line.published_compare_to is None else f"; published {line.published_compare_to:.3f}, of throughputs"
     )
     return f"{where}, round by round: {ratio.median:.3f}x ({ratio.low:.3f}–{ratio.high:.3f}){published}."
+
+
+def label(line: Line) -> str:
+    """Backbone and row; batch and device in brackets."""
+    return f"{line.backbone} {line.row} [{line.batch_size}, {line.setup.device}]"
+
+
+def cells(folder: Path, lines: Sequence[Line], line: Line, key: str, field: str) -> list[Used]:
+    """The cells of the row, and of the row that it is compared to where the column is about both."""
+    if line.measured is None or key in ("published", *OF_PUBLISHED):
+        return []
+    rounds, _ = asked_for(study_of(folder.name), read_rounds(folder))
+    names = [line.row, *([line.compare_to] if key == "compare_to ratio" and line.compare_to else [])]
+    metric = next(column.metric for column in COLUMNS if column.key == key)
+    return [cell for name in names for cell in _cells(line, name, rounds, metric)]
+
+
+def _cells(line: Line, row: str, rounds: Sequence[Round], metric: str) -> Iterator[Used]:
+    """The cell of a row with the value of every round; an empty one was not measured."""
+    wanted = asdict(line.setup) | {"backbone": line.backbone, "batch_size": line.batch_size, "row": row}
+    own = [one for one in rounds if all(one[name] == value for name, value in wanted.items())]
+    for cell_id in dict.fromkeys(one["cell_id"] for one in own):
+        values = tuple(float(one[metric]) for one in own if metric and one["cell_id"] == cell_id and one[metric])
+        yield Used(cell_id, row, MISSING, "done", values, "s" if metric == "seconds" else "x")
