@@ -82,7 +82,7 @@ def export(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def gpu(session: nox.Session) -> None:
-    """Time on the GPU of this machine, in this process; needs what `pip install . pandas` brings, not Ray or MLflow.
+    """Time on the GPU of this machine, in this process; needs what `pip install .` brings, not Ray or MLflow.
 
     The record joins results/imagenet-vitl-speed/; another study may be named.
     """
