@@ -1,5 +1,7 @@
 """Two processes share the tests (`nox -s tests`): a file stays in one of them, for what its tests share."""
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,3 +20,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return nodeid if file.endswith(SPREAD) else file
 
     return ByFile(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_closed() -> Iterator[None]:
+    """Tests that look at a figure keep it open: matplotlib warns of more than twenty in one process."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")

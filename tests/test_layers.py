@@ -49,12 +49,12 @@ def test_maps_show_when_a_patch_left_for_good(monkeypatch: pytest.MonkeyPatch) -
     """What returned and stays is as bright as what never left."""
     shown: list[Any] = []
     monkeypatch.setattr(maps, "_show", lambda axes, image, **options: shown.append(image))
-    rows = [maps.ExampleRow("idlevit", idling()), maps.ExampleRow("cropr", drawn_picture("cropr", 0))]
-    for row in rows:
+    rows = {"idlevit": idling(), "cropr": drawn_picture("cropr", 0)}
+    for row in rows.values():
         axes: list[Any] = [style.plt.figure().add_subplot()]
         maps._draw_row(axes, row, 0, maps.ListedColormap(["k"]), 3, maps.Shown([]))
     assert shown[0].tolist() == [[3, 3], [2, 2]]
-    assert shown[1].tolist() == np.reshape(rows[1].example["left_after"][0], (4, 4)).tolist()
+    assert shown[1].tolist() == np.reshape(rows["cropr"]["left_after"][0], (4, 4)).tolist()
 
 
 @pytest.fixture

@@ -341,7 +341,7 @@ def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeyp
     assert "MLflow" not in run("quickstart")
     client = MlflowClient(tracking_uri=store)
     assert {found.name for found in client.search_experiments()} <= {"quickstart", "Default"}
-    (study_run,) = (found for found in client.search_runs([tracker.experiment.experiment_id]))
+    study_run = tracker._study_run.run_id
     client.delete_experiment(tracker.experiment.experiment_id)
     assert "not put into MLflow: the MLflow experiment 'quickstart' is deleted; restore it" in run("quickstart")
     with pytest.raises(UserError, match="is deleted; restore it with: mlflow experiments restore -x"):
@@ -350,7 +350,7 @@ def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(Tracker, "attach", broken)
         assert "not put into MLflow: no space is left" in run("quickstart")
-    assert "report.html" in {artifact.path for artifact in client.list_artifacts(study_run.info.run_id)}
+    assert "report.html" in {artifact.path for artifact in client.list_artifacts(study_run)}
 
 
 def test_what_a_study_says_is_text_and_no_markup(made: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,18 +77,21 @@ def draw_ranks(results: Results, path: Path) -> None:
     size, records = (TWO_COLUMNS, sum(heights) + 0.3), results.records()
     with canvas(path, len(found), 1, size=size, height_ratios=heights, records=records) as (figure, axes):
         for axis, (schedule, ranks) in zip(axes[:, 0], found.items(), strict=True):
-            label = {row: results.label(str(row), schedule) or str(row) for row in ranks.mean.index}
+            labels = [results.label(str(row), schedule) or str(row) for row in ranks.mean.index]
+            numbers = range(len(labels))  # the library draws sets of names, and those of texts differ in every process
             critical_difference_diagram(
-                ranks.mean,
-                ranks.p,
+                ranks.mean.set_axis(numbers),
+                ranks.p.set_axis(numbers).set_axis(numbers, axis=1),
                 ax=axis,
                 alpha=ALPHA,
                 label_fmt_left="{label} ({rank:.1f}) ",
                 label_fmt_right=" ({rank:.1f}) {label}",
                 label_props={"fontsize": 7},
-                color_palette={row: style[name].colour for row, name in label.items()},
+                color_palette={number: style[name].colour for number, name in enumerate(labels)},
                 marker_props={"s": 14},
             )
+            for text in axis.texts:
+                text.set_text(re.sub(r"(?<![(.\d])\d+(?![.\d)])", lambda found: labels[int(found[0])], text.get_text()))
             axis.grid(visible=False)
             notes = [f"schedule {schedule}" if len(schedules(results.lines)) > 1 else "", f"{ranks.seeds} seeds"]
             notes.append(f"without all seeds, left out: {', '.join(ranks.excluded)}" if ranks.excluded else "")
