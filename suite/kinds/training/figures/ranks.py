@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.text import Text
 
 from suite.errors import UserError
 from suite.kinds.training.figures.looks import looks
@@ -91,7 +92,7 @@ def draw_ranks(results: Results, path: Path) -> None:
                 marker_props={"s": 14},
             )
             for text in axis.texts:
-                text.set_text(re.sub(r"(?<![(.\d])\d+(?![.\d)])", lambda found: labels[int(found[0])], text.get_text()))
+                _name(text, labels)
             axis.grid(visible=False)
             notes = [f"schedule {schedule}" if len(schedules(results.lines)) > 1 else "", f"{ranks.seeds} seeds"]
             notes.append(f"without all seeds, left out: {', '.join(ranks.excluded)}" if ranks.excluded else "")
@@ -99,3 +100,8 @@ def draw_ranks(results: Results, path: Path) -> None:
         missing = [f"schedule {schedule}: not drawn, {reason}" for schedule, reason in reasons.items()]
         note = "mean rank over seeds, 1 is best; bars join rows without a significant difference"
         figure.supxlabel("\n".join([note, *missing]), fontsize=7)
+
+
+def _name(text: Text, labels: Sequence[str]) -> None:
+    """Put the label of a row in place of its number; ranks stand in brackets."""
+    text.set_text(re.sub(r"(?<![(.\d])\d+(?![.\d)])", lambda found: labels[int(found[0])], text.get_text()))
