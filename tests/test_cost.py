@@ -96,7 +96,7 @@ def test_a_tiny_vit_by_hand() -> None:
     ]
     assert found.macs == total(found.parts) == Macs(6200, 5656)
     assert found.norms == 5 * 8 * (5 + 5 + 3 + 3 + 3)
-    assert found.conventions == (6200, 5656, 6200 + 760, 5656 + 760)
+    assert tuple(found.conventions.values()) == (6200, 5656, 6200 + 760, 5656 + 760)
     assert count(model, PixelModel).parts[-1] == Part("read-out", "head", 4 * 24)
 
 

@@ -348,7 +348,7 @@ def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeyp
         experiment_id(store, "quickstart")
     client.restore_experiment(tracker.experiment.experiment_id)
     with monkeypatch.context() as patch:
-        patch.setattr(Tracker, "attach", broken)
+        patch.setattr(Tracker, "conclude", broken)
         assert "not put into MLflow: no space is left" in run("quickstart")
     assert "report.html" in {artifact.path for artifact in client.list_artifacts(study_run)}
 
