@@ -1,7 +1,10 @@
 """The one exception a user is meant to read, and words for others."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Found = TypeVar("Found")
 
 
 class UserError(ValueError):
@@ -20,6 +23,17 @@ def suggest(found: str, valid: Iterable[str]) -> str:
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"valid: {', '.join(names)}" if len(names) <= 30 else f"none of the {len(names)} valid names is near"
+
+
+def named(name: str, known: Mapping[str, Found], what: str) -> Found:
+    """What is called `name`; `what` says what it is, such as "task".
+
+    Raises:
+        UserError: if nothing is, with the nearest names.
+    """
+    if name not in known:
+        raise UserError(f"unknown {what} {name!r}; {suggest(name, known)}")
+    return known[name]
 
 
 def describe(error: BaseException) -> str:

@@ -10,8 +10,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from suite.errors import UserError, suggest
-
 
 @functools.cache
 def modules(package: str, group: str) -> dict[str, str]:
@@ -25,21 +23,6 @@ def modules(package: str, group: str) -> dict[str, str]:
     stems = [path.stem for path in found if path.suffix == ".py" or (path / "__init__.py").is_file()]
     ours = {stem.replace("_", "-"): f"{package}.{stem}" for stem in stems}
     return ours | {point.name: point.module for point in entry_points(group=group)}
-
-
-def load(package: str, group: str, name: str, attribute: str) -> Any:
-    """The object that the module called `name` defines, such as its `TASK`.
-
-    Raises:
-        UserError: if there is no such module, with the nearest names, or it lacks the object.
-    """
-    known = modules(package, group)
-    if name not in known:
-        raise UserError(f"unknown {attribute.lower()} {name!r}; {suggest(name, known)}")
-    found = getattr(importlib.import_module(known[name]), attribute, None)
-    if found is None:
-        raise UserError(f"{known[name]} must define {attribute}")
-    return found
 
 
 def every(package: str, group: str, attribute: str) -> dict[str, Any]:

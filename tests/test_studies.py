@@ -13,7 +13,7 @@ from suite.kinds.training.study import check_backbone
 from suite.reduction.registry import settings_class
 from suite.study import protocol
 from suite.study.cells import Cell
-from suite.study.load import find, load
+from suite.study.load import find, find_study, load, remember
 
 SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 STUDY = """\
@@ -381,3 +381,14 @@ def test_committed_studies_are_valid_and_short(monkeypatch: pytest.MonkeyPatch) 
         lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
         assert len(lines) - (0 if rows_are_cut else rows) < 40
     assert kinds == {"training", "speed", "costs"}
+
+
+def test_a_study_in_studies_is_known_however_its_path_is_written() -> None:
+    """Its provenance, which may be committed, states no path; that of a study elsewhere does."""
+    Path("studies").mkdir()
+    for path in ("studies/known.yaml", "elsewhere.yaml"):
+        Path(path).write_text(STUDY)
+    remember(load(str(Path("studies/known.yaml").resolve())))
+    assert not Path("results/known").exists()
+    remember(load("elsewhere.yaml"))
+    assert find_study("elsewhere") == Path("elsewhere.yaml")

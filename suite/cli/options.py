@@ -54,7 +54,7 @@ BackboneOptions = Annotated[
     list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="For timm's create_model; repeatable.")
 ]
 FusionName = Annotated[str, typer.Option("--fusion", help="How removed patches come back, in all methods.")]
-TaskName = Annotated[str, typer.Option("--task", help="classification or segmentation.")]
+TaskName = Annotated[str, typer.Option("--task", help="A task that `suite list` names.")]
 
 ScheduleText = Annotated[
     str | None,

@@ -22,8 +22,8 @@ def run(
     from rich.console import Console
 
     from suite.errors import UserError
-    from suite.report.make import RESULTS, make_table
-    from suite.study.load import load, remember
+    from suite.report.make import make_table
+    from suite.study.load import RESULTS, load, remember
 
     console, loaded = Console(markup=False), load(study, change or [])
     if loaded.kind.run is None:

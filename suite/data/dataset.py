@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from suite import plugins
-from suite.errors import UserError, suggest
+from suite.errors import UserError, named
 from suite.strict import Strict
 
 if TYPE_CHECKING:
@@ -178,7 +178,4 @@ def data_set(content: Mapping[str, Any]) -> DataSet:
         UserError: if it has no known name.
         ValidationError: for other keys.
     """
-    name, known = str(content.get("recipe")), data_sets()
-    if name not in known:
-        raise UserError(f"unknown data set {name!r}; {suggest(name, known)}")
-    return known[name].model_validate(content)
+    return named(str(content.get("recipe")), data_sets(), "data set").model_validate(content)

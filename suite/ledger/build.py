@@ -19,8 +19,8 @@ from suite.ledger import asks as asked
 from suite.ledger.asks import Ask, Probe, TableNumber
 from suite.ledger.lines import Line, State, digest
 from suite.ledger.probes import Value, probe
-from suite.ledger.values import RESULTS, Found, measure, rows_of
-from suite.study.load import load, study_names
+from suite.ledger.values import Found, measure, rows_of
+from suite.study.load import RESULTS, load, study_names
 from suite.study.published import Number, half_a_unit, read_numbers
 
 PUBLISHED = Path("results/published")

@@ -13,8 +13,8 @@ from suite.ledger.lines import digest
 from suite.ledger.probes import Value
 from suite.report.render import as_records
 from suite.study.kind import kind_of
+from suite.study.load import RESULTS
 
-RESULTS = Path("results")
 Fields = Mapping[str, Any]  # of a row, by column of the CSV
 
 

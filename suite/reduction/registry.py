@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from suite import plugins
-from suite.errors import UserError, describe, suggest
+from suite.errors import UserError, describe, named
 from suite.reduction.settings import MethodSettings
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def module_of(name: str) -> str:
     """
     if is_file(name):
         return f"method_file_{Path(name).stem}_{zlib.crc32(str(_file(name).resolve()).encode()):08x}"
-    if name not in modules():
-        raise UserError(f"unknown method {name!r}; {suggest(name, modules())}")
-    return modules()[name]
+    return named(name, modules(), "method")
 
 
 def is_file(name: str) -> bool:

@@ -13,7 +13,6 @@ from suite.report.layout import Table
 from suite.report.render import FORMATS, brief_markdown, put_into, show, write
 from suite.study.kind import Kind, kind_of
 
-RESULTS = Path("results")
 EXTRAS = "pip install 'cropr-suite[study,segmentation]'"
 
 

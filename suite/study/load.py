@@ -50,8 +50,18 @@ def find_study(name: str) -> Path:
 
 def remember(loaded: Loaded) -> None:
     """State in `provenance.json` where a study lies that is not in `studies/`, so that it is found by its results."""
-    if loaded.path.parent != FOLDER:
+    if not _is_known(loaded.path):
         records.state(RESULTS / loaded.name.partition("+")[0], STUDY, str(loaded.path))
+
+
+def argument_of(loaded: Loaded) -> str:
+    """What the command line calls a study, without changes that were made to it."""
+    return loaded.path.stem if _is_known(loaded.path) else str(loaded.path)
+
+
+def _is_known(path: Path) -> bool:
+    """Whether a file lies in `studies/`, however its path is written."""
+    return path.resolve().parent == FOLDER.resolve()
 
 
 def title_of(name: str) -> str:

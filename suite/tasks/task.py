@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator
 
 from suite import plugins
-from suite.errors import UserError, suggest
+from suite.errors import named
 from suite.reduction.settings import Fusion, MethodSettings
 from suite.tasks.recipe import TrainingRecipe
 
@@ -196,10 +196,7 @@ def task(name: str) -> Task:
     Raises:
         UserError: if there is none, with the nearest names.
     """
-    known = tasks()
-    if name not in known:
-        raise UserError(f"unknown task {name!r}; {suggest(name, known)}")
-    return known[name]
+    return named(name, tasks(), "task")
 
 
 def recorded_metrics() -> dict[str, Metric]:

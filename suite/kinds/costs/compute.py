@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError
@@ -16,6 +15,7 @@ from suite.measure.tokens import unexpected_tokens
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.study.kind import Loaded
+from suite.study.load import RESULTS
 from suite.study.provenance import provenance
 from suite.study.published import Excluded, Number, match
 from suite.study.records import write_provenance
@@ -24,7 +24,6 @@ from suite.terminal import track
 if TYPE_CHECKING:
     from rich.console import Console
 
-RESULTS = Path("results")
 Watch = Callable[[Sequence[CostRow]], Iterable[CostRow]]
 
 

@@ -18,6 +18,7 @@ from suite.reduction.registry import default_settings
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion, MethodSettings
 from suite.tasks.segmentation.pixels import PixelModel
+from suite.tasks.task import task
 
 CLASSES = 10
 PATCHES = 64
@@ -55,12 +56,12 @@ class Case:
         name, options, removed = BACKBONES[self.backbone]
         backbone = create_backbone(name, options, CLASSES)
         scramble(backbone)
-        settings = _settings_for_maps(self.method) if self.task == "segmentation" else {}
+        settings = _settings_for_maps(self.method) if task(self.task).dense else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = reduce(backbone, self.method, removed, settings, self.fusion).deploy()
         images = torch.randn(IMAGES, 3, *backbone.patch_embed.img_size, generator=torch.Generator().manual_seed(1))
-        return (Pixels(model) if self.task == "segmentation" else Watched(model)), images
+        return (Pixels(model) if task(self.task).dense else Watched(model)), images
 
 
 class Pixels(nn.Module):

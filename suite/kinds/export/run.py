@@ -20,11 +20,12 @@ from suite.measure.timing_options import TimingOptions
 from suite.reduction.method import UnmetNeed
 from suite.reduction.registry import default_settings, method_class, modules
 from suite.report import render
+from suite.study import load
 from suite.study.provenance import provenance
 from suite.terminal import ManualProgress
 
 TIMING = TimingOptions(batch_size=(TRACED,), rounds=20, warmup_rounds=3)
-RESULTS = Path("results") / "export"
+RESULTS = load.RESULTS / "export"
 
 
 def chosen(methods: Sequence[str] | None) -> list[str]:

@@ -13,14 +13,14 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.study import check_backbone, check_inputs, lacking, refuse
-from suite.kinds.training.track import RESULTS, Tracking
+from suite.kinds.training.track import Tracking
 from suite.run import in_process
 from suite.run.in_process import RunCells
 from suite.run.progress import Progress
 from suite.study.cells import Cell, Result
 from suite.study.exported import CURVE_COLUMNS, curves, examples, tidy, write_csv, write_examples
 from suite.study.kind import Loaded
-from suite.study.load import FOLDER
+from suite.study.load import RESULTS, argument_of
 from suite.study.provenance import provenance
 from suite.study.records import merge, write
 from suite.study.store import Entry, Record, last_line
@@ -109,7 +109,7 @@ def _conclude(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Co
         waiting = len(cells) - finished - failed
         console.print(
             f"{failed} cells failed and {waiting} were not run, {finished} are finished and kept; resume with: "
-            f"suite run {loaded.path if loaded.path.parent != FOLDER else loaded.name}",
+            f"suite run {argument_of(loaded)}",
             style="yellow",
             soft_wrap=True,
         )

@@ -18,14 +18,13 @@ from suite.kinds.training.table import study_table
 from suite.report.render import markdown
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
+from suite.study.load import RESULTS
 from suite.study.records import runs
 from suite.study.store import Entry, Record
 from suite.terminal import ManualProgress
 
 if TYPE_CHECKING:
     from suite.run.mlflow_writer import Tracker
-
-RESULTS = Path("results")
 
 
 class Tracking:
