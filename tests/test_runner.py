@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from suite.kinds.training.runner import ResultWriter
+from suite.kinds.training.runner import CellQueue
 from suite.kinds.training.track import Tracking
 from suite.run.in_process import attempt, run_cells
 from suite.run.on_ray import _config, _resources
@@ -42,7 +42,7 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     """A worker that dies between its last word and its end is replaced, and the replacement reports again."""
     record, told = Record(tmp_path), []
     progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
-    keeper = ResultWriter([CELL], record, progress, lambda cell, _entry: told.append(cell))
+    keeper = CellQueue([CELL], record, progress, lambda cell, _entry: told.append(cell))
     for _ in range(2):
         keeper.started(CELL.cell_id)
         keeper.ended(CELL.cell_id, result())
@@ -58,14 +58,14 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
 def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float) -> None:
     """Nobody else can hold any of `quiet` while it runs; all others share it."""
     cell = Cell({"kind": kind, "threads": 2, "device": "cpu"}, "a", "b")
-    assert _resources({"cell": _config(cell, Path())}).bundles == [{"CPU": 2, "quiet": quiet}]
+    assert _resources({"cell": _config(cell, None, Path())}).bundles == [{"CPU": 2, "quiet": quiet}]
 
 
 @pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001)])
 def test_a_cell_on_cuda_takes_a_gpu(kind: str, quiet: float) -> None:
     """One, of whatever node has it; where speed is measured, with the machine around it."""
     cell = Cell({"kind": kind, "threads": 4, "device": "cuda"}, "a", "b")
-    assert _resources({"cell": _config(cell, Path())}).bundles == [{"CPU": 4, "quiet": quiet, "GPU": 1}]
+    assert _resources({"cell": _config(cell, None, Path())}).bundles == [{"CPU": 4, "quiet": quiet, "GPU": 1}]
 
 
 def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) 
     record = Record(tmp_path)
     progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
     said = result() | {"origin": {"device": "Fake 1"}}
-    ResultWriter([CELL], record, progress, lambda *_: None).ended(CELL.cell_id, said)
+    CellQueue([CELL], record, progress, lambda *_: None).ended(CELL.cell_id, said)
     entry = record.finished(CELL)
     assert entry is not None
     assert entry["provenance"]["device"] == "Fake 1"
@@ -89,7 +89,7 @@ def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path, monkeypatch: pytest.M
     tracker = tracking.tracker
     assert tracker is not None
     experiment, tracker.experiment = tracker.experiment, type("Gone", (), {"experiment_id": "999"})()
-    ResultWriter([CELL], record, Progress([CELL], set(), 1, console), tracking.sync).ended(CELL.cell_id, result())
+    CellQueue([CELL], record, Progress([CELL], set(), 1, console), tracking.sync).ended(CELL.cell_id, result())
     assert "write it later with: suite track trial" in console.file.getvalue()  # type: ignore[attr-defined]
     assert record.finished(CELL) is not None
     tracker.experiment = experiment
@@ -100,9 +100,20 @@ def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path, monkeypatch: pytest.M
 def test_in_this_process_cells_run_in_order_and_fail_alone(tmp_path: Path) -> None:
     """A cell gets the weights that it starts from, says its steps, and may write below `scratch`; Ctrl-C passes."""
     cells = [Cell({"seed": seed}, "a", "b", start="base") for seed in range(3)]
+    waiting, base = list(cells), tmp_path / "base.pt"
+    base.write_bytes(b"w")
     seen: list[tuple[str, Any]] = []
 
     class Watching:
+        def take(self) -> Cell | None:
+            return waiting.pop(0) if waiting else None
+
+        def may_grow(self) -> bool:
+            return False
+
+        def weights(self, cell: Cell) -> Path | None:
+            return base
+
         def started(self, cell_id: str) -> None:
             seen.append(("started", cell_id))
 
@@ -123,7 +134,7 @@ def test_in_this_process_cells_run_in_order_and_fail_alone(tmp_path: Path) -> No
         return {"reason": "fine"}
 
     with pytest.raises(KeyboardInterrupt):
-        run_cells(work, cells, {"base": b"w"}, Watching(), tmp_path / "scratch")
+        run_cells(work, Watching(), tmp_path / "scratch")
     first, second, third = (("started", cell.cell_id) for cell in cells)
     assert seen == [first, ("advanced", 5), ("ended", "fine"), second, ("ended", "ValueError: no"), third]
     assert not (tmp_path / "scratch").exists()

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import shutil
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from suite.study.cells import Cell, Job, Result, Work
 
 
-class Observer(Protocol):
-    """Told what happens to the cells, in the driver."""
+class Queue(Protocol):
+    """The cells of a run, in the driver: hands them out and is told what happens to them."""
+
+    def take(self) -> Cell | None:
+        """The next cell to run; None if none is ready."""
+
+    def may_grow(self) -> bool:
+        """Whether a cell can become ready that is not."""
+
+    def weights(self, cell: Cell) -> Path | None:
+        """The file of the weights that a cell starts from, if it starts from a base cell."""
 
     def started(self, cell_id: str) -> None:
         """The cell began."""
@@ -24,7 +33,7 @@ class Observer(Protocol):
         """The cell finished, was skipped, or failed."""
 
 
-RunCells = Callable[[Work, Sequence[Cell], Mapping[str, bytes], Observer, Path], None]
+RunCells = Callable[[Work, Queue, Path], None]
 
 
 def attempt(work: Work, job: Job) -> Result:
@@ -35,28 +44,25 @@ def attempt(work: Work, job: Job) -> Result:
         return {"status": "failed", "reason": traceback.format_exc()}
 
 
-def run_cells(
-    work: Work, cells: Sequence[Cell], weights: Mapping[str, bytes], observer: Observer, scratch: Path
-) -> None:
-    """Run cells in their order and tell the observer; returns when all ended, an interrupt passes through.
+def run_cells(work: Work, queue: Queue, scratch: Path) -> None:
+    """Run the cells of a queue in their order; returns when none is ready, an interrupt passes through.
 
     Args:
         work: runs a cell.
-        cells: what to run.
-        weights: weights of the base cells that `cells` start from, by id.
-        observer: called after each step.
+        queue: what to run.
         scratch: a folder for temporary files.
     """
     try:
-        for cell in cells:
-            _run(work, cell, weights, observer, scratch)
+        while cell := queue.take():
+            _run(work, cell, queue, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _run(work: Work, cell: Cell, weights: Mapping[str, bytes], observer: Observer, scratch: Path) -> None:
-    observer.started(cell.cell_id)
-    start = weights[cell.start] if cell.start else None
+def _run(work: Work, cell: Cell, queue: Queue, scratch: Path) -> None:
+    queue.started(cell.cell_id)
+    weights = queue.weights(cell)
     places = cell.places | {"scratch": str(scratch.resolve())}
-    job = Job(cell.identity, start, lambda steps: observer.advanced(cell.cell_id, steps), places)
-    observer.ended(cell.cell_id, attempt(work, job))
+    start = weights.read_bytes() if weights else None
+    job = Job(cell.identity, start, lambda steps: queue.advanced(cell.cell_id, steps), places)
+    queue.ended(cell.cell_id, attempt(work, job))

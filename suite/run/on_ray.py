@@ -1,4 +1,4 @@
-"""Run cells on Ray: ray[tune] schedules a list, each cell with its own resources.
+"""Run cells on Ray: ray[tune] takes them from a queue, each cell with its own resources.
 
 On one machine Ray is started here, bound to loopback, and stopped at the end; with RAY_ADDRESS set, a running cluster
 is used and left alone. A cell that raises is reported and not repeated; a worker process that dies is replaced.
@@ -10,7 +10,7 @@ import os
 import pickle
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints even when asked to be silent
 os.environ.update(allocator.ENVIRONMENT | dict(os.environ))  # workers inherit it
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "16")  # with one, as is usual, workers are started anew
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it ends one round only, and without a word
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
@@ -35,9 +36,10 @@ from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
 
 from suite.errors import UserError
-from suite.run.in_process import Observer, attempt
+from suite.run.in_process import Queue, attempt
 from suite.study.cells import Cell, Job, Work
 
 QUIET = "quiet"  # one per machine: a speed cell takes all of it, everybody else a thousandth
@@ -46,13 +48,17 @@ OBJECT_STORE_BYTES = 256 * 2**20
 
 
 @contextmanager
-def running_ray(threads: int, gpus: int = 0) -> Iterator[None]:
+def running_ray(threads: int, gpus: int = 0, environment: Mapping[str, str] | None = None) -> Iterator[None]:
     """Have Ray run; `threads` and `gpus` are the most that one cell computes with.
+
+    Its workers have `environment` when they start, whatever stands around this process.
 
     Raises:
         UserError: if the cluster at RAY_ADDRESS cannot run every cell.
     """
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if environment:
+        quiet["runtime_env"] = {"env_vars": dict(environment)}
     if os.environ.get("RAY_ADDRESS"):
         _connect(threads, gpus, quiet)
     else:
@@ -94,22 +100,18 @@ def _connect(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
         )
 
 
-def run_cells(
-    work: Work, cells: Sequence[Cell], weights: Mapping[str, bytes], observer: Observer, scratch: Path
-) -> None:
-    """As `in_process.run_cells`, in any order; workers import `work` by its name, weights travel as Ray objects.
+def run_cells(work: Work, queue: Queue, scratch: Path) -> None:
+    """As `in_process.run_cells`, several at once, in the order in which they become ready.
 
     Args:
         work: runs a cell; workers import it by its name.
-        cells: what to run.
-        weights: weights of the base cells that `cells` start from, by id; they travel as Ray objects.
-        observer: called in this process.
+        queue: what to run; used in this process. All nodes of a cluster must see its files of weights.
         scratch: a folder for Tune's temporary files; all nodes of a cluster must share it.
     """
     shutil.rmtree(scratch, ignore_errors=True)
-    listener = _Listener(observer)
+    listener = _Listener(queue)
     try:
-        _tuner(work, cells, weights, listener, scratch.resolve()).fit()
+        _tuner(work, queue, listener, scratch.resolve()).fit()
     except TuneError:
         if listener.trouble:
             raise listener.trouble from None
@@ -118,15 +120,17 @@ def run_cells(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _tuner(
-    work: Work, cells: Sequence[Cell], weights: Mapping[str, bytes], listener: _Listener, scratch: Path
-) -> tune.Tuner:
-    """Tune searches nothing here: it runs a list, with each cell's resources, and tells the listener."""
-    trainable = tune.with_resources(tune.with_parameters(_work, work=work, weights=dict(weights)), _resources)
+def _tuner(work: Work, queue: Queue, listener: _Listener, scratch: Path) -> tune.Tuner:
+    """Tune runs what the queue hands out, with each cell's resources, and tells the listener."""
     return tune.Tuner(
-        trainable,
-        param_space={"cell": tune.grid_search([_config(cell, scratch) for cell in cells])},
-        tune_config=tune.TuneConfig(reuse_actors=True, trial_dirname_creator=_cell_id, trial_name_creator=_cell_id),
+        tune.with_resources(tune.with_parameters(_work, work=work), _resources),
+        tune_config=tune.TuneConfig(
+            search_alg=_InOrder(queue, scratch),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=_cell_id,
+            trial_name_creator=_cell_id,
+        ),
         run_config=tune.RunConfig(
             storage_path=str(scratch),
             callbacks=[listener],
@@ -136,35 +140,63 @@ def _tuner(
     )
 
 
-def _config(cell: Cell, scratch: Path) -> dict[str, Any]:
+class _InOrder(Searcher):
+    """Suggests the cells of a queue as they become ready."""
+
+    def __init__(self, queue: Queue, scratch: Path) -> None:
+        super().__init__()
+        self.queue, self.scratch = queue, scratch
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles it into a file that is not read here; the queue stays in this process."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        cell = self.queue.take()
+        if cell:
+            return {"cell": _config(cell, self.queue.weights(cell), self.scratch)}
+        return None if self.queue.may_grow() else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The listener has told the queue."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: what is done is in the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Never called."""
+
+
+def _config(cell: Cell, weights: Path | None, scratch: Path) -> dict[str, Any]:
     needs = {"CPU": cell.threads, QUIET: 1 if cell.alone else 0.001} | ({"GPU": 1} if cell.device == "cuda" else {})
     places = cell.places | {"scratch": str(scratch)}
-    return {"id": cell.cell_id, "identity": cell.identity, "start": cell.start, "places": places, "needs": needs}
+    start = str(weights.resolve()) if weights else None
+    return {"id": cell.cell_id, "identity": cell.identity, "start": start, "places": places, "needs": needs}
 
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
     return PlacementGroupFactory([config["cell"]["needs"]])
 
 
-def _work(config: dict[str, Any], work: Work, weights: dict[str, bytes]) -> None:
+def _work(config: dict[str, Any], work: Work) -> None:
     """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
     cell = config["cell"]
-    start = weights.get(cell["start"])
+    start = Path(cell["start"]).read_bytes() if cell["start"] else None
     job = Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), cell["places"])
     tune.report({"result": pickle.dumps(attempt(work, job))})
 
 
 class _Listener(tune.Callback):
-    def __init__(self, observer: Observer) -> None:
-        self.observer = observer
-        self.trouble: UserError | None = None  # what stopped the observer; Tune wraps it beyond recognition
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.trouble: UserError | None = None  # what stopped the queue; Tune wraps it beyond recognition
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks into a file that is not read here; the observer stays in this process."""
+        """As that of `_InOrder`."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.observer.started(_cell_id(trial))
+        self.queue.started(_cell_id(trial))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -172,7 +204,7 @@ class _Listener(tune.Callback):
         if "result" in result:
             self._end(trial, pickle.loads(result["result"]))  # noqa: S301  (our own worker's)
         elif "steps" in result:
-            self.observer.advanced(_cell_id(trial), result["steps"])
+            self.queue.advanced(_cell_id(trial), result["steps"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         reason = f"the worker process died {CRASHES_FORGIVEN + 1} times (out of memory, or killed)"
@@ -180,7 +212,7 @@ class _Listener(tune.Callback):
 
     def _end(self, trial: Trial, result: dict[str, Any]) -> None:
         try:
-            self.observer.ended(_cell_id(trial), result)
+            self.queue.ended(_cell_id(trial), result)
         except UserError as trouble:
             self.trouble = trouble
             raise

@@ -24,19 +24,19 @@ PLACED = {"device", "precision", "threads"}  # parts of the identity itself, not
 
 
 def expand(study: Study) -> list[Cell]:
-    """All cells of a study: the base if it has one, then accuracy by schedule, row and seed, then speed."""
+    """All cells of a study: its bases if it trains them, then accuracy by schedule, row and seed, then speed."""
     data = DataIdentity(**study.data.identity())
-    base = [_base_cell(study, study.base, data)] if study.base else []
+    bases = {seed: _base_cell(study, study.base, data, seed) for seed in study.seeds} if study.base else {}
     accuracy, speed = [], []
     _, patches, depth = study.backbone.size()
     for rule in study.schedules:
         for row in study.methods:
             counts = schedule_of(study, rule, row, patches, depth).removed
             label = _label(rule, counts)
-            accuracy += [_accuracy_cell(study, row, counts, data, seed, label, base) for seed in study.seeds]
+            accuracy += [_accuracy_cell(study, row, counts, data, seed, label, bases) for seed in study.seeds]
             if study.speed:
                 speed += _speed_cells(study, study.speed, row, counts, label)
-    cells = [*base, *accuracy, *speed]
+    cells = [*bases.values(), *accuracy, *speed]
     return list({cell.cell_id: cell for cell in cells}.values())  # the unpruned model is one under every schedule
 
 
@@ -60,9 +60,10 @@ def _method(row: Row, counts: tuple[int, ...]) -> dict[str, Any]:
     return registry.identity(row.method) | {"settings": settings, "removed": counts, "fusion": row.fusion}
 
 
-def _training(recipe: TrainingRecipe) -> dict[str, Any]:
+def _training(study: Study, recipe: TrainingRecipe) -> dict[str, Any]:
     content = recipe.model_dump(mode="json", exclude={"device", "precision"})
-    return {"recipe": content} | recipe.model_dump(mode="json", include=PLACED)
+    fixed = {} if study.numerics == "native" else {"numerics": study.numerics}
+    return {"recipe": content} | recipe.model_dump(mode="json", include=PLACED) | fixed
 
 
 def _places(study: Study, row: Row | None = None) -> dict[str, str]:
@@ -83,17 +84,17 @@ def weights_digest(path: Path) -> str:
     return known_digest(path)[:16] or "missing"
 
 
-def _base_cell(study: Study, base: Base[Any], data: DataIdentity) -> Cell:
-    parts = _common(study) | _training(base.recipe) | {"data": data, "seed": base.seed}
+def _base_cell(study: Study, base: Base[Any], data: DataIdentity, seed: int) -> Cell:
+    parts = _common(study) | _training(study, base.recipe) | {"data": data, "seed": 0 if base.shared else seed}
     return Cell(Identity(kind="base", **parts).content(), row="base", schedule="none", places=_places(study))
 
 
 def _accuracy_cell(
-    study: Study, row: Row, counts: tuple[int, ...], data: DataIdentity, seed: int, label: str, base: list[Cell]
+    study: Study, row: Row, counts: tuple[int, ...], data: DataIdentity, seed: int, label: str, bases: dict[int, Cell]
 ) -> Cell:
-    start = base[0].cell_id if base else None
+    start = bases[seed].cell_id if bases else None
     known = start or known_weights(study.start or Path())
-    parts = _common(study) | _method(row, counts) | _training(study.finetune)
+    parts = _common(study) | _method(row, counts) | _training(study, study.finetune)
     parts |= {"data": data, "seed": seed, "start": known}
     return Cell(Identity(kind="accuracy", **parts).content(), row.label, label, start, _places(study, row))
 

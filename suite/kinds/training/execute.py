@@ -16,6 +16,7 @@ from suite.errors import UserError
 from suite.kinds.speed.cell import time_cell
 from suite.kinds.training.cells import known_weights
 from suite.kinds.training.identity import Identity, data_of, identity_of
+from suite.measure import numerics
 from suite.measure.examples import EXAMPLES, example
 from suite.measure.macs import count_macs
 from suite.measure.tokens import check_tokens, count_tokens
@@ -40,6 +41,7 @@ def run_cell(job: Job) -> Result:
     """
     began, identity = time.perf_counter(), identity_of(job)
     torch.set_num_threads(identity.threads)
+    numerics.check(identity.numerics)
     seed_everything(identity)
     run = {"base": run_base, "accuracy": run_accuracy, "speed": run_speed}[identity.kind]
     try:
@@ -48,7 +50,8 @@ def run_cell(job: Job) -> Result:
         found = {"status": "skipped", "reason": str(unmet)}
     result: Result = {"status": "done", "reason": "", "seconds": time.perf_counter() - began} | found
     if result["status"] != "failed":  # else there may be no such device
-        result["origin"] = {"device": device_name(identity.device)} | result.get("origin", {})
+        here = {"device": device_name(identity.device), "numerics": numerics.facts()}
+        result["origin"] = here | result.get("origin", {})
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from suite.data.dataset import DataSet, data_set
+from suite.measure.numerics import Numerics
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
 from suite.study.cells import Job
@@ -25,6 +26,7 @@ class Identity(Strict):
     method, version, code: name and version of the method; of one that is named by its file also the code's digest.
     removed: patches removed in each block; empty for none in any.
     data, recipe, seed, start: of cells that train; `start` is the id of a base cell or the digest of a file.
+    numerics: with which instruction sets it trains; stated where it is not `native`.
     speed, device_name: how a speed cell is timed, and on what.
     """
 
@@ -47,6 +49,7 @@ class Identity(Strict):
     recipe: dict[str, Any] = {}
     seed: int = 0
     start: str = ""
+    numerics: Numerics = "native"
     speed: dict[str, Any] = {}
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from rich.console import Console
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
+from suite.kinds.training.schema import Study
 from suite.kinds.training.study import check_backbone, check_inputs, lacking, refuse
 from suite.kinds.training.track import Tracking
+from suite.measure import numerics
 from suite.run import in_process
 from suite.run.in_process import RunCells
 from suite.run.progress import Progress
@@ -26,17 +28,41 @@ from suite.study.records import merge, write
 from suite.study.store import Entry, Record, last_line
 from suite.tasks.task import tasks
 
-ROUNDS = ("base", "accuracy", "speed")  # kinds of cells, in the order in which they can run
+Rounds = tuple[tuple[str, ...], ...]  # kinds of cells that run beside each other, one round after another
+SPEED = ("speed",)
+ROUNDS: Rounds = (("base", "accuracy"), SPEED)
 
 
-class ResultWriter:
-    """Keeps each result the moment it arrives: record first, then the display, then all other observers."""
+class CellQueue:
+    """Hands out cells as they become ready, and keeps each result: record first, then display, then MLflow."""
 
     def __init__(
         self, cells: Sequence[Cell], record: Record, progress: Progress, tell: Callable[[Cell, Entry], None]
     ) -> None:
-        self.waiting = {cell.cell_id: cell for cell in cells}
+        self.left = list(cells)  # to hand out
+        self.open = {cell.cell_id: cell for cell in cells}  # that have not ended
         self.record, self.progress, self.tell = record, progress, tell
+
+    def take(self) -> Cell | None:
+        """The first cell whose base, if it starts from one, is trained."""
+        cell = next(filter(self._ready, self.left), None)
+        if cell is None:
+            return None
+        self.left.remove(cell)
+        if self.record.finished(cell) is None:
+            return cell
+        del self.open[cell.cell_id]  # its base was lost, and became the same again
+        self.progress.ended(cell.cell_id, "done", "")
+        return self.take()
+
+    def may_grow(self) -> bool:
+        return any(cell.start in self.open or self._ready(cell) for cell in self.left)
+
+    def weights(self, cell: Cell) -> Path | None:
+        return self.record.weights_file(cell.start) if cell.start else None
+
+    def _ready(self, cell: Cell) -> bool:
+        return cell.start is None or (cell.start not in self.open and self.record.has(cell.start))
 
     def started(self, cell_id: str) -> None:
         self.progress.started(cell_id)
@@ -45,7 +71,7 @@ class ResultWriter:
         self.progress.advanced(cell_id, steps)
 
     def ended(self, cell_id: str, result: Result) -> None:
-        cell = self.waiting.pop(cell_id, None)
+        cell = self.open.pop(cell_id, None)
         if cell is None:
             return  # a worker that died after its last word was replaced, and says it again
         weights = result.pop("weights", None)
@@ -56,7 +82,7 @@ class ResultWriter:
 
 
 def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
-    """Run all cells of a study that are not finished, in rounds: base, accuracy, speed.
+    """Run all cells of a study that are not finished: a cell when its own base is trained, speed when all else ended.
 
     Results are exported to `results/<study>/`. An interrupted or killed run loses only the cells that were running.
 
@@ -74,23 +100,36 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     """
     provenance()  # as the code is now, not when the first cell ends
     cells, record, interrupted = expand(loaded.study), Record(), False
+    left = [cell for cell in cells if record.finished(cell) is None]
+    rounds = _rounds_here(loaded.study, left) if alone else ROUNDS
     with record.locked():
         tracking = None if alone else Tracking(loaded.name, cells, console)
         if tracking:
             tracking.catch_up(record)
-        left = [cell for cell in cells if record.finished(cell) is None]
         console.print(f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
         if left:
             check_backbone(loaded)
             refuse(lacking(left, here=alone))
             check_inputs(loaded.study, console)
             try:
-                _run(cells, record, tracking, console)
+                _run(loaded.study, cells, rounds, record, tracking, console)
             except KeyboardInterrupt:
                 interrupted = True
         export(RESULTS / loaded.name, cells, record)
+    if rounds == ROUNDS[:1] and not interrupted:
+        numerics.leave()  # for the speed cells
     finished = _conclude(loaded, cells, record, console)
     return 0 if finished else 130 if interrupted else 1
+
+
+def _rounds_here(study: Study, left: Sequence[Cell]) -> Rounds:
+    """What this process runs, if it runs all by itself; it is started anew where torch shall compute otherwise."""
+    if study.numerics == "native" or all(cell.kind == "speed" for cell in left):
+        return ROUNDS
+    if numerics.stage() == "first":
+        numerics.enter(study.numerics)
+    alone = any(cell.kind == "speed" for cell in left)
+    return (ROUNDS[:1] if alone else ROUNDS) if numerics.stage() == "entered" else ROUNDS[1:]
 
 
 def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
@@ -116,27 +155,26 @@ def _conclude(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Co
     return finished == len(cells)
 
 
-def _run(cells: Sequence[Cell], record: Record, tracking: Tracking | None, console: Console) -> None:
+def _run(
+    study: Study, cells: Sequence[Cell], rounds: Rounds, record: Record, tracking: Tracking | None, console: Console
+) -> None:
     from suite.kinds.training.execute import run_cell
 
-    left = [cell for cell in cells if record.finished(cell) is None]
-    done = {cell.cell_id for cell in cells} - {cell.cell_id for cell in left}
+    done = {cell.cell_id for cell in cells if record.finished(cell)}
     cores = len(os.sched_getaffinity(0)) if tracking else 1
-    progress = Progress(cells, done, cores, console, ticking=tracking is not None)
-    with progress, _scheduler(cells, left, alone=tracking is None) as run_cells:
-        for kind in ROUNDS:
-            starts = {cell.start for cell in cells if cell.start and record.has(cell.start)}
-            weights = {start: record.weights(start) for start in starts}
-            # Asked anew in every round: a base that was trained again may have changed what counts as finished.
-            left = [cell for cell in cells if cell.kind == kind and record.finished(cell) is None]
-            ready = [cell for cell in left if not cell.start or cell.start in weights]
-            if ready:
-                writer = ResultWriter(ready, record, progress, tracking.sync if tracking else lambda *_: None)
-                run_cells(run_cell, ready, weights, writer, record.home / "scratch")
+    with Progress(cells, done, cores, console, ticking=tracking is not None) as progress:
+        for kinds in rounds:
+            left = [cell for cell in cells if cell.kind in kinds and record.finished(cell) is None]
+            if not left:
+                continue
+            queue = CellQueue(left, record, progress, tracking.sync if tracking else lambda *_: None)
+            environment = {} if kinds == SPEED else numerics.ENVIRONMENT[study.numerics]
+            with _scheduler(left, environment, alone=tracking is None) as run_cells:
+                run_cells(run_cell, queue, record.home / "scratch")
 
 
 @contextmanager
-def _scheduler(cells: Sequence[Cell], left: Sequence[Cell], *, alone: bool) -> Iterator[RunCells]:
+def _scheduler(cells: Sequence[Cell], environment: Mapping[str, str], *, alone: bool) -> Iterator[RunCells]:
     """What runs cells, for as long as it is there: this process, or Ray."""
     if alone:
         yield in_process.run_cells
@@ -148,7 +186,8 @@ def _scheduler(cells: Sequence[Cell], left: Sequence[Cell], *, alone: bool) -> I
             f"{error.name} is not installed; add what studies need (pip install 'cropr-suite[study]'), or run one cell "
             "after another in this process: --in-process"
         ) from error
-    with on_ray.running_ray(max(cell.threads for cell in cells), any(cell.device == "cuda" for cell in left)):
+    threads, cuda = max(cell.threads for cell in cells), any(cell.device == "cuda" for cell in cells)
+    with on_ray.running_ray(threads, cuda, environment):
         yield on_ray.run_cells
 
 

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from suite.data.dataset import DataSet, data_set
 from suite.errors import UserError
+from suite.measure.numerics import Numerics
 from suite.measure.timing_options import TimingOptions
 from suite.strict import Strict
 from suite.study.schema import Backbone, MethodRow, ScheduleRule, label_of
@@ -30,21 +31,26 @@ class Row(MethodRow):
 
 
 class Base(Strict, Generic[Recipe]):
-    """The model that every cell starts from: trained once, without reduction."""
+    """The model that cells start from, trained without reduction: one for each seed, which all rows of it share.
+
+    shared: one for all seeds, that of seed 0. Then the spread over seeds is that of fine-tuning only, and its intervals
+        say nothing about another base.
+    """
 
     recipe: Recipe
-    seed: int = 0
+    shared: bool = False
 
 
 class Study(Strict):
     """One question: what is fixed and what varies. The file's name is the study's name.
 
-    Every cell starts from the same weights: those of the `base` model, or those in the file `start`, of torch or
+    Cells start from the `base` model of their seed, or all from the weights in the file `start`, of torch or
     safetensors, with a new head unless the file has one for as many classes.
 
     focus: names of the rows that the question is about, which the page of the study summarises.
     task: its name; the task says what a recipe may say.
     data: name and settings of a data set.
+    numerics: instruction sets that models are trained with, see `suite.measure.numerics`; speed is always `native`.
     """
 
     question: str
@@ -60,11 +66,17 @@ class Study(Strict):
     methods: tuple[Row, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     speed: TimingOptions | None = None
+    numerics: Numerics = "native"
 
     @property
     def goal(self) -> Task:
         """The task itself."""
         return task(self.task)
+
+    @property
+    def fine_tuning_only(self) -> bool:
+        """Whether all seeds start from the same weights, so that they differ in fine-tuning alone."""
+        return self.base is None or self.base.shared
 
     @property
     def classes(self) -> int:
