@@ -154,8 +154,9 @@ def merge(
 
 
 def write_provenance(folder: Path, origins: Mapping[str, object]) -> None:
-    """Write `provenance.json` whole: where records come from, and digests of every CSV and JSON but tables."""
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".json"))
+    """Write `provenance.json` whole: where records come from, and digests of every CSV, JSON and NPZ but tables."""
+    files = [path for path in folder.rglob("*") if path.suffix in (".csv", ".json", ".npz")]
+    names = sorted(str(path.relative_to(folder)) for path in files)
     digests = {name: digest_of(folder / name) for name in names if name not in MADE_FROM_RECORDS}
     replace(folder / PROVENANCE, json.dumps({**origins, DIGESTS: digests}, indent=1) + "\n")
 

@@ -24,7 +24,8 @@ FORMAT = "2"  # of `.suite/`; raise it when the ids of cells or their records ch
 class Entry(TypedDict, total=False):
     """What is recorded of a cell; one of a study of speed has what stands from `speedup` on instead of metrics.
 
-    `repetitions` has a value for each block or round, `curves` one for each epoch; `seconds` are those that the cell
+    `repetitions` has a value for each block or round, `curves` one for each epoch; `images` is of
+    `suite.study.images`; `seconds` are those that the cell
     took, in a study of speed those of each pass on a GPU. `start_digest` is that of the weights it started from.
     """
 
@@ -37,6 +38,7 @@ class Entry(TypedDict, total=False):
     repetitions: dict[str, list[float]]
     curves: dict[str, list[float]]
     details: dict[str, Any]
+    images: str
     seconds: Any
     provenance: dict[str, Any]
     weights_digest: str

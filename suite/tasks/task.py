@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from suite.reduction.blocks import TimmModule
     from suite.reduction.model import ReducedModel
 
+Images = Mapping[str, "np.ndarray[Any, Any]"]
 ReadOut = Callable[["ReducedModel"], "nn.Module"]
 PACKAGE, GROUP = "suite.tasks", "cropr_suite.tasks"
 
@@ -77,6 +78,7 @@ class Epoch:
         scores: of the validation set, by the name of the metric.
         parts: scores of parts of the validation set, such as classes, in the unit of the first metric; their names
             begin with the task's `parts`.
+        images: of every validation image, in their order, what the task's `rescore` needs; arrays, (images, ...).
     """
 
     epoch: int
@@ -84,6 +86,7 @@ class Epoch:
     learning_rate: float
     scores: Mapping[str, float]
     parts: Mapping[str, float] = field(default_factory=dict)
+    images: Images = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,8 @@ class Task:
         check_recipe: refuses a training recipe (ValueError).
         examples: the first images of the validation set, (3, height, width), 0 to 255, as a model is shown them, and
             their label maps, (height, width), or None.
+        rescore: the headline score of weighted images, from what the last `Epoch` says of each: of `images` and
+            weights, (draws, images), scores, (draws,). None for a task whose scores cannot be made of images.
     """
 
     name: str
@@ -163,6 +168,7 @@ class Task:
     check_backbone: Callable[[TimmModule], None] = _any
     check_method: Callable[[MethodSettings, int], None] = _any
     check_recipe: Callable[[TrainingRecipe], None] = _any
+    rescore: Callable[[Images, np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
 
     @property
     def headline(self) -> Metric:

@@ -26,6 +26,7 @@ from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.seeds import seed_for
 from suite.study.cells import Job, Result
+from suite.study.images import packed
 from suite.study.provenance import device_name
 from suite.tasks.loop import to_input
 from suite.tasks.task import Epoch, Task, Training
@@ -137,6 +138,7 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
     epochs = task.train(model, Training(data, identity.training, identity.seed, report, scratch))
     headline, last = task.headline, epochs[-1]
     scores = [epoch.scores[headline.name] for epoch in epochs]
+    kept = {"images": packed(last.images)} if last.images else {}
     units = {metric.last: metric.unit for metric in task.metrics} | {headline.best: headline.unit}
     pixels = {split: digest for split in SPLITS if (digest := data.open(split).digest())}
     return {
@@ -149,7 +151,7 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
             "learning_rate": [epoch.learning_rate for epoch in epochs],
         },
         "details": {"pixels": pixels} if pixels else {},  # of a folder's the digest of the data set knows
-    }
+    } | kept
 
 
 def _with_costs(result: Result, model: ReducedModel, task: Task) -> Result:

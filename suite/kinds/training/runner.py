@@ -19,6 +19,7 @@ from suite.measure import numerics
 from suite.run import in_process
 from suite.run.in_process import RunCells
 from suite.run.progress import Progress
+from suite.study import images
 from suite.study.cells import Cell, Result
 from suite.study.exported import CURVE_COLUMNS, curves, examples, tidy, write_csv, write_examples
 from suite.study.kind import Loaded
@@ -137,6 +138,7 @@ def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
     write(results / "curves.csv", CURVE_COLUMNS, curves(cells, record))
     write_examples(results / "examples.json", examples(cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
+    images.write(results, {entry["cell_id"]: entry["images"] for entry in entries if "images" in entry})
     write_csv(results / "cells.csv", tidy(results.name, cells, record), _origins(entries))
 
 

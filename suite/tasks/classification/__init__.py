@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.tasks.recipe import TrainingRecipe
-from suite.tasks.task import Epoch, Metric, Task, Training, itself
+from suite.tasks.task import Epoch, Images, Metric, Task, Training, itself
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +41,12 @@ def _check_recipe(recipe: TrainingRecipe) -> None:
         raise ValueError(f"classification trains on cpu in float32 so far, found {recipe.device}, {recipe.precision}")
 
 
+def _rescore(images: Images, weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Top-1 accuracy in percent."""
+    right = (images["predicted"] == images["label"]).astype(float)
+    return 100 * (weights @ right) / weights.sum(1)  # type: ignore[no-any-return]
+
+
 TASK = Task(
     name="classification",
     target="labels",
@@ -51,4 +57,5 @@ TASK = Task(
     predict=_predict,
     examples=_examples,
     check_recipe=_check_recipe,
+    rescore=_rescore,
 )

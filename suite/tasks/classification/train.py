@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import suite.torchvision_operators  # noqa: F401  (before timm, see there)
@@ -55,8 +57,10 @@ def train(
             total += loss.item() * len(batch)
             done += 1
         check_weights(model, epoch)
-        scores = {"acc1": accuracy(model, validation)}
-        yield Epoch(epoch, total / len(labels), optimizer.param_groups[0]["lr"], scores)
+        wanted, found = validation.targets["labels"], predicted(model, validation)
+        scores = {"acc1": 100 * float((found == wanted).sum()) / len(wanted)}
+        of_images = {"label": wanted, "predicted": found}
+        yield Epoch(epoch, total / len(labels), optimizer.param_groups[0]["lr"], scores, images=of_images)
 
 
 def training_loss(
@@ -79,10 +83,9 @@ def training_loss(
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, examples: Examples) -> float:
-    """Top-1 accuracy in percent."""
+def predicted(model: nn.Module, examples: Examples) -> NDArray[np.int64]:
+    """The class with the highest logit of every image, (images,)."""
     model.eval()
-    images, labels = torch.from_numpy(examples.pixels), torch.from_numpy(examples.targets["labels"])
-    batches = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
-    right = sum(int((model(to_input(batch)).argmax(1) == wanted).sum()) for batch, wanted in batches)
-    return 100 * right / len(labels)
+    batches = torch.from_numpy(examples.pixels).split(EVALUATION_BATCH)
+    found: NDArray[np.int64] = torch.cat([model(to_input(batch)).argmax(1) for batch in batches]).numpy()
+    return found

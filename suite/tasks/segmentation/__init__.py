@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from suite.reduction.settings import Fusion, MethodSettings
 from suite.tasks.segmentation.recipe import SegmentationRecipe
-from suite.tasks.task import Epoch, Metric, Task, Training
+from suite.tasks.task import Epoch, Images, Metric, Task, Training
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +75,16 @@ def _check_method(settings: MethodSettings, patches: int) -> None:
         raise ValueError("segmentation has no teacher to learn from; leave distillation out")
 
 
+def _rescore(images: Images, weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Mean IoU in percent, over the classes that are labelled or predicted in the weighted images."""
+    import numpy as np
+
+    intersection, union = weights @ images["intersection"], weights @ images["union"]
+    found = union > 0
+    iou = np.divide(intersection, union, out=np.zeros(union.shape), where=found)
+    return 100 * iou.sum(1) / found.sum(1)  # type: ignore[no-any-return]
+
+
 TASK = Task(
     name="segmentation",
     target="maps",
@@ -101,4 +111,5 @@ TASK = Task(
     prepare=_prepare,
     check_backbone=_check_backbone,
     check_method=_check_method,
+    rescore=_rescore,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, see there)
@@ -16,6 +16,7 @@ from mmseg.registry import METRICS
 from torch import Tensor
 
 from suite.data.labels import IGNORED
+from suite.tasks.task import Images
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Scores:
         macc: mean over labelled classes of the share of their pixels that were found.
         aacc: share of all labelled pixels that were found.
         iou: intersection over union of each class; None for a class that was neither labelled nor predicted.
+        images: `intersection` and `union` of each class in each image, in pixels, (images, classes).
     """
 
     miou: float
     macc: float
     aacc: float
     iou: tuple[float | None, ...]
+    images: Images = field(default_factory=dict)
 
 
 @METRICS.register_module()
@@ -56,7 +59,8 @@ class ExactIoU(IoUMetric):  # type: ignore[misc]
         found = {name: 100 * value for name, value in self.total_area_to_metrics(*areas).items()}
         iou = tuple(None if math.isnan(value) else float(value) for value in found["IoU"])
         means = (_mean(found["IoU"]), _mean(found["Acc"]), float(found["aAcc"]))
-        return {"scores": Scores(*means, iou)}
+        intersection, union = (torch.stack(area).int().numpy() for area in list(zip(*results, strict=True))[:2])
+        return {"scores": Scores(*means, iou, {"intersection": intersection, "union": union})}
 
 
 def _mean(values: Sequence[float]) -> float:

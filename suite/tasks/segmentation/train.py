@@ -146,7 +146,7 @@ class TrainingHook(Hook):  # type: ignore[misc]
         scores = {name: getattr(found, name) for name in ("miou", "macc", "aacc")}
         named = zip(runner.val_dataloader.dataset.metainfo["classes"], found.iou, strict=True)
         classes = {f"iou_{name}": iou for name, iou in named if iou is not None}
-        epoch = Epoch(runner.epoch - 1, self.total / self.images, self.learning_rate, scores, classes)
+        epoch = Epoch(runner.epoch - 1, self.total / self.images, self.learning_rate, scores, classes, found.images)
         self.epochs.append(epoch)
         self.report(epoch)
 
