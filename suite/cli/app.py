@@ -9,6 +9,7 @@ import typer
 
 from suite.cli.budget import budget
 from suite.cli.check_method import check_method
+from suite.cli.compare import compare
 from suite.cli.evaluate import evaluate
 from suite.cli.export import export
 from suite.cli.figures import figures, maps
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Studies": (list_, validate, plan, run, track, pack, unpack, ui),
-    "Results": (table, figures, maps, report, trace, ledger),
+    "Results": (table, compare, figures, maps, report, trace, ledger),
     "Methods and models": (check_method, evaluate, flops, budget, speed, export, race, power),
 }
 for panel, commands in COMMANDS.items():

@@ -109,7 +109,8 @@ def show(table: Table, console: Console) -> None:
             drawn = terminal(part, columns)
         drawn.title, drawn.title_justify = part.blocks[0].name if table.apart else None, "left"
         if part.blocks and any(part.rows()):
-            console.print(drawn, crop=False)
+            least = Measurement.get(console, console.options.update(max_width=9999), drawn).minimum
+            console.print(drawn, crop=False, width=max(least, console.width))
         if excluded:
             hint = f"  Left out on this narrow terminal: {'; '.join(excluded)}."
             console.print(hint, style="dim", highlight=False)
@@ -133,7 +134,8 @@ def terminal(table: Table, columns: Sequence[Column]) -> rich_table.Table:
     return drawn
 
 
-def _html_file(table: Table) -> str:
+def as_html_file(table: Table) -> str:
+    """The same as a file of its own."""
     return ENCODING + as_html(table)
 
 
@@ -141,7 +143,7 @@ FORMATS: dict[str, Callable[[Table], str]] = {
     "table.md": markdown,
     "table.csv": as_csv,
     "table.tex": latex,
-    "table.html": _html_file,
+    "table.html": as_html_file,
 }
 
 

@@ -86,7 +86,7 @@ class Epoch:
     learning_rate: float
     scores: Mapping[str, float]
     parts: Mapping[str, float] = field(default_factory=dict)
-    images: Images = field(default_factory=dict)
+    images: Images = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,7 @@ class Task:
             their label maps, (height, width), or None.
         rescore: the headline score of weighted images, from what the last `Epoch` says of each: of `images` and
             weights, (draws, images), scores, (draws,). None for a task whose scores cannot be made of images.
+        right: from the same, whether the model was right about each image, (images,), where that is the score.
     """
 
     name: str
@@ -169,6 +170,7 @@ class Task:
     check_method: Callable[[MethodSettings, int], None] = _any
     check_recipe: Callable[[TrainingRecipe], None] = _any
     rescore: Callable[[Images, np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
+    right: Callable[[Images], np.ndarray[Any, Any]] | None = None
 
     @property
     def headline(self) -> Metric:

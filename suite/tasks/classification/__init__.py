@@ -41,10 +41,13 @@ def _check_recipe(recipe: TrainingRecipe) -> None:
         raise ValueError(f"classification trains on cpu in float32 so far, found {recipe.device}, {recipe.precision}")
 
 
+def _right(images: Images) -> np.ndarray[Any, Any]:
+    return images["predicted"] == images["label"]  # type: ignore[no-any-return]
+
+
 def _rescore(images: Images, weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Top-1 accuracy in percent."""
-    right = (images["predicted"] == images["label"]).astype(float)
-    return 100 * (weights @ right) / weights.sum(1)  # type: ignore[no-any-return]
+    return 100 * (weights @ _right(images)) / weights.sum(1)  # type: ignore[no-any-return]
 
 
 TASK = Task(
@@ -58,4 +61,5 @@ TASK = Task(
     examples=_examples,
     check_recipe=_check_recipe,
     rescore=_rescore,
+    right=_right,
 )

@@ -1,0 +1,265 @@
+"""Two records, or two rows, compared: over new trainings, over new images too, and as the models that they are."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.errors import UserError, suggest
+from suite.kinds.training.results import read_curves
+from suite.kinds.training.summary import read_record
+from suite.report.layout import Block, Column, Note, Row, Table
+from suite.report.statistics.crossed import Images, crossed_interval, mcnemar_p, over_images
+from suite.report.statistics.significance import ALPHA, correct
+from suite.report.statistics.student import Mean, mean
+from suite.seeds import seed_for
+from suite.study import images
+from suite.study.records import runs
+from suite.tasks.task import task
+
+RESULTS = Path("results")
+DIFFERENT, SAME = "differs", "consistent"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two: a results folder, and a row of it if rows are compared; `name` is as it was asked for."""
+
+    name: str
+    folder: Path
+    row: str = ""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A cell with a score: its id, the score, and all values that training left behind."""
+
+    cell_id: str
+    score: float
+    values: tuple[object, ...]
+
+
+Scores = dict[int, Scored]  # by seed
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One row.
+
+    Attributes:
+        label: the row, with its schedule where there are several.
+        scores: means over the shared seeds, of both sides.
+        seeds: those that both have.
+        equal: cells that are equal to the bit: every score and the loss of every epoch.
+        trainings: second minus first, over the seeds; None with one seed.
+        interval: of the same over new images too; None where no images were kept.
+        models: seeds in which the two models differ over images (p < 0.05, Holm over seeds); None likewise.
+        p: of `trainings`, Holm-corrected for all rows; None where there is no test.
+    """
+
+    label: str
+    scores: tuple[float, float]
+    seeds: int
+    equal: int
+    trainings: Mean | None
+    interval: tuple[float, float] | None = None
+    models: int | None = None
+    p: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the rows differ by what other trainings would give."""
+        if self.trainings is None:
+            return "one seed: no interval"
+        differs = self.p < ALPHA if self.p is not None else self.trainings.mean != 0
+        return DIFFERENT if differs else SAME
+
+
+@contextlib.contextmanager
+def side(name: str) -> Iterator[Side]:
+    """What NAME, NAME@COMMIT or a folder means, each with :ROW behind it or not; a commit's record is there meanwhile.
+
+    Raises:
+        UserError: if there is no such record or commit.
+    """
+    where, _, row = name.partition(":")
+    study, _, commit = where.partition("@")
+    if commit:
+        with tempfile.TemporaryDirectory() as place:
+            _check_out(study, commit, Path(place))
+            yield Side(name, Path(place) / RESULTS / study, row)
+        return
+    yield Side(name, Path(where) if (Path(where) / "cells.csv").is_file() else RESULTS / where, row)
+
+
+def _check_out(study: str, commit: str, place: Path) -> None:
+    asked = ["git", "archive", commit, str(RESULTS / study)]
+    found = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603
+    if found.returncode:
+        raise UserError(f"git has no {RESULTS / study} in {commit}: {found.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
+        archive.extractall(place, filter="data")
+
+
+def compared(one: Side, other: Side) -> list[Compared]:
+    """Compare the rows that both sides have, or the two rows that they name.
+
+    Raises:
+        UserError: if a record cannot be used, or both have no row, seed or task in common.
+    """
+    first, second = (_rows(found) for found in (one, other))
+    shared = [
+        _compared(label, (one, first[label]), (other, second[label]))
+        for label in first
+        if label in second and first[label].keys() & second[label].keys()
+    ]
+    if not shared:
+        raise UserError(f"{one.name} and {other.name} have no row with a score of the same task and seed in common")
+    tested = [found.trainings.p if found.trainings else None for found in shared]
+    ps = iter(correct([p for p in tested if p is not None]))
+    return [replace(found, p=None if p is None else next(ps)) for found, p in zip(shared, tested, strict=True)]
+
+
+def _rows(found: Side) -> dict[tuple[str, ...], Scores]:
+    """Scored cells by seed, of every row, under task, row and schedule; of one that is asked for, under the task."""
+    frame, curves = read_record(found.folder), read_curves(found.folder)
+    cells = frame[frame["kind"] == "accuracy"]
+    if found.row and found.row not in set(cells["row"]):
+        raise UserError(f"{found.name}: there is no row {found.row!r}; {suggest(found.row, set(cells['row']))}")
+    rows: dict[tuple[str, ...], Scores] = {}
+    for cell_id, own in cells.groupby("cell_id"):
+        first = own.iloc[0]
+        score = own[own["metric"] == task(first["task"]).headline.last]["value"]
+        if found.row in ("", first["row"]) and len(score) and np.isfinite(score.iloc[0]):
+            key = (first["task"],) if found.row else (first["task"], first["row"], first["schedule"])
+            left = [*own.sort_values(["metric", "repetition"])["value"], *curves[curves["cell_id"] == cell_id]["value"]]
+            rows.setdefault(key, {})[int(first["seed"])] = Scored(str(cell_id), float(score.iloc[0]), tuple(left))
+    return rows
+
+
+def _compared(key: tuple[str, ...], first: tuple[Side, Scores], second: tuple[Side, Scores]) -> Compared:
+    (one, these), (other, those) = first, second
+    pairs = [(these[seed], those[seed]) for seed in sorted(these.keys() & those.keys())]
+    drawn = [(images.read(one.folder, a.cell_id), images.read(other.folder, b.cell_id)) for a, b in pairs]
+    whole = [(a, b) for a, b in drawn if a is not None and b is not None]
+    interval, models = _over_images(key, whole) if len(whole) == len(pairs) else (None, None)
+    return Compared(
+        label=" ".join(key[1:]) or f"{one.name} to {other.name}",
+        scores=(float(np.mean([a.score for a, _ in pairs])), float(np.mean([b.score for _, b in pairs]))),
+        seeds=len(pairs),
+        equal=sum(a.values == b.values for a, b in pairs),
+        trainings=mean([b.score - a.score for a, b in pairs]),
+        interval=interval,
+        models=models,
+    )
+
+
+def _over_images(
+    key: tuple[str, ...], pairs: Sequence[tuple[Images, Images]]
+) -> tuple[tuple[float, float] | None, int | None]:
+    """The interval over trainings and images, and in how many seeds the two models differ over images."""
+    goal = task(key[0])
+    if goal.rescore is None or any(len(a[name]) != len(b[name]) for a, b in pairs for name in a):
+        return None, None
+    generator = np.random.default_rng(seed_for("comparison", *key))
+    drawn = over_images(goal.rescore, pairs, generator)
+    interval = crossed_interval(drawn, generator) if len(pairs) > 1 else None
+    right = goal.right
+    ps = [mcnemar_p(right(a), right(b)) for a, b in pairs] if right else [_bootstrap_p(own) for own in drawn.T]
+    return interval, sum(p < ALPHA for p in correct(ps))
+
+
+def _bootstrap_p(drawn: NDArray[np.float64]) -> float:
+    """The two-sided p that a difference is 0, of its bootstrap draws."""
+    below, above = ((drawn <= 0).mean(), (drawn >= 0).mean())
+    return float(min(1.0, 2 * min(below, above) + 1 / len(drawn)))
+
+
+def environment(one: Side, other: Side) -> dict[str, tuple[str, str]]:
+    """What the provenance of two records says differently, by its name."""
+    first, second = (_facts(found.folder) for found in (one, other))
+    return {
+        name: (first.get(name, ""), second.get(name, ""))
+        for name in sorted(first.keys() | second.keys())
+        if first.get(name) != second.get(name)
+    }
+
+
+def _facts(folder: Path) -> dict[str, str]:
+    """Facts of all runs of a record, joined where there are several."""
+    values: dict[str, set[str]] = {}
+    for run in runs(folder):
+        for name in ("commit", "system", "processor", "cores", "python", "versions", "numerics"):
+            content = run.get(name, "")
+            for key, value in content.items() if isinstance(content, dict) else [("", content)]:
+                values.setdefault(f"{name} {key}".strip(), set()).add(str(value))
+    return {name: ", ".join(sorted(found)) for name, found in values.items()}
+
+
+def comparison_table(
+    one: Side, other: Side, found: Sequence[Compared], differences: Mapping[str, tuple[str, str]]
+) -> Table:
+    """What was compared, as a table."""
+    signed = "{0[0]:+.1f} to {0[1]:+.1f}".format
+    kept, equal = any(row.interval for row in found), sum(row.equal for row in found)
+    unit = f"{ALPHA:g}"
+    columns = (
+        Column("row", "row", align="left", fields=("row",)),
+        Column("seeds", "seeds", optional=True, fields=("seeds",)),
+        Column("first", Path(one.name).name, "{:.1f}".format, fields=("first",)),
+        Column("second", Path(other.name).name, "{:.1f}".format, fields=("second",)),
+        Column("difference", "difference (pp)", "{:+.2f}".format, fields=("difference",)),
+        Column("trainings", "95 % interval, new trainings", signed, fields=("trainings_low", "trainings_high")),
+        Column("images", "and new images", signed, fields=("images_low", "images_high")),
+        Column("p", "p (Holm)", "{:.2g}".format, fields=("p",)),
+        Column("models", "models differ", optional=True, fields=("models_differ",)),
+        Column("equal", "equal to the bit", optional=True, fields=("equal",)),
+        Column("verdict", "verdict", align="left", fields=("verdict",)),
+    )
+    rows = tuple(_row(row) for row in found)
+    total = sum(row.seeds for row in found)
+    notes = [
+        Note(
+            f"Difference: mean over seeds of {other.name} less {one.name}, with Student's t: what new trainings give."
+        ),
+        Note(f"p: of that, two-sided, Holm-corrected for all rows; below {unit} the rows differ."),
+        Note(f"{equal} of {total} cells are equal to the bit: every score, and the loss of every epoch."),
+    ]
+    if kept:
+        notes[1:1] = [
+            Note("And new images: crossed bootstrap over seeds and validation images."),
+            Note(f"Models differ: in so many seeds these two models differ over images (p < {unit}, Holm over seeds)."),
+        ]
+    notes += [
+        Note(f"{name}: {before or 'not known'} / {after or 'not known'}.")
+        for name, (before, after) in differences.items()
+    ]
+    return Table("comparison", f"{one.name} and {other.name}, row by row", columns, (Block("", rows),), tuple(notes))
+
+
+def _row(found: Compared) -> Row:
+    over = found.trainings
+    return Row(
+        {
+            "row": found.label,
+            "seeds": found.seeds,
+            "first": found.scores[0],
+            "second": found.scores[1],
+            "difference": found.scores[1] - found.scores[0],
+            "trainings": (over.low, over.high) if over else None,
+            "images": found.interval,
+            "p": found.p,
+            "models": found.models,
+            "equal": found.equal,
+            "verdict": found.verdict,
+        }
+    )
