@@ -28,7 +28,10 @@ from test_on_ray import listening
 from tiny_study import here
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
+from suite.kinds.training.row_cells import Speed
 from suite.kinds.training.summary import Line, Versus
+from suite.kinds.training.table import study_table
+from suite.report.render import as_records
 from suite.report.statistics.aggregates import Spread
 from suite.report.statistics.comparisons import Comparison
 from suite.report.statistics.intervals import Interval
@@ -290,24 +293,29 @@ def test_mlflow_tells_nobody() -> None:
 def line_of(cell: Cell) -> Line:
     """A line of the table, as good as any, of a row that is compared with random pruning."""
     some = Spread(1, 1, 1, 2)
-    line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, 17, 9e6, some)
-    gap = Comparison(2, 4.0, Interval(3.5, 4.5, 0.95), 0.5, 0.5, 1, 0.75)
-    return replace(line, interval=Interval(0.5, 2.5, 0.95), versus=Versus(won=(1, 2), comparison=gap), p=0.75)
+    line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, 17, 9e6, (Speed(8, some),))
+    gap = Comparison(2, 4.0, Interval(3.5, 4.5), 0.5, 0.75)
+    return replace(line, interval=Interval(0.5, 2.5), versus=Versus(won=(1, 2), comparison=gap), p=0.75)
+
+
+def metrics_of(lines: list[Line]) -> dict[tuple[str, str], dict[str, float]]:
+    """What the parents of these lines get."""
+    return row_metrics(as_records(study_table("trial", lines)), "classification")
 
 
 def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
     """Every metric and parameter that a view names is on the runs that its filter finds."""
     compared = line_of(CELLS[-1])
-    bare = replace(compared, versus=Versus(), p=None, interval=None, speed=None)
+    bare = replace(compared, versus=Versus(), p=None, interval=None, speeds=(Speed(),))
     cell = named(Tracker("trial", CELLS, written), "seed 1 · tome").data
     named_in = {}
     for lines in ([compared], [bare]):
-        metrics = row_metrics(lines)["tome", "12 12 12 12 0 0"]
+        metrics = metrics_of(lines)["tome", "12 12 12 12 0 0"]
         for view, known, parameters in (
             ("methods", metrics, cell.params.keys() - {"seed"}),
             ("seeds", cell.metrics, cell.params.keys()),
         ):
-            state = views(lines)[view]
+            state = views(lines, metrics)[view]
             columns = [column.split(".", 1) for column in state["selectedColumns"]]
             charts = [chart for chart in state["compareRunCharts"] if "metricKey" in chart]
             shown = {name.strip("`") for kind, name in columns if kind == "metrics"}
@@ -326,12 +334,13 @@ def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
 def test_a_speed_says_whether_it_is_reliable() -> None:
     """And a row whose speed was not measured says nothing."""
     line = line_of(CELLS[-1])
+    drifted = replace(line.speeds[0], timing_warnings="drift")
     lines = [
         line,
-        replace(line, row="a", timing_warnings="drift"),
-        replace(line, row="b", timing_warnings="drift", speed=None),
+        replace(line, row="a", speeds=(drifted,)),
+        replace(line, row="b", speeds=(replace(drifted, fused=None),)),
     ]
-    found = {row: metrics.get("speed_reliable") for (row, _), metrics in row_metrics(lines).items()}
+    found = {row: metrics.get("speed_reliable") for (row, _), metrics in metrics_of(lines).items()}
     assert found == {"tome": 1.0, "a": 0.0, "b": None}
 
 
@@ -341,7 +350,7 @@ def test_parents_of_an_older_store_get_what_is_new(copy: Path) -> None:
     All names are such that MLflow's box plot can take them: it cuts a name at a hyphen.
     """
     before = {run.info.run_id for run in every(Tracker("trial", CELLS, copy))}
-    found = row_metrics([line_of(cell) for cell in CELLS[::2]])
+    found = metrics_of([line_of(cell) for cell in CELLS[::2]])
     tracker = Tracker("trial", CELLS, copy)
     tracker.conclude(found, *summary()[1:], copy / "results")
     row, cell = named(tracker, "tome").data, named(tracker, "seed 1 · tome").data
@@ -438,8 +447,8 @@ def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     """On the way that the experiment's note tells: a named box for each row, of its seeds alone."""
     lines = [line_of(cell) for cell in CELLS[::2]]
     tracker = Tracker("trial", CELLS, copy)
-    tracker.conclude(row_metrics(lines), "", box_plots(lines), copy / "results")
-    tracker.tag(saved(views(lines)))
+    tracker.conclude(metrics_of(lines), "", box_plots(lines), copy / "results")
+    tracker.tag(saved(views(lines, metrics_of(lines)["tome", "12 12 12 12 0 0"])))
     output, port = tmp_path / "said", browser.free_port()
     with suite_ui(copy, output, "trial", "--port", str(port)) as running, browser.browser() as chromium:
         address = said(output, "Ctrl-C", running).split()[1]

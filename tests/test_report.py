@@ -19,7 +19,6 @@ from suite.report.layout import Table
 from suite.report.make import make_table
 from suite.report.render import as_html, brief_markdown, markdown, put_into, show, write
 from suite.report.statistics.aggregates import pareto_front, spread
-from suite.report.statistics.comparisons import seeds_won
 from suite.study import exported as store
 from suite.study.records import write_provenance
 
@@ -35,11 +34,6 @@ def test_spread_by_hand_and_against_scipy() -> None:
     assert found.n == 11
     with pytest.raises(ValueError, match="no values"):
         spread([])
-
-
-def test_seeds_are_paired() -> None:
-    """Only seeds that both have count; a tie is not a win."""
-    assert seeds_won({0: 2.0, 1: 2.0, 2: 5.0}, {0: 1.0, 1: 2.0, 3: 0.0}) == (1, 2)
 
 
 def test_the_pareto_front_has_no_beaten_point() -> None:

@@ -126,7 +126,7 @@ def test_every_column_says_how_it_is_made(kind: str) -> None:
     """And so does each of its fields, of a study with training too."""
     assert kind in kinds()
     module = __import__(f"suite.kinds.{kind}.table", fromlist=["COLUMNS"])
-    line = Line("a", "a", "", "a", "classification", None, 0, None, None, None, further=(Speed(1),))
+    line = Line("a", "a", "", "a", "classification", None, 0, None, None, (Speed(2), Speed(1)))
     for column in (*module.COLUMNS, *columns([line])):
         assert column.how, column.key
         assert not column.parts or len(column.parts) == len(column.fields), column.key

@@ -9,10 +9,11 @@ from pathlib import Path
 from suite.kinds.training.cells import expand
 from suite.kinds.training.columns import columns
 from suite.kinds.training.schema import Study
-from suite.kinds.training.summary import Line, read_record
-from suite.kinds.training.table import schedules, table
+from suite.kinds.training.summary import Line, read_record, schedules
+from suite.kinds.training.table import table
 from suite.report.layout import Column, Row
 from suite.report.page.facts import Facts
+from suite.report.statistics.intervals import LEVEL
 from suite.report.statistics.power import fewest_seeds
 from suite.report.statistics.significance import ALPHA
 from suite.study.load import find
@@ -56,7 +57,7 @@ class _Shown:
         """Median with interval."""
         if line.accuracy is None:
             return "no seed has a score"
-        level = f"{100 * line.interval.level:g} % interval {self.text(line, 'interval')}, " if line.interval else ""
+        level = f"{100 * LEVEL:g} % interval {self.text(line, 'interval')}, " if line.interval else ""
         return f"{self.text(line, 'score')} % ({level}{_plural(line.accuracy.n, 'seed')})"
 
     def gap(self, line: Line) -> str:
@@ -140,8 +141,8 @@ def _cost(line: Line, shown: _Shown) -> str:
 
 def _doubts(leading: Iterable[Line], lines: Sequence[Line]) -> Iterator[str]:
     for line in leading:
-        if line.interval and line.interval.reachable < line.interval.level:
-            covers = f"at most {100 * line.interval.reachable:.3g} %, not {100 * line.interval.level:g} %"
+        if line.interval and line.interval.reachable < LEVEL:
+            covers = f"at most {100 * line.interval.reachable:.3g} %, not {100 * LEVEL:g} %"
             yield f"With so few seeds its interval is too narrow: coverage is {covers}."
         if line.timing_warnings:
             yield f"Unreliable timing of {line.label}: {line.timing_warnings}."

@@ -13,9 +13,9 @@ from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.results import read_curves
 from suite.kinds.training.schema import Study
-from suite.kinds.training.summary import read_record, summarise
+from suite.kinds.training.summary import lines_of, read_record
 from suite.kinds.training.table import study_table
-from suite.report.render import markdown
+from suite.report.render import as_records, markdown
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
 from suite.study.load import RESULTS
@@ -156,10 +156,11 @@ def _conclude(tracker: Tracker, results: Path, question: str, console: Console) 
     """Give MLflow what a results folder says of its study, and its page two views, if it takes them."""
     from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 
-    lines = summarise(read_record(results))
-    note = f"{question.strip()}\n\n{markdown(study_table(results.name, lines))}"
-    tracker.conclude(row_metrics(lines), note, box_plots(lines), results)
+    lines = lines_of(results)
+    table = study_table(results.name, lines)
+    rows = row_metrics(as_records(table), lines[0].task)
+    tracker.conclude(rows, f"{question.strip()}\n\n{markdown(table)}", box_plots(lines), results)
     try:
-        tracker.tag(saved(views(lines)))
+        tracker.tag(saved(views(lines, {name for metrics in rows.values() for name in metrics})))
     except Exception as error:  # how a page saves views is MLflow's own affair, and may change
         console.print(f"MLflow's page has no saved views of this study: {error}", style="yellow", soft_wrap=True)
