@@ -15,9 +15,9 @@ from pathlib import Path
 
 import browser
 import pytest
+from hand_made import cell, cells, lines, speed
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from test_report import cell, speed
 from typer.testing import CliRunner
 
 from suite.cli.app import app
@@ -33,7 +33,6 @@ from suite.report.page.origin import duration, read_origin
 from suite.report.render import as_html
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
-from suite.study import exported as store
 from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
@@ -103,25 +102,23 @@ def text_of(folder: Path, study: str) -> str:
     return (folder / "results" / study / "report.html").read_text(encoding="utf-8")
 
 
-def rows_of(folder: Path, study: str) -> list[dict[str, str]]:
-    """The study's table."""
-    with (folder / "results" / study / "table.csv").open(newline="") as file:
+def rows_of(folder: Path, study: str, record: str = "table.csv") -> list[dict[str, str]]:
+    """The study's table, or its record."""
+    with (folder / "results" / study / record).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def found(folder: Path, rows: list[dict[str, object]]) -> Facts:
     """The facts of a record whose study is not in `studies/`."""
-    store.write_csv(folder / "trial" / "cells.csv", rows)
-    return facts(folder / "trial", lines_of(folder / "trial"))
+    return facts(folder / "trial", lines(folder, rows))
 
 
 def trial(seeds: int, **gaps: list[float]) -> list[dict[str, object]]:
     """Random pruning at 50 to 51 %, the unpruned model, and rows that differ from random pruning by their gaps."""
     base = [50 + seed / seeds for seed in range(seeds)]
-    rows = [one for seed in range(seeds) for one in cell("random", seed, base[seed])]
-    rows += [one for seed in range(seeds) for one in cell("none", seed, 90.0, schedule="none")]
+    rows = [*cells("random", *base), *cells("none", *[90.0] * seeds, schedule="none")]
     for row, own in gaps.items():
-        rows += [one for seed in range(seeds) for one in cell(row, seed, base[seed] + own[seed])]
+        rows += cells(row, *(score + gap for score, gap in zip(base, own, strict=True)))
     return rows
 
 
@@ -183,8 +180,8 @@ def test_what_was_not_tested_does_not_differ(tmp_path: Path) -> None:
     """One seed has no groups; twelve that differ in all have other letters."""
     differs = {}
     for seeds in (1, 12):
-        store.write_csv(tmp_path / "trial" / "cells.csv", trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)]))
-        by_row = {line.row: line for line in lines_of(tmp_path / "trial")}
+        rows = trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)])
+        by_row = {line.row: line for line in lines(tmp_path, rows)}
         differs[seeds] = differs_significantly(by_row["cropr"], by_row["random"])
     assert differs == {1: False, 12: True}
 
@@ -279,13 +276,14 @@ def test_provenance_is_that_of_the_record(made: Path) -> None:
     folder = made / "results/digits-segmentation"
     found, text = read_origin(folder, "cells.csv"), text_of(made, "digits-segmentation")
     assert found is not None
-    assert all(run.commit in text and f"{run.started}</th>" in text for run in found.runs)
-    assert found.records.keys() == {"cells.csv", "curves.csv", "examples.json"}
-    assert all(f"sha256 {digest}" in text for digest in found.records.values())
-    assert all(f"sha256 {digest}" in text for digest in found.weights)
-    assert f"git checkout {found.commits[-1]}" in text
-    assert f"<dt>torch</dt><dd>{found.versions['torch']}</dd>" in text
-    assert sum(run.cells for run in found.runs) == len({row["cell_id"] for row in cells_of(folder)})
+    assert all(run["commit"] in text and f"{run['started']}</th>" in text for run in found["runs"])
+    assert found["records"].keys() == {"cells.csv", "curves.csv", "examples.json"}
+    assert all(f"sha256 {digest}" in text for digest in (*found["records"].values(), *found["weights"]))
+    assert f"git checkout {found['commits'][-1]}" in text
+    assert f"<dt>torch</dt><dd>{found['versions']['torch']}</dd>" in text
+    assert sum(run["cells"] for run in found["runs"]) == len(
+        {row["cell_id"] for row in rows_of(made, folder.name, "cells.csv")}
+    )
 
 
 def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> None:
@@ -297,18 +295,12 @@ def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> No
     run(folder.name)
     found, text = read_origin(folder, "rounds.csv"), text_of(made, folder.name)
     assert found is not None
-    assert (found.took, found.runs[0].took) == (None, None)
-    assert found.runs[0].machine.endswith("Linux x86_64, computed on a GPU")
+    assert (found["took"], found["runs"][0]["took"]) == (None, None)
+    assert found["runs"][0]["machine"].endswith("Linux x86_64, computed on a GPU")
     assert "<h3>Runs</h3>" in text
     for words in ("in all cells together", "cell time"):
         assert words not in text
         assert words in text_of(made, "digits-segmentation")
-
-
-def cells_of(folder: Path) -> list[dict[str, str]]:
-    """The record."""
-    with (folder / "cells.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize(
@@ -396,18 +388,14 @@ def test_the_ledgers_lines_that_a_study_answers_are_shown(made: Path) -> None:
 
 def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
     """Their table and picture, and where they come from."""
-    with (made / "results/costs/table.csv").open(newline="") as file:
-        figures = sum(1 for _ in file) - 1
     asked = sum(line.command == "suite run costs" for line in read_lines(made / "results/ledger.csv"))
-    assert len(Page(text_of(made, "costs")).all("tr")) == figures + 1 + asked + 1 + 2
+    assert len(Page(text_of(made, "costs")).all("tr")) == len(rows_of(made, "costs")) + 1 + asked + 1 + 2
     assert text_of(made, "costs").count("<meta charset") == 1
     run("imagenet-vitl-speed")
     page = Page(text_of(made, "imagenet-vitl-speed"))
-    with (made / "results/imagenet-vitl-speed/table.csv").open(newline="") as file:
-        lines = sum(1 for _ in file) - 1
     runs = len(json.loads((made / "results/imagenet-vitl-speed/provenance.json").read_text())["runs"])
     asked = sum(line.command == "suite run imagenet-vitl-speed" for line in read_lines(made / "results/ledger.csv"))
-    assert len(page.all("tr")) == lines + 1 + runs + 1 + asked + 1
+    assert len(page.all("tr")) == len(rows_of(made, "imagenet-vitl-speed")) + 1 + runs + 1 + asked + 1
     assert [image["alt"] for image in page.all("img")] == ["Measured and published speed"]
 
 

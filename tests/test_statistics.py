@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.report.statistics import significance
-from suite.report.statistics.aggregates import inter_quartile_mean
+from suite.report.statistics.aggregates import Spread, inter_quartile_mean, pareto_front, spread
 from suite.report.statistics.comparisons import compare, probability_of_improvement
 from suite.report.statistics.groups import letters, pairwise_p, tied_groups
 from suite.report.statistics.intervals import interval
@@ -31,10 +31,15 @@ def column(*values: float) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def test_aggregates_by_hand() -> None:
-    """The middle half of 1 to 8 is 3 to 6; below four scores nothing is cut."""
+    """Quartiles of 1, 2, 4 are 1.5 and 3; the middle half of 1 to 8 is 3 to 6; below four scores nothing is cut."""
+    assert spread([4, 1, 2]) == Spread(2, 1.5, 3, 3)
+    with pytest.raises(ValueError, match="no values"):
+        spread([])
     assert inter_quartile_mean(column(8, 1, 7, 2, 3, 6, 5, 4)) == 4.5
     assert inter_quartile_mean(column(1, 2, 3, 4, 100)) == 3
     assert inter_quartile_mean(column(1, 2, 6)) == 3
+    points = [(1, 1), (2, 3), (2, 2), (3, 3), (4, 5)]
+    assert pareto_front(points) == [0, 1, 4], "(cost, gain)"
 
 
 def test_an_interval_is_that_of_scipy_and_of_its_generator() -> None:

@@ -99,12 +99,7 @@ def run_cells(
 ) -> None:
     """As `in_process.run_cells`, in any order; workers import `work` by its name, weights travel as Ray objects.
 
-    Args:
-        work: runs a cell; workers import it by its name.
-        cells: what to run.
-        weights: weights of the base cells that `cells` start from, by id; they travel as Ray objects.
-        observer: called in this process.
-        scratch: a folder for Tune's temporary files; all nodes of a cluster must share it.
+    The observer is called in this process. All nodes of a cluster must share `scratch`.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     listener = _Listener(observer)

@@ -20,8 +20,6 @@ from suite.study.records import known_digest
 from suite.study.schema import Backbone, ScheduleRule
 from suite.tasks.recipe import TrainingRecipe
 
-PLACED = {"device", "precision", "threads"}  # parts of the identity itself, not of its recipe
-
 
 def expand(study: Study) -> list[Cell]:
     """All cells of a study: the base if it has one, then accuracy by schedule, row and seed, then speed."""
@@ -47,12 +45,8 @@ def _label(rule: ScheduleRule, counts: tuple[int, ...]) -> str:
 
 
 def _common(study: Study) -> dict[str, Any]:
-    return {
-        "protocol": protocol.PROTOCOL,
-        "task": study.task,
-        "backbone": study.backbone.model_dump(),
-        "classes": study.classes,
-    }
+    parts = {"protocol": protocol.PROTOCOL, "task": study.task, "classes": study.classes}
+    return parts | {"backbone": study.backbone.model_dump()}
 
 
 def _method(row: Row, counts: tuple[int, ...]) -> dict[str, Any]:
@@ -61,8 +55,8 @@ def _method(row: Row, counts: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _training(recipe: TrainingRecipe) -> dict[str, Any]:
-    content = recipe.model_dump(mode="json", exclude={"device", "precision"})
-    return {"recipe": content} | recipe.model_dump(mode="json", include=PLACED)
+    placed = recipe.model_dump(mode="json", include={"device", "precision", "threads"})  # of the identity itself
+    return {"recipe": recipe.model_dump(mode="json", exclude={"device", "precision"})} | placed
 
 
 def _places(study: Study, row: Row | None = None) -> dict[str, str]:
@@ -74,13 +68,8 @@ def _places(study: Study, row: Row | None = None) -> dict[str, str]:
 
 
 def known_weights(path: Path) -> str:
-    """How an identity names a file of weights."""
-    return f"weights {weights_digest(path)}"
-
-
-def weights_digest(path: Path) -> str:
-    """Identity of a file of weights: a hash of its bytes; "missing" without it."""
-    return known_digest(path)[:16] or "missing"
+    """How an identity names a file of weights: by a hash of its bytes; "missing" without it."""
+    return f"weights {known_digest(path)[:16] or 'missing'}"
 
 
 def _base_cell(study: Study, base: Base[Any], data: DataIdentity) -> Cell:
