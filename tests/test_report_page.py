@@ -163,7 +163,7 @@ def test_without_a_test_there_is_no_claim(tmp_path: Path, seeds: int, kept: str,
     assert "significantly above random" not in dict(said.facts)
 
 
-def test_the_best_row_has_its_cost_speed_and_doubts(tmp_path: Path) -> None:
+def test_the_best_row_has_its_cost_speed_and_warnings(tmp_path: Path) -> None:
     """3 seeds: intervals too narrow; an unreliable timing; a seed that failed."""
     rows = trial(3, cropr=[9, 8, 7], evit=[1, 2, 3]) + cell("evit", 3, None)
     rows += speed("cropr", [1.5, 1.6, 1.7], "the clock jumped")
@@ -171,9 +171,9 @@ def test_the_best_row_has_its_cost_speed_and_doubts(tmp_path: Path) -> None:
     cost = dict(said.facts)["cost of cropr"]
     assert cost.startswith("1.50 GMACs (100 % of unpruned); 1.60x the unpruned speed (quartiles 1.55–1.65, unreliable")
     assert dict(said.facts)["highest median"].endswith("differs significantly from 0 of 2 other reduced rows")
-    assert any("coverage is at most 75 %" in doubt for doubt in said.doubts)
-    assert "Unreliable timing of cropr: the clock jumped." in said.doubts
-    assert any("1 failed" in doubt for doubt in said.doubts)
+    assert any("coverage is at most 75 %" in one for one in said.warnings)
+    assert "Unreliable timing of cropr: the clock jumped." in said.warnings
+    assert any("1 failed" in one for one in said.warnings)
 
 
 def test_what_was_not_tested_does_not_differ(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_report import ABOUT, cell
+from hand_made import ABOUT, cell
 from typer.testing import CliRunner
 
 from suite.cli.app import app

@@ -111,7 +111,7 @@ def test_speed_against_eager_attention_is_shown_where_it_was_measured(tmp_path: 
     assert noted == [as_html(table)]
 
 
-def test_doubts_about_speed_are_one_note_in_short_forms(tmp_path: Path) -> None:
+def test_timing_warnings_are_one_note_in_short_forms(tmp_path: Path) -> None:
     """Which says where the reasons stand; HTML and CSV have each of them, by its row."""
     rows = [*cell("random", 0, 70.0), *cell("cropr", 0, 80.0)]
     rows += [*speed("random", [1.5, 1.5, 1.5], "the clock jumped"), *speed("cropr", [2.0, 2.0, 2.0], "it throttled")]

@@ -78,12 +78,12 @@ def views(lines: Sequence[Line], known: Collection[str]) -> dict[str, dict[str, 
 
 def saved(views: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Views as the tags of an experiment in which MLflow's page saves them."""
-    return {f"mlflow.sharedViewState.{name}": _packed(name, state) for name, state in views.items()}
-
-
-def _packed(name: str, state: Mapping[str, Any]) -> str:
-    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    return json.dumps({"name": name, "createdAt": 1, "updatedAt": 1, "state": f"deflate;{packed}"})
+    tags = {}
+    for name, state in views.items():
+        packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+        view = {"name": name, "createdAt": 1, "updatedAt": 1, "state": f"deflate;{packed}"}
+        tags[f"mlflow.sharedViewState.{name}"] = json.dumps(view)
+    return tags
 
 
 def box_plots(lines: Sequence[Line]) -> str:

@@ -133,13 +133,13 @@ def entries_of(results: Path, cells: Sequence[Cell]) -> dict[str, Entry]:
 
 
 def _entry(cell: Cell, values: pd.DataFrame, epochs: pd.DataFrame | None, commit: str) -> Entry:
-    named = values[values["metric"] != ""]
+    named, first = values[values["metric"] != ""], values.iloc[0]
     single = named[(named["repetition"] == "") & (named["metric"] != "batch_size")]  # which the identity has
     return {
         "cell_id": cell.cell_id,
         "identity": cell.identity,
-        "status": values["status"].iloc[0],
-        "reason": values["reason"].iloc[0],
+        "status": first["status"],
+        "reason": first["reason"],
         "metrics": dict(zip(single["metric"], single["value"], strict=True)),
         "units": dict(zip(named["metric"], named["unit"], strict=True)),
         "repetitions": _series(named[named["repetition"] != ""].sort_values("repetition")),
