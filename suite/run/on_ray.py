@@ -144,8 +144,7 @@ def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
 def _work(config: dict[str, Any], work: Work, weights: dict[str, bytes]) -> None:
     """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
     cell = config["cell"]
-    start = weights.get(cell["start"])
-    job = Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), cell["places"])
+    job = Job(cell["identity"], weights.get(cell["start"]), lambda steps: tune.report({"steps": steps}), cell["places"])
     tune.report({"result": pickle.dumps(attempt(work, job))})
 
 

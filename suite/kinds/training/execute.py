@@ -30,12 +30,10 @@ from suite.tasks.task import Epoch, Task, Training
 
 
 def run_cell(job: Job) -> Result:
-    """Run a cell and return its result.
+    """The result of a cell: what `store.Entry` has of it, a base cell also `weights`.
 
-    Returns:
-        `status` (done or skipped; a speed cell that cannot be measured here: failed), `reason`, `metrics` (name to
-        value), `units`, `repetitions` (name to values), `curves` (name to one value per epoch), `details`, `seconds`;
-        a base cell also has `weights`. `origin` is what its provenance says besides: the `device` that it ran on.
+    Its `origin` is what its provenance says besides: the `device` that it ran on. A speed cell that cannot be measured
+    here has failed.
     """
     began, identity = time.perf_counter(), Identity.model_validate(job.identity)
     torch.set_num_threads(identity.threads)

@@ -97,12 +97,12 @@ def publish(loaded: Loaded, folder: Path, console: Console) -> bool:
     Pages and figures need no store and make none.
     """
     try:
-        from suite.run.mlflow_store import experiment_id, store_uri
+        from suite.run.mlflow_store import experiment_id, missing_file, store_uri
         from suite.run.mlflow_writer import Tracker
     except ModuleNotFoundError:
         return False
     uri = store_uri()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if missing_file(uri):
         return False
     try:
         experiment_id(uri, folder.name)
