@@ -58,8 +58,8 @@ def test_figures_are_counted_by_verdict() -> None:
     assert (said["round to what is printed"], said["of them reduced models"]) == ("1 of 3", "1 of 3")
     assert said["`c`"] == "2.0 G printed, +25.00 %"
     assert said["largest deviation of a count"] == "+25.00 % (`c`)"
-    assert "1 not computed: It is not in timm." in found.doubts
-    assert any(doubt.startswith("1 of 4 figures were read in a text") for doubt in found.doubts)
+    assert "1 not computed: It is not in timm." in found.warnings
+    assert any(one.startswith("1 of 4 figures were read in a text") for one in found.warnings)
 
 
 def test_where_nothing_is_computed_nothing_is_claimed() -> None:
@@ -133,7 +133,7 @@ def test_measured_speed_ups_stand_beside_published_ones(trial: Path) -> None:
     assert "0 of 4 published speed-ups lie between the quartiles measured" in found.headline
     assert "1.60x (quartiles 1.52–1.68), published 2.1x, -23.8 % (learned, second, batch of 1)" in found.headline
     assert dict(found.facts)["reliable timings"] == "5 of 5 reduced rows"
-    assert any("a processor neither reproduces nor contradicts" in doubt for doubt in found.doubts)
+    assert any("a processor neither reproduces nor contradicts" in one for one in found.warnings)
 
 
 @pytest.mark.parametrize(("ratio", "agree"), [(1.63, False), (1.66, True), (1.72, True), (1.78, True), (1.82, False)])
@@ -150,7 +150,7 @@ def test_unreliable_timings_are_in_no_number(trial: Path) -> None:
     found = found_here()
     assert "learned" not in found.headline
     assert not any("learned" in name for name, _ in found.facts)
-    assert any(doubt.startswith("3 reduced rows have unreliable timings") for doubt in found.doubts)
+    assert any(one.startswith("3 reduced rows have unreliable timings") for one in found.warnings)
     keep("cpu", "CPU X", trial, doubtful("learned", "drawn", "attended"))
     assert found_here().headline.endswith("1 thread, float32, no reduced row has a reliable timing: no claim.")
 

@@ -45,40 +45,24 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     keeper = CellQueue([CELL], record, progress, lambda cell, _entry: told.append(cell))
     for _ in range(2):
         keeper.started(CELL.cell_id)
-        keeper.ended(CELL.cell_id, result())
+        keeper.ended(CELL.cell_id, result() | {"origin": {"device": "Fake 1"}})
     keeper.ended(CELL.cell_id, {"status": "failed", "reason": "the worker process died"})
     entry = record.finished(CELL)
     assert entry is not None
     assert entry["metrics"] == {"acc1_last": 90.0}
     assert record.failed(CELL) is None
     assert told == [CELL]
+    assert entry["provenance"]["device"] == "Fake 1", "the worker's: the driver may run on another machine"
+    assert entry["provenance"]["command"]
+    assert "origin" not in entry
 
 
 @pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001), ("base", 0.001)])
-def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float) -> None:
-    """Nobody else can hold any of `quiet` while it runs; all others share it."""
-    cell = Cell({"kind": kind, "threads": 2, "device": "cpu"}, "a", "b")
-    assert _resources({"cell": _config(cell, None, Path())}).bundles == [{"CPU": 2, "quiet": quiet}]
-
-
-@pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001)])
-def test_a_cell_on_cuda_takes_a_gpu(kind: str, quiet: float) -> None:
-    """One, of whatever node has it; where speed is measured, with the machine around it."""
-    cell = Cell({"kind": kind, "threads": 4, "device": "cuda"}, "a", "b")
-    assert _resources({"cell": _config(cell, None, Path())}).bundles == [{"CPU": 4, "quiet": quiet, "GPU": 1}]
-
-
-def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) -> None:
-    """The driver may run on another one: the device is the worker's."""
-    record = Record(tmp_path)
-    progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
-    said = result() | {"origin": {"device": "Fake 1"}}
-    CellQueue([CELL], record, progress, lambda *_: None).ended(CELL.cell_id, said)
-    entry = record.finished(CELL)
-    assert entry is not None
-    assert entry["provenance"]["device"] == "Fake 1"
-    assert entry["provenance"]["command"]
-    assert "origin" not in entry
+@pytest.mark.parametrize(("device", "gpu"), [("cpu", {}), ("cuda", {"GPU": 1})])
+def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float, device: str, gpu: dict[str, int]) -> None:
+    """Nobody else can hold any of `quiet` while it runs; all others share it. On cuda it takes a GPU of any node."""
+    cell = Cell({"kind": kind, "threads": 2, "device": device}, "a", "b")
+    assert _resources({"cell": _config(cell, None, Path())}).bundles == [{"CPU": 2, "quiet": quiet} | gpu]
 
 
 def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

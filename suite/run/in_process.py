@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import traceback
 from collections.abc import Callable
@@ -47,22 +48,15 @@ def attempt(work: Work, job: Job) -> Result:
 def run_cells(work: Work, queue: Queue, scratch: Path) -> None:
     """Run the cells of a queue in their order; returns when none is ready, an interrupt passes through.
 
-    Args:
-        work: runs a cell.
-        queue: what to run.
-        scratch: a folder for temporary files.
+    `scratch` is a folder for temporary files.
     """
     try:
         while cell := queue.take():
-            _run(work, cell, queue, scratch)
+            queue.started(cell.cell_id)
+            weights = queue.weights(cell)
+            places = cell.places | {"scratch": str(scratch.resolve())}
+            start = weights.read_bytes() if weights else None
+            job = Job(cell.identity, start, functools.partial(queue.advanced, cell.cell_id), places)
+            queue.ended(cell.cell_id, attempt(work, job))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _run(work: Work, cell: Cell, queue: Queue, scratch: Path) -> None:
-    queue.started(cell.cell_id)
-    weights = queue.weights(cell)
-    places = cell.places | {"scratch": str(scratch.resolve())}
-    start = weights.read_bytes() if weights else None
-    job = Job(cell.identity, start, lambda steps: queue.advanced(cell.cell_id, steps), places)
-    queue.ended(cell.cell_id, attempt(work, job))

@@ -103,10 +103,7 @@ def _connect(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
 def run_cells(work: Work, queue: Queue, scratch: Path) -> None:
     """As `in_process.run_cells`, several at once, in the order in which they become ready.
 
-    Args:
-        work: runs a cell; workers import it by its name.
-        queue: what to run; used in this process. All nodes of a cluster must see its files of weights.
-        scratch: a folder for Tune's temporary files; all nodes of a cluster must share it.
+    The queue is used in this process. All nodes of a cluster must share `scratch`, and see its files of weights.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     listener = _Listener(queue)

@@ -32,8 +32,8 @@ class Mean:
 def mean(values: Sequence[float], level: float = 0.95, comparisons: int = 1) -> Mean | None:
     """The mean of values, with its interval by Student's t; one value has none: None.
 
-    It covers the true mean in `level` of all studies if the noise is normal; `results/coverage.csv` has what was measured
-    of other noise. Of several `comparisons` all intervals cover theirs in `level` of all studies (Bonferroni).
+    It covers the true mean in `level` of all studies if the noise is normal; of other noise `results/coverage.csv` has
+    what was measured. Of several `comparisons` all intervals cover theirs in `level` of all studies (Bonferroni).
 
     Raises:
         ValueError: if a value is not finite.
