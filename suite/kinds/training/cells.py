@@ -29,9 +29,10 @@ def expand(study: Study) -> list[Cell]:
     data = {"data": DataIdentity(**study.data.identity())}
     places = dict(study.data.places) | ({"start": study.start} if study.start else {})
     bases, accuracy, speed = dict[int, Cell](), list[Cell](), list[Cell]()
-    for seed in study.seeds if (base := study.base) else ():
-        own = 0 if base.shared else seed
-        identity = Identity(kind="base", **common, **data, **_training(study, base.recipe), seed=own)
+    for seed in study.seeds if study.base else ():
+        assert study.base is not None
+        own = 0 if study.base.shared else seed
+        identity = Identity(kind="base", **common, **data, **_training(study, study.base.recipe), seed=own)
         bases[seed] = Cell(identity.content(), "base", "none", places=_resolved(places))
     trained = common | data | _training(study, study.finetune)
     _, patches, depth = study.backbone.size()
