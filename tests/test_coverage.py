@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.report.statistics.student import mean
+from suite.report.statistics.intervals import mean
 
 TABLE = Path(__file__).parents[1] / "results" / "coverage.csv"
 STUDIES = 4000  # one standard error of a coverage of 95 % is 0.34 %

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MISSING = "–"
-BELOW, UNRELIABLE, UNTESTABLE, SECOND_HAND = "†", "‡", "§", "°"  # marks; what each means, notes of the tables say
+BELOW, UNRELIABLE, EXPLORATORY, SECOND_HAND = "†", "‡", "§", "°"  # marks; what each means, notes of the tables say
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def stated(folder: Path, key: str) -> object:
         return None
 
 
-def state(folder: Path, key: str, value: str) -> None:
+def state(folder: Path, key: str, value: object) -> None:
     """Add something to `provenance.json`."""
     path = folder / PROVENANCE
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": [], DIGESTS: {}}

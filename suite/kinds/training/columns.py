@@ -12,19 +12,19 @@ from suite.report.layout import Column, recorded
 from suite.report.statistics.intervals import LEVEL
 from suite.tasks.task import task
 
-TEST = "Wilcoxon's signed-rank test of paired seeds, two-sided and exact"
+TEST = "Student's t of differences within a seed, two-sided"
 NAMED = "as the study's file and the record call it"
 EAGER = "speed_ratio_eager"
 ROUNDS = "over the rounds; each is images per second over those of the unpruned model, timed interleaved"
 # columns made of more than the row's own cells: its control's too, those of all comparisons, those of the schedule
-CONTROL_TOO = ("control", "won", "pairs", "gap", "gap interval", "improvement", "improvement interval", "uncorrected")
-ALL_COMPARED, ALL_OF_SCHEDULE = ("p", "smallest p"), ("group",)
+CONTROL_TOO = ("control", "won", "pairs", "gap", "wilcoxon", "improvement", "improvement interval")
+ALL_COMPARED, ALL_OF_SCHEDULE = ("p", "gap interval"), ("group",)
 
 
 def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
     """The columns of a study, which has one task; how wide an interval is meant to be stands above it."""
     level = f"{100 * LEVEL:g} % " if any(line.interval for line in lines) else ""
-    family = sum(line.p is not None for line in lines)
+    family = sum(line.in_focus for line in lines)
     headline = task(lines[0].task).headline
     score = headline.last
     return (
@@ -54,7 +54,7 @@ def _names() -> Iterator[Column]:
 
 def _scores(heading: str, score: str, level: str) -> Iterator[Column]:
     one, both = "{:.1f}".format, "{0[0]:.1f}–{0[1]:.1f}".format
-    drawn, failed = "bootstrap interval of the median over seeds", "seeds without a score, by what became of them"
+    drawn, failed = "interval over seeds, by Student's t", "seeds without a score, by what became of them"
     quartiles = ("first quartile over the seeds", "third quartile over the seeds")
     long: dict[str, Any] = {"form": "long", "metric": score}
     yield Column("n", form="record", fields=("n",), how="cells with a score", metric=score)
@@ -71,15 +71,16 @@ def _scores(heading: str, score: str, level: str) -> Iterator[Column]:
 
 def _comparisons(score: str, level: str, family: int) -> Iterator[Column]:
     """With the row's control, of which the study has so many that p is corrected for."""
-    gap = "median over the seeds that both have of the row minus its control"
+    gap = "mean over the seeds that both have of the row minus its control"
     won = ("seeds in which the row is above its control", "seeds tried in which its control has a score")
-    corrected = f"Holm-corrected for all {family} comparisons with a control"
+    corrected = f"for the {family} comparisons in focus, of others not corrected"
     every_pair = f"{TEST} of every two rows of the schedule, Holm-corrected for all these pairs"
     signed, shares = "{0[0]:+.1f} to {0[1]:+.1f}".format, "{0[0]:.2f}–{0[1]:.2f}".format
     long: dict[str, Any] = {"form": "long", "metric": score}
     yield from recorded("control", how="the row of random pruning that this one is compared with")
     yield Column("gap", "Δ vs. random (pp)", "{:+.1f}".format, fields=("gap",), how=gap, metric=score)
-    yield _interval("gap interval", f"{level}interval of Δ", signed, "gap", f"bootstrap interval of the {gap}", **long)
+    of = f"interval of the {gap}, by Student's t, {corrected}"
+    yield _interval("gap interval", f"{level}interval of Δ", signed, "gap", of, metric=score)
     fields, beaten = ("beats_random", "compared"), "{0[0]} of {0[1]}".format
     how = f"{won[0]}, of those that were tried and in which the control has a score"
     yield Column("won", "beats random", beaten, fields=fields, how=how, parts=won, **long)
@@ -89,11 +90,10 @@ def _comparisons(score: str, level: str, family: int) -> Iterator[Column]:
     yield Column("improvement", "P(improvement)", "{:.2f}".format, fields=("improvement",), how=above, **long)
     heading, improved = f"{level}interval of P(improvement)", f"{improved}; see the notes"
     yield _interval("improvement interval", heading, shares, "improvement", improved, **long)
-    uncorrected = f"{TEST}, before Holm's correction"
-    yield Column("uncorrected", form="record", fields=("p",), how=uncorrected, metric=score)
-    yield Column("p", "p (Holm)", "{:.2g}".format, fields=("p_holm",), how=f"{TEST}, {corrected}", metric=score)
-    least = f"what p is at least with these seeds, {corrected}"
-    yield Column("smallest p", "smallest p", "{:.2g}".format, fields=("smallest_p_holm",), how=least, **long)
+    exact = "Wilcoxon's signed-rank test of the same differences, two-sided and exact, not corrected"
+    yield Column("wilcoxon", "p (Wilcoxon)", "{:.2g}".format, fields=("p_wilcoxon",), how=exact, **long)
+    holm = f"{TEST}, Holm-corrected {corrected}"
+    yield Column("p", "p (Holm)", "{:.2g}".format, fields=("p_holm",), how=holm, metric=score)
     yield Column("group", "group", align="left", fields=("group",), how=every_pair, metric=score)
 
 

@@ -19,8 +19,8 @@ from suite.kinds.training.results import read_curves
 from suite.kinds.training.summary import read_record
 from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.statistics.crossed import Images, crossed_interval, mcnemar_p, over_images
+from suite.report.statistics.intervals import Mean, mean
 from suite.report.statistics.significance import ALPHA, correct
-from suite.report.statistics.student import Mean, mean
 from suite.seeds import seed_for
 from suite.study import images
 from suite.study.records import runs

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import stdev
 
+from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.columns import columns
+from suite.kinds.training.focus import focus_of
 from suite.kinds.training.schema import Study
 from suite.kinds.training.summary import Line, read_record, schedules
-from suite.kinds.training.table import table
+from suite.kinds.training.table import FINE_TUNING_ONLY, table
 from suite.report.layout import Column, Row
 from suite.report.page.facts import Facts
 from suite.report.statistics.intervals import LEVEL
-from suite.report.statistics.power import fewest_seeds
-from suite.report.statistics.significance import ALPHA
+from suite.report.statistics.power import seeds_needed
 from suite.study.load import find
 from suite.tasks.task import task
 
@@ -23,19 +25,28 @@ LETTER = re.compile("[a-z]'*")  # after z comes a'
 
 
 def facts(folder: Path, lines: Sequence[Line]) -> Facts:
-    """The facts of the study of a results folder; its file in `studies/` says which rows lead."""
+    """The facts of the study of a results folder; the rows in its focus lead."""
     found = find(folder.name)
     study: Study | None = found.study if found else None
-    names, shown = study.focus if study else (), _Shown(folder.name, lines)
-    focus = [line for name in names for line in lines if line.row == name]
-    leading = [line for line in [*focus, *_best(lines)] if line.accuracy]
-    headline = "No row has a score yet: no claim."
-    if leading:
-        headline = f"`{leading[0].label}`: {task(leading[0].task).headline.label} {shown.whole(leading[0])}."
-    first = [(name, "not in the record yet") for name in names if name not in {line.row for line in lines}]
-    first += [(line.label, shown.whole(line)) for line in focus]
+    focus, shown = focus_of(folder), _Shown(folder.name, lines)
+    chosen = [line for name in focus.rows for line in lines if line.row == name]
+    leading = [line for line in [*chosen[:1], *_best(lines)] if line.accuracy]
+    headline = _headline(leading, shown) if leading else "No row has a score yet: no claim."
+    first = [(name, "not in the record yet") for name in focus.rows if name not in {line.row for line in lines}]
+    first += [(line.label, shown.whole(line)) for line in chosen]
     warnings = [*(_unfinished(study, folder) if study else ()), *_warnings(leading[:1], lines)]
+    if focus.post_hoc:
+        warnings.insert(0, "Post hoc: the rows in focus were declared after cells had ended.")
     return Facts(headline, (*first, *_facts(lines, shown)), tuple(warnings))
+
+
+def _headline(leading: Sequence[Line], shown: _Shown) -> str:
+    """What was found of the first row in focus and of the best one, then what is uncertain."""
+    said = [f"`{line.label}` {shown.finding(line)}." for line in dict.fromkeys([leading[0], leading[-1]])]
+    undecided = [f"`{line.label}`" for line in shown.compared if line is not leading[0] and not line.differs]
+    if undecided:
+        said.append(f"Not shown to differ from random pruning: {', '.join(undecided)}.")
+    return " ".join(said)
 
 
 class _Shown:
@@ -45,7 +56,7 @@ class _Shown:
         self.lines = lines
         self.columns: dict[str, Column] = {column.key: column for column in columns(lines)}
         self.rows: dict[str, Row] = dict(zip((line.label for line in lines), table(name, lines).rows(), strict=True))
-        self.compared = [line for line in lines if line.p is not None]
+        self.compared = [line for line in lines if line.in_focus and line.gap]
 
     def text(self, line: Line, key: str) -> str:
         """A value without its mark; empty where there is none."""
@@ -59,29 +70,31 @@ class _Shown:
         level = f"{100 * LEVEL:g} % interval {self.text(line, 'interval')}, " if line.interval else ""
         return f"{self.text(line, 'score')} % ({level}{_plural(line.accuracy.n, 'seed')})"
 
-    def gap(self, line: Line) -> str:
-        """Difference from random pruning with interval; empty where it is not compared."""
+    def finding(self, line: Line) -> str:
+        """How a row differs from random pruning, with the interval, or what it scores where it is not compared."""
+        found, control = line.gap, line.versus.control
         if line.comparison is None:
-            return f"not compared with random: {line.versus.reason}" if line.versus.reason else ""
-        interval = f" ({self.text(line, 'gap interval')})" if line.comparison.interval else ""
-        return f"{self.text(line, 'gap')} pp vs. {line.versus.control}{interval}"
-
-    def test(self, line: Line) -> str:
-        """What the test of that difference says; empty where it is not compared."""
-        if line.comparison is None:
-            return ""
-        if line.p is None:
-            return "one seed: no test"
-        family = f"Holm-corrected for {_plural(len(self.compared), 'comparison')}"
-        if not line.testable:
-            least = self.text(line, "smallest p")
-            return f"no claim: with {line.comparison.n} paired seeds the smallest possible p is {least} ({family})"
-        differs = "significant" if line.p < ALPHA else "no significant difference"
-        return f"{differs}: p = {self.text(line, 'p')} ({family})"
+            return f"has {task(line.task).headline.label} {self.score(line)}"
+        if found is None:
+            return f"is {line.comparison.gap:+.1f} points from {control}, in one seed: no interval"
+        seeds = _plural(found.n, "seed")
+        if not line.differs:
+            which = "is not shown to differ from" if line.in_focus else "was compared, exploratory, with"
+            return f"{which} {control}: {found.mean:+.1f} points, {found.low:+.1f} to {found.high:+.1f}, {seeds}"
+        low, high = sorted((abs(found.low), abs(found.high)))
+        more = "more" if found.mean > 0 else "fewer"
+        return f"keeps {abs(found.mean):.1f} points {more} than {control}, {low:.1f} to {high:.1f}, {seeds}"
 
     def whole(self, line: Line) -> str:
-        """All of them."""
-        return "; ".join(filter(None, [self.score(line), self.gap(line), self.test(line)]))
+        """Its score, the difference, and what the test of that says."""
+        if line.comparison is None:
+            reason = f"not compared with random: {line.versus.reason}" if line.versus.reason else ""
+            return "; ".join(filter(None, [self.score(line), reason]))
+        corrected = (
+            f"Holm-corrected for {_plural(len(self.compared), 'comparison')}" if line.in_focus else "exploratory"
+        )
+        p = "" if line.p is None else f"p = {self.text(line, 'p')} ({corrected})"
+        return "; ".join(filter(None, [self.score(line), self.finding(line), p]))
 
 
 def _best(lines: Sequence[Line]) -> list[Line]:
@@ -111,14 +124,25 @@ def _facts(lines: Sequence[Line], shown: _Shown) -> Iterator[tuple[str, str]]:
 
 
 def _claims(shown: _Shown) -> Iterator[tuple[str, str]]:
-    """Which rows differ significantly from random pruning, and what would be needed."""
-    claimed = [line for line in shown.compared if line.p is not None and line.p < ALPHA]
-    above, below = ([one for one in claimed if one.comparison and one.comparison.side == side] for side in (1, -1))
-    yield "significantly above random", f"{len(above)} of {len(shown.compared)}" + _named(above)
-    yield "significantly below random", f"{len(below)} of {len(shown.compared)}" + _named(below)
-    if not any(line.testable for line in shown.compared):
-        needed = fewest_seeds(ALPHA, len(shown.compared))
-        yield f"seeds needed for p < {ALPHA:g}", f"{needed}, and more for small differences: see `suite power`"
+    """Which rows differ significantly from random pruning, and how many seeds the others would need."""
+    for name, sign in (("above", 1), ("below", -1)):
+        found = [line for line in shown.compared if line.differs and line.gap and line.gap.mean * sign > 0]
+        yield f"significantly {name} random", f"{len(found)} of {len(shown.compared)}" + _named(found)
+    for line in shown.compared:
+        if not line.differs and (needed := _needed(line, len(shown.compared))):
+            yield (
+                f"seeds to decide {line.label}",
+                f"about {needed}, if its difference and spread are as they were found",
+            )
+
+
+def _needed(line: Line, comparisons: int) -> int | None:
+    """Seeds with which such a difference is found in 80 % of studies; None if no study has so many."""
+    assert line.comparison is not None
+    try:
+        return seeds_needed(line.comparison.gap, stdev(line.comparison.differences), comparisons=comparisons)
+    except UserError:
+        return None
 
 
 def _cost(line: Line, shown: _Shown) -> str:
@@ -133,10 +157,9 @@ def _cost(line: Line, shown: _Shown) -> str:
 
 
 def _warnings(leading: Iterable[Line], lines: Sequence[Line]) -> Iterator[str]:
+    if any(line.same_start for line in lines):
+        yield FINE_TUNING_ONLY
     for line in leading:
-        if line.interval and line.interval.reachable < LEVEL:
-            covers = f"at most {100 * line.interval.reachable:.3g} %, not {100 * LEVEL:g} %"
-            yield f"With so few seeds its interval is too narrow: coverage is {covers}."
         if line.timing_warnings:
             yield f"Unreliable timing of {line.label}: {line.timing_warnings}."
     failed = [one for line in lines for one in line.failed]

@@ -32,7 +32,7 @@ def row_metrics(records: Sequence[Mapping[str, Any]], task_name: str) -> dict[tu
     fields |= {f"speed_ratio/{name}": f"speed_{end}" for name, end in ENDS.items()}
     fields |= {f"{score}/ci95_low": "interval_low", f"{score}/ci95_high": "interval_high"}
     fields |= {"seeds": "n", "seeds_tried": "seeds", "seeds_above_random": "beats_random", "seeds_compared": "compared"}
-    fields |= {f"{GAP}/median": "gap", f"{GAP}/ci95_low": "gap_low", f"{GAP}/ci95_high": "gap_high"}
+    fields |= {f"{GAP}/mean": "gap", f"{GAP}/ci95_low": "gap_low", f"{GAP}/ci95_high": "gap_high"}
     fields |= {f"{GAP}/p_holm": "p_holm", "tokens_fewest": "min_tokens"}
     found = {}
     for row in records:
@@ -52,7 +52,7 @@ def views(lines: Sequence[Line], known: Collection[str]) -> dict[str, dict[str, 
     """
     headline = task(lines[0].task).headline
     score, median, curve = headline.last, f"{headline.last}/median", f"epoch/{headline.name}"
-    gap, speed = f"{GAP}/median", "speed_ratio/median"
+    gap, speed = f"{GAP}/mean", "speed_ratio/median"
     interval = [f"{score}/ci95_low", f"{score}/ci95_high"]
     columns = [median, *interval, gap, f"{GAP}/p_holm", "seeds", "tokens_fewest", "gmacs", speed, RELIABLE]
     rows = ["row", "schedule"] if len(schedules(lines)) > 1 else ["row"]

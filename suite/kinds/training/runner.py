@@ -11,6 +11,7 @@ from rich.console import Console
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
+from suite.kinds.training.focus import declare
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import check_backbone, check_inputs, lacking, refuse
 from suite.kinds.training.track import Tracking
@@ -24,7 +25,7 @@ from suite.study.exported import CURVE_COLUMNS, curves, examples, tidy, write_cs
 from suite.study.kind import Loaded
 from suite.study.load import RESULTS, argument_of
 from suite.study.provenance import provenance
-from suite.study.records import merge, write
+from suite.study.records import merge, stated, write
 from suite.study.store import Entry, Record, last_line
 from suite.tasks.task import tasks
 
@@ -96,6 +97,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
             tracking.catch_up(record)
         console.print(f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
         if left:
+            declare(RESULTS / loaded.name, loaded.study.focus, begun=len(left) < len(cells))
             check_backbone(loaded)
             refuse(lacking(left, here=alone))
             check_inputs(loaded.study, console)
@@ -136,6 +138,7 @@ def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
     entries = [entry for cell in cells if (entry := record.finished(cell))]
     images.write(results, {entry["cell_id"]: entry["images"] for entry in entries if "images" in entry})
     origins = {
+        "focus": stated(results, "focus"),
         "runs": merge([], {entry["cell_id"]: entry["provenance"] for entry in entries}),
         "base_weights": sorted({entry["weights_digest"] for entry in entries if "weights_digest" in entry}),
         "seconds": {entry["cell_id"]: round(entry.get("seconds", 0.0), 1) for entry in entries},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,13 +12,13 @@ import pandas as pd
 
 from suite.errors import UserError
 from suite.kinds.training.checks import check_record, scores
+from suite.kinds.training.focus import focus_of
 from suite.kinds.training.row_cells import Speed, failed_seeds, marks, named_seeds, speeds_of
 from suite.report.statistics.aggregates import Spread, inter_quartile_mean, spread
 from suite.report.statistics.comparisons import Comparison, compare
 from suite.report.statistics.groups import letters, tied_groups
-from suite.report.statistics.intervals import Interval, interval
-from suite.report.statistics.significance import ALPHA, correct, smallest_p
-from suite.seeds import seed_for
+from suite.report.statistics.intervals import Mean, mean
+from suite.report.statistics.significance import ALPHA, correct
 from suite.study.exported import COLUMNS
 from suite.study.records import read
 
@@ -57,15 +57,17 @@ class Line:
         macs: multiply-accumulates per image, all matrix products counted.
         speeds: one for each batch size, the largest first.
         problem: why a seed failed or was skipped; empty if none did.
-        interval: of the median accuracy, by the bootstrap over seeds; None with one seed.
+        interval: of the accuracy over seeds, by Student's t; None with one seed.
         iqm: inter-quartile mean of the scores that `accuracy` is of.
         failed: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its
             training was stopped because numbers were not finite (`tasks.loop.TrainingFailed`), or if its score is not.
         marks: what else must be said about it: seeds that are missing, a spread or a test that there cannot be.
         block: the row of random pruning whose block it stands in: its control, and itself for that control; empty for
             the unpruned model and where there is none.
-        p: of the comparison after Holm's correction for all comparisons of the study; None with one seed.
-        smallest_p: the smallest that `p` can be with these seeds and that many comparisons; None where p is.
+        same_start: whether its seeds all started from the same weights, so that they differ in fine-tuning only.
+        in_focus: whether its comparison is one of the family that the study is about; others are exploratory.
+        gap: the difference from its control, in the family with an interval that holds for all of it at once.
+        p: of that comparison, in the family after Holm's correction; None with one seed.
         group: letters; reduced rows of the same schedule that share one do not differ significantly.
     """
 
@@ -80,14 +82,16 @@ class Line:
     macs: float | None
     speeds: tuple[Speed, ...] = (Speed(),)
     problem: str = ""
-    interval: Interval | None = None
+    interval: Mean | None = None
     iqm: float | None = None
     failed: tuple[tuple[str, int], ...] = ()
     marks: tuple[str, ...] = ()
     block: str = ""
     versus: Versus = Versus()
+    same_start: bool = False
+    in_focus: bool = False
+    gap: Mean | None = None
     p: float | None = None
-    smallest_p: float | None = None
     group: str = ""
 
     @property
@@ -111,9 +115,9 @@ class Line:
         return self.versus.won is not None and self.versus.won[0] < self.versus.won[1]
 
     @property
-    def testable(self) -> bool:
-        """Whether its seeds could show a difference from random pruning at all, at p < 0.05."""
-        return self.smallest_p is not None and self.smallest_p < ALPHA
+    def differs(self) -> bool:
+        """Whether it differs significantly from its control, as one of the family."""
+        return self.in_focus and self.p is not None and self.p < ALPHA
 
 
 def read_record(folder: Path) -> pd.DataFrame:
@@ -131,15 +135,14 @@ def read_record(folder: Path) -> pd.DataFrame:
 
 def lines_of(folder: Path) -> list[Line]:
     """The lines of a results folder."""
-    return summarise(read_record(folder))
+    return summarise(read_record(folder), focus_of(folder).rows)
 
 
-def summarise(frame: pd.DataFrame) -> list[Line]:
+def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
     """One line per row and schedule, in blocks: the unpruned model, then each control with what is compared with it.
 
-    The control comes first in its block, the others by rising accuracy.
-
-    Intervals are drawn from generators seeded by row and schedule: the same record makes the same lines.
+    The control comes first in its block, the others by rising accuracy. `focus` are rows whose comparisons are the
+    family that p and intervals are corrected for; without them all comparisons are.
 
     Raises:
         UserError: if the record has no accuracy cells, or seeds of a row disagree about its cost.
@@ -150,7 +153,7 @@ def summarise(frame: pd.DataFrame) -> list[Line]:
     several = cells[cells["method"] != "none"]["schedule"].nunique() > 1
     rows = cells.groupby(["row", "schedule"])
     lines = [_line(frame, str(row), str(schedule), own, several) for (row, schedule), own in rows]
-    return sorted(_over_all_rows(lines, cells), key=_place)
+    return sorted(_over_all_rows(lines, cells, focus), key=_place)
 
 
 def _place(line: Line) -> tuple[object, ...]:
@@ -170,10 +173,8 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
     column = np.array([scores[seed] for seed in sorted(scores)])
     unpruned = first["method"] == "none"
     control, others = ("", {}) if unpruned else _control(frame, schedule, first["fusion"])
-    generator = np.random.default_rng(seed_for("statistics", row, schedule))
-    between = interval(column, generator) if scores else None
     compared = first["method"] not in ("none", CONTROL)
-    versus = _versus(own, scores, control, others, generator) if compared else Versus()
+    versus = _versus(own, scores, control, others) if compared else Versus()
     return Line(
         label=f"{row} [{schedule}]" if several and not unpruned else row,
         row=row,
@@ -181,7 +182,7 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
         method=first["method"],
         task=first["task"],
         accuracy=spread(list(scores.values())) if scores else None,
-        interval=between,
+        interval=mean(column.tolist()),
         iqm=inter_quartile_mean(column) if scores else None,
         seeds=own["seed"].nunique(),
         failed=failed_seeds(own),
@@ -190,12 +191,13 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
         speeds=speeds_of(frame, row, schedule),
         problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
         marks=(*marks(own, len(scores)), *filter(None, [versus.mark])),
+        same_start=len(scores) > 1 and frame[frame["kind"] == "base"]["seed"].nunique() < 2,
         block=control,
         versus=versus,
     )
 
 
-def _versus(own: pd.DataFrame, scores: Seeds, control: str, others: Seeds, generator: np.random.Generator) -> Versus:
+def _versus(own: pd.DataFrame, scores: Seeds, control: str, others: Seeds) -> Versus:
     """A row, whose accuracy cells are `own`, against random pruning, or why it is not compared.
 
     A seed that was tried and has no score did not beat the control.
@@ -216,18 +218,26 @@ def _versus(own: pd.DataFrame, scores: Seeds, control: str, others: Seeds, gener
         return Versus(control if won[1] else "", reason, won if won[1] else None)
     paired, lacking = f"compared in {len(shared)} of {len(scores)} seeds", scores.keys() - others.keys()
     mark = f"{paired}: {control} lacks {named_seeds(lacking)}" if lacking else ""
-    return Versus(control, "", won, compare(scores, others, generator), mark)
+    return Versus(control, "", won, compare(scores, others), mark)
 
 
-def _over_all_rows(lines: Sequence[Line], cells: pd.DataFrame) -> list[Line]:
-    """Lines with p corrected for all comparisons with a control, the least it can be so, and letters of groups."""
+def _over_all_rows(lines: Sequence[Line], cells: pd.DataFrame, focus: Collection[str]) -> list[Line]:
+    """Lines with p and intervals corrected for the comparisons of the family, and letters of groups."""
     found = {line.label: line.comparison for line in lines if line.comparison}
-    tested = {label: (one.p, smallest_p(one.n)) for label, one in found.items() if one.p is not None}
-    ps = dict(zip(tested, correct([p for p, _ in tested.values()]), strict=True))
-    least = dict(zip(tested, correct([p for _, p in tested.values()]), strict=True))
+    family = {line.label for line in lines if line.label in found and (not focus or line.row in focus)}
+    ps = {label: one.p for label, one in found.items() if one.p is not None}
+    tested = [label for label in ps if label in family]
+    ps |= dict(zip(tested, correct([ps[label] for label in tested]), strict=True))
+    gaps = {label: mean(one.differences, len(family) if label in family else 1) for label, one in found.items()}
     groups = _groups(lines, cells)
     return [
-        replace(line, p=ps.get(line.label), smallest_p=least.get(line.label), group=groups.get(line.label, ""))
+        replace(
+            line,
+            in_focus=line.label in family,
+            gap=gaps.get(line.label),
+            p=ps.get(line.label),
+            group=groups.get(line.label, ""),
+        )
         for line in lines
     ]
 

@@ -10,14 +10,17 @@ from suite.kinds.training.columns import columns, speeds_by_key
 from suite.kinds.training.published import PUBLISHED, TOLERANCE, read_scores, score_of, verdict
 from suite.kinds.training.row_cells import ONE_SEED
 from suite.kinds.training.summary import Line, schedules
-from suite.report.layout import BELOW, UNRELIABLE, UNTESTABLE, Block, Note, Row, Table
+from suite.report.layout import BELOW, EXPLORATORY, UNRELIABLE, Block, Note, Row, Table
 from suite.report.statistics.aggregates import Spread
-from suite.report.statistics.intervals import LEVEL, Interval
-from suite.report.statistics.significance import ALPHA
+from suite.report.statistics.intervals import Interval
 from suite.study.load import find
 from suite.study.published import Number
 from suite.tasks.task import task
 
+FINE_TUNING_ONLY = (
+    "Spread of fine-tuning only: all seeds start from the same weights, and what other weights would give is in no "
+    "interval."
+)
 BRIEF = ("label", "score", "interval", "gap", "speed")
 
 
@@ -57,7 +60,6 @@ def _row(line: Line, published: Number | None) -> Row:
         "quartiles": _ends(score),
         "iqm": line.iqm,
         "seeds": ", ".join([f"{score.n if score else 0}/{line.seeds}", *failed]),
-        "smallest p": line.smallest_p,
         "group": line.group or None,
         "eager": _numbers(line.speeds[0].eager),
         **{key: _numbers(one.fused) for key, one in speeds_by_key(line).items()},
@@ -75,11 +77,11 @@ def _compared(line: Line) -> dict[str, Any]:
         return against
     return against | {
         "gap": found.gap,
-        "gap interval": _ends(found.interval),
+        "gap interval": _ends(line.gap),
         "pairs": found.n,
         "improvement": found.improvement,
         "improvement interval": _ends(found.improvement_interval),
-        "uncorrected": found.p,
+        "wilcoxon": found.wilcoxon,
     }
 
 
@@ -97,7 +99,8 @@ def _beside(line: Line, published: Number | None) -> dict[str, Any]:
 def _marks(line: Line) -> dict[str, str]:
     marks = dict.fromkeys(_unreliable(line), UNRELIABLE)
     marks |= {"label": BELOW} if line.below_random else {}
-    return marks | ({} if line.testable else {"p": UNTESTABLE})
+    exploratory = line.comparison and not line.in_focus
+    return marks | ({"gap": EXPLORATORY} if exploratory else {})
 
 
 def _details(line: Line, published: Number | None) -> dict[str, dict[str, str]]:
@@ -123,10 +126,12 @@ def _unreliable(line: Line) -> dict[str, str]:
 def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
     """What the columns mean, and every mark that was set."""
     intervals = any(line.interval for line in lines)
-    spread = ", with its bootstrap interval" if intervals else ""
+    spread = ", with an interval by Student's t" if intervals else ""
     yield Note(f"{task(lines[0].task).headline.note}, median over seeds{spread}. Seeds: finished / tried.")
+    if any(line.same_start for line in lines):
+        yield Note(FINE_TUNING_ONLY)
     if intervals:
-        yield Note("Intervals are of one row each and not corrected for the number of rows.")
+        yield Note("Intervals of scores are of one row each and not corrected for the number of rows.")
     yield Note("IQM: inter-quartile mean over seeds; below four seeds the mean.", only="long")
     yield from _about_comparisons(lines)
     if any(row.values.get("published") is not None for row in rows):
@@ -176,29 +181,27 @@ def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
 
 
 def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
-    reachable = min((line.interval.reachable for line in lines if line.interval), default=1.0)
-    if reachable < LEVEL:
-        yield Note(
-            f"With so few seeds, intervals are too narrow: coverage is at most {100 * reachable:.3g} %, not "
-            f"{100 * LEVEL:g} %."
-        )
     if any(what == "diverged" for line in lines for what, _ in line.failed):
         yield Note("Diverged: training stopped at non-finite numbers, or the score is not finite.")
     if not any(line.comparison for line in lines):
         return
     yield Note(
-        "Δ vs. random: median over seeds of the score minus that of random pruning with the same seed, schedule and, "
+        "Δ vs. random: mean over seeds of the score minus that of random pruning with the same seed, schedule and, "
         "where the study has it, fusion (first row of each block)."
     )
     if any(line.versus.won and line.versus.won[1] > (line.comparison.n if line.comparison else 0) for line in lines):
         yield Note("A tried seed without a score counts as not beating random pruning.")
+    family = sum(line.in_focus for line in lines)
     if any(line.p is not None for line in lines):
-        yield Note("p: exact two-sided Wilcoxon signed-rank test over paired seeds, Holm-corrected for all rows.")
-    if any(line.p is not None and not line.testable for line in lines):
-        yield Note(f"with so few seeds and so many rows, p cannot fall below {ALPHA:g} whatever Δ is.", UNTESTABLE)
+        yield Note(
+            "Its interval and p: paired two-sided t-test over seeds; intervals hold at once, and p is Holm-corrected, "
+            f"for the {family} comparisons that the study is about."
+        )
+    if any(line.comparison and not line.in_focus for line in lines):
+        yield Note("exploratory: not in the study's focus, neither interval nor p is corrected.", EXPLORATORY)
     if any(line.group for line in lines):
         yield Note(
-            "Group: rows of one schedule sharing a letter do not differ significantly (pairwise Wilcoxon, "
+            "Group: rows of one schedule sharing a letter do not differ significantly (paired t-tests, "
             "Holm-corrected for all pairs), which does not prove them equal."
         )
     yield Note(

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.random import Generator
 from scipy import stats
 
 from suite.report.statistics.aggregates import Scores
-from suite.report.statistics.intervals import LEVEL, Interval, interval
-from suite.report.statistics.significance import signed_rank_p, signed_rank_side
+from suite.report.statistics.intervals import LEVEL, Interval, Mean, mean
+from suite.report.statistics.significance import signed_rank_p
 
 
 @dataclass(frozen=True)
@@ -19,26 +18,33 @@ class Comparison:
     """A method against a control, in the seeds that both have.
 
     Attributes:
-        n: how many those are.
-        gap: the median over seeds of the method's score less the control's.
-        interval: of the gap; None with one seed.
-        p: of Wilcoxon's signed-rank test, two-sided and exact, not corrected; None with one seed, which is no test.
+        differences: within each of these seeds, of the method's score less the control's.
+        gap: their mean.
+        found: the same with its interval and p by Student's t, not corrected; None with one seed.
+        wilcoxon: p of the exact signed-rank test, two-sided, not corrected; None with one seed.
         improvement: the probability of improvement.
         improvement_interval: None with one seed.
-        side: 1 if the test finds the method above the control, -1 if below, 0 if neither: the side of the ranks, which
-            the median gap can miss where most seeds tie.
     """
 
-    n: int
+    differences: tuple[float, ...]
     gap: float
-    interval: Interval | None
-    p: float | None
+    found: Mean | None
+    wilcoxon: float | None
     improvement: float
     improvement_interval: Interval | None = None
-    side: int = 0
+
+    @property
+    def n(self) -> int:
+        """How many seeds both have."""
+        return len(self.differences)
+
+    @property
+    def p(self) -> float | None:
+        """By Student's t, not corrected."""
+        return self.found.p if self.found else None
 
 
-def compare(scores: Mapping[int, float], control: Mapping[int, float], generator: Generator) -> Comparison:
+def compare(scores: Mapping[int, float], control: Mapping[int, float]) -> Comparison:
     """Compare scores by seed.
 
     Raises:
@@ -48,15 +54,14 @@ def compare(scores: Mapping[int, float], control: Mapping[int, float], generator
     if not shared:
         raise ValueError("no seed has a score of both")
     own, other = (np.array([of[seed] for seed in shared]) for of in (scores, control))
-    gaps = own - other
+    differences = (own - other).tolist()
     return Comparison(
-        n=len(shared),
-        gap=float(np.median(gaps)),
-        interval=interval(gaps, generator),
-        p=signed_rank_p(gaps.tolist()) if len(shared) > 1 else None,
+        differences=tuple(differences),
+        gap=float(np.mean(differences)),
+        found=mean(differences),
+        wilcoxon=signed_rank_p(differences) if len(shared) > 1 else None,
         improvement=probability_of_improvement(own, other),
         improvement_interval=_improvement_interval(own, other),
-        side=signed_rank_side(gaps.tolist()),
     )
 
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from suite.report.statistics.significance import ALPHA, correct, signed_rank_p
+from suite.report.statistics.intervals import mean
+from suite.report.statistics.significance import ALPHA, correct
 
 
 def pairwise_p(scores: Mapping[str, Mapping[int, float]]) -> dict[tuple[str, str], float]:
-    """P of every two methods: Wilcoxon's signed-rank test in the seeds that both have, corrected after Holm.
+    """P of every two methods: Student's t of differences in the seeds that both have, corrected after Holm.
 
-    A method without scores is left out.
+    A method without scores is left out; p is 1 where there is no test.
     """
     pairs = list(itertools.combinations([name for name, own in scores.items() if own], 2))
     return dict(zip(pairs, correct([_p(scores[one], scores[other]) for one, other in pairs]), strict=True))
@@ -47,7 +48,8 @@ def letters(groups: Sequence[tuple[str, ...]]) -> dict[str, str]:
 
 
 def _p(one: Mapping[int, float], other: Mapping[int, float]) -> float:
-    return signed_rank_p([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
+    found = mean([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
+    return 1.0 if found is None or found.p is None else found.p
 
 
 def _without(group: frozenset[str], one: str, other: str) -> list[frozenset[str]]:

@@ -1,50 +1,59 @@
-"""Bootstrap intervals over seeds."""
+"""Means over seeds, and of differences within a seed, by Student's t: their interval and p say the same."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.random import Generator
 from scipy import stats
 
-from suite.report.statistics.aggregates import Scores
+from suite.report.statistics.significance import DECIMALS
 
 LEVEL = 0.95  # how often intervals are meant to cover what they estimate
-DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An interval at `LEVEL`.
-
-    `reachable` is the most often that it can cover what it estimates, with so few scores, and 1 where no such bound is
-    known; below `LEVEL` the interval is too narrow.
-    """
+    """An interval at `LEVEL`."""
 
     low: float
     high: float
-    reachable: float = 1.0
 
 
-def interval(scores: Scores, generator: Generator) -> Interval | None:
-    """A percentile bootstrap interval of the median of scores, (runs,); None of one run (scipy.stats.bootstrap).
+@dataclass(frozen=True)
+class Mean(Interval):
+    """A mean of n values with its interval.
 
-    It never leaves the range of the scores, so if all n lie on one side of the truth, which happens once in 2**(n-1),
-    it misses: `reachable` is 1 - 2**(1 - n). Measured in 2000 studies of normal scores (one standard error: about 1 %):
+    `p`: that the true mean is 0, two-sided, not corrected; None where all values are equal, and not 0.
+    """
 
-        runs                               2   3   4   5   6   8  10  20
-        median covered, % of studies      50  76  87  94  94  93  92  94
-        median, by BCa                    49  76  88  94  93  92  94  94
+    n: int
+    mean: float
+    p: float | None
+
+
+def mean(values: Sequence[float], comparisons: int = 1) -> Mean | None:
+    """The mean of values, one for each seed, with its interval; one value has none: None.
+
+    It covers the true mean, and the true median, in 95 % of all studies if the noise is normal; of other noise
+    `results/coverage.csv` has what was measured. Of several `comparisons` all intervals cover theirs at once in 95 % of
+    all studies (Bonferroni).
 
     Raises:
-        ValueError: if scores are not (runs,) or not finite.
+        ValueError: if a value is not finite.
     """
-    if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
-        raise ValueError(f"scores must be finite and of shape (runs,), not {scores.shape}")
-    if len(scores) < 2:
+    found = np.round(np.asarray(values, dtype=float), DECIMALS)
+    if not np.isfinite(found).all():
+        raise ValueError("values must be finite")
+    if len(found) < 2:
         return None
-    found = stats.bootstrap(
-        (scores,), np.median, n_resamples=DRAWS, confidence_level=LEVEL, method="percentile", rng=generator
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high), 1 - 2.0 ** (1 - len(scores)))
+    middle, error = float(found.mean()), float(found.std(ddof=1)) / len(found) ** 0.5
+    half = float(stats.t.isf((1 - LEVEL) / comparisons / 2, len(found) - 1)) * error
+    return Mean(middle - half, middle + half, len(found), middle, _p(middle, error, len(found)))
+
+
+def _p(middle: float, error: float, n: int) -> float | None:
+    if error == 0:
+        return None if middle else 1.0
+    return float(2 * stats.t.sf(abs(middle) / error, n - 1))

@@ -1,4 +1,4 @@
-"""The test behind every claim: Wilcoxon's signed ranks; how small its p can be; many of them at once."""
+"""Wilcoxon's signed ranks, and the correction of many p at once."""
 
 from __future__ import annotations
 
@@ -34,12 +34,6 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     return float(two_sided(doubled)[positive])
 
 
-def signed_rank_side(differences: Sequence[float]) -> int:
-    """The sign of the sum of signed ranks: 1 if the test sees more positive differences, -1 negative, 0 neither."""
-    rounded = np.round(np.asarray(differences, dtype=float), DECIMALS)
-    return int(np.sign((np.sign(rounded) * stats.rankdata(np.abs(rounded))).sum()))
-
-
 def two_sided(ranks: NDArray[np.int_]) -> NDArray[np.float64]:
     """The two-sided p of every sum, from 0 to all, that ranks of positive differences can have."""
     chance = np.zeros(int(ranks.sum()) + 1)
@@ -50,14 +44,6 @@ def two_sided(ranks: NDArray[np.int_]) -> NDArray[np.float64]:
     below = np.cumsum(chance)
     p: NDArray[np.float64] = np.minimum(1.0, 2 * np.minimum(below, below[::-1]))
     return p
-
-
-def smallest_p(seeds: int, comparisons: int = 1) -> float:
-    """The smallest p that so many seeds can reach at all, after Holm's correction for so many comparisons.
-
-    Of n differences the rarest outcome is that all have one sign: 2 / 2**n, so 0.0625 with 5 seeds and 1 with one.
-    """
-    return min(1.0, comparisons * 2.0 ** (1 - seeds))
 
 
 def correct(ps: Sequence[float]) -> list[float]:
