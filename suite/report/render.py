@@ -109,7 +109,8 @@ def show(table: Table, console: Console) -> None:
         drawn.title, drawn.title_justify = part.blocks[0].name if table.apart else None, "left"
         if part.blocks and any(part.rows()):
             least = Measurement.get(console, console.options.update(max_width=9999), drawn).minimum
-            console.print(drawn, crop=False, width=max(least, console.width))
+            drawn.width = least if least > console.width else None  # else rich takes words away, column by column
+            console.print(drawn, crop=False)
         if excluded:
             hint = f"  Left out on this narrow terminal: {'; '.join(excluded)}."
             console.print(hint, style="dim", highlight=False)
