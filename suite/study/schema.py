@@ -132,7 +132,7 @@ class ScheduleRule(Strict):
     keep_rate: a share of the remaining patches to keep in each of `blocks`.
     linear: a mean count for all blocks that falls (`inflect` -1) or rises (`inflect` 1) linearly.
     stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
-    budget: what every method may use; each gets a schedule of its own that meets it, see `suite.measure.knobs`.
+    budget: what every method may use; each gets a schedule of its own that meets it, see `suite.measure.strength`.
 
     `multiple_of` rounds the counts of any rule so that blocks leave such multiples of tokens, see
     `suite.reduction.schedule.in_multiples`. `removed` and `blocks` may be texts such as `3,6,9` or, for a range with
