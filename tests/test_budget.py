@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cost_oracle import count_macs
 from tiny_study import STUDY, suite
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.measure.macs import count_macs
 from suite.measure.strength import Strengths, choices
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce

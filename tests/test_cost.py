@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from backbones import BACKBONES, WIDTH, build, draw_images
-from cost_oracle import Oracle
+from cost_oracle import Oracle, count_macs
 from timm.layers import RmsNorm
 from torch import nn
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.measure.count import MLP, OUTPUT, PROJECTION, Count, Part, count, total
-from suite.measure.macs import Macs, count_macs
-from suite.measure.tokens import count_tokens, expected_tokens
+from suite.measure.count import MLP, OUTPUT, PROJECTION, Count, Macs, Part, count, total
+from suite.measure.tokens import TokenCounts, count_tokens, expected_tokens
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
@@ -144,6 +143,33 @@ def test_norms_by_hand() -> None:
         4 * 48 * 9 * 65
     )
     assert count(build("vit", norm_layer=RmsNorm)).norms == 0
+
+
+TOKENS = {  # of a schedule (9, 8, 8, 0), class token included
+    "ENTERING": (65, 56, 48, 40),
+    "LEAVING": (56, 48, 40, 40),
+    "ALL": (65,) * 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "places"),
+    [
+        ("attention-topk", "ENTERING ENTERING LEAVING"),
+        ("cropr", "ENTERING ENTERING LEAVING"),
+        ("evit", "ENTERING LEAVING LEAVING"),
+        ("idlevit", "ENTERING ENTERING ALL"),
+        ("none", "ALL ALL ALL"),
+        ("random", "ENTERING ENTERING LEAVING"),
+        ("tome", "ENTERING LEAVING LEAVING"),
+        ("variance", "ENTERING ENTERING LEAVING"),
+    ],
+)
+def test_tokens_by_hand(method: str, places: str) -> None:
+    """Every method computes on as many tokens as its schedule says, in the places its paper says."""
+    model = reduce(build("vit"), method, (9, 8, 8, 0))
+    expected = TokenCounts(*(TOKENS[place] for place in places.split()))
+    assert count_tokens(model, draw_images(model.backbone)) == count(model).tokens == expected
 
 
 # ---------------------------------------------------------------- against the formula

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from cost_oracle import count_macs
 from test_budget import OPTIONS
 from torch import nn
 from typer.testing import CliRunner, Result
@@ -21,7 +22,6 @@ from suite.cli.app import app
 from suite.errors import UserError
 from suite.measure.clock import Run, WallClock
 from suite.measure.latency import FULL, SHORT, Found, meet_latency
-from suite.measure.macs import count_macs
 from suite.measure.speed import Timing, race
 from suite.measure.strength import Choice, Strengths, choices
 from suite.measure.timing_options import UNPRUNED

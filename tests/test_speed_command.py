@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from cost_oracle import count_macs
 from rich.console import Console
 from test_speed import hasty
 from typer.testing import CliRunner, Result
@@ -27,7 +28,6 @@ from suite.kinds.training.execute import run_cell
 from suite.kinds.training.schema import Study
 from suite.measure import selftest
 from suite.measure.clock import Clock
-from suite.measure.macs import count_macs
 from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER, TimingOptions
 from suite.study import provenance
 from suite.study.cells import Job

@@ -45,8 +45,7 @@ def open_machine(options: TimingOptions) -> tuple[torch.device, torch.dtype]:
 def check_precision(name: str, device: torch.device) -> torch.dtype:
     """The type of a precision that the device has instructions for.
 
-    Raises:
-        UserError: if the name is unknown, or the device would only emulate it, which says nothing about its speed.
+    UserError if the name is unknown, or the device would only emulate it, which says nothing about its speed.
     """
     if name not in PRECISIONS:
         raise UserError(f"unknown precision {name!r}; {suggest(name, PRECISIONS)}")

@@ -76,8 +76,7 @@ def choices(
 
     `rounded` is what is made of a schedule, such as one in multiples.
 
-    Raises:
-        ValueError: if the backbone has too few blocks.
+    ValueError if the backbone has too few blocks.
     """
     if settings.reduces == "nothing":
         return [Choice("none", schedule.nothing(patches, depth))]

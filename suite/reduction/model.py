@@ -141,11 +141,7 @@ def reduce(
 
 
 def unpruned(backbone: blocks.TimmModule) -> ReducedModel:
-    """The backbone itself, which every block runs unchanged.
-
-    Raises:
-        TypeError: for a backbone that is not supported.
-    """
+    """The backbone itself, which every block runs unchanged; TypeError for a backbone that is not supported."""
     blocks.check_supported(backbone)
     return ReducedModel(backbone, Method(_context(backbone, None, "none"), MethodSettings()))
 

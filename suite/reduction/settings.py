@@ -47,8 +47,7 @@ class MethodSettings(Strict):
     def check(self, schedule: Schedule, fusion: Fusion) -> None:
         """Refuse a schedule or fusion that this method cannot honour.
 
-        Raises:
-            ValueError: with what was asked, why it cannot be and what would work.
+        ValueError with what was asked, why it cannot be and what would work.
         """
         if fusion == "none" or self.reduces == "nothing":
             return
@@ -69,8 +68,7 @@ class MethodSettings(Strict):
     def check_dense(self, patches: int) -> None:
         """Refuse settings that cannot learn from a label for each of so many patches.
 
-        Raises:
-            ValueError: with the setting that would work.
+        ValueError with the setting that would work.
         """
 
 

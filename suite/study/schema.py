@@ -84,7 +84,7 @@ class Backbone(Strict):
 class Budget(Strict):
     """What a model may use, as a share of what the unpruned model does: of one of two things.
 
-    macs: multiply-accumulates of an image, deployed, counted as `convention` says; see `suite.measure.macs`.
+    macs: multiply-accumulates of an image, deployed, counted as `convention` says; see `suite.measure.count`.
     tokens: the mean over blocks of tokens in attention and MLP.
 
     Measured latency is none of them, because a cell's identity may not depend on the machine.

@@ -26,8 +26,7 @@ def write_record(folder: Path, lines: Sequence[Line]) -> None:
 def lines(folder: Path) -> list[Line]:
     """The lines of a results folder, each with the reading that was taken.
 
-    Raises:
-        UserError: if there is no record, or it is damaged or was edited.
+    UserError if there is no record, or it is damaged or was edited.
     """
     found = [_line(row) for row in records.lines(folder / RECORD, COLUMNS)]
     if not found:

@@ -121,8 +121,7 @@ def _by_macs(model: Configuration, multiple_of: int | None) -> Strengths:
 def _attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
     """What `solve` finds, or why the model's method can have no budget on this backbone or with this fusion.
 
-    Raises:
-        UserError: for what is wrong however the backbone is.
+    UserError for what is wrong however the backbone is.
     """
     with explained(model.method):
         own = settings_class(model.method)(**model.settings)

@@ -19,11 +19,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from suite.kinds.speed.models import build_side_by_side
+from suite.kinds.speed.models import build_side_by_side, macs_of
 from suite.measure.allocator import keep_memory
 from suite.measure.device import open_device, open_machine
 from suite.measure.fit import gib
-from suite.measure.macs import count_macs
 from suite.measure.profile import summary
 from suite.measure.selftest import self_test
 from suite.measure.side_by_side import time_side_by_side
@@ -87,11 +86,11 @@ def measure(rows: dict[str, Configuration], options: TimingOptions, console: Con
     with ManualProgress(console, len(options.batch_size) * rounds) as bar:
         bar.show("building the models")
         models, size = build_side_by_side(rows)
-        macs = {name: count_macs(model, torch.rand(1, 3, *size)).full for name, model in models.items()}
+        macs = macs_of(rows)
         for batch in options.batch_size:
             show = functools.partial(bar.tell, f"batch of {batch}")
             timings[batch] = time_side_by_side(models, size, options.at(batch), show, bar.advance)
-    return Report(rows, options, macs, timings)
+    return Report(rows, options, macs | {UNPRUNED_EAGER: macs[UNPRUNED]}, timings)
 
 
 def test_protocol(device: str, console: Console) -> bool:

@@ -84,8 +84,7 @@ class Line:
 def lines(folder: Path) -> list[Line]:
     """The lines of a results folder, of what its study in `studies/` asks for: by device, in the order of the study.
 
-    Raises:
-        UserError: if nothing is measured yet, or the record or the published figures cannot be read.
+    UserError if nothing is measured yet, or the record or the published figures cannot be read.
     """
     from suite.study.load import study_of
 

@@ -14,11 +14,10 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 
 from suite.errors import UserError
 from suite.kinds.speed.cells import Device, Measurement, measurements
-from suite.kinds.speed.models import build_side_by_side
+from suite.kinds.speed.models import build_side_by_side, macs_of
 from suite.kinds.speed.rounds import export
-from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
+from suite.kinds.speed.schema import SpeedStudy
 from suite.measure.allocator import keep_memory
-from suite.measure.count import count
 from suite.measure.device import open_machine
 from suite.measure.profile import summary
 from suite.measure.side_by_side import time_side_by_side
@@ -106,19 +105,10 @@ def _all_macs(loaded: Loaded) -> dict[str, dict[str, float]]:
     found = {}
     for index, one in enumerate(loaded.study.backbones):
         try:
-            found[one.name] = _macs(one)
+            found[one.name] = macs_of(one.configurations())
         except UserError as error:
-            raise refusal(loaded.path, ("backbones", index, "backbone"), error) from error
-    return found
-
-
-def _macs(one: SpeedBackbone) -> dict[str, float]:
-    found = {}
-    for name, row in one.configurations().items():
-        try:
-            found[name] = count(row.build(), row.read_out).macs.full
-        except UserError as error:
-            raise UserError(f"{one.name}: {name}: {error}") from error
+            named = UserError(f"{one.name}: {error}")
+            raise refusal(loaded.path, ("backbones", index, "backbone"), named) from error
     return found
 
 
