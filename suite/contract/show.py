@@ -16,6 +16,7 @@ from suite.reduction.registry import default_settings
 from suite.terminal import ManualProgress
 
 SIGN = {"holds": "ok", "skipped": "–", "fails": "FAIL"}
+WIDE = 105  # columns that one method's matrix takes
 WORDS = {"holds": "hold", "fails": "fail", "skipped": "skipped"}
 
 
@@ -35,7 +36,7 @@ def examine_visibly(methods: Sequence[str], checks: Sequence[str], console: Cons
 
 def show(results: Sequence[Result], console: Console) -> None:
     """Print the matrix, every failure with its sentence, every skip with its reason, and how many there are."""
-    console.print(matrix(results))
+    console.print(matrix(results, narrow=console.width < WIDE))
     for status in ("fails", "skipped"):
         for where, reason in _grouped(result for result in results if result.status == status):
             console.print(f"{status}  {where}", highlight=False)
@@ -44,7 +45,7 @@ def show(results: Sequence[Result], console: Console) -> None:
     console.print(f"checks: {', '.join(counts)}", highlight=False)
 
 
-def matrix(results: Sequence[Result]) -> Table:
+def matrix(results: Sequence[Result], narrow: bool = False) -> Table:
     """A row for each backbone, and a column for each check of one method, or for each of several methods."""
     methods = list(dict.fromkeys(result.method for result in results))
     single = len(methods) == 1
@@ -53,7 +54,7 @@ def matrix(results: Sequence[Result]) -> Table:
     table.add_column("backbone")
     for column in columns:
         name = column if single else _labelled(column).replace(" ", "\n")
-        table.add_column(name, justify="right", min_width=len(SIGN["fails"]), overflow="fold")
+        table.add_column(name, justify="right", width=len(SIGN["fails"]) if narrow else None, overflow="fold")
     for backbone in MATRIX:
         here = [result for result in results if result.backbone == backbone]
         found = [[result.status for result in here if column in (result.check, result.method)] for column in columns]
