@@ -177,17 +177,6 @@ def test_tome_merges_half_at_most() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "options"), [("tome", {}), ("idlevit", {}), ("evit", {}), ("variance", {"action": "fuse"})]
-)
-def test_fusion_refuses_what_leaves_a_trace(method: str, options: dict[str, str]) -> None:
-    """Merged, idling and fused patches cannot rejoin; the sentence says what would work."""
-    settings = settings_class(method)(**options)
-    settings.check(Schedule(64, (8, 0, 0, 0)), "none")
-    with pytest.raises(ValueError, match="use fusion: none"):
-        settings.check(Schedule(64, (8, 0, 0, 0)), "last-layer")
-
-
-@pytest.mark.parametrize(
     ("stage", "removed", "fits"),
     [
         ("post", (8, 8, 0, 0), True),
