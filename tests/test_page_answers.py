@@ -18,7 +18,7 @@ from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.costs.facts import facts as facts_of_costs
 from suite.kinds.costs.figures import Cost, Line, choose
-from suite.kinds.costs.record import lines as lines_of_costs
+from suite.kinds.costs.figures import lines as lines_of_costs
 from suite.kinds.speed.facts import agrees, facts
 from suite.kinds.speed.figure import draw_speeds
 from suite.kinds.speed.lines import lines as speed_lines

@@ -18,7 +18,7 @@ from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.costs.compute import compute, plan
 from suite.kinds.costs.figures import FIELDS, Cost, Line, choose, read_published
-from suite.kinds.costs.record import lines as recorded
+from suite.kinds.costs.figures import lines as recorded
 from suite.kinds.costs.schema import CostStudy
 from suite.kinds.costs.table import cost_table
 from suite.reduction.settings import ScoringSettings
@@ -75,25 +75,6 @@ def test_what_fits(lines: dict[str, Line]) -> None:
     predictors = [f"dynamicvit-{name}" for name in ("t1-deit-s-rho-0.9", "t1-deit-s-rho-0.8", "readme-deit-b-rho-0.7")]
     assert computed - fits == {"cropr-eva02-at-once", "idlevit-abstract", *predictors}
     assert all(lines[name].note for name in lines.keys() - fits)
-
-
-def test_conventions(lines: dict[str, Line]) -> None:
-    """ToMe, EViT and timm count norms, timm once without the products of the attention; Cropr neither of the two."""
-    read_as: dict[str, set[str]] = {}
-    for name, found in lines.items():
-        if found.verdict == "fits" and found.convention != "full":
-            read_as.setdefault(found.figure.where.partition(",")[0] + name[-5:] * name.startswith("timm"), set()).add(
-                found.read_as
-            )
-    assert read_as == {
-        "Cropr": {"linear", "linear, GMACs"},
-        "ToMe": {"full with norms, GMACs"},
-        "EViT": {"full with norms, GMACs"},
-        "DynamicViT": {"full, GMACs"},
-        "ATS": {"full, GMACs"},
-        "timmpt240": {"full with norms, GMACs"},
-        "timmpt210": {"linear with norms, GMACs"},
-    }
 
 
 @pytest.mark.parametrize(

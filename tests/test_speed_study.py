@@ -539,16 +539,6 @@ def test_doubts_about_a_speed_are_one_note_in_short_forms(folder: Path) -> None:
         ]
 
 
-def test_images_per_second_are_a_column_of_gpus_only(folder: Path) -> None:
-    """A processor's table has none; beside a GPU's, its rows have a dash."""
-    keep("cpu", "CPU Y", folder / "here")
-    assert "images/s" not in [column.heading for column in table().shown("long")]
-    keep("cuda", "GPU X", folder / "there")
-    (rate,) = [column for column in table().shown("short") if column.heading == "images/s"]
-    measured = [row for row in table().rows() if row.values["status"] == "measured"]
-    assert {(row.values["device_type"], row.text(rate) == "–") for row in measured} == {("cpu", True), ("cuda", False)}
-
-
 def test_devices_share_a_record(folder: Path) -> None:
     """Whoever measures last erases nobody: lines and provenance of others stay, each device has its own table."""
     keep("cuda", "GPU X", folder / "there")

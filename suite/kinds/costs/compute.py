@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError
-from suite.kinds.costs.figures import Cost, Line, choose, read_published
-from suite.kinds.costs.record import RECORD, lines, write_record
+from suite.kinds.costs.figures import RECORD, Cost, Line, choose, lines, read_published, write_record
 from suite.kinds.costs.schema import CostRow, CostStudy
 from suite.measure.count import count
 from suite.measure.tokens import unexpected_tokens

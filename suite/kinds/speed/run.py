@@ -81,7 +81,10 @@ def run(loaded: Loaded, console: Console, _in_process: bool = True, folder: Path
     with record.locked(), ManualProgress(console, sum(work), *BAR, memory=3600) as bar:
         try:
             for one, its_work in zip(left, work, strict=True):
-                said = _attempt(one, macs[one.backbone.name], record, bar)
+                try:
+                    said = _measure(one, macs[one.backbone.name], record, bar)
+                except UserError as error:  # what comes next may still be measured
+                    said = [str(error)]
                 done += its_work
                 bar.reach(done, sum(work))
                 console.print(f"{one.label}: {'; '.join(said) or 'measured'}", highlight=False, soft_wrap=True)
@@ -115,14 +118,6 @@ def _all_macs(loaded: Loaded) -> dict[str, dict[str, float]]:
 def _work(one: Measurement, macs: Mapping[str, float]) -> float:
     """Multiply-accumulates of all rounds of a measurement."""
     return (one.options.rounds + one.options.warmup_rounds) * one.options.batch * sum(macs.values())
-
-
-def _attempt(one: Measurement, macs: Mapping[str, float], record: Record, bar: ManualProgress) -> list[str]:
-    """Measure; returns a sentence for everything that could not be. What comes next may still be measured."""
-    try:
-        return _measure(one, macs, record, bar)
-    except UserError as error:
-        return [str(error)]
 
 
 def _measure(one: Measurement, macs: Mapping[str, float], record: Record, bar: ManualProgress) -> list[str]:
