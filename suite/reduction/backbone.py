@@ -21,9 +21,8 @@ from suite.reduction.checkpoints import Checkpoint
 def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path: float = 0.0) -> TimmModule:
     """Create a timm model with random weights.
 
-    Raises:
-        UserError: for a name or an option timm does not know, a model whose blocks are not supported, or an image that
-            is smaller than a patch.
+    UserError for a name or an option timm does not know, a model whose blocks are not supported, or an image that is
+    smaller than a patch.
     """
     if "num_classes" in options:
         raise UserError(f"backbone {name}: num_classes is none of its options; say classes instead (--classes)")

@@ -129,11 +129,8 @@ def reduce(
 ) -> ReducedModel:
     """Put a backbone under the method `name`, removing `removed[i]` patches in block i (by default none).
 
-    Raises:
-        UserError: for an unknown method.
-        TypeError: for a backbone that is not supported.
-        ValueError: for a schedule or settings the method cannot honour.
-        UnmetNeed: if the backbone lacks what the method needs.
+    UserError for an unknown method; TypeError for a backbone that is not supported; ValueError for a schedule or
+    settings the method cannot honour; UnmetNeed if the backbone lacks what the method needs.
     """
     blocks.check_supported(backbone)
     context = _context(backbone, removed, fusion)

@@ -177,9 +177,7 @@ def method_class(name: str) -> type[Method]:
 def build_method(name: str, context: Context, settings: dict[str, Any]) -> Method:
     """Build a method with its `Settings`.
 
-    Raises:
-        UserError: as `method_class`.
-        ValueError: for settings, a schedule or a fusion that the method cannot honour.
-        UnmetNeed: if the backbone lacks what the method needs.
+    UserError as `method_class`; ValueError for settings, a schedule or a fusion that the method cannot honour;
+    UnmetNeed if the backbone lacks what the method needs.
     """
     return method_class(name)(context, settings_class(name)(**settings))

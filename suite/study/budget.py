@@ -43,9 +43,8 @@ def meet(model: Configuration, budget: Budget, multiple_of: int | None = None) -
 
     With `multiple_of`, among the schedules in such multiples of tokens.
 
-    Raises:
-        UserError: for whatever of the configuration cannot be.
-        ValueError: for a backbone that the strength parameter does not fit.
+    UserError for whatever of the configuration cannot be; ValueError for a backbone that the strength parameter does
+    not fit.
     """
     return _met(model.model_dump_json(), budget, multiple_of)
 

@@ -67,9 +67,8 @@ def run(loaded: Loaded, console: Console, _in_process: bool = False) -> int:
 def compute(study: CostStudy, watch: Watch = iter) -> list[Line]:
     """A line for every published figure, in their order; `watch` hands on the rows, one by one.
 
-    Raises:
-        UserError: for ids that do not fit the table of published figures, a row that cannot be computed, or a model
-            that does not keep to its schedule.
+    UserError for ids that do not fit the table of published figures, a row that cannot be computed, or a model that
+    does not keep to its schedule.
     """
     figures, models = read_published(study.published), Models()
     rows = _assign(study, figures)

@@ -77,8 +77,7 @@ def keep(new: Sequence[Line], origin: Mapping[str, Any], folder: Path) -> None:
     `provenance.json` says which models each run is the origin of. It is written after the record: if a process is
     killed between the two, the next one refuses what is left, and says what helps.
 
-    Raises:
-        UserError: if the record that is there cannot be used.
+    UserError if the record that is there cannot be used.
     """
     made = {model_of(line): origin for line in new}
     earlier = read_findings(folder) if (folder / RECORD).is_file() else []
