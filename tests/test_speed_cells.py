@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -167,18 +166,6 @@ def test_what_this_machine_lacks_is_said(said: str, message: str, monkeypatch: p
     assert lacking(cells) == []
     monkeypatch.delenv("RAY_ADDRESS")
     assert lacking(expand(study("batch_size: 4"))) == []
-
-
-@pytest.mark.usefixtures("workplace")
-def test_plan_tells_batch_sizes_apart() -> None:
-    """As it does seeds."""
-    study("batch_size: [1, 8]")
-    lines = CliRunner().invoke(app, ["plan", "trial.yaml"]).output.splitlines()
-    shown = [re.findall(r"speed +(batch \d+) +(\w+)", line) for line in lines]
-    assert [pair for found in shown for pair in found] == [
-        *(("batch 1", "none"), ("batch 8", "none")),
-        *(("batch 1", "random"), ("batch 8", "random")),
-    ]
 
 
 def identity(method: str = "random", **speed: Any) -> dict[str, Any]:
