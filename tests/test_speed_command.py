@@ -14,7 +14,6 @@ import pytest
 import torch
 from cost_oracle import count_macs
 from rich.console import Console
-from test_speed import hasty
 from typer.testing import CliRunner, Result
 
 from suite.cli.app import app
@@ -197,7 +196,7 @@ def test_the_self_test_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch) ->
     done = suite("--self-test")
     assert done.exit_code == 0, done.output
     assert "self-test: 4 right" in done.output
-    monkeypatch.setattr(Clock, "seconds", hasty)
+    monkeypatch.setattr(Clock, "seconds", selftest.UnsyncedClock.seconds)
     broken = suite("--self-test")
     assert broken.exit_code == 1
     assert "2 wrong" in broken.output

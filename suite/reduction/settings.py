@@ -1,6 +1,7 @@
 """Settings of a method: pydantic models that a method's file derives its class `Settings` from."""
 
-from typing import ClassVar, Literal
+from contextlib import suppress
+from typing import ClassVar, Literal, get_args
 
 from suite.reduction.schedule import Schedule
 from suite.strict import Strict
@@ -90,3 +91,13 @@ class ScoringSettings(MethodSettings):
 
     def removal_stage(self) -> Stage:
         return self.stage
+
+
+def fusions_of(settings: MethodSettings, schedule: Schedule) -> list[Fusion]:
+    """The ways in which patches that a method removes by a schedule can come back; none if it removes nothing."""
+    found: list[Fusion] = []
+    for fusion in get_args(Fusion):
+        with suppress(ValueError):
+            settings.check(schedule, fusion)
+            found.append(fusion)
+    return [fusion for fusion in found if fusion != "none" and settings.reduces != "nothing"]

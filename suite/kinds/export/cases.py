@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,14 @@ from suite.reduction.backbone import create_backbone
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import default_settings
 from suite.reduction.schedule import Schedule
-from suite.reduction.settings import Fusion, MethodSettings
+from suite.reduction.settings import Fusion, MethodSettings, fusions_of
 from suite.tasks.segmentation.pixels import PixelModel
 from suite.tasks.task import task
 
 CLASSES = 10
 PATCHES = 64
 REMOVED = (16, 16, 0, 0)  # the last two are 0 so that last-layer fusion can have the same counts
+SCHEDULE = Schedule(PATCHES, REMOVED)
 # Name and options in timm, and patches removed in each block. Published models, but for their depth and the size of
 # images, which gives 64 patches: each block that removes patches leads to another shape, which inductor compiles anew.
 BACKBONES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
@@ -86,21 +87,10 @@ def cases(methods: Iterable[str], quick: bool) -> list[Case]:
     for method in methods:
         settings = default_settings(method)
         found += [Case("classification", backbone, method) for backbone in MEASURED]
-        if "last-layer" in _fusions(settings):
+        if "last-layer" in fusions_of(settings, SCHEDULE):
             found.append(Case("classification", MEASURED[0], method, "last-layer"))
         found += [Case("segmentation", MEASURED[0], method, fusion) for fusion in _fusions_for_maps(settings)]
     return found
-
-
-def _fusions(settings: MethodSettings) -> Iterator[Fusion]:
-    """The ways in which patches that a method removes can come back."""
-    for fusion in get_args(Fusion):
-        try:
-            settings.check(Schedule(PATCHES, REMOVED), fusion)
-        except ValueError:
-            continue
-        if fusion != "none" and settings.reduces != "nothing":
-            yield fusion
 
 
 def _fusions_for_maps(settings: MethodSettings) -> list[Fusion]:
@@ -109,7 +99,7 @@ def _fusions_for_maps(settings: MethodSettings) -> list[Fusion]:
     Every one for a method that learns from the labels of patches, and none for one that keeps all patches in others.
     """
     if type(settings).check_dense is not MethodSettings.check_dense:
-        return list(_fusions(settings))
+        return fusions_of(settings, SCHEDULE)
     return ["none"] if settings.verb() in ("fuses", "merges") else []
 
 
