@@ -1,6 +1,6 @@
 """Equal budgets: the schedule, by each method's strength parameter, at which a backbone costs what it may.
 
-The strength parameter is the rule by which a paper says how much its method removes (`MethodSettings.strength`):
+The strength parameter is the rule by which a paper says how much its method removes (`MethodSettings.strength_parameter`):
 
     patches    a number of patches, spread evenly over all blocks that may remove any, until one is left (Cropr's R)
     merges     the same, of no block more than half of its patches (ToMe's r)
@@ -80,7 +80,9 @@ def choices(
     """
     if settings.reduces == "nothing":
         return [Choice("none", schedule.nothing(patches, depth))]
-    rule = {"patches": _spread, "merges": _spread, "keep_rate": _keep_rate, "stages": _stages}[settings.strength]
+    rule = {"patches": _spread, "merges": _spread, "keep_rate": _keep_rate, "stages": _stages}[
+        settings.strength_parameter
+    ]
     found: dict[Schedule, Choice] = {}
     for setting in range(patches * depth + 1 if rule is _spread else STEPS):
         try:
@@ -90,7 +92,7 @@ def choices(
             if setting == 0:
                 raise
             continue  # stronger than can be
-        if not (settings.strength == "merges" and _exceeds_half(counts)):
+        if not (settings.strength_parameter == "merges" and _exceeds_half(counts)):
             found.setdefault(counts, Choice(strength, counts))
     return list(found.values())
 
@@ -105,7 +107,7 @@ def _spread(settings: MethodSettings, fusion: Fusion, patches: int, depth: int, 
     blocks = depth - _kept_whole(settings, fusion)
     if blocks < 1:
         raise ValueError(f"no block may remove patches where {depth - blocks} at the end stay whole, of {depth} in all")
-    counts, left, merges = [0] * depth, patches, settings.strength == "merges"
+    counts, left, merges = [0] * depth, patches, settings.strength_parameter == "merges"
     for block in range(blocks):
         share = total * (block + 1) // blocks - total * block // blocks
         counts[block] = min(share, left // 2 if merges else left - 1)

@@ -18,7 +18,7 @@ class MethodSettings(Strict):
     `reduces`: what happens to a patch; a method that only masks patches computes as much as the unpruned model.
     `needs`: what the backbone must have ("class token"). `auxiliary_trains_backbone`: gradients of the auxiliary loss
     are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training`: all tokens stay in
-    the sequence while training, and only evaluation removes them. `strength`: the rule of its paper's strength
+    the sequence while training, and only evaluation removes them. `strength_parameter`: the rule of its paper's strength
     parameter, which `suite budget` searches.
     """
 
@@ -27,7 +27,7 @@ class MethodSettings(Strict):
     needs: ClassVar[tuple[str, ...]] = ()
     auxiliary_trains_backbone: ClassVar[bool] = False
     masks_in_training: ClassVar[bool] = False
-    strength: ClassVar[Literal["patches", "merges", "keep_rate", "stages"]] = "patches"
+    strength_parameter: ClassVar[Literal["patches", "merges", "keep_rate", "stages"]] = "patches"
 
     def can_stash(self) -> bool:
         """Whether removed patches can be stashed, unchanged, and rejoin before the last block."""
