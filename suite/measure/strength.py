@@ -1,6 +1,6 @@
 """Equal budgets: the schedule, by each method's strength parameter, at which a backbone costs what it may.
 
-The strength parameter is the rule by which a paper says how much its method removes (`MethodSettings.strength_parameter`):
+It is the rule by which a paper says how much its method removes (`MethodSettings.strength_parameter`):
 
     patches    a number of patches, spread evenly over all blocks that may remove any, until one is left (Cropr's R)
     merges     the same, of no block more than half of its patches (ToMe's r)
@@ -80,9 +80,8 @@ def choices(
     """
     if settings.reduces == "nothing":
         return [Choice("none", schedule.nothing(patches, depth))]
-    rule = {"patches": _spread, "merges": _spread, "keep_rate": _keep_rate, "stages": _stages}[
-        settings.strength_parameter
-    ]
+    rules = {"patches": _spread, "merges": _spread, "keep_rate": _keep_rate, "stages": _stages}
+    rule = rules[settings.strength_parameter]
     found: dict[Schedule, Choice] = {}
     for setting in range(patches * depth + 1 if rule is _spread else STEPS):
         try:

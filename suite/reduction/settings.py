@@ -18,8 +18,8 @@ class MethodSettings(Strict):
     `reduces`: what happens to a patch; a method that only masks patches computes as much as the unpruned model.
     `needs`: what the backbone must have ("class token"). `auxiliary_trains_backbone`: gradients of the auxiliary loss
     are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training`: all tokens stay in
-    the sequence while training, and only evaluation removes them. `strength_parameter`: the rule of its paper's strength
-    parameter, which `suite budget` searches.
+    the sequence while training, and only evaluation removes them. `strength_parameter`: that of its paper, which
+    `suite budget` searches.
     """
 
     version: ClassVar[int] = 1
