@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from suite.reduction.registry import default_settings, modules
 from suite.report.render import FORMATS, as_csv, as_html, markdown
 from suite.report.trace import trace
 from suite.study import records
+from suite.tasks.task import task
 
 torch.set_num_threads(1)
 COMMITTED = Path(__file__).parents[1] / "results/export"
@@ -387,6 +389,16 @@ def test_the_matrix_has_every_method_on_every_backbone() -> None:
     assert set(BACKBONES) == {*MEASURED, TINY}
 
 
+def test_the_matrix_has_whatever_tasks_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks them whether they are dense and which fusions they read, and not for their names."""
+    names = {"classification": "photos", "segmentation": "maps"}
+    found = {quick: cases(["cropr", "tome"], quick) for quick in (True, False)}
+    others = {new: replace(task(name), name=new) for name, new in names.items()}
+    monkeypatch.setattr("suite.plugins.every", lambda *_: others)
+    for quick, planned in found.items():
+        assert cases(["cropr", "tome"], quick) == [replace(case, task=names[case.task]) for case in planned]
+
+
 def _lines(method: str, difference: float) -> list[dict[str, str]]:
     model = {"task": "classification", "backbone": "ViT-Ti", "method": method, "fusion": "none"}
     found = Finding(batch_sizes=(1, 16), difference=difference, largest_logit=1.0, same_class=1.0, recompiled=0)
@@ -554,4 +566,4 @@ def test_the_committed_matrix_is_made_by_its_record(
     (tmp_path / "results/export/findings.csv").unlink()
     capsys.readouterr()
     assert run(monkeypatch, "table", "export") == 2
-    assert "no study 'export'" in capsys.readouterr().err
+    assert "results/export has no record; make it with: suite run export or suite export" in capsys.readouterr().err

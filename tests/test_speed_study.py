@@ -99,6 +99,20 @@ def suite(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "400"})
 
 
+def test_a_changed_study_makes_its_table_again_from_its_folder(folder: Path) -> None:
+    """Also where a digest stands in the name for what file names cannot have."""
+    made = suite(
+        "run", "trial", "--in-process", "--set", "question=a/b c", "--set", "backbones.1.batch_sizes={cpu: [1]}"
+    )
+    assert made.exit_code == 0, made.output
+    (name,) = (path.name for path in (folder / "results").iterdir())
+    before = (folder / "results" / name / "table.csv").read_bytes()
+    (folder / "results" / name / "table.csv").unlink()
+    done = suite("table", name)
+    assert done.exit_code == 0, done.output
+    assert (folder / "results" / name / "table.csv").read_bytes() == before
+
+
 def changed(old: str, new: str) -> None:
     """Change the study in the current folder."""
     assert STUDY.count(old) >= 1

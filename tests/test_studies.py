@@ -195,7 +195,7 @@ def test_an_alias_changes_in_one_place() -> None:
         (["finetune.epoch=2"], "--set finetune.epoch=2: finetune.epoch: unknown key; did you mean epochs?"),
         (["finetune.epochs=x"], "--set finetune.epochs=x: finetune.epochs: "),
         (["finetune.epochs"], "--set finetune.epochs: a change names a key and a value"),
-        (["methods.9.name=x"], "--set: a list of 3 has no entry 9"),
+        (["methods.9.name=x"], "--set methods.9.name=x: methods.9.name: a list of 3 has no entry 9"),
         (["seeds=[1]", "seeds=[2]"], "--set seeds=[2]: seeds is changed twice"),
         (["seeds=["], "--set seeds=[: the value is not readable as YAML"),
     ],
@@ -208,16 +208,19 @@ def test_wrong_changes_are_refused(changes: list[str], message: str) -> None:
     assert str(refused.value).startswith(message)
 
 
-def test_a_results_folder_finds_its_study() -> None:
-    """With the changes that its name states; not if the name was cut, or the study is gone."""
+@pytest.mark.parametrize("changes", [(), ("finetune.epochs=2",), ("seeds=[1, 2]", "question=' a+b/c'")])
+def test_a_results_folder_finds_its_study(changes: tuple[str, ...]) -> None:
+    """With the changes that it was made with, whatever their characters, in `studies/` and elsewhere."""
     Path("studies").mkdir()
-    Path("studies/trial.yaml").write_text(STUDY)
-    for changes in ([], ["finetune.epochs=2"], ["seeds=[1,2]"]):
-        loaded = load("trial", changes)
+    for place in ("studies/trial.yaml", "elsewhere.yaml"):
+        Path(place).write_text(STUDY)
+        loaded = load(place, changes)
+        remember(loaded)
         found = find(loaded.name)
         assert found is not None
-        assert (found.study, found.name) == (loaded.study, loaded.name)
-    assert find(load("trial", ["seeds=[1, 2]"]).name) is None
+        assert (found.study, found.name, found.changes) == (loaded.study, loaded.name, changes)
+        Path(place).unlink()
+        assert find(loaded.name) is None
     assert find("other") is None
 
 

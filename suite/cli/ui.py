@@ -17,12 +17,10 @@ def ui(
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
 ) -> None:
     """Show the runs in MLflow's own page, until Ctrl-C."""
-    from pathlib import Path
-
     from rich.console import Console
 
     from suite.run.mlflow_ui import serve
     from suite.study.load import title_of
 
-    title = None if study is None else Path(title_of(study)).name
+    title = None if study is None else title_of(study)
     serve(title, port, not no_open, Console(markup=False))

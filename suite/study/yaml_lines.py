@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 
-from suite.errors import UserError
 from suite.strict import Place
 
 
@@ -48,14 +47,14 @@ def changed(content: Any, place: Place, value: Any) -> Any:
     Parts of a file that stand for each other (YAML's aliases) are copied, so that one place changes alone.
 
     Raises:
-        UserError: for a place that cannot be.
+        IndexError: for an entry that a list does not have.
     """
     if not place:
         return value
     step, rest = place[0], place[1:]
     if isinstance(content, list):
         if not isinstance(step, int) or step >= len(content):
-            raise UserError(f"--set: a list of {len(content)} has no entry {step!r}; entries are counted from 0")
+            raise IndexError(f"a list of {len(content)} has no entry {step!r}; entries are counted from 0")
         return [changed(part, rest, value) if index == step else part for index, part in enumerate(content)]
     known = content if isinstance(content, dict) else {}
     return known | {str(step): changed(known.get(str(step)), rest, value)}

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from suite.contract.compiled import inductor_trouble
 from suite.errors import describe
+from suite.kinds.export import KIND
 from suite.kinds.export.cases import Case, cases
-from suite.kinds.export.record import RECORD, Line, keep, line_of, lines, models
+from suite.kinds.export.record import Line, keep, line_of, lines, models
 from suite.kinds.export.table import export_table
 from suite.measure.artefacts import PATHS, QUICK, require_onnx
 from suite.measure.export import TRACED, Finding, examine
@@ -82,5 +83,5 @@ def show(found: Sequence[Line], quick: bool, console: Console) -> None:
     """Print the matrix, and what there is to say about it."""
     render.show(export_table(RESULTS.name, models(found), explained=not quick), console)
     without = "Quick: torch.compile generated no code, nothing was timed, nothing is written."
-    written = f"Written to {RESULTS}/: {', '.join([RECORD, 'provenance.json', *render.FORMATS])}"
+    written = f"Written to {RESULTS}/: {', '.join([KIND.record, 'provenance.json', *render.FORMATS])}"
     console.print(without if quick else written, soft_wrap=True)
