@@ -19,7 +19,6 @@ from suite.measure.artefacts import PATHS, QUICK, require_onnx
 from suite.measure.export import TRACED, Finding, examine
 from suite.measure.timing_options import TimingOptions
 from suite.reduction.method import UnmetNeed
-from suite.reduction.registry import default_settings, method_class, modules
 from suite.report import render
 from suite.study import load
 from suite.study.provenance import provenance
@@ -29,18 +28,13 @@ TIMING = TimingOptions(batch_size=(TRACED,), rounds=20, warmup_rounds=3)
 RESULTS = load.RESULTS / "export"
 
 
-def chosen(methods: Sequence[str] | None) -> list[str]:
-    """Methods by name or file, each once, by default all; UserError if one, or a package, cannot be loaded."""
-    names = list(dict.fromkeys(methods or sorted(modules())))
-    for name in names:
-        default_settings(name)
-        method_class(name)
-    require_onnx()
-    return names
-
-
 def export_visibly(methods: Sequence[str], quick: bool, console: Console, folder: Path = RESULTS) -> list[Line]:
-    """Examine methods under a progress bar, and keep what was found after each model; nothing is kept if `quick`."""
+    """Examine methods under a progress bar, and keep what was found after each model; nothing is kept if `quick`.
+
+    Raises:
+        UserError: for a missing package.
+    """
+    require_onnx()
     torch.set_num_threads(1)
     origin, planned, found = provenance(), cases(methods, quick), []
     with ManualProgress(console, len(planned) * len(PATHS)) as bar:
