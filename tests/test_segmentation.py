@@ -24,8 +24,7 @@ from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
 from suite.tasks.loop import TrainingFailed
 from suite.tasks.segmentation.data import SegmentationData, in_memory
-from suite.tasks.segmentation.metric import ExactIoU
-from suite.tasks.segmentation.model import build_segmentor, patch_labels, patch_loss
+from suite.tasks.segmentation.model import ExactIoU, build_segmentor, patch_labels, patch_loss
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.segmentation.train import GuardedOptimizer, evaluate, train
 from suite.tasks.task import Epoch

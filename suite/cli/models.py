@@ -55,7 +55,9 @@ def evaluate(
     from suite.official import resolve
 
     console = Console(markup=False)
-    given = evaluation.check_names(options.pairs(option or [], "--option", "keep_rate=0.7"))
+    given = options.pairs(option or [], "--option", "keep_rate=0.7")
+    for name in given.keys() & {"checkpoint", "layout"}:
+        raise UserError(f"--option {name} is not an option of a layout; write --{name} {given[name]}")
     released = resolve(checkpoint, layout, **given)
     evaluation.show_model(released, console)
     result = evaluation.evaluate(released, data, batch_size, device, console)

@@ -1,7 +1,10 @@
-"""A reduced model as mmsegmentation knows models: a segmentor, with its losses."""
+"""A reduced model as mmsegmentation knows models, a segmentor with its losses, and its scores without rounding."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, see there)
@@ -9,6 +12,7 @@ import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, se
 # isort: split
 import torch
 from mmengine.config import ConfigDict
+from mmseg.evaluation.metrics import IoUMetric
 from mmseg.models import BaseSegmentor, EncoderDecoder, SegDataPreProcessor
 from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor
@@ -19,6 +23,8 @@ from suite.reduction.model import ReducedModel
 from suite.tasks.loop import precise
 from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.pixels import PixelModel, check_readable
+
+CENTRE = (127.5, 127.5, 127.5)  # mean and deviation of a channel, so that bytes become numbers from -1 to 1
 
 
 class ReducedSegmentor(EncoderDecoder):  # type: ignore[misc]
@@ -79,8 +85,8 @@ def build_segmentor(model: ReducedModel, data: SegmentationData, precision: str 
     check_model(model, data)
     size = tuple(model.backbone.patch_embed.img_size)
     preprocessor = SegDataPreProcessor(
-        data.mean,
-        data.deviation,
+        CENTRE,
+        CENTRE,
         size=size,
         pad_val=0,
         seg_pad_val=IGNORED,
@@ -118,3 +124,48 @@ def check_model(model: ReducedModel, data: SegmentationData) -> None:
             f"the data have images of up to {data.largest[0]} x {data.largest[1]} pixels but the model takes "
             f"{size[0]} x {size[1]}; smaller images are padded, larger ones need a model built for them"
         )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one pass over the validation set gave, in percent and unrounded.
+
+    Attributes:
+        miou: mean of `iou` over the classes that have one.
+        macc: mean over labelled classes of the share of their pixels that were found.
+        aacc: share of all labelled pixels that were found.
+        iou: intersection over union of each class; None for a class that was neither labelled nor predicted.
+    """
+
+    miou: float
+    macc: float
+    aacc: float
+    iou: tuple[float | None, ...]
+
+
+class ExactIoU(IoUMetric):  # type: ignore[misc]
+    """IoU summed over all images; mmsegmentation's own rounds means to two decimals and drops the classes.
+
+    Its counts are 32-bit floats, exact within one image only; they are summed here in 64 bits.
+    """
+
+    default_prefix = "validation"
+
+    def compute_metrics(self, results: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]) -> dict[str, Any]:
+        """Sum the areas of all images and turn them into `Scores`.
+
+        Raises:
+            ValueError: if no pixel of the validation set is labelled.
+        """
+        areas = [torch.stack(area).double().sum(0) for area in zip(*results, strict=True)]
+        if not areas[-1].sum():
+            raise ValueError(f"no pixel of the {len(results)} validation images is labelled, all are {IGNORED}")
+        found = {name: 100 * value for name, value in self.total_area_to_metrics(*areas).items()}
+        iou = tuple(None if math.isnan(value) else float(value) for value in found["IoU"])
+        means = (_mean(found["IoU"]), _mean(found["Acc"]), float(found["aAcc"]))
+        return {"scores": Scores(*means, iou)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    numbers = [float(value) for value in values if not math.isnan(value)]
+    return math.fsum(numbers) / len(numbers)
