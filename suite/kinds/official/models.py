@@ -67,7 +67,7 @@ def segmenter(settings: dict[str, Any], **sizes: Any) -> Any:
     )
 
 
-def evit(rates: tuple[float, ...], fuse: bool = True, **sizes: Any) -> Any:
+def evit(rates: tuple[float, ...], fuse: bool, **sizes: Any) -> Any:
     """EViT's DeiT, with a keep rate for each block."""
     profiler = types.ModuleType("torchprofile")  # imported there to count operations, which is not done here
     profiler.profile_macs = None  # type: ignore[attr-defined]
@@ -110,7 +110,7 @@ def _cases() -> dict[str, Case]:
         "cropr-l": Case("cropr", {"pruning_rate": 8}, "cropr", "cls", 224, of(classes[1], **large)),
         "cropr-segmentation-s": Case(maps, small_maps, "cropr", "segm", 512, of(masks[0], **small)),
         "cropr-segmentation-l": Case(maps, large_maps, "cropr", "segm", 512, of(masks[1], **large)),
-        "evit-s": Case("evit", kept, "evit", "", 224, of(evit, rates, **small)),
+        "evit-s": Case("evit", kept, "evit", "", 224, of(evit, rates, True, **small)),
         "tome-s": Case("tome", merged_small, "tome", "", 224, of(merging, "timm", of(_timm, **small), 13)),
         "tome-l": Case("tome", merged_large, "tome", "", 224, of(merging, "timm", of(_timm, **large), 8)),
         "idlevit-s": Case("idlevit", idle, "idlevit", "", 224, of(idlevit, layers, ratios, **small)),
