@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from suite.measure.timing_options import TimingOptions
 from suite.measure.watched import Watched, replay
 from suite.reduction.model import reduce
 from suite.reduction.registry import default_settings, modules
-from suite.report.render import FORMATS, as_csv, as_html, markdown
+from suite.report.render import as_csv, as_html, markdown
 from suite.report.trace import trace
 from suite.study import records
 from suite.tasks.task import task
@@ -425,23 +424,6 @@ def test_a_later_run_replaces_its_own_models_only(tmp_path: Path) -> None:
     ]
 
 
-def test_an_edited_record_is_refused_with_the_cure(tmp_path: Path) -> None:
-    """By the next run and by the table; what the sentence says helps."""
-    folder = tmp_path / "export"
-    keep(_lines("cropr", 1e-6), {"started": "first"}, folder)
-    path = folder / "findings.csv"
-    path.write_text(path.read_text().replace("1e-06", "1e-09", 1))
-    cure = r"findings.csv was changed after it was written.*or delete both and make them again with: suite export"
-    with pytest.raises(UserError, match=cure):
-        read_findings(folder)
-    with pytest.raises(UserError, match=cure):
-        keep(_lines("tome", 1e-6), {"started": "second"}, folder)
-    path.unlink()
-    (folder / "provenance.json").unlink()
-    keep(_lines("tome", 1e-6), {"started": "second"}, folder)
-    assert {line["method"] for line in read_findings(folder)} == {"tome"}
-
-
 def test_a_run_that_is_killed_between_record_and_provenance_says_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -550,20 +532,3 @@ def test_what_is_behind_a_number_of_the_matrix() -> None:
     assert (traced.shown, traced.cells, traced.unknown) == (f"{used.values[0]:.2f}x", (used,), ())
     assert traced.facts.items() >= row.details["ONNX Runtime speed"].items()
     assert facts(COMMITTED, found).headline == "34 of 34 deployed models work by all three paths."
-
-
-def test_the_committed_matrix_is_made_by_its_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """By `suite table export` alone, byte by byte, in every format."""
-    shutil.copytree(COMMITTED, tmp_path / "results/export")
-    monkeypatch.chdir(tmp_path)
-    for name in FORMATS:
-        (tmp_path / "results/export" / name).unlink()
-    assert run(monkeypatch, "table", "export") == 0
-    for name in FORMATS:
-        assert (tmp_path / "results/export" / name).read_bytes() == (COMMITTED / name).read_bytes(), name
-    (tmp_path / "results/export/findings.csv").unlink()
-    capsys.readouterr()
-    assert run(monkeypatch, "table", "export") == 2
-    assert "results/export has no record; make it with: suite run export or suite export" in capsys.readouterr().err
