@@ -183,9 +183,7 @@ def test_an_empty_class_is_named_or_allowed(tmp_path: Path) -> None:
     for path in (folder / "annotations/validation").iterdir():
         mask = np.asarray(Image.open(path))
         Image.fromarray(np.where(mask == 18, 0, mask)).save(path)
-    with pytest.raises(
-        UserError, match=r"^label 18 has no pixel in the masks of \S*validation, .*_classes: true$"
-    ):
+    with pytest.raises(UserError, match=r"^label 18 has no pixel in the masks of \S*validation, .*_classes: true$"):
         recipe.check()
     recipe.model_copy(update={"allow_empty_classes": True}).check()
 
@@ -464,6 +462,8 @@ def test_half_precision_trains_and_scores(ade20k: Ade20k, precision: str) -> Non
         ({"data": {"recipe": "ade20k", "folder": "ade", "size": 40}}, "the backbone takes 32 pixels, data.size is 40"),
         ({"data": {"recipe": "ade20k", "folder": "ade", "size": 24}}, "the backbone takes 32 pixels, data.size is 24"),
         ({"data": {"recipe": "ade20k"}}, "data.folder: this key is required"),
+        ({"data": {"recipe": "ade20k", "folder": "ade", "scale": [2.0, 0.5]}}, "data: scale must rise"),
+        ({"data": {"recipe": "ade20k", "folder": "ade", "stride": 513}}, "data: stride must be at most the size of a"),
         ({"data": {"recipe": "coco"}}, "data.recipe: unknown data set 'coco'"),
     ],
 )

@@ -87,6 +87,11 @@ SAME_PLACE = [  # other ways to the last row or the schedule
     ("15: methods.2", "method: cropr, ", "method: tome, "),
     ("15: methods.2", "[4, 4, 0, 0]", "[4, 4, 4, 0]"),
     ("14: methods.1", "  - random", "  - {method: evit, settings: {fuse_single: [9]}}"),
+    (
+        "13: methods.0.method",
+        STUDY[STUDY.index("  - none") : STUDY.index("seeds")],
+        "  - nune\n",
+    ),  # not called empty as well
     ("11: schedules.0", "finetune: {", "finetune: {curriculum: official, "),
     *(
         ("11: schedules.0", "removed: [4, 4, 0, 0]", rule)
@@ -230,13 +235,6 @@ def test_merging_more_than_half_is_refused() -> None:
         UserError, match=r"methods.1: tome: merging can remove at most half .* has 16, so 8, .* removes 9"
     ):
         study(STUDY.replace("- random", "- tome").replace("[4, 4, 0, 0]", "[9, 1, 0, 0]"))
-
-
-def test_one_faulty_method_is_one_error() -> None:
-    """A list whose only member is faulty is not called empty as well."""
-    with pytest.raises(UserError) as refused:
-        study(STUDY.replace("  - random\n  - {method: cropr, fusion: last-layer}\n", "").replace("- none", "- nune"))
-    assert str(refused.value).count("\n") == 0
 
 
 def test_an_unknown_study_is_refused_with_the_nearest_names() -> None:
