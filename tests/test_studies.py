@@ -91,7 +91,7 @@ SAME_PLACE = [  # other ways to the last row or the schedule
         "13: methods.0.method",
         STUDY[STUDY.index("  - none") : STUDY.index("seeds")],
         "  - nune\n",
-    ),  # not called empty as well
+    ),  # and not empty
     ("11: schedules.0", "finetune: {", "finetune: {curriculum: official, "),
     *(
         ("11: schedules.0", "removed: [4, 4, 0, 0]", rule)
