@@ -186,6 +186,12 @@ def test_a_method_is_named_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
         load("there/trial.yaml")
 
 
+def test_a_merged_key_may_be_said_anew() -> None:
+    """As YAML has it: what a mapping merges (`<<`) is not said twice."""
+    found = study(STUDY.replace("recipe: {epochs", "recipe: &r {epochs").replace("finetune: {", "finetune: {<<: *r, "))
+    assert (found.base.recipe, found.finetune.epochs) == (found.finetune, 1)
+
+
 def test_an_alias_changes_in_one_place() -> None:
     """What YAML shares between two keys is not shared with a change."""
     recipe = "{epochs: 1, learning_rate: 1.0e-3}"

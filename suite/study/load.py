@@ -15,7 +15,7 @@ from suite.errors import UserError, suggest
 from suite.strict import Place, dotted, problems
 from suite.study import records
 from suite.study.kind import Kind, Loaded, kinds
-from suite.study.yaml_lines import changed, doubled_keys, line_of
+from suite.study.yaml_lines import changed, doubled_keys, line_of, read_yaml
 
 FOLDER, RESULTS = Path("studies"), Path("results")
 DEFAULT_KIND = "training"
@@ -128,11 +128,7 @@ def refusal(path: Path, place: Place, message: object) -> UserError:
 
 
 def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        content = None if root is None else yaml.SafeLoader("").construct_document(root)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    root, content = read_yaml(path)
     if root is None or not isinstance(content, dict):
         raise UserError(f"{path}: a study is a mapping of keys; see studies/quickstart.yaml for one")
     return root, content

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from suite.errors import UserError
 from suite.strict import Place
+
+
+def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
+    """The nodes of a YAML file as they are written, with their lines, and what it says; None for both if it is empty.
+
+    Raises:
+        UserError: if it is not YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)  # which merges nodes of its own
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from error
 
 
 def doubled_keys(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, str]]:
