@@ -88,18 +88,6 @@ def check_device(device: str) -> None:
         raise UserError(f"cannot use the device {device!r} ({reason}); --device cpu always works") from error
 
 
-def check_names(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a layout as they are.
-
-    Raises:
-        UserError: if one is called as another option of the command line.
-    """
-    for name in ("checkpoint", "layout"):
-        if name in options:
-            raise UserError(f"--option {name} is not an option of a layout; write --{name} {options[name]}")
-    return options
-
-
 def show_model(released: Released, console: Console) -> None:
     """Print the layout, and each option with its source."""
     console.print(f"layout {released.layout.name}: {released.layout.source}", soft_wrap=True)

@@ -86,9 +86,9 @@ def lines(folder: Path) -> list[Line]:
 
     UserError if nothing is measured yet, or the record or the published figures cannot be read.
     """
-    from suite.study.load import study_of
+    from suite.study.load import load
 
-    study: SpeedStudy = study_of(folder.name)
+    study: SpeedStudy = load(folder.name).study
     rounds, _ = asked_for(study, read_rounds(folder))
     if not rounds:
         raise UserError(
