@@ -25,7 +25,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from test_on_ray import listening
-from tiny_study import here
+from tiny_study import SUITE, here
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 from suite.kinds.training.row_cells import Speed
@@ -39,9 +39,6 @@ from suite.run import mlflow_writer
 from suite.run.mlflow_writer import Rows, Tracker
 from suite.study.cells import Cell
 from suite.study.store import Entry
-
-SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
-
 
 SCHEDULE = "12 12 12 12 0 0"
 

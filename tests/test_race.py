@@ -17,7 +17,6 @@ from suite.kinds.official.record import ROUNDS, SETTING, keep, lines
 from suite.kinds.official.table import COLUMNS, cells, facts, label, official_table
 from suite.report.render import FORMATS, write
 from suite.report.trace import trace
-from suite.study.records import digest_of
 
 COMMITTED = Path(__file__).parents[1] / "results/official-speed"
 OFFICIAL = '''"""Code that merges tokens, in place of the official one."""
@@ -96,12 +95,6 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("1.0", "1.1", 1))
     with pytest.raises(UserError, match=r"rounds\.csv was changed after it was written.*suite race"):
         lines(tmp_path / "race")
-
-
-def test_the_record_belongs_to_this_kind() -> None:
-    """Of the files beside the table the first has the digest that provenance says."""
-    said = json.loads((COMMITTED / "provenance.json").read_text())["records_sha256"]
-    assert said[record.RECORD] == digest_of(COMMITTED / record.RECORD)
 
 
 @pytest.mark.slow

@@ -1,10 +1,10 @@
 """Study files: what is refused, how it is said, and which cells come out."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tiny_study import SUITE
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
@@ -15,7 +15,6 @@ from suite.study import protocol
 from suite.study.cells import Cell
 from suite.study.load import find, find_study, load, remember
 
-SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 STUDY = """\
 question: Does it work?
 task: classification
