@@ -123,18 +123,11 @@ def test_curves_and_pictures_are_exported(tmp_path: Path) -> None:
         write_record(tmp_path / "curves.csv", store.CURVE_COLUMNS, store.curves(cells, here))
         store.write_examples(tmp_path / "examples.json", store.examples(cells, here))
         write_provenance(tmp_path, {})
-        lines = (tmp_path / "curves.csv").read_text().splitlines()[1:]
-        assert sorted(line.split(",", 1)[1] for line in lines) == [
-            "accuracy,cropr + x,8 8 0,3,1,acc1,10",
-            "accuracy,cropr + x,8 8 0,3,1,loss,2.0",
-            "accuracy,cropr + x,8 8 0,3,2,acc1,20.5",
-            "accuracy,cropr + x,8 8 0,3,2,loss,0.1",
-            "base,base,none,3,1,acc1,10",
-            "base,base,none,3,1,loss,2.0",
-            "base,base,none,3,2,acc1,20.5",
-            "base,base,none,3,2,loss,0.1",
-        ]
-        assert [line.split(",")[0] for line in lines] == sorted(line.split(",")[0] for line in lines)
+        found = [line.split(",", 1) for line in (tmp_path / "curves.csv").read_text().splitlines()[1:]]
+        values = ("1,acc1,10", "1,loss,2.0", "2,acc1,20.5", "2,loss,0.1")
+        wanted = [f"{row},3,{value}" for row in ("accuracy,cropr + x,8 8 0", "base,base,none") for value in values]
+        assert sorted(values for _, values in found) == wanted
+        assert [cell_id for cell_id, _ in found] == sorted(cell_id for cell_id, _ in found)
         about = {"cell_id": cropr.cell_id, "row": "cropr + x", "schedule": "8 8 0", "seed": 3, "method": "cropr"}
         assert read_examples(tmp_path) == [about | example]
 

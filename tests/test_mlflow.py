@@ -181,17 +181,6 @@ def test_doing_it_again_writes_nothing(copy: Path, monkeypatch: pytest.MonkeyPat
         assert list(store.iterdump()) == before
 
 
-def test_more_seeds_give_parents_new_medians(copy: Path) -> None:
-    """On the same run; a metric that is gone is no number any more."""
-    before = named(Tracker("trial", CELLS, copy), "tome").info.run_id
-    more = [*CELLS, cell_of("tome", 2)]
-    row = named(write(copy, more, median=4.0, seeds=3), "tome")
-    assert row.info.run_id == before
-    assert row.data.metrics == {"median": 4.0, "seeds": 3}
-    row = named(write(copy, more, seeds=3), "tome")
-    assert math.isnan(row.data.metrics["median"])
-
-
 def test_what_a_killed_run_left_is_completed(copy: Path) -> None:
     """A cell's run without its digest is written again; a parent without its parameters gets them."""
     tracker = Tracker("trial", CELLS, copy)
