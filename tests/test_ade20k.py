@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from suite.data.ade20k import Ade20k
 from suite.errors import UserError
 from suite.kinds.training import execute
-from suite.kinds.training.cells import expand, weights_digest
+from suite.kinds.training.cells import expand, known_weights
 from suite.kinds.training.execute import run_cell
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.checkpoints import Checkpoint
@@ -419,13 +419,13 @@ def test_the_study_is_the_published_recipe(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_file_that_changes_has_another_digest(tmp_path: Path) -> None:
     """In one process, and none is remembered as missing."""
     path = tmp_path / "weights.pt"
-    assert weights_digest(path) == "missing"
+    assert known_weights(path) == "weights missing"
     path.write_bytes(b"one")
     os.utime(path, (1, 1))
-    first = weights_digest(path)
+    first = known_weights(path)
     path.write_bytes(b"two")
     os.utime(path, (2, 2))  # a file system's clock may tick every hundredth of a second, or every second one
-    assert len({"missing", first, weights_digest(path)}) == 3
+    assert len({"weights missing", first, known_weights(path)}) == 3
 
 
 def test_scores_are_computed_in_the_precision(ade20k: Ade20k) -> None:

@@ -2,54 +2,26 @@
 
 import csv
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hand_made import SCHEDULE, Rows, cell, cells, diverged, lines, speed, written
 
 from suite.errors import UserError
 from suite.kinds.training.summary import Line, read_record, summarise
 from suite.study.cells import Cell
-from suite.study.exported import COLUMNS, tidy, write_csv
+from suite.study.exported import tidy
 from suite.study.store import Record
-
-Rows = list[dict[str, Any]]
-SCHEDULE = "8 8 0"
-
-
-def cell(row: str, seed: int, score: object, **about: str) -> Rows:
-    """Tidy rows of an accuracy cell, as a run writes them; without a score it failed."""
-    same = dict.fromkeys(COLUMNS, "") | {"study": "trial", "task": "classification", "data": "d", "protocol": "1"}
-    same |= {"cell_id": f"{row}-{seed}", "kind": "accuracy", "status": "done", "row": row, "seed": str(seed)}
-    same |= {"method": row.split(maxsplit=1)[0], "schedule": SCHEDULE, "fusion": "none"} | about
-    if score is None:
-        return [same | {"status": "failed", "reason": "TrainingFailed: the training loss became nan"}]
-    metrics = {"acc1_last": score, "tokens_fewest": 17, "macs_full": 1.5e9}
-    return [same | {"metric": metric, "value": str(value)} for metric, value in metrics.items()]
-
-
-def speed(row: str) -> Rows:
-    """Tidy rows of a speed cell."""
-    same = cell(row, 0, 1, cell_id=f"{row}-speed", kind="speed", data="")[0]
-    return [same | {"seed": "", "metric": "speed_ratio", "repetition": "0000", "value": "1.5"}]
 
 
 def good() -> Rows:
     """Random pruning and a method, six seeds each, and its speed."""
-    rows = [one for seed in range(6) for one in cell("random", seed, 70 + seed)]
-    return [*rows, *(one for seed in range(6) for one in cell("good", seed, 80 + 2 * seed)), *speed("good")]
-
-
-def written(folder: Path, rows: Iterable[dict[str, Any]]) -> Path:
-    """A results folder with these rows, as a run writes it."""
-    write_csv(folder / "trial" / "cells.csv", rows)
-    return folder / "trial"
+    return [*cells("random", *range(70, 76)), *cells("good", *range(80, 92, 2)), *speed("good", [1.5])]
 
 
 def line(folder: Path, rows: Rows, row: str = "good") -> Line:
     """What the table says about a row."""
-    return next(line for line in summarise(read_record(written(folder, rows))) if line.row == row)
+    return next(line for line in lines(folder, rows) if line.row == row)
 
 
 def changed(rows: Rows, where: dict[str, str], values: dict[str, str]) -> Rows:
@@ -83,7 +55,7 @@ def test_a_good_record_has_nothing_to_say(tmp_path: Path) -> None:
 
 def test_p_is_corrected_for_all_comparisons(tmp_path: Path) -> None:
     """Of two methods with 2/64 each, both have 2 x 2/64 and could have no less; together they are tied with random."""
-    rows = [*good(), *(one for seed in range(6) for one in cell("other", seed, 60 + seed))]
+    rows = [*good(), *cells("other", *range(60, 66))]
     found = line(tmp_path, rows)
     assert found.comparison is not None
     assert (found.comparison.p, found.p, found.smallest_p) == (0.03125, 0.0625, 0.0625)
@@ -94,7 +66,7 @@ def test_p_is_corrected_for_all_comparisons(tmp_path: Path) -> None:
 def test_rows_with_unequal_seeds_have_floors_of_their_own(tmp_path: Path) -> None:
     """The row with nine seeds pays for both comparisons, the one with six for its own: 2 x 2/512 and 2/64."""
     more = [one for seed in range(6, 9) for one in cell("random", seed, 70 + seed)]
-    rows = [*good(), *more, *(one for seed in range(9) for one in cell("other", seed, 60 + seed))]
+    rows = [*good(), *more, *cells("other", *range(60, 69))]
     found, other = line(tmp_path, rows), line(tmp_path, rows, "other")
     assert (found.p, found.smallest_p, found.testable) == (0.03125, 0.03125, True)
     assert (other.p, other.smallest_p, other.testable) == (2 * 2 / 512, 2 * 2 / 512, True)
@@ -113,13 +85,11 @@ def test_one_seed_is_marked(tmp_path: Path) -> None:
 
 def test_a_missing_control_says_why(tmp_path: Path) -> None:
     """No random pruning, another schedule only, none that finished, none in the same seeds, or no seed of its own."""
-    own = [one for seed in range(3) for one in cell("good", seed, 80 + seed)]
+    own = cells("good", 80, 81, 82)
+    nowhere = "the study has no random pruning with the schedule 8 8 0 and this row's fusion, or none"
     cases: list[tuple[Rows, str]] = [
-        ([], "the study has no random pruning with the schedule 8 8 0 and this row's fusion, or none"),
-        (
-            cell("random", 0, 70, schedule="4 4 0"),
-            "the study has no random pruning with the schedule 8 8 0 and this row's fusion, or none",
-        ),
+        ([], nowhere),
+        (cell("random", 0, 70, schedule="4 4 0"), nowhere),
         (cell("random", 0, None), "random has no seed with a score"),
         (cell("random", 5, 70), "no seed of both it and random has a score"),
     ]
@@ -134,10 +104,10 @@ def test_a_missing_control_says_why(tmp_path: Path) -> None:
 def test_seeds_that_broke_are_marked(tmp_path: Path) -> None:
     """A failed seed and a score of nan are named, count as tried, and are in no number; a control lacks seeds."""
     rows = [one for one in good() if one["cell_id"] not in ("good-1", "good-4", "random-5")]
-    rows += [*cell("good", 1, None), *cell("good", 4, "nan")]
+    rows += [*cell("good", 1, None), *diverged("good", 4)]
     found = line(tmp_path, rows)
     assert found.marks == (
-        "seed 1 did not finish, left out of every number: TrainingFailed: the training loss became nan",
+        "seed 1 did not finish, left out of every number: ValueError: it broke",
         "seed 4 diverged, left out of every number: acc1_last is nan",
         "compared in 3 of 4 seeds: random lacks seed 5",
     )
@@ -207,7 +177,7 @@ def test_what_makes_no_table_is_refused(
 def test_a_row_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     """A value twice, even an equal one; and a failed cell twice."""
     rows = good()
-    refused(tmp_path, [*rows, rows[3]], f":{len(rows) + 2}: the acc1_last of cell random-1 stands here a second time")
+    refused(tmp_path, [*rows, rows[4]], f":{len(rows) + 2}: the acc1_last of cell random-1 stands here a second time")
     broken = cell("bad", 0, None)
     refused(tmp_path, [*rows, *broken, *broken], "the status of cell bad-0 stands here a second time")
 
@@ -251,7 +221,7 @@ def test_what_a_run_writes_is_read(tmp_path: Path) -> None:
 def test_the_same_record_says_the_same(tmp_path: Path) -> None:
     """Intervals are drawn, but from generators that row and schedule seed."""
     scores = {"random": (50, 61, 44, 58, 39, 52, 66, 47, 55), "good": (54, 57, 49, 68, 41, 50, 71, 60, 53)}
-    rows = [one for row, own in scores.items() for seed, score in enumerate(own) for one in cell(row, seed, score)]
+    rows = [one for row, own in scores.items() for one in cells(row, *own)]
     found = line(tmp_path, rows)
     assert found.comparison is not None
     assert found.comparison.improvement_interval is not None

@@ -12,19 +12,7 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
-from tiny_study import (
-    CELLS,
-    RUN,
-    STUDY,
-    finished,
-    here,
-    rows_of,
-    runs,
-    strange,
-    strangers,
-    suite,
-    write,
-)
+from tiny_study import CELLS, RUN, STUDY, finished, here, rows_of, runs, strange, strangers, suite, write
 
 ABSENT = ("ray", "mlflow", "mmengine", "mmseg", "mmcv", "matplotlib", "seaborn", "jinja2", "tabulate")
 
@@ -288,29 +276,29 @@ for entry in [entry for entry in entries if entry["identity"]["kind"] != "speed"
 
 
 def test_a_diverging_cell_fails_with_a_sentence(tmp_path: Path) -> None:
-    """A learning rate far too high: the reason says what happened and what to try."""
-    recipe = STUDY["finetune"] | {"learning_rate": 1e30}
-    write(tmp_path, methods=["none"], seeds=[0], finetune=recipe, speed=None)
+    """A learning rate far too high: the reason says what to try. A base stops what starts from it, but no speed."""
+    write(tmp_path, methods=["none"], seeds=[0], finetune=STUDY["finetune"] | {"learning_rate": 1e30}, speed=None)
     done = here(tmp_path, *RUN)
     assert done.returncode == 1
     assert "TrainingFailed: " in done.stdout
     assert "lower learning_rate" in done.stdout
     assert "| 0/1, 1 diverged |" in " ".join((tmp_path / "results/trial/table.md").read_text().split())
-
-
-def test_a_diverging_base_stops_what_starts_from_it(tmp_path: Path) -> None:
-    """Exit code 1 and the reason; speed does not need the base."""
     write(tmp_path, methods=["none"], seeds=[0], base={"recipe": STUDY["base"]["recipe"] | {"learning_rate": 1e30}})
     done = here(tmp_path, *RUN)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert (
-        "1 cells failed and 1 were not run, 1 are finished and kept; resume with: suite run trial.yaml" in done.stdout
-    )
+    assert "1 cells failed and 1 were not run, 1 are finished and kept; resume with: suite run trial" in done.stdout
 
 
-def test_results_that_cannot_be_written_are_named(ran: Path, tmp_path: Path) -> None:
-    """What is finished stays finished; the message names the file."""
+def test_what_cannot_be_written_is_named(ran: Path, tmp_path: Path) -> None:
+    """One sentence and code 2. What is finished stays finished."""
     write(tmp_path)
+    (tmp_path / ".suite").mkdir()
+    (tmp_path / ".suite/format").write_text("2\n")
+    (tmp_path / ".suite/cells").write_text("a file where a folder should be")
+    done = here(tmp_path, *RUN)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: cannot write .suite/cells/")
+    shutil.rmtree(tmp_path / ".suite")
     shutil.copytree(ran / ".suite", tmp_path / ".suite")
     (tmp_path / "results").write_text("a file where a folder should be")
     done = here(tmp_path, *RUN)
@@ -330,14 +318,3 @@ def test_a_method_that_lacks_what_it_needs_is_skipped(tmp_path: Path) -> None:
     assert {row["row"] for row in skipped} == {"evit"}
     assert skipped[0]["reason"] == "EViT needs a class token and the backbone has none"
     assert "0 to run" in here(tmp_path, *RUN).stdout
-
-
-def test_a_record_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
-    """One sentence and code 2, no traceback."""
-    write(tmp_path)
-    (tmp_path / ".suite").mkdir()
-    (tmp_path / ".suite/format").write_text("2\n")
-    (tmp_path / ".suite/cells").write_text("a file where a folder should be")
-    done = here(tmp_path, *RUN)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: cannot write .suite/cells/")

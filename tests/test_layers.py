@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from test_figures import drawn_picture, renew_digest, write
+from test_figures import drawn_picture
 
 from suite.errors import UserError
 from suite.kinds.training.figures import maps
 from suite.kinds.training.results import kept_after, read_examples
 from suite.report import style
+from suite.study.exported import write_examples
+from suite.study.records import write_provenance
 
 
 def idling(seed: int = 0) -> dict[str, Any]:
@@ -57,19 +58,6 @@ def test_maps_show_when_a_patch_left_for_good(monkeypatch: pytest.MonkeyPatch) -
     assert shown[1].tolist() == np.reshape(rows["cropr"]["left_after"][0], (4, 4)).tolist()
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """The hand-made record of `test_figures`, in which EViT's patches idle and return instead."""
-    folder = write(tmp_path / "results/trial")
-    examples = json.loads((folder / "examples.json").read_text())
-    for one in examples:
-        if one["row"] == "evit":
-            one |= {name: idling()[name] for name in ("grid", "left_after", "computed")}
-    (folder / "examples.json").write_text(json.dumps(examples))
-    renew_digest(folder)
-    return folder
-
-
 @pytest.mark.parametrize(
     "computed",
     [
@@ -84,14 +72,9 @@ def results(tmp_path: Path) -> Path:
         [[[1, 1, 1, 1]] * 3] * 2,
     ],
 )
-def test_a_damaged_computed_is_refused(results: Path, computed: object) -> None:
+def test_a_damaged_computed_is_refused(tmp_path: Path, computed: object) -> None:
     """The cell is named, and what was expected."""
-    examples = read_examples(results)
-    damaged = next(one for one in examples if one["row"] == "evit")
-    damaged["computed"] = computed
-    (results / "examples.json").write_text(json.dumps(examples))
-    renew_digest(results)
-    with pytest.raises(
-        UserError, match=r"examples.json: the example of cell evit-0 has a damaged computed, which needs"
-    ):
-        read_examples(results)
+    write_examples(tmp_path / "examples.json", [drawn_picture("cropr", 0), idling() | {"computed": computed}])
+    write_provenance(tmp_path, {})
+    with pytest.raises(UserError, match=r"examples.json: the example of cell idlevit-0 has a damaged computed, which"):
+        read_examples(tmp_path)

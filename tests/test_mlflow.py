@@ -25,10 +25,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from test_on_ray import listening
-from tiny_study import here
+from tiny_study import SUITE, here
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
+from suite.kinds.training.row_cells import Speed
 from suite.kinds.training.summary import Line, Versus
+from suite.kinds.training.table import study_table
+from suite.report.render import as_records
 from suite.report.statistics.aggregates import Spread
 from suite.report.statistics.comparisons import Comparison
 from suite.report.statistics.intervals import Interval
@@ -37,32 +40,29 @@ from suite.run.mlflow_writer import Rows, Tracker
 from suite.study.cells import Cell
 from suite.study.store import Entry
 
-SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
+SCHEDULE = "12 12 12 12 0 0"
 
 
 def cell_of(row: str, seed: int) -> Cell:
     """An accuracy cell as a study of classification has them."""
-    removed = [0] * 6 if row == "none" else [12, 12, 12, 12, 0, 0]
+    schedule = "none" if row == "none" else SCHEDULE
     identity = {
         "kind": "accuracy",
         "protocol": 1,
         "task": "classification",
-        "device": "cpu",
-        "precision": "float32",
-        "backbone": {"name": "vit_tiny_patch16_224", "options": {"img_size": 32, "patch_size": 4}},
-        "classes": 10,
-        "method": row.split(maxsplit=1)[0],
-        "version": 1,
-        "removed": removed,
-        "fusion": "none",
-        "settings": {"row": row},
-        "data": {"recipe": {"recipe": "digit-scenes"}, "digest": "0"},
-        "recipe": {"epochs": 8, "batch_size": 32, "learning_rate": 1e-3},
         "threads": 1,
         "seed": seed,
         "start": "none",
+        "method": row,
+        "version": 1,
+        "fusion": "none",
+        "settings": {"row": row},
+        "backbone": {"name": "vit_tiny_patch16_224", "options": {"img_size": 32, "patch_size": 4}},
+        "removed": [0] * 6 if row == "none" else [int(count) for count in SCHEDULE.split()],
+        "data": {"recipe": {"recipe": "digit-scenes"}, "digest": "0"},
+        "recipe": {"epochs": 8, "batch_size": 32, "learning_rate": 1e-3},
     }
-    return Cell(identity, row, "none" if row == "none" else "12 12 12 12 0 0")
+    return Cell(identity, row, schedule)
 
 
 def entry_of(cell: Cell) -> Entry:
@@ -152,25 +152,16 @@ def test_study_row_and_seed_are_nested(written: Path) -> None:
     study, row, cell = (named(tracker, name) for name in ("trial", "tome", "seed 1 · tome"))
     assert cell.data.params == row.data.params | {"seed": "1"}
     named_alike = {"row": "tome", "method": "tome", "fusion": "none", "settings/row": "tome"}
-    assert row.data.params == named_alike | {"schedule": "12 12 12 12 0 0"}
+    assert row.data.params == named_alike | {"schedule": SCHEDULE}
     assert study.data.params["recipe/learning_rate"] == "0.001"
     assert not study.data.params.keys() & cell.data.params.keys()
     assert row.data.metrics == {"median": 3.0}
     assert cell.data.metrics["gmacs"] == 0.009
     assert study.data.tags["mlflow.note.content"] == "Which is best?"
     assert [file.path for file in tracker.client.list_artifacts(study.info.run_id)] == ["table.md"]
-
-
-def test_rows_come_in_the_order_of_the_study(written: Path) -> None:
-    """MLflow's page shows the newest first."""
-    starts = [named(Tracker("trial", CELLS, written), row).info.start_time for row in ("none", "random", "tome")]
-    assert starts == sorted(starts, reverse=True)
-    assert len(set(starts)) == 3
-
-
-def test_a_view_is_one_that_the_page_can_read(written: Path) -> None:
-    """As its own button saves it."""
-    saved = json.loads(Tracker("trial", CELLS, written).experiment.tags["mlflow.sharedViewState.methods"])
+    starts = [named(tracker, row).info.start_time for row in rows]
+    assert starts == sorted(set(starts), reverse=True), "MLflow's page shows the newest first"
+    saved = json.loads(tracker.experiment.tags["mlflow.sharedViewState.methods"])
     assert saved["name"] == "methods"
     packing, state = saved["state"].split(";")
     assert packing == "deflate"
@@ -188,17 +179,6 @@ def test_doing_it_again_writes_nothing(copy: Path, monkeypatch: pytest.MonkeyPat
     write(copy, CELLS, median=3.0)
     with sqlite3.connect(copy / "mlflow.db") as store:
         assert list(store.iterdump()) == before
-
-
-def test_more_seeds_give_parents_new_medians(copy: Path) -> None:
-    """On the same run; a metric that is gone is no number any more."""
-    before = named(Tracker("trial", CELLS, copy), "tome").info.run_id
-    more = [*CELLS, cell_of("tome", 2)]
-    row = named(write(copy, more, median=4.0, seeds=3), "tome")
-    assert row.info.run_id == before
-    assert row.data.metrics == {"median": 4.0, "seeds": 3}
-    row = named(write(copy, more, seeds=3), "tome")
-    assert math.isnan(row.data.metrics["median"])
 
 
 def test_what_a_killed_run_left_is_completed(copy: Path) -> None:
@@ -290,24 +270,29 @@ def test_mlflow_tells_nobody() -> None:
 def line_of(cell: Cell) -> Line:
     """A line of the table, as good as any, of a row that is compared with random pruning."""
     some = Spread(1, 1, 1, 2)
-    line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, 17, 9e6, some)
-    gap = Comparison(2, 4.0, Interval(3.5, 4.5, 0.95), 0.5, 0.5, 1, 0.75)
-    return replace(line, interval=Interval(0.5, 2.5, 0.95), versus=Versus(won=(1, 2), comparison=gap), p=0.75)
+    line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, 17, 9e6, (Speed(8, some),))
+    gap = Comparison(2, 4.0, Interval(3.5, 4.5), 0.5, 0.75)
+    return replace(line, interval=Interval(0.5, 2.5), versus=Versus(won=(1, 2), comparison=gap), p=0.75)
+
+
+def metrics_of(lines: list[Line]) -> dict[tuple[str, str], dict[str, float]]:
+    """What the parents of these lines get."""
+    return row_metrics(as_records(study_table("trial", lines)), "classification")
 
 
 def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
     """Every metric and parameter that a view names is on the runs that its filter finds."""
     compared = line_of(CELLS[-1])
-    bare = replace(compared, versus=Versus(), p=None, interval=None, speed=None)
+    bare = replace(compared, versus=Versus(), p=None, interval=None, speeds=(Speed(),))
     cell = named(Tracker("trial", CELLS, written), "seed 1 · tome").data
     named_in = {}
     for lines in ([compared], [bare]):
-        metrics = row_metrics(lines)["tome", "12 12 12 12 0 0"]
+        metrics = metrics_of(lines)["tome", SCHEDULE]
         for view, known, parameters in (
             ("methods", metrics, cell.params.keys() - {"seed"}),
             ("seeds", cell.metrics, cell.params.keys()),
         ):
-            state = views(lines)[view]
+            state = views(lines, metrics)[view]
             columns = [column.split(".", 1) for column in state["selectedColumns"]]
             charts = [chart for chart in state["compareRunCharts"] if "metricKey" in chart]
             shown = {name.strip("`") for kind, name in columns if kind == "metrics"}
@@ -326,12 +311,13 @@ def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
 def test_a_speed_says_whether_it_is_reliable() -> None:
     """And a row whose speed was not measured says nothing."""
     line = line_of(CELLS[-1])
+    drifted = replace(line.speeds[0], timing_warnings="drift")
     lines = [
         line,
-        replace(line, row="a", timing_warnings="drift"),
-        replace(line, row="b", timing_warnings="drift", speed=None),
+        replace(line, row="a", speeds=(drifted,)),
+        replace(line, row="b", speeds=(replace(drifted, fused=None),)),
     ]
-    found = {row: metrics.get("speed_reliable") for (row, _), metrics in row_metrics(lines).items()}
+    found = {row: metrics.get("speed_reliable") for (row, _), metrics in metrics_of(lines).items()}
     assert found == {"tome": 1.0, "a": 0.0, "b": None}
 
 
@@ -341,16 +327,14 @@ def test_parents_of_an_older_store_get_what_is_new(copy: Path) -> None:
     All names are such that MLflow's box plot can take them: it cuts a name at a hyphen.
     """
     before = {run.info.run_id for run in every(Tracker("trial", CELLS, copy))}
-    found = row_metrics([line_of(cell) for cell in CELLS[::2]])
+    found = metrics_of([line_of(cell) for cell in CELLS[::2]])
     tracker = Tracker("trial", CELLS, copy)
     tracker.conclude(found, *summary()[1:], copy / "results")
     row, cell = named(tracker, "tome").data, named(tracker, "seed 1 · tome").data
     assert {run.info.run_id for run in every(tracker)} == before
     gone = row.metrics.pop("median")
-    assert row.metrics == {
-        "acc1_last/median": 1,
-        "acc1_last/q25": 1,
-        "acc1_last/q75": 1,
+    spreads = {f"{name}/{end}": 1 for name in ("acc1_last", "speed_ratio") for end in ("median", "q25", "q75")}
+    assert row.metrics == spreads | {
         "acc1_last/ci95_low": 0.5,
         "acc1_last/ci95_high": 2.5,
         "gap_to_random/median": 4,
@@ -361,9 +345,6 @@ def test_parents_of_an_older_store_get_what_is_new(copy: Path) -> None:
         "seeds_tried": 3,
         "seeds_above_random": 1,
         "seeds_compared": 2,
-        "speed_ratio/median": 1,
-        "speed_ratio/q25": 1,
-        "speed_ratio/q75": 1,
         "speed_reliable": 1,
         "tokens_fewest": 17,
         "gmacs": 0.009,
@@ -438,8 +419,8 @@ def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
     """On the way that the experiment's note tells: a named box for each row, of its seeds alone."""
     lines = [line_of(cell) for cell in CELLS[::2]]
     tracker = Tracker("trial", CELLS, copy)
-    tracker.conclude(row_metrics(lines), "", box_plots(lines), copy / "results")
-    tracker.tag(saved(views(lines)))
+    tracker.conclude(metrics_of(lines), "", box_plots(lines), copy / "results")
+    tracker.tag(saved(views(lines, metrics_of(lines)["tome", SCHEDULE])))
     output, port = tmp_path / "said", browser.free_port()
     with suite_ui(copy, output, "trial", "--port", str(port)) as running, browser.browser() as chromium:
         address = said(output, "Ctrl-C", running).split()[1]

@@ -18,15 +18,10 @@ from tiny_study import OURS, RUN, SUITE, finished, here, rows_of, runs, strange,
 
 def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
     """Start `suite run trial.yaml` in a session of its own."""
-    command = [*SUITE, "run", "trial.yaml"]
+    command, variables = [*SUITE, "run", "trial.yaml"], os.environ | OURS | environment
     with (folder / "output.txt").open("wb") as output:
         return subprocess.Popen(
-            command,
-            cwd=folder,
-            env=os.environ | OURS | environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
+            command, cwd=folder, env=variables, stdout=output, stderr=output, start_new_session=True
         )
 
 

@@ -22,7 +22,6 @@ from suite.kinds.costs.figures import lines as lines_of_costs
 from suite.kinds.speed.facts import agrees, facts
 from suite.kinds.speed.figure import draw_speeds
 from suite.kinds.speed.lines import lines as speed_lines
-from suite.report import style
 from suite.report.page.facts import Facts
 from suite.report.trace import trace
 from suite.study.published import Number
@@ -58,8 +57,8 @@ def test_figures_are_counted_by_verdict() -> None:
     assert (said["round to what is printed"], said["of them reduced models"]) == ("1 of 3", "1 of 3")
     assert said["`c`"] == "2.0 G printed, +25.00 %"
     assert said["largest deviation of a count"] == "+25.00 % (`c`)"
-    assert "1 not computed: It is not in timm." in found.doubts
-    assert any(doubt.startswith("1 of 4 figures were read in a text") for doubt in found.doubts)
+    assert "1 not computed: It is not in timm." in found.warnings
+    assert any(one.startswith("1 of 4 figures were read in a text") for one in found.warnings)
 
 
 def test_where_nothing_is_computed_nothing_is_claimed() -> None:
@@ -133,7 +132,7 @@ def test_measured_speed_ups_stand_beside_published_ones(trial: Path) -> None:
     assert "0 of 4 published speed-ups lie between the quartiles measured" in found.headline
     assert "1.60x (quartiles 1.52–1.68), published 2.1x, -23.8 % (learned, second, batch of 1)" in found.headline
     assert dict(found.facts)["reliable timings"] == "5 of 5 reduced rows"
-    assert any("a processor neither reproduces nor contradicts" in doubt for doubt in found.doubts)
+    assert any("a processor neither reproduces nor contradicts" in one for one in found.warnings)
 
 
 @pytest.mark.parametrize(("ratio", "agree"), [(1.63, False), (1.66, True), (1.72, True), (1.78, True), (1.82, False)])
@@ -150,7 +149,7 @@ def test_unreliable_timings_are_in_no_number(trial: Path) -> None:
     found = found_here()
     assert "learned" not in found.headline
     assert not any("learned" in name for name, _ in found.facts)
-    assert any(doubt.startswith("3 reduced rows have unreliable timings") for doubt in found.doubts)
+    assert any(one.startswith("3 reduced rows have unreliable timings") for one in found.warnings)
     keep("cpu", "CPU X", trial, doubtful("learned", "drawn", "attended"))
     assert found_here().headline.endswith("1 thread, float32, no reduced row has a reliable timing: no claim.")
 
@@ -181,10 +180,8 @@ def test_a_figure_of_other_rounds_is_drawn_again(trial: Path) -> None:
         draw_speeds(Path(), [], path)
 
 
-def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, kept: list[Any]) -> None:
     """Of the study's two rows with printed speed-ups that is the second backbone's."""
-    kept: list[Any] = []
-    monkeypatch.setattr(style.plt, "close", kept.append)
     keep("cpu", "CPU X", trial)
     draw_speeds(Path(), speed_lines(Path("results/trial")), Path("results/trial/speed.png"))
     marks = {one.get_label(): one.get_offsets()[:, 0].tolist() for one in kept[-1].axes[0].collections}
@@ -192,10 +189,8 @@ def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, monk
     assert set(marks["published"]) == {1.72, 1.74, 0.57}
 
 
-def test_an_unreliable_speed_up_is_hollow(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreliable_speed_up_is_hollow(trial: Path, kept: list[Any]) -> None:
     """With a key for it, which a figure without one lacks."""
-    kept: list[Any] = []
-    monkeypatch.setattr(style.plt, "close", kept.append)
     for doubts in ((), ("learned",), ("learned", "drawn", "attended")):
         keep("cpu", "CPU X", trial, doubtful(*doubts))
         draw_speeds(Path(), speed_lines(Path("results/trial")), Path("results/trial/speed.png"))

@@ -1,116 +1,42 @@
-"""Statistics by hand, and tables that are nothing but the record."""
+"""Tables are nothing but the record."""
 
-import io
 import json
-import subprocess
-import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
+from hand_made import cell, cells, lines, speed, written
 from rich.console import Console
-from scipy import stats
 
 from suite.errors import UserError
 from suite.kinds.training.published import read_scores
-from suite.kinds.training.summary import read_record, summarise
+from suite.kinds.training.summary import lines_of, read_record, summarise
 from suite.kinds.training.table import study_table
-from suite.report.layout import Table
 from suite.report.make import make_table
 from suite.report.render import as_html, brief_markdown, markdown, put_into, show, write
-from suite.report.statistics.aggregates import pareto_front, spread
-from suite.report.statistics.comparisons import seeds_won
-from suite.study import exported as store
 from suite.study.records import write_provenance
-
-ROOT = Path(__file__).parents[1]
-
-
-def test_spread_by_hand_and_against_scipy() -> None:
-    """Median and quartiles of 1, 2, 4 are 2, 1.5 and 3."""
-    assert (spread([4, 1, 2]).median, spread([4, 1, 2]).low, spread([4, 1, 2]).high) == (2, 1.5, 3)
-    values = np.random.default_rng(0).normal(size=11).tolist()
-    found = spread(values)
-    assert found.high - found.low == pytest.approx(stats.iqr(values))
-    assert found.n == 11
-    with pytest.raises(ValueError, match="no values"):
-        spread([])
-
-
-def test_seeds_are_paired() -> None:
-    """Only seeds that both have count; a tie is not a win."""
-    assert seeds_won({0: 2.0, 1: 2.0, 2: 5.0}, {0: 1.0, 1: 2.0, 3: 0.0}) == (1, 2)
-
-
-def test_the_pareto_front_has_no_beaten_point() -> None:
-    """Points are (cost, gain)."""
-    assert pareto_front([(1, 1), (2, 3), (2, 2), (3, 3), (4, 5)]) == [0, 1, 4]
-
-
-ABOUT = {
-    "study": "trial",
-    "task": "classification",
-    "data": "d",
-    "settings": "{}",
-    "reason": "",
-    "unit": "",
-    "protocol": 1,
-}
-
-
-def cell(row: str, seed: int, accuracy: float | None, fusion: str = "none", **about: str) -> list[dict[str, object]]:
-    """Tidy rows of an accuracy cell; without an accuracy it failed."""
-    method = row.split(" ", maxsplit=1)[0]
-    same = ABOUT | {"cell_id": f"{row}-{seed}", "kind": "accuracy", "status": "done", "row": row, "method": method}
-    same |= {"schedule": "8 8 0", "fusion": fusion, "seed": str(seed), "repetition": ""} | about
-    if accuracy is None:
-        return [same | {"status": "failed", "reason": "ValueError: it broke", "metric": "", "value": ""}]
-    metrics = {"acc1_last": accuracy, "acc1_best": accuracy + 1, "tokens_fewest": 17, "macs_full": 1.5e9}
-    return [same | {"metric": metric, "value": repr(value)} for metric, value in metrics.items()]
-
-
-def speed(row: str, ratios: list[float], reason: str = "") -> list[dict[str, object]]:
-    """Tidy rows of a speed cell."""
-    same = ABOUT | {"cell_id": f"{row}-speed", "kind": "speed", "status": "done", "row": row, "reason": reason}
-    same |= {"method": row, "schedule": "8 8 0", "fusion": "none", "seed": "", "metric": "speed_ratio"}
-    return [same | {"repetition": f"{index:04}", "value": repr(value)} for index, value in enumerate(ratios)]
-
-
-def table_of(folder: Path) -> Table:
-    """The table of a results folder."""
-    scores = read_scores(folder.parent / "published/scores.csv")
-    return study_table(folder.name, summarise(read_record(folder)), scores)
-
-
-def rewrite(folder: Path, old: str, new: str, count: int = -1) -> None:
-    """Change a record as if a run had written it so."""
-    path = folder / "cells.csv"
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new, count))
-    write_provenance(folder, {})
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A results folder with a hand-made record."""
     rows = [
-        *(row for seed in range(3) for row in cell("random", seed, 70.0 + seed)),
-        *(row for seed in range(3) for row in cell("good", seed, 80.0 + seed)),
-        *(row for seed in range(3) for row in cell("poor", seed, 71.0)),
+        *cells("random", 70, 71, 72),
+        *cells("good", 80, 81, 82),
+        *cells("poor", 71, 71, 71),
         *cell("broken", 0, 90.0),
         *cell("broken", 1, None),
-        *(row for seed in range(3) for row in cell("random + fused", seed, 85.0, fusion="last-layer")),
-        *(row for seed in range(3) for row in cell("good + fused", seed, 84.0, fusion="last-layer")),
+        *cells("random + fused", 85, 85, 85, fusion="last-layer"),
+        *cells("good + fused", 84, 84, 84, fusion="last-layer"),
         *speed("good", [1.9, 2.0, 2.2]),
-        *speed("poor", [1.5, 1.5, 1.5], reason="not alone: other processes used 0.80 cores meanwhile"),
+        *speed("poor", [1.5, 1.5, 1.5], "not alone: other processes used 0.80 cores meanwhile"),
     ]
-    store.write_csv(tmp_path / "trial" / "cells.csv", rows)
-    return tmp_path / "trial"
+    return written(tmp_path, rows)
 
 
 def test_the_table_is_what_the_record_says(results: Path) -> None:
     """Medians, ranges, marks and notes of a record made by hand."""
-    text = markdown(table_of(results))
+    table = study_table("trial", lines_of(results))
+    text = markdown(table)
     rows = {
         line.split("|")[1].strip(): [part.strip() for part in line.split("|")[2:-1]]
         for line in text.splitlines()
@@ -123,7 +49,7 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
     assert rows["random"][3:5] == ["–", "–"]
     assert rows["good + fused †"][3] == "-1.0", "the control has the same fusion"
     assert "‡ unreliable timing; reason in `table.html`" in text
-    assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in as_html(table_of(results))
+    assert "‡ poor: not alone: other processes used 0.80 cores meanwhile." in as_html(table)
     assert "broken: seed 1 did not finish, left out of every number: ValueError: it broke" in text
     assert "broken: one seed: no spread, no test" in text
     names = [name for name in rows if not name.startswith("*")]
@@ -133,39 +59,34 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
 
 def test_a_figure_that_cannot_be_drawn_stops_no_table(results: Path) -> None:
     """No row with a score: the reason is said, and the figure of an earlier record is gone."""
-    store.write_csv(results / "cells.csv", [*cell("good", 0, None), *speed("good", [1.9, 2.0])])
+    written(results.parent, [*cell("good", 0, None), *speed("good", [1.9, 2.0])])
     (results / "pareto.png").write_bytes(b"of an earlier record")
     with (console := Console(width=200)).capture() as said:
-        made = make_table(results, console)
+        make_table(results, console)
     assert "pareto.png is not drawn: no row has both a score and a speed or MACs" in said.get()
-    assert made.files == ("table.md", "table.csv", "table.tex", "table.html")
+    assert {path.name for path in results.glob("table.*")} == {"table.md", "table.csv", "table.tex", "table.html"}
     assert not (results / "pareto.png").exists()
-    assert (results / "table.csv").is_file()
 
 
 def test_seeds_that_disagree_about_tokens_are_refused(results: Path) -> None:
     """A row has one token count, or the table says nothing."""
-    rewrite(results, "tokens_fewest,,17", "tokens_fewest,,18", 1)
+    path = results / "cells.csv"
+    path.write_text(path.read_text().replace("tokens_fewest,,17", "tokens_fewest,,18", 1))
+    write_provenance(results, {})
     with pytest.raises(UserError, match="seeds disagree about tokens_fewest"):
-        summarise(read_record(results))
+        lines_of(results)
 
 
 def test_several_schedules_are_named_everywhere(tmp_path: Path) -> None:
     """With several schedules, table, terminal and notes name the schedule, square brackets and all."""
-    rows = [
-        *(
-            row
-            for name in ("mild", "[/x]")
-            for seed in (0, 1)
-            for row in cell("random", seed, 70.0, schedule=name, cell_id=f"random-{name}-{seed}")
-        ),
-        *cell("none", 0, 90.0, schedule="none"),
-    ]
-    store.write_csv(tmp_path / "trial" / "cells.csv", rows)
-    lines = summarise(read_record(tmp_path / "trial"))
-    assert [line.label for line in lines] == ["none", "random [[/x]]", "random [mild]"]
+    rows = cell("none", 0, 90.0, schedule="none")
+    for name in ("mild", "[/x]"):
+        for seed in (0, 1):
+            rows += cell("random", seed, 70.0, schedule=name, cell_id=f"random-{name}-{seed}")
+    found = lines(tmp_path, rows)
+    assert [line.label for line in found] == ["none", "random [[/x]]", "random [mild]"]
     with (console := Console(markup=False, width=80)).capture() as shown:
-        show(study_table("trial", lines), console)
+        show(study_table("trial", found), console)
     assert "random [mild]" in shown.get()
     assert "70.0–70.0" in shown.get(), "numbers are not broken over lines"
 
@@ -180,39 +101,26 @@ def test_a_document_without_markers_is_refused(tmp_path: Path) -> None:
         put_into(document, "other", "new\n")
 
 
-@pytest.fixture
-def committed(tmp_path: Path) -> Path:
-    """The results and the README of the last commit; what your own runs wrote since does not matter."""
-    archive = subprocess.run(
-        ["git", "archive", "HEAD", "results", "README.md"], cwd=ROOT, capture_output=True, check=False
-    )
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
-    assert archive.returncode == 0, archive.stderr.decode()
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(tmp_path, filter="data")
-    return tmp_path
-
-
 def test_committed_results_are_rebuilt_to_the_byte(committed: Path) -> None:
     """Each committed table comes out of its committed record, and so does the README's."""
     folders = [path.parent for path in (committed / "results").glob("*/cells.csv")]
     assert committed / "results/quickstart" in folders
+    scores = read_scores(committed / "results/published/scores.csv")
     for folder in folders:
-        table = table_of(folder)
+        table = study_table(folder.name, lines_of(folder), scores)
         for name in write(table, committed / "again" / folder.name):
             assert (folder / name).read_bytes() == (committed / "again" / folder.name / name).read_bytes(), name
-    short = brief_markdown(table_of(committed / "results/quickstart"))
-    assert short in (committed / "README.md").read_text()
+        if folder.name == "quickstart":
+            assert brief_markdown(table) in (committed / "README.md").read_text()
 
 
 def test_the_committed_quickstart_trained_and_kept_to_its_schedule(committed: Path) -> None:
     """The unpruned model reaches 85 %, every seed finished, and measured tokens are those of the schedule."""
     frame = read_record(committed / "results/quickstart")
-    lines = {line.row: line for line in summarise(frame)}
-    assert lines["none"].accuracy is not None
-    assert lines["none"].accuracy.median >= 85
-    assert all(line.accuracy and line.accuracy.n == line.seeds >= 3 for line in lines.values())
+    by_row = {line.row: line for line in summarise(frame)}
+    assert by_row["none"].accuracy is not None
+    assert by_row["none"].accuracy.median >= 85
+    assert all(line.accuracy and line.accuracy.n == line.seeds >= 3 for line in by_row.values())
     assert set(frame["status"]) == {"done"}
     dropped = [53, 41, 29, 17, 17, 17]
     wanted = {
@@ -221,7 +129,7 @@ def test_the_committed_quickstart_trained_and_kept_to_its_schedule(committed: Pa
         "cropr + last-layer": [*dropped[:-1], 65],
         "random + last-layer": [*dropped[:-1], 65],
     }
-    for row in lines:
+    for row in by_row:
         metric = "tokens_mlp" if row == "idlevit" else "tokens_leaving"
         tokens = frame[(frame["row"] == row) & (frame["metric"] == metric)]
         for _, seed in tokens.groupby("seed"):

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import browser
 import pytest
+from hand_made import cell, cells, lines, speed
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from test_report import cell, speed
 from typer.testing import CliRunner
 
 from suite.cli.app import app
@@ -33,7 +33,6 @@ from suite.report.page.origin import duration, read_origin
 from suite.report.render import as_html
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
-from suite.study import exported as store
 from suite.study.load import load
 
 ROOT = Path(__file__).parents[1]
@@ -103,25 +102,23 @@ def text_of(folder: Path, study: str) -> str:
     return (folder / "results" / study / "report.html").read_text(encoding="utf-8")
 
 
-def rows_of(folder: Path, study: str) -> list[dict[str, str]]:
-    """The study's table."""
-    with (folder / "results" / study / "table.csv").open(newline="") as file:
+def rows_of(folder: Path, study: str, record: str = "table.csv") -> list[dict[str, str]]:
+    """The study's table, or its record."""
+    with (folder / "results" / study / record).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def found(folder: Path, rows: list[dict[str, object]]) -> Facts:
     """The facts of a record whose study is not in `studies/`."""
-    store.write_csv(folder / "trial" / "cells.csv", rows)
-    return facts(folder / "trial", lines_of(folder / "trial"))
+    return facts(folder / "trial", lines(folder, rows))
 
 
 def trial(seeds: int, **gaps: list[float]) -> list[dict[str, object]]:
     """Random pruning at 50 to 51 %, the unpruned model, and rows that differ from random pruning by their gaps."""
     base = [50 + seed / seeds for seed in range(seeds)]
-    rows = [one for seed in range(seeds) for one in cell("random", seed, base[seed])]
-    rows += [one for seed in range(seeds) for one in cell("none", seed, 90.0, schedule="none")]
+    rows = [*cells("random", *base), *cells("none", *[90.0] * seeds, schedule="none")]
     for row, own in gaps.items():
-        rows += [one for seed in range(seeds) for one in cell(row, seed, base[seed] + own[seed])]
+        rows += cells(row, *(score + gap for score, gap in zip(base, own, strict=True)))
     return rows
 
 
@@ -149,24 +146,21 @@ def test_where_seeds_are_too_few_there_is_no_claim(tmp_path: Path) -> None:
     assert dict(said.facts)["seeds needed for p < 0.05"].startswith("7,")
 
 
-def test_no_significant_difference_is_said_otherwise(tmp_path: Path) -> None:
-    """7 seeds, one comparison, gaps on both sides: 1 - 2 + 3 - 4 + 5 - 6 + 7 has W = 12 of 28, p = 0.81."""
-    assert "no significant difference: p = 0.81" in found(tmp_path, trial(7, cropr=[1, -2, 3, -4, 5, -6, 7])).headline
-
-
 @pytest.mark.parametrize(
-    ("seeds", "kept", "words"),
-    [(1, "random", "one seed: no test"), (4, "none", "not compared with random: the study has no random pruning")],
+    ("gaps", "kept", "words"),
+    [
+        ([1, -2, 3, -4, 5, -6, 7], "random", "no significant difference: p = 0.81"),  # W is 12 of 28
+        ([9.0], "random", "one seed: no test"),
+        ([9.0] * 4, "none", "not compared with random: the study has no random pruning"),
+    ],
 )
-def test_without_a_test_there_is_no_claim(tmp_path: Path, seeds: int, kept: str, words: str) -> None:
-    """One seed, or no control."""
-    rows = [row for row in trial(seeds, cropr=[9.0] * seeds) if row["row"] in (kept, "cropr")]
-    said = found(tmp_path, rows)
-    assert words in said.headline
-    assert "significantly above random" not in dict(said.facts)
+def test_without_significance_there_is_no_claim(tmp_path: Path, gaps: list[float], kept: str, words: str) -> None:
+    """Gaps on both sides, one seed, or no control."""
+    rows = trial(len(gaps), cropr=gaps)
+    assert words in found(tmp_path, [row for row in rows if row["row"] in (kept, "cropr")]).headline
 
 
-def test_the_best_row_has_its_cost_speed_and_doubts(tmp_path: Path) -> None:
+def test_the_best_row_has_its_cost_speed_and_warnings(tmp_path: Path) -> None:
     """3 seeds: intervals too narrow; an unreliable timing; a seed that failed."""
     rows = trial(3, cropr=[9, 8, 7], evit=[1, 2, 3]) + cell("evit", 3, None)
     rows += speed("cropr", [1.5, 1.6, 1.7], "the clock jumped")
@@ -174,17 +168,17 @@ def test_the_best_row_has_its_cost_speed_and_doubts(tmp_path: Path) -> None:
     cost = dict(said.facts)["cost of cropr"]
     assert cost.startswith("1.50 GMACs (100 % of unpruned); 1.60x the unpruned speed (quartiles 1.55–1.65, unreliable")
     assert dict(said.facts)["highest median"].endswith("differs significantly from 0 of 2 other reduced rows")
-    assert any("coverage is at most 75 %" in doubt for doubt in said.doubts)
-    assert "Unreliable timing of cropr: the clock jumped." in said.doubts
-    assert any("1 failed" in doubt for doubt in said.doubts)
+    assert any("coverage is at most 75 %" in one for one in said.warnings)
+    assert "Unreliable timing of cropr: the clock jumped." in said.warnings
+    assert any("1 failed" in one for one in said.warnings)
 
 
 def test_what_was_not_tested_does_not_differ(tmp_path: Path) -> None:
     """One seed has no groups; twelve that differ in all have other letters."""
     differs = {}
     for seeds in (1, 12):
-        store.write_csv(tmp_path / "trial" / "cells.csv", trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)]))
-        by_row = {line.row: line for line in lines_of(tmp_path / "trial")}
+        rows = trial(seeds, cropr=[9.0 + seed / 9 for seed in range(seeds)])
+        by_row = {line.row: line for line in lines(tmp_path, rows)}
         differs[seeds] = differs_significantly(by_row["cropr"], by_row["random"])
     assert differs == {1: False, 12: True}
 
@@ -218,6 +212,7 @@ def test_pages_are_whole_and_ask_for_nothing(made: Path, study: str) -> None:
     assert len(ids) == len(set(ids))
     assert {link["href"] for link in page.all("a")} <= {f"#{name}" for name in ids}
     assert not page.all("script")
+    assert not list(made.glob("ml*")), "no store is made for a page"
     for tag, attributes in page.elements:
         for name, value in attributes.items():
             if name in ("src", "srcset", "href", "data", "poster", "action"):
@@ -228,7 +223,7 @@ def test_pages_are_whole_and_ask_for_nothing(made: Path, study: str) -> None:
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_every_figure_is_in_the_page(made: Path, study: str) -> None:
+def test_every_figure_and_the_table_are_in_the_page(made: Path, study: str) -> None:
     """Byte by byte, with words for who cannot see it; what could not be drawn is named with its reason."""
     page, text = Page(text_of(made, study)), text_of(made, study)
     drawn = [name for name in DRAWINGS if (made / "results" / study / f"{name}.png").is_file()]
@@ -241,37 +236,22 @@ def test_every_figure_is_in_the_page(made: Path, study: str) -> None:
         assert f'id="figure-{name}"' in text
     for name in DRAWINGS.keys() - set(drawn):
         assert f"<li>{DRAWINGS[name].title}: " in text
-
-
-@pytest.mark.parametrize("study", STUDIES)
-def test_the_table_and_its_notes_are_in_the_page(made: Path, study: str) -> None:
-    """As table.html has them, but for the box around the table."""
-    folder = made / "results" / study
-    text = text_of(made, study).replace('<div class="scroll" role="region" aria-label="table" tabindex="0">\n', "")
-    assert as_html(table(study, lines_of(folder))) in text.replace("</table>\n</div>", "</table>")
-
-
-def test_the_same_record_makes_the_same_page(made: Path) -> None:
-    """To the byte, a second time, figures drawn anew."""
-    (made / "results/quickstart/ranks.png").unlink()
-    run("quickstart")
-    before = text_of(made, "quickstart")
-    (made / "results/quickstart/ranks.png").unlink()
-    run("quickstart")
-    assert text_of(made, "quickstart") == before
+    unboxed = text.replace('<div class="scroll" role="region" aria-label="table" tabindex="0">\n', "")
+    drawn_table = as_html(table(study, lines_of(made / "results" / study)))
+    assert drawn_table in unboxed.replace("</table>\n</div>", "</table>"), "as table.html has it, but for its box"
 
 
 def test_a_figure_of_another_record_is_drawn_again(made: Path) -> None:
-    """However new its file is; one of this record is left alone, however old."""
+    """However new its file is; one of this record is left alone, however old. The page is then the same to the byte."""
     folder = made / "results/quickstart"
-    path, other = folder / "pareto.png", folder / "ranks.png"
+    path, other, page = folder / "pareto.png", folder / "ranks.png", text_of(made, "quickstart")
     before = path.read_bytes()
     path.write_bytes((made / "results/digits-segmentation/pareto.png").read_bytes())
     os.utime(other, (0, 0))
     run("quickstart")
     assert path.read_bytes() == before
-    assert base64.b64encode(before).decode() in text_of(made, "quickstart")
     assert other.stat().st_mtime == 0
+    assert text_of(made, "quickstart") == page
 
 
 def test_provenance_is_that_of_the_record(made: Path) -> None:
@@ -279,13 +259,14 @@ def test_provenance_is_that_of_the_record(made: Path) -> None:
     folder = made / "results/digits-segmentation"
     found, text = read_origin(folder, "cells.csv"), text_of(made, "digits-segmentation")
     assert found is not None
-    assert all(run.commit in text and f"{run.started}</th>" in text for run in found.runs)
-    assert found.records.keys() == {"cells.csv", "curves.csv", "examples.json"}
-    assert all(f"sha256 {digest}" in text for digest in found.records.values())
-    assert all(f"sha256 {digest}" in text for digest in found.weights)
-    assert f"git checkout {found.commits[-1]}" in text
-    assert f"<dt>torch</dt><dd>{found.versions['torch']}</dd>" in text
-    assert sum(run.cells for run in found.runs) == len({row["cell_id"] for row in cells_of(folder)})
+    assert all(run["commit"] in text and f"{run['started']}</th>" in text for run in found["runs"])
+    assert found["records"].keys() == {"cells.csv", "curves.csv", "examples.json"}
+    assert all(f"sha256 {digest}" in text for digest in (*found["records"].values(), *found["weights"]))
+    assert f"git checkout {found['commits'][-1]}" in text
+    assert f"<dt>torch</dt><dd>{found['versions']['torch']}</dd>" in text
+    assert sum(run["cells"] for run in found["runs"]) == len(
+        {row["cell_id"] for row in rows_of(made, folder.name, "cells.csv")}
+    )
 
 
 def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> None:
@@ -297,18 +278,12 @@ def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> No
     run(folder.name)
     found, text = read_origin(folder, "rounds.csv"), text_of(made, folder.name)
     assert found is not None
-    assert (found.took, found.runs[0].took) == (None, None)
-    assert found.runs[0].machine.endswith("Linux x86_64, computed on a GPU")
+    assert (found["took"], found["runs"][0]["took"]) == (None, None)
+    assert found["runs"][0]["machine"].endswith("Linux x86_64, computed on a GPU")
     assert "<h3>Runs</h3>" in text
     for words in ("in all cells together", "cell time"):
         assert words not in text
         assert words in text_of(made, "digits-segmentation")
-
-
-def cells_of(folder: Path) -> list[dict[str, str]]:
-    """The record."""
-    with (folder / "cells.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize(
@@ -317,12 +292,6 @@ def cells_of(folder: Path) -> list[dict[str, str]]:
 def test_durations_are_readable(seconds: float, words: str) -> None:
     """By hand."""
     assert duration(seconds) == words
-
-
-def test_no_store_is_made_for_a_page(made: Path) -> None:
-    """A page comes out of the committed record alone."""
-    assert not list(made.glob("mlflow*"))
-    assert not (made / "mlartifacts").exists()
 
 
 def broken(*_: object) -> None:
@@ -396,18 +365,14 @@ def test_the_ledgers_lines_that_a_study_answers_are_shown(made: Path) -> None:
 
 def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
     """Their table and picture, and where they come from."""
-    with (made / "results/costs/table.csv").open(newline="") as file:
-        figures = sum(1 for _ in file) - 1
     asked = sum(line.command == "suite run costs" for line in read_lines(made / "results/ledger.csv"))
-    assert len(Page(text_of(made, "costs")).all("tr")) == figures + 1 + asked + 1 + 2
+    assert len(Page(text_of(made, "costs")).all("tr")) == len(rows_of(made, "costs")) + 1 + asked + 1 + 2
     assert text_of(made, "costs").count("<meta charset") == 1
     run("imagenet-vitl-speed")
     page = Page(text_of(made, "imagenet-vitl-speed"))
-    with (made / "results/imagenet-vitl-speed/table.csv").open(newline="") as file:
-        lines = sum(1 for _ in file) - 1
     runs = len(json.loads((made / "results/imagenet-vitl-speed/provenance.json").read_text())["runs"])
     asked = sum(line.command == "suite run imagenet-vitl-speed" for line in read_lines(made / "results/ledger.csv"))
-    assert len(page.all("tr")) == lines + 1 + runs + 1 + asked + 1
+    assert len(page.all("tr")) == len(rows_of(made, "imagenet-vitl-speed")) + 1 + runs + 1 + asked + 1
     assert [image["alt"] for image in page.all("img")] == ["Measured and published speed"]
 
 

@@ -1,4 +1,4 @@
-"""What the driver keeps."""
+"""What the driver keeps, and what a person sees while cells run."""
 
 import io
 from pathlib import Path
@@ -45,40 +45,24 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     keeper = ResultWriter([CELL], record, progress, lambda cell, _entry: told.append(cell))
     for _ in range(2):
         keeper.started(CELL.cell_id)
-        keeper.ended(CELL.cell_id, result())
+        keeper.ended(CELL.cell_id, result() | {"origin": {"device": "Fake 1"}})
     keeper.ended(CELL.cell_id, {"status": "failed", "reason": "the worker process died"})
     entry = record.finished(CELL)
     assert entry is not None
     assert entry["metrics"] == {"acc1_last": 90.0}
     assert record.failed(CELL) is None
     assert told == [CELL]
+    assert entry["provenance"]["device"] == "Fake 1", "the worker's: the driver may run on another machine"
+    assert entry["provenance"]["command"]
+    assert "origin" not in entry
 
 
 @pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001), ("base", 0.001)])
-def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float) -> None:
-    """Nobody else can hold any of `quiet` while it runs; all others share it."""
-    cell = Cell({"kind": kind, "threads": 2, "device": "cpu"}, "a", "b")
-    assert _resources({"cell": _config(cell, Path())}).bundles == [{"CPU": 2, "quiet": quiet}]
-
-
-@pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001)])
-def test_a_cell_on_cuda_takes_a_gpu(kind: str, quiet: float) -> None:
-    """One, of whatever node has it; where speed is measured, with the machine around it."""
-    cell = Cell({"kind": kind, "threads": 4, "device": "cuda"}, "a", "b")
-    assert _resources({"cell": _config(cell, Path())}).bundles == [{"CPU": 4, "quiet": quiet, "GPU": 1}]
-
-
-def test_what_a_worker_says_of_its_machine_is_in_the_provenance(tmp_path: Path) -> None:
-    """The driver may run on another one: the device is the worker's."""
-    record = Record(tmp_path)
-    progress = Progress([CELL], set(), 1, Console(file=io.StringIO()))
-    said = result() | {"origin": {"device": "Fake 1"}}
-    ResultWriter([CELL], record, progress, lambda *_: None).ended(CELL.cell_id, said)
-    entry = record.finished(CELL)
-    assert entry is not None
-    assert entry["provenance"]["device"] == "Fake 1"
-    assert entry["provenance"]["command"]
-    assert "origin" not in entry
+@pytest.mark.parametrize(("device", "gpu"), [("cpu", {}), ("cuda", {"GPU": 1})])
+def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float, device: str, gpu: dict[str, int]) -> None:
+    """Nobody else can hold any of `quiet` while it runs; all others share it. On cuda it takes a GPU of any node."""
+    cell = Cell({"kind": kind, "threads": 2, "device": device}, "a", "b")
+    assert _resources({"cell": _config(cell, Path())}).bundles == [{"CPU": 2, "quiet": quiet} | gpu]
 
 
 def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,3 +112,53 @@ def test_in_this_process_cells_run_in_order_and_fail_alone(tmp_path: Path) -> No
     assert seen == [first, ("advanced", 5), ("ended", "fine"), second, ("ended", "ValueError: no"), third]
     assert not (tmp_path / "scratch").exists()
     assert attempt(work, Job({"seed": 1}, None))["status"] == "failed"
+
+
+def cell(kind: str, seed: int, epochs: int = 4) -> Cell:
+    """A cell of so many steps."""
+    identity = {"kind": kind, "seed": seed, "threads": 1, "recipe": {"epochs": epochs}}
+    return Cell(identity, f"{kind} row", "8 8 0")
+
+
+def shown(display: Progress) -> str:
+    """What the display looks like now."""
+    console = Console(file=io.StringIO(), width=120)
+    console.print(display.render())
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_counts_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Done, running and failed cells, and the time left from the time per step so far."""
+    clock = [0.0]
+    monkeypatch.setattr("suite.run.progress.time.monotonic", lambda: clock[0])
+    base, *others = cells = [cell("base", 0), *(cell("accuracy", seed, epochs=1) for seed in range(4))]
+    display = Progress(cells, set(), cores=2, console=Console(file=io.StringIO(), width=120))
+    assert "0 done  0 running  0 failed  of 5 cells" in shown(display)
+    assert "? left" in shown(display)
+    display.started(base.cell_id)
+    clock[0] = 10.0
+    display.advanced(base.cell_id, 1)
+    assert display.seconds_left() == pytest.approx(3 * 10 + 4 * 10 / 2), (
+        "unknown kinds cost as much a step as known ones"
+    )
+    assert "base row (base, seed 0): 1 of 4 steps" in shown(display)
+    display.advanced(base.cell_id, 4)
+    display.ended(base.cell_id, "done", "90 %")
+    display.started(others[0].cell_id)
+    clock[0] = 12.0
+    display.advanced(others[0].cell_id, 1)
+    display.ended(others[0].cell_id, "failed", "ValueError: it broke")
+    assert "1 done  0 running  1 failed  of 5 cells" in shown(display)
+    assert display.seconds_left() == pytest.approx(3 * 2 / 2)
+    assert "0:12 gone, 0:03 left" in shown(display)
+
+
+def test_a_line_per_finished_cell() -> None:
+    """Where nobody watches, every ended cell leaves a line."""
+    only, earlier = cell("accuracy", 7), cell("accuracy", 8)
+    console = Console(file=io.StringIO(), width=120)
+    with Progress([only, earlier], {earlier.cell_id}, cores=1, console=console) as display:
+        display.started(only.cell_id)
+        display.ended(only.cell_id, "done", "90.0 %")
+    line = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert line == "2/2 done accuracy row (accuracy, seed 7) 90.0 %"

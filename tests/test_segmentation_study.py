@@ -82,16 +82,6 @@ def test_the_table_has_miou(ran: Path) -> None:
     assert (ran / "results/trial/table.md").read_text() == table
 
 
-def test_tokens_of_each_block(ran: Path) -> None:
-    """16 patches and a class token; all are back before the last block with last-layer fusion."""
-    leaving: dict[str, list[int]] = {}
-    chosen = [row for row in rows_of(ran) if row["metric"] == "tokens_leaving"]
-    for row in sorted(chosen, key=lambda row: row["repetition"]):
-        leaving.setdefault(row["row"], []).append(int(row["value"]))
-    assert leaving["random"] == leaving["tome"] == leaving["random + logits"] == [13, 9, 9, 9]
-    assert leaving["cropr + last-layer"] == [13, 9, 9, 17]
-
-
 def test_the_same_cell_has_the_same_bits(ran: Path, tmp_path: Path) -> None:
     """Run again elsewhere, alone, it ends with the same scores."""
     write(tmp_path, methods=["tome"])

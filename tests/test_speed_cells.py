@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_report import ABOUT, cell
+from hand_made import ABOUT, cell
 from typer.testing import CliRunner
 
 from suite.cli.app import app
@@ -320,8 +320,9 @@ def test_the_table_has_a_column_for_each_further_batch_size(results: Path) -> No
     assert cells["good"] == ["–", "1.20x", "0.80x ‡"]
     assert "‡ good: a batch of 64 does not fit." in long
     assert "‡ good, batch 1: spread: wide." in long
-    assert lines["random"].eager is not None
-    assert lines["random"].eager.median == pytest.approx(1.5 * 64.2)
+    eager = lines["random"].speeds[0].eager
+    assert eager is not None
+    assert eager.median == pytest.approx(1.5 * 64.2)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +347,7 @@ def test_a_record_of_one_batch_size_has_one_column_of_speed(says: bool, tmp_path
     record.write_csv(tmp_path / "trial" / "cells.csv", kept, {"runs": []})
     (tmp_path / "trial" / "table.csv").write_text("")
     line = lines_of(tmp_path)["random"]
-    assert (line.batch, line.further) == (8 if says else None, ())
+    assert [one.batch for one in line.speeds] == [8 if says else None]
     assert line.speed is not None
     assert line.speed.median == 1.2
     assert "speed_batch" not in ",".join(field for column in columns([line]) for field in column.fields)

@@ -1,10 +1,10 @@
 """Study files: what is refused, how it is said, and which cells come out."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tiny_study import SUITE
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
@@ -15,7 +15,6 @@ from suite.study import protocol
 from suite.study.cells import Cell
 from suite.study.load import find, find_study, load, remember
 
-SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 STUDY = """\
 question: Does it work?
 task: classification
@@ -125,27 +124,16 @@ def test_bad_studies_are_refused_with_line_and_place(place: str, old: str, new: 
         ("task: classification", "task: classification\ntask: classification", "2: task: .* line 3"),
         ("canvas: 16", "canvas: [", "not readable as YAML"),
         (STUDY, "[]", "a study is a mapping of keys"),
+        ("  - random", "  - randum", "did you mean random"),
+        ("seeds: [0, 1]", "sedes: [0, 1]", "did you mean seeds"),
+        ("task: classification", "task: clasification", "did you mean classification"),
+        ("recipe: digit-scenes", "recipe: digit-scene", "did you mean digit-scenes"),
+        ("task: classification", "kind: trainig\ntask: classification", "did you mean training"),
     ],
 )
 def test_files_that_are_no_study_are_refused(old: str, new: str, message: str) -> None:
-    """YAML that cannot be read, or says something twice."""
+    """YAML that cannot be read, or says something twice; of wrong names the nearest right one is named."""
     with pytest.raises(UserError, match=rf"^trial.yaml:.*{message}"):
-        study(STUDY.replace(old, new, 1))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "near"),
-    [
-        ("  - random", "  - randum", "random"),
-        ("seeds: [0, 1]", "sedes: [0, 1]", "seeds"),
-        ("task: classification", "task: clasification", "classification"),
-        ("recipe: digit-scenes", "recipe: digit-scene", "digit-scenes"),
-        ("task: classification", "kind: trainig\ntask: classification", "training"),
-    ],
-)
-def test_the_nearest_name_is_named(old: str, new: str, near: str) -> None:
-    """Of methods, keys, tasks, data sets and kinds."""
-    with pytest.raises(UserError, match=f"did you mean {near}"):
         study(STUDY.replace(old, new, 1))
 
 
@@ -237,9 +225,7 @@ def test_a_results_folder_finds_its_study(changes: tuple[str, ...]) -> None:
 
 def test_merging_more_than_half_is_refused() -> None:
     """ToMe cannot remove more than half of the patches."""
-    with pytest.raises(
-        UserError, match=r"methods.1: tome: merging can remove at most half .* has 16, so 8, .* removes 9"
-    ):
+    with pytest.raises(UserError, match=r"methods.1: tome: merging can remove at most half .* so 8, .* removes 9"):
         study(STUDY.replace("- random", "- tome").replace("[4, 4, 0, 0]", "[9, 1, 0, 0]"))
 
 
@@ -294,61 +280,46 @@ def test_cells_are_the_base_then_accuracy_then_speed() -> None:
     assert {cell.start for cell in cells if cell.kind == "accuracy"} == {cells[0].cell_id}
 
 
-CHANGES = [
-    ("train: 64", "train: 65"),
-    ("embed_dim: 16", "embed_dim: 32"),
-    ("base:\n  recipe: {epochs: 1", "base:\n  recipe: {epochs: 2"),
-    ("finetune: {epochs: 1", "finetune: {epochs: 2"),
-    ("finetune: {epochs: 1", "finetune: {threads: 2, epochs: 1"),
-    ("finetune: {epochs: 1", "finetune: {images: 32, epochs: 1"),
-    ("[4, 4, 0, 0]", "[4, 3, 0, 0]"),
-    ("{method: cropr, fusion: last-layer}", "cropr"),
-    ("{method: cropr, fusion: last-layer}", "{method: cropr, fusion: last-layer, settings: {queries: 2}}"),
-    ("seeds: [0, 1]", "seeds: [2, 3]"),
-]
+def ids(text: str, kind: str) -> set[str]:
+    """Ids of the accuracy cells of the last row, or of all speed cells."""
+    cells = [cell for cell in expand(study(text)) if cell.kind == kind]
+    return {cell.cell_id for cell in cells if kind == "speed" or cell.row.startswith("cropr")}
 
 
-def cropr_cells(text: str) -> set[str]:
-    """Ids of the accuracy cells of the last row."""
-    return {cell.cell_id for cell in expand(study(text)) if cell.kind == "accuracy" and cell.row.startswith("cropr")}
-
-
-SPEED_CHANGES = [
-    ("batch_size: 2", "batch_size: 4"),
-    ("rounds: 5", "rounds: 6"),
-    ("depth: 4", "depth: 4, class_token: true"),
-    ("name: vit_tiny_patch16_224", "name: vit_small_patch16_224"),
-]
-
-
-@pytest.mark.parametrize(("old", "new"), SPEED_CHANGES)
-def test_what_decides_a_speed_decides_the_id(old: str, new: str) -> None:
-    """Speed cells have no seed and no data, but a batch size, rounds and a backbone."""
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("accuracy", "train: 64", "train: 65"),
+        ("accuracy", "embed_dim: 16", "embed_dim: 32"),
+        ("accuracy", "base:\n  recipe: {epochs: 1", "base:\n  recipe: {epochs: 2"),
+        ("accuracy", "finetune: {epochs: 1", "finetune: {epochs: 2"),
+        ("accuracy", "finetune: {epochs: 1", "finetune: {threads: 2, epochs: 1"),
+        ("accuracy", "finetune: {epochs: 1", "finetune: {images: 32, epochs: 1"),
+        ("accuracy", "[4, 4, 0, 0]", "[4, 3, 0, 0]"),
+        ("accuracy", "{method: cropr, fusion: last-layer}", "cropr"),
+        ("accuracy", "fusion: last-layer}", "fusion: last-layer, settings: {queries: 2}}"),
+        ("accuracy", "seeds: [0, 1]", "seeds: [2, 3]"),
+        ("speed", "batch_size: 2", "batch_size: 4"),
+        ("speed", "rounds: 5", "rounds: 6"),
+        ("speed", "depth: 4", "depth: 4, class_token: true"),
+        ("speed", "name: vit_tiny_patch16_224", "name: vit_small_patch16_224"),
+    ],
+)
+def test_what_decides_a_result_decides_the_id(kind: str, old: str, new: str) -> None:
+    """Any change that could change a result gives other ids."""
     assert old in STUDY
-
-    def speeds(text: str) -> set[str]:
-        return {cell.cell_id for cell in expand(study(text)) if cell.kind == "speed"}
-
-    assert not speeds(STUDY) & speeds(STUDY.replace(old, new))
-    assert speeds(STUDY) == speeds(STUDY.replace("seeds: [0, 1]", "seeds: [5]").replace("train: 64", "train: 65"))
+    assert not ids(STUDY, kind) & ids(STUDY.replace(old, new), kind)
 
 
 def test_versions_decide_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """A raised method version or protocol makes new cells."""
-    before = cropr_cells(STUDY)
+    before = ids(STUDY, "accuracy")
     with monkeypatch.context() as raised:
         raised.setattr(settings_class("cropr"), "version", 99)
-        assert not before & cropr_cells(STUDY)
-    assert before == cropr_cells(STUDY)
+        assert not before & ids(STUDY, "accuracy")
+    assert before == ids(STUDY, "accuracy")
     monkeypatch.setattr(protocol, "PROTOCOL", 99)
-    assert not before & cropr_cells(STUDY)
-
-
-@pytest.mark.parametrize(("old", "new"), CHANGES)
-def test_what_decides_a_result_decides_the_id(old: str, new: str) -> None:
-    """Any change that could change a result gives other ids."""
-    assert old in STUDY
-    assert not cropr_cells(STUDY) & cropr_cells(STUDY.replace(old, new))
+    assert not before & ids(STUDY, "accuracy")
 
 
 def test_what_does_not_decide_a_result_does_not_decide_the_id() -> None:
@@ -358,7 +329,8 @@ def test_what_does_not_decide_a_result_does_not_decide_the_id() -> None:
     """
     changed = STUDY.replace("Does it work?", "Really?").replace("  - random\n", "").replace("[0, 1]", "[0, 1, 2]")
     changed = changed.replace("fusion: last-layer", "fusion: last-layer, name: cropr!, settings: {queries: 1}")
-    assert cropr_cells(STUDY) < cropr_cells(changed)
+    assert ids(STUDY, "accuracy") < ids(changed, "accuracy")
+    assert ids(STUDY, "speed") == ids(STUDY.replace("[0, 1]", "[5]").replace("train: 64", "train: 65"), "speed")
     about = STUDY + "focus: [cropr + last-layer, random]\n"
     assert study(about).focus == ("cropr + last-layer", "random")
     assert [cell.cell_id for cell in expand(study(about))] == [cell.cell_id for cell in expand(study())]

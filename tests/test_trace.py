@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 import pytest
-from test_report import cell, speed
+from hand_made import cell, cells, speed, written
 from typer.testing import CliRunner
 
 from suite.cli.app import app
@@ -21,7 +21,6 @@ from suite.kinds.training.row_cells import Speed
 from suite.kinds.training.summary import Line
 from suite.report.layout import MISSING
 from suite.report.trace import trace, trace_in
-from suite.study import exported as store
 from suite.study.kind import kind_of, kinds
 
 ROOT = Path(__file__).parents[1]
@@ -31,8 +30,8 @@ ROOT = Path(__file__).parents[1]
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Results of a study with two rows, in two runs of which one failed a cell."""
     rows = [
-        *(row for seed in range(3) for row in cell("random", seed, 70.0 + seed)),
-        *(row for seed in range(2) for row in cell("good", seed, 80.0 + seed)),
+        *cells("random", 70, 71, 72),
+        *cells("good", 80, 81),
         *cell("good", 2, None),
         *speed("good", [1.9, 2.0, 2.2]),
     ]
@@ -41,7 +40,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"command": "suite run trial", "commit": "def", "versions": {"torch": "3"}, "cells": ["good-1", "good-speed"]},
     ]
     monkeypatch.chdir(tmp_path)
-    store.write_csv(tmp_path / "results/trial/cells.csv", rows, {"runs": runs})
+    written(tmp_path / "results", rows, {"runs": runs})
     (tmp_path / "results/trial/table.csv").write_text("")
     return tmp_path / "results"
 
@@ -75,10 +74,10 @@ def test_a_comparison_has_the_cells_of_its_control_too(results: Path) -> None:
 @pytest.mark.parametrize("column", ["p (Holm)", "smallest_p_holm"])
 def test_a_corrected_p_has_the_cells_of_all_comparisons(column: str, results: Path) -> None:
     """Of every schedule, and says how many comparisons; a row that could not be tested takes no part."""
-    rows = [row for name in ("random", "good", "other") for seed in range(3) for row in cell(name, seed, 70.0 + seed)]
+    rows = [row for name in ("random", "good", "other") for row in cells(name, 70, 71, 72)]
     rows += [row | {"schedule": "a", "cell_id": f"{row['cell_id']}-a"} for row in rows]
     rows += cell("single", 0, 75.0)
-    store.write_csv(results / "trial" / "cells.csv", rows, {"runs": []})
+    written(results, rows, {"runs": []})
     found = trace(f"trial:good [a]:{column}", results)
     labels = {f"{name} [{schedule}]" for name in ("random", "good", "other") for schedule in ("8 8 0", "a")}
     assert {one.row for one in found.cells} == labels
@@ -95,7 +94,7 @@ def test_speed_has_every_round_and_its_timing_warnings(results: Path) -> None:
     assert (only.cell_id, only.values) == ("good-speed", (1.9, 2.0, 2.2))
     assert "timing warnings" not in trace("trial:good:speed", results).facts
     rows = [*cell("good", 0, 80.0), *speed("good", [1.9, 2.0, 2.2], "the clock jumped")]
-    store.write_csv(results / "trial" / "cells.csv", rows, {"runs": []})
+    written(results, rows, {"runs": []})
     assert trace("trial:good:speed", results).facts["timing warnings"] == "the clock jumped"
     assert "timing warnings" not in trace("trial:good:acc. %", results).facts
 
@@ -126,7 +125,7 @@ def test_every_column_says_how_it_is_made(kind: str) -> None:
     """And so does each of its fields, of a study with training too."""
     assert kind in kinds()
     module = __import__(f"suite.kinds.{kind}.table", fromlist=["COLUMNS"])
-    line = Line("a", "a", "", "a", "classification", None, 0, None, None, None, further=(Speed(1),))
+    line = Line("a", "a", "", "a", "classification", None, 0, None, None, (Speed(2), Speed(1)))
     for column in (*module.COLUMNS, *columns([line])):
         assert column.how, column.key
         assert not column.parts or len(column.parts) == len(column.fields), column.key
@@ -164,9 +163,11 @@ def test_how_a_field_is_made_makes_it_from_its_cells(
     ],
 )
 def test_what_is_not_there_is_refused_with_the_nearest_names(results: Path, address: str, message: str) -> None:
-    """Table, row or column."""
+    """Table, row or column; without any table it says how to make one."""
     with pytest.raises(UserError, match=re.escape(message)):
         trace(address, results)
+    with pytest.raises(UserError, match=r"has no tables here, in .*; make one with: suite run STUDY|is no address"):
+        trace(address, results / "trial")
 
 
 def test_a_published_score_has_its_source(results: Path) -> None:
@@ -194,12 +195,6 @@ def test_a_cost_has_source_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert '"method":"tome"' in found.facts["computed_as"]
     with pytest.raises(UserError, match="did you mean tome-t3-vit-l-r-8"):
         trace("costs:tome-t3-vit-l-r8:full")
-
-
-def test_without_tables_it_says_so(tmp_path: Path) -> None:
-    """And how to make one."""
-    with pytest.raises(UserError, match=r"has no tables here, in .*; make one with: suite run STUDY"):
-        trace("trial:good:seeds", tmp_path)
 
 
 def test_a_measured_speed_has_every_round_and_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:

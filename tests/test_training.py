@@ -89,9 +89,8 @@ def test_a_poisoned_weight_stops_training(value: float) -> None:
 
 def test_a_huge_learning_rate_stops_training() -> None:
     """A loss that blows up on the way raises TrainingFailed too, after the first update."""
-    recipe = TrainingRecipe(epochs=2, batch_size=16, learning_rate=1e30)
     with pytest.raises(TrainingFailed, match=r"update [1-5], learning rate .*clip_gradient"):
-        trained(fresh("none"), recipe=recipe)
+        trained(fresh("none"), recipe=TrainingRecipe(epochs=2, batch_size=16, learning_rate=1e30))
 
 
 @pytest.mark.parametrize("method", ["random", "cropr"])

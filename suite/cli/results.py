@@ -27,7 +27,7 @@ def table(
 
     made = make_table(results_of(study), Console(markup=False, stderr=as_json), into)
     if as_json:
-        print_json(as_records(made.table))
+        print_json(as_records(made))
 
 
 def figures(

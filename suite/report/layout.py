@@ -17,8 +17,6 @@ class Column:
     Attributes:
         key: under which a row has its value.
         heading: what readers see above it.
-        show: the text of a value.
-        align: numbers right, words left.
         form: `short` is shown everywhere; `long` not where room is scarce (markdown, terminal, LaTeX); `record` is in
             the CSV alone.
         fields: its names in the CSV, which has values at full precision: several if a value is a tuple of as many,

@@ -16,14 +16,6 @@ from suite.study.kind import Kind, kind_of
 EXTRAS = "pip install 'cropr-suite[study,segmentation]'"
 
 
-class Made(NamedTuple):
-    """What was made of a record: the rows of its table, the table, and the names of the files."""
-
-    lines: Sequence[Any]
-    table: Table
-    files: tuple[str, ...]
-
-
 class Drawn(NamedTuple):
     """A figure that was asked for: its file, or why it could not be drawn."""
 
@@ -32,7 +24,7 @@ class Drawn(NamedTuple):
     reason: str = ""
 
 
-def make_table(folder: Path, console: Console, into: Path | None = None) -> Made:
+def make_table(folder: Path, console: Console, into: Path | None = None) -> Table:
     """Make and show the table of a results folder, and its first figure; also put the table into a document.
 
     Raises:
@@ -53,7 +45,7 @@ def make_table(folder: Path, console: Console, into: Path | None = None) -> Made
     console.print(f"Written to {folder}/: {', '.join(files)}, from {kind.record}", soft_wrap=True)
     if missing := FORMATS.keys() - files:
         console.print(f"Not written: {', '.join(sorted(missing))}; get what they need with: {EXTRAS}", soft_wrap=True)
-    return Made(lines, table, tuple(files))
+    return table
 
 
 def draw(kind: Kind, folder: Path, lines: Sequence[Any], suffix: str, names: Sequence[str]) -> Iterator[Drawn]:

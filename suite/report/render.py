@@ -18,7 +18,7 @@ from rich.measure import Measurement
 
 from suite.errors import UserError
 from suite.report.latex import latex
-from suite.report.layout import Block, Column, Table
+from suite.report.layout import Block, Column, Note, Table
 
 LONG = 30  # characters; columns of words with longer texts wrap in HTML
 ENCODING = '<meta charset="utf-8">\n'  # before a table in a file: else MLflow's page shows dashes as other characters
@@ -27,15 +27,17 @@ CODE = re.compile(r"`([^`]*)`")
 
 def markdown(table: Table) -> str:
     """The short form and its notes. Markdown knows no rule inside a table: a line with a block's name stands there."""
-    notes = "".join(f"- {_untagged(str(note))}\n" for note in table.notes_of("short"))
-    return f"{_piped_table(table, table.shown('short'))}\n\n{notes}"
+    return _with_notes(table, table.shown("short"), table.notes_of("short"))
 
 
 def brief_markdown(table: Table) -> str:
     """The columns of `Table.brief`, and what the marks in them mean."""
     columns = [column for column in table.shown("short") if not table.brief or column.key in table.brief]
     shown = " ".join(row.text(column) for row in table.rows() for column in columns)
-    notes = [note for note in table.notes_of("short") if note.mark and note.mark in shown]
+    return _with_notes(table, columns, [note for note in table.notes_of("short") if note.mark and note.mark in shown])
+
+
+def _with_notes(table: Table, columns: Sequence[Column], notes: Sequence[Note]) -> str:
     return f"{_piped_table(table, columns)}\n\n" + "".join(f"- {_untagged(str(note))}\n" for note in notes)
 
 
@@ -58,20 +60,17 @@ def _piped_table(table: Table, columns: Sequence[Column]) -> str:
 
 def as_csv(table: Table) -> str:
     """Every field of every column at full precision; empty where there is no value."""
-    columns = [column for column in table.columns if column.fields]
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([name for column in columns for name in column.fields])
-    for row in table.rows():
-        writer.writerow([value for column in columns for value in row.raw(column)])
+    writer = csv.DictWriter(file, [name for column in table.columns for name in column.fields], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(as_records(table))
     return file.getvalue()
 
 
 def as_records(table: Table) -> list[dict[str, object]]:
     """What the CSV has, row by row, with numbers as numbers; None where there is no value."""
-    columns = [column for column in table.columns if column.fields]
-    names = [name for column in columns for name in column.fields]
-    values = ([value for column in columns for value in row.raw(column)] for row in table.rows())
+    names = [name for column in table.columns for name in column.fields]
+    values = ([value for column in table.columns for value in row.raw(column)] for row in table.rows())
     return [{name: None if value == "" else value for name, value in zip(names, own, strict=True)} for own in values]
 
 
@@ -133,15 +132,11 @@ def terminal(table: Table, columns: Sequence[Column]) -> rich_table.Table:
     return drawn
 
 
-def _html_file(table: Table) -> str:
-    return ENCODING + as_html(table)
-
-
 FORMATS: dict[str, Callable[[Table], str]] = {
     "table.md": markdown,
     "table.csv": as_csv,
     "table.tex": latex,
-    "table.html": _html_file,
+    "table.html": lambda table: ENCODING + as_html(table),
 }
 
 

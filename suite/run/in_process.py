@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -40,23 +41,14 @@ def run_cells(
 ) -> None:
     """Run cells in their order and tell the observer; returns when all ended, an interrupt passes through.
 
-    Args:
-        work: runs a cell.
-        cells: what to run.
-        weights: weights of the base cells that `cells` start from, by id.
-        observer: called after each step.
-        scratch: a folder for temporary files.
+    `weights` are those of the base cells that `cells` start from, by id; `scratch` is a folder for temporary files.
     """
     try:
         for cell in cells:
-            _run(work, cell, weights, observer, scratch)
+            observer.started(cell.cell_id)
+            start = weights[cell.start] if cell.start else None
+            places = cell.places | {"scratch": str(scratch.resolve())}
+            job = Job(cell.identity, start, functools.partial(observer.advanced, cell.cell_id), places)
+            observer.ended(cell.cell_id, attempt(work, job))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _run(work: Work, cell: Cell, weights: Mapping[str, bytes], observer: Observer, scratch: Path) -> None:
-    observer.started(cell.cell_id)
-    start = weights[cell.start] if cell.start else None
-    places = cell.places | {"scratch": str(scratch.resolve())}
-    job = Job(cell.identity, start, lambda steps: observer.advanced(cell.cell_id, steps), places)
-    observer.ended(cell.cell_id, attempt(work, job))

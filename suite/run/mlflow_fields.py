@@ -99,10 +99,8 @@ def cell_metrics(entry: Entry, now: int) -> list[Metric]:
 
 
 def _common(dictionaries: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    shared: dict[str, Any] | None = None
-    for items in dictionaries:
-        shared = items if shared is None else {key: shared[key] for key in shared if items.get(key) == shared[key]}
-    return shared or {}
+    first, *others = [*dictionaries] or [{}]
+    return {key: value for key, value in first.items() if all(one.get(key) == value for one in others)}
 
 
 def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -24,6 +24,12 @@ def store_uri(folder: Path = Path()) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve() / 'mlflow.db'}"
 
 
+def missing_file(uri: str) -> Path | None:
+    """The file of a store that has none yet; None for one that has, or is a server."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    return path if uri.startswith("sqlite:///") and not path.is_file() else None
+
+
 def experiment_id(uri: str, study: str) -> str:
     """Id of a study's experiment.
 

@@ -14,13 +14,12 @@ import urllib.request
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, NoReturn
 
 from rich.console import Console
 
 from suite.errors import UserError
-from suite.run.mlflow_store import experiment_id, store_uri
+from suite.run.mlflow_store import experiment_id, missing_file, store_uri
 
 HOST = "127.0.0.1"
 TRAINING = "workflowType=machine_learning"  # else MLflow's page opens on chats and traces
@@ -36,10 +35,8 @@ def serve(study: str | None, port: int, opening: bool, console: Console) -> None
         UserError: if there is no store, or no such experiment in it, the port is taken, or the server does not start.
     """
     store = store_uri()
-    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
-        raise UserError(
-            f"there are no runs in {store.removeprefix('sqlite:///')}; make some with: suite run quickstart"
-        )
+    if path := missing_file(store):
+        raise UserError(f"there are no runs in {path}; make some with: suite run quickstart")
     place = f"?{TRAINING}"
     if study is not None:
         place = f"/experiments/{experiment_id(store, study)}/runs?{TRAINING}&viewStateShareKey=methods"

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,8 @@ class Tracker:
             UserError: if the store at MLFLOW_TRACKING_URI cannot be used.
         """
         self.study, self.cells = study, cells
+        self._shared = runs.shared_parameters(cells)
+        self._study_key = f"study {_digest(self._shared)}"
         self.began = int(time.time() * 1000)
         pruned = [cell for cell in cells if cell.identity.get("method", "none") != "none"]
         self.several = len({cell.schedule for cell in pruned}) > 1
@@ -107,15 +109,10 @@ class Tracker:
             self._end(parent, [])
 
     def conclude(self, rows: Rows, note: str, hint: str, results: Path) -> None:
-        """Give parents what was found, and the study its files.
+        """Give parents what was found, rows their metrics by row and schedule, and the study the files of its results.
 
-        What has not changed is not written again. A metric that a row had and no longer has becomes NaN.
-
-        Args:
-            rows: metrics by row and schedule.
-            note: markdown, for the page of the study's run.
-            hint: markdown, one line at the head of the experiment, unless a person wrote something there.
-            results: the folder of its files.
+        `note` is markdown for the page of the study's run, `hint` a line at the head of the experiment, unless a person
+        wrote something there. What has not changed is not written again. A metric that is gone becomes NaN.
         """
         for cell in self._rows():
             run = self._row_run(cell)
@@ -162,19 +159,11 @@ class Tracker:
         return known
 
     @cached_property
-    def _shared(self) -> dict[str, str]:
-        return runs.shared_parameters(self.cells)
-
-    @property
-    def _study_key(self) -> str:
-        return f"study {_digest(self._shared)}"
-
-    @cached_property
     def _study_run(self) -> Known:
         return self._group(self._study_key, self.study, "study", None, self._shared)
 
-    def _rows(self) -> Iterator[Cell]:
-        yield from {(cell.row, cell.schedule): cell for cell in self.cells if cell.kind != "base"}.values()
+    def _rows(self) -> Iterable[Cell]:
+        return {(cell.row, cell.schedule): cell for cell in self.cells if cell.kind != "base"}.values()
 
     def _row_key(self, cell: Cell) -> str:
         return f"row {_digest(runs.row_parameters(cell))}"

@@ -99,12 +99,7 @@ def run_cells(
 ) -> None:
     """As `in_process.run_cells`, in any order; workers import `work` by its name, weights travel as Ray objects.
 
-    Args:
-        work: runs a cell; workers import it by its name.
-        cells: what to run.
-        weights: weights of the base cells that `cells` start from, by id; they travel as Ray objects.
-        observer: called in this process.
-        scratch: a folder for Tune's temporary files; all nodes of a cluster must share it.
+    The observer is called in this process. All nodes of a cluster must share `scratch`.
     """
     shutil.rmtree(scratch, ignore_errors=True)
     listener = _Listener(observer)
@@ -149,8 +144,7 @@ def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
 def _work(config: dict[str, Any], work: Work, weights: dict[str, bytes]) -> None:
     """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
     cell = config["cell"]
-    start = weights.get(cell["start"])
-    job = Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), cell["places"])
+    job = Job(cell["identity"], weights.get(cell["start"]), lambda steps: tune.report({"steps": steps}), cell["places"])
     tune.report({"result": pickle.dumps(attempt(work, job))})
 
 

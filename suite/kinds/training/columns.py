@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from suite.kinds.training.checks import SPEED
+from suite.kinds.training.row_cells import Speed
 from suite.kinds.training.summary import Line
 from suite.report.layout import Column, recorded
+from suite.report.statistics.intervals import LEVEL
 from suite.tasks.task import task
 
 TEST = "Wilcoxon's signed-rank test of paired seeds, two-sided and exact"
@@ -21,7 +23,7 @@ ALL_COMPARED, ALL_OF_SCHEDULE = ("p", "smallest p"), ("group",)
 
 def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
     """The columns of a study, which has one task; how wide an interval is meant to be stands above it."""
-    level = next((f"{100 * line.interval.level:g} % " for line in lines if line.interval), "")
+    level = f"{100 * LEVEL:g} % " if any(line.interval for line in lines) else ""
     family = sum(line.p is not None for line in lines)
     headline = task(lines[0].task).headline
     score = headline.last
@@ -36,9 +38,10 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
     )
 
 
-def further_key(size: int | str | None) -> str:
-    """The key of the column of speeds with one of the study's further batch sizes."""
-    return f"speed {size}"
+def speeds_by_key(line: Line) -> dict[str, Speed]:
+    """The speeds of a row by the key of their column."""
+    largest, *further = line.speeds
+    return {"speed": largest} | {f"speed {one.batch}": one for one in further}
 
 
 def _names() -> Iterator[Column]:
@@ -109,15 +112,16 @@ def _costs() -> Iterator[Column]:
 
 
 def _speeds(lines: Sequence[Line]) -> Iterator[Column]:
+    """A row's speeds have the keys that `speeds_by_key` gives them, and their warnings these with a word more."""
     warned = "why the timing is unreliable, as its cell says; empty if nothing speaks against it"
     yield _speed("speed", "speed", "speed", SPEED)
     yield _speed("eager", "speed, eager", "eager", EAGER, ", which has timm's eager attention", form="long")
-    yield Column("timing_warnings", form="record", fields=("speed_timing_warnings",), how=warned, metric=SPEED)
-    for size in dict.fromkeys(one.batch for line in lines for one in line.further):
-        name = f"speed_batch_{size}"
-        yield _speed(further_key(size), f"speed, batch {size}", name, SPEED, optional=True)
+    yield Column("speed warnings", form="record", fields=("speed_timing_warnings",), how=warned, metric=SPEED)
+    for size in dict.fromkeys(one.batch for line in lines for one in line.speeds[1:]):
+        key, name = f"speed {size}", f"speed_batch_{size}"
+        yield _speed(key, f"speed, batch {size}", name, SPEED, optional=True)
         fields = (f"{name}_timing_warnings",)
-        yield Column(f"timing_warnings {size}", form="record", fields=fields, how=warned, metric=SPEED)
+        yield Column(f"{key} warnings", form="record", fields=fields, how=warned, metric=SPEED)
 
 
 def _speed(key: str, heading: str, name: str, metric: str, attention: str = "", **more: Any) -> Column:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from suite.data.dataset import SPLITS
 from suite.errors import UserError
 from suite.kinds.speed.cell import time_cell
 from suite.kinds.training.cells import known_weights
-from suite.kinds.training.identity import Identity, data_of, identity_of
+from suite.kinds.training.identity import Identity
 from suite.measure.count import count
 from suite.measure.examples import EXAMPLES, example
 from suite.measure.tokens import check_tokens
@@ -30,14 +29,12 @@ from suite.tasks.task import Epoch, Task, Training
 
 
 def run_cell(job: Job) -> Result:
-    """Run a cell and return its result.
+    """The result of a cell: what `store.Entry` has of it, a base cell also `weights`.
 
-    Returns:
-        `status` (done or skipped; a speed cell that cannot be measured here: failed), `reason`, `metrics` (name to
-        value), `units`, `repetitions` (name to values), `curves` (name to one value per epoch), `details`, `seconds`;
-        a base cell also has `weights`. `origin` is what its provenance says besides: the `device` that it ran on.
+    Its `origin` is what its provenance says besides: the `device` that it ran on. A speed cell that cannot be measured
+    here has failed.
     """
-    began, identity = time.perf_counter(), identity_of(job)
+    began, identity = time.perf_counter(), Identity.model_validate(job.identity)
     torch.set_num_threads(identity.threads)
     seed_everything(identity)
     run = {"base": run_base, "accuracy": run_accuracy, "speed": run_speed}[identity.kind]
@@ -63,33 +60,30 @@ def seed_everything(identity: Identity) -> None:
 
 def run_base(job: Job, identity: Identity) -> Result:
     """Train the model that all other cells start from."""
-    model = _reduced(job, identity)
+    model, weights = _reduced(job, identity), io.BytesIO()
     result = _train(model, job, identity)
-    return result | {"weights": save_weights(model.backbone)}
+    torch.save(model.backbone.state_dict(), weights)
+    return result | {"weights": weights.getvalue()}
 
 
 def run_accuracy(job: Job, identity: Identity) -> Result:
     """Fine-tune one method from the weights it starts from, then measure its tokens and MACs as deployed."""
     model, task = _reduced(job, identity), identity.goal
     if job.weights is not None:
-        load_weights(model.backbone, job.weights)
+        model.backbone.load_state_dict(torch.load(io.BytesIO(job.weights), weights_only=True))
     elif "start" in job.places:
-        _check_same(job, identity)
-        fitted(model.backbone, Checkpoint.read(job.places["start"])).load_into(model.backbone)
-    result = _with_costs(_train(model, job, identity), model.cpu(), task)
-    images, _ = task.examples(data_of(job), EXAMPLES)
+        start = Path(job.places["start"])
+        if (found := known_weights(start)) != identity.start:
+            raise UserError(
+                f"{start} is not the file that this study was planned with ({found}, planned: {identity.start}); put "
+                "that one back, on every node, or run the study again to plan it with this one"
+            )
+        fitted(model.backbone, Checkpoint.read(start)).load_into(model.backbone)
+    result = _train(model, job, identity)
+    _add_costs(result, model.cpu(), task)
+    images, _ = task.examples(identity.data_set(job.places), EXAMPLES)
     result["details"]["example"] = example(model, images, task)
     return result
-
-
-def _check_same(job: Job, identity: Identity) -> None:
-    """Refuse weights that are not those of the identity."""
-    found, wanted = known_weights(Path(job.places["start"])), identity.start
-    if found != wanted:
-        raise UserError(
-            f"{job.places['start']} is not the file that this study was planned with ({found}, planned: {wanted}); put "
-            "that one back, on every node, or run the study again to plan it with this one"
-        )
 
 
 def run_speed(job: Job, identity: Identity) -> Result:
@@ -99,18 +93,6 @@ def run_speed(job: Job, identity: Identity) -> Result:
     result = time_cell(job.identity, task.read_out(model), unpruned, model.backbone.patch_embed.img_size)
     job.progress(1)
     return result
-
-
-def save_weights(model: nn.Module) -> bytes:
-    """A model's weights as bytes."""
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    return buffer.getvalue()
-
-
-def load_weights(model: nn.Module, weights: bytes) -> None:
-    """Load weights that `save_weights` made; every key must fit."""
-    model.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
 
 
 def _reduced(job: Job, identity: Identity) -> ReducedModel:
@@ -124,12 +106,12 @@ def _reduced(job: Job, identity: Identity) -> ReducedModel:
 
 
 def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
-    task, data = identity.goal, data_of(job)
+    task, data = identity.goal, identity.data_set(job.places)
+    scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
 
     def report(epoch: Epoch) -> None:
         job.progress(epoch.epoch + 1)
 
-    scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
     epochs = task.train(model, Training(data, identity.training, identity.seed, report, scratch))
     headline, last = task.headline, epochs[-1]
     scores = [epoch.scores[headline.name] for epoch in epochs]
@@ -148,7 +130,7 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
     }
 
 
-def _with_costs(result: Result, model: ReducedModel, task: Task) -> Result:
+def _add_costs(result: Result, model: ReducedModel, task: Task) -> None:
     model.deploy()
     counted = count(model, task.read_out)
     ledger, (full, linear) = counted.tokens, map(float, counted.macs)
@@ -158,4 +140,3 @@ def _with_costs(result: Result, model: ReducedModel, task: Task) -> Result:
     result["units"] |= {"tokens_fewest": "tokens", "macs_full": "MACs", "macs_linear": "MACs"}
     result["units"] |= dict.fromkeys(tokens, "tokens")
     result["repetitions"] = {name: list(counts) for name, counts in tokens.items()}
-    return result

@@ -9,10 +9,11 @@ from pathlib import Path
 from suite.kinds.training.cells import expand
 from suite.kinds.training.columns import columns
 from suite.kinds.training.schema import Study
-from suite.kinds.training.summary import Line, read_record
-from suite.kinds.training.table import schedules, table
+from suite.kinds.training.summary import Line, read_record, schedules
+from suite.kinds.training.table import table
 from suite.report.layout import Column, Row
 from suite.report.page.facts import Facts
+from suite.report.statistics.intervals import LEVEL
 from suite.report.statistics.power import fewest_seeds
 from suite.report.statistics.significance import ALPHA
 from suite.study.load import find
@@ -28,14 +29,13 @@ def facts(folder: Path, lines: Sequence[Line]) -> Facts:
     names, shown = study.focus if study else (), _Shown(folder.name, lines)
     focus = [line for name in names for line in lines if line.row == name]
     leading = [line for line in [*focus, *_best(lines)] if line.accuracy]
-    headline = _headline(leading[0], shown) if leading else "No row has a score yet: no claim."
-    absent = [name for name in names if name not in {line.row for line in lines}]
-    first = [
-        *((name, "not in the record yet") for name in absent),
-        *((line.label, shown.whole(line)) for line in focus),
-    ]
-    doubts = [*(_unfinished(study, folder) if study else ()), *_doubts(leading[:1], lines)]
-    return Facts(headline, (*first, *_facts(lines, shown)), tuple(doubts))
+    headline = "No row has a score yet: no claim."
+    if leading:
+        headline = f"`{leading[0].label}`: {task(leading[0].task).headline.label} {shown.whole(leading[0])}."
+    first = [(name, "not in the record yet") for name in names if name not in {line.row for line in lines}]
+    first += [(line.label, shown.whole(line)) for line in focus]
+    warnings = [*(_unfinished(study, folder) if study else ()), *_warnings(leading[:1], lines)]
+    return Facts(headline, (*first, *_facts(lines, shown)), tuple(warnings))
 
 
 class _Shown:
@@ -56,7 +56,7 @@ class _Shown:
         """Median with interval."""
         if line.accuracy is None:
             return "no seed has a score"
-        level = f"{100 * line.interval.level:g} % interval {self.text(line, 'interval')}, " if line.interval else ""
+        level = f"{100 * LEVEL:g} % interval {self.text(line, 'interval')}, " if line.interval else ""
         return f"{self.text(line, 'score')} % ({level}{_plural(line.accuracy.n, 'seed')})"
 
     def gap(self, line: Line) -> str:
@@ -84,18 +84,14 @@ class _Shown:
         return "; ".join(filter(None, [self.score(line), self.gap(line), self.test(line)]))
 
 
-def _headline(line: Line, shown: _Shown) -> str:
-    return f"`{line.label}`: {task(line.task).headline.label} {shown.whole(line)}."
-
-
 def _best(lines: Sequence[Line]) -> list[Line]:
     """The reduced rows with the highest median of each schedule; more than one of a schedule if they tie."""
-    reduced = [line for line in lines if line.method != "none" and line.accuracy]
-    highest = {
-        schedule: max(line.accuracy.median for line in reduced if line.accuracy and line.schedule == schedule)
-        for schedule in {line.schedule for line in reduced}
-    }
-    return [line for line in reduced if line.accuracy and line.accuracy.median == highest[line.schedule]]
+    medians = {line: line.accuracy.median for line in lines if line.method != "none" and line.accuracy}
+    return [
+        line
+        for line, median in medians.items()
+        if median == max(other for one, other in medians.items() if one.schedule == line.schedule)
+    ]
 
 
 def _facts(lines: Sequence[Line], shown: _Shown) -> Iterator[tuple[str, str]]:
@@ -109,10 +105,8 @@ def _facts(lines: Sequence[Line], shown: _Shown) -> Iterator[tuple[str, str]]:
         name = "highest median" if len(schedules(lines)) < 2 else f"highest median [{line.schedule}]"
         rivals = [one for one in lines if one.schedule == line.schedule and one.group and one is not line]
         differs = sum(differs_significantly(one, line) for one in rivals)
-        others = (
-            f"differs significantly from {differs} of {_plural(len(rivals), 'other reduced row')}" if rivals else ""
-        )
-        yield name, "; ".join(filter(None, [f"{line.label}, {shown.score(line)}", others]))
+        others = f"; differs significantly from {differs} of {_plural(len(rivals), 'other reduced row')}"
+        yield name, f"{line.label}, {shown.score(line)}" + (others if rivals else "")
         yield f"cost of {line.label}", _cost(line, shown)
 
 
@@ -138,10 +132,10 @@ def _cost(line: Line, shown: _Shown) -> str:
     return f"{macs}; {shown.text(line, 'speed')} the unpruned speed ({quartiles}{unreliable})"
 
 
-def _doubts(leading: Iterable[Line], lines: Sequence[Line]) -> Iterator[str]:
+def _warnings(leading: Iterable[Line], lines: Sequence[Line]) -> Iterator[str]:
     for line in leading:
-        if line.interval and line.interval.reachable < line.interval.level:
-            covers = f"at most {100 * line.interval.reachable:.3g} %, not {100 * line.interval.level:g} %"
+        if line.interval and line.interval.reachable < LEVEL:
+            covers = f"at most {100 * line.interval.reachable:.3g} %, not {100 * LEVEL:g} %"
             yield f"With so few seeds its interval is too narrow: coverage is {covers}."
         if line.timing_warnings:
             yield f"Unreliable timing of {line.label}: {line.timing_warnings}."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from suite.data.dataset import DataSet, data_set
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
-from suite.study.cells import Job
 from suite.study.schema import Backbone
 from suite.tasks.task import Task, task
 
@@ -63,16 +63,8 @@ class Identity(Strict):
         """What is hashed: all that was stated."""
         return self.model_dump(mode="json", exclude_unset=True)
 
-
-def identity_of(job: Job) -> Identity:
-    """The identity of a job's cell."""
-    return Identity.model_validate(job.identity)
-
-
-def data_of(job: Job) -> DataSet:
-    """What a job trains on and is scored on, where it is on this machine."""
-    data = identity_of(job).data
-    assert data is not None
-    return data_set(
-        data.recipe | {name: job.places[name] for name in job.places.keys() - {"start", "scratch", "method"}}
-    )
+    def data_set(self, places: Mapping[str, str]) -> DataSet:
+        """What the cell trains on and is scored on, where it is on this machine."""
+        assert self.data is not None
+        own = {name: place for name, place in places.items() if name not in ("start", "scratch", "method")}
+        return data_set(self.data.recipe | own)

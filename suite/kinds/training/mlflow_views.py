@@ -8,42 +8,50 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from suite.kinds.training.summary import Line
-from suite.kinds.training.table import schedules
-from suite.report.statistics.aggregates import Spread
-from suite.report.statistics.intervals import Interval
+from suite.kinds.training.summary import Line, schedules
 from suite.tasks.task import task
 
 GAP = "gap_to_random"  # in percentage points
 RELIABLE = "speed_reliable"  # 1, or 0 if it is not
 ALL = 1000  # runs that a chart shows
+ENDS = {"median": "median", "q25": "low", "q75": "high"}  # of a metric; field of `table.csv`
 
 
-def row_metrics(lines: Sequence[Line]) -> dict[tuple[str, str], dict[str, float]]:
-    """By row and schedule: medians over seeds with their spread, the difference to random pruning, seeds, cost.
+def row_metrics(records: Sequence[Mapping[str, Any]], task_name: str) -> dict[tuple[str, str], dict[str, float]]:
+    """By row and schedule, what `table.csv` has: medians over seeds with their spread, the gap to random pruning, cost.
 
-    `speed_reliable` is 0 where the table marks the timing as unreliable, else 1. What there is not is left out:
-    the gap and its p of rows that are not compared, intervals of one seed.
-
-    Five digits, because MLflow's page shows all there are; `table.csv` has all.
+    `speed_reliable` is 0 where the table marks the timing as unreliable, else 1. What there is not is left out. Five
+    digits, because MLflow's page shows all there are. The score comes first: a comparison in MLflow's page begins with
+    it.
     """
-    return {
-        (line.row, line.schedule): {name: float(f"{value:.5g}") for name, value in _metrics(line).items()}
-        for line in lines
-    }
+    score = task(task_name).headline.last
+    fields = {f"{score}/{name}": f"score_{end}" for name, end in ENDS.items()}
+    fields |= {f"speed_ratio/{name}": f"speed_{end}" for name, end in ENDS.items()}
+    fields |= {f"{score}/ci95_low": "interval_low", f"{score}/ci95_high": "interval_high"}
+    fields |= {"seeds": "n", "seeds_tried": "seeds", "seeds_above_random": "beats_random", "seeds_compared": "compared"}
+    fields |= {f"{GAP}/median": "gap", f"{GAP}/ci95_low": "gap_low", f"{GAP}/ci95_high": "gap_high"}
+    fields |= {f"{GAP}/p_holm": "p_holm", "tokens_fewest": "min_tokens"}
+    found = {}
+    for row in records:
+        metrics = {name: row[field] for name, field in fields.items() if row[field] is not None}
+        if row["speed_median"] is not None:
+            metrics[RELIABLE] = row["speed_timing_warnings"] is None
+        if row["macs_full"] is not None:
+            metrics["gmacs"] = row["macs_full"] / 1e9
+        found[row["row"], row["schedule"]] = {name: float(f"{value:.5g}") for name, value in metrics.items()}
+    return found
 
 
-def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
-    """Two views by name: `methods` compares rows by their medians, `seeds` cells, grouped by row.
+def views(lines: Sequence[Line], known: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Two views by name: `methods` compares rows by such of their metrics as are known, `seeds` cells, grouped by row.
 
     A view is what MLflow's page keeps when a person saves one: filter, order, columns and charts.
     """
     headline = task(lines[0].task).headline
     score, median, curve = headline.last, f"{headline.last}/median", f"epoch/{headline.name}"
-    known = {name for metrics in row_metrics(lines).values() for name in metrics}
     gap, speed = f"{GAP}/median", "speed_ratio/median"
     interval = [f"{score}/ci95_low", f"{score}/ci95_high"]
     columns = [median, *interval, gap, f"{GAP}/p_holm", "seeds", "tokens_fewest", "gmacs", speed, RELIABLE]
@@ -70,12 +78,12 @@ def views(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
 
 def saved(views: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Views as the tags of an experiment in which MLflow's page saves them."""
-    return {f"mlflow.sharedViewState.{name}": _packed(name, state) for name, state in views.items()}
-
-
-def _packed(name: str, state: Mapping[str, Any]) -> str:
-    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    return json.dumps({"name": name, "createdAt": 1, "updatedAt": 1, "state": f"deflate;{packed}"})
+    tags = {}
+    for name, state in views.items():
+        packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+        view = {"name": name, "createdAt": 1, "updatedAt": 1, "state": f"deflate;{packed}"}
+        tags[f"mlflow.sharedViewState.{name}"] = json.dumps(view)
+    return tags
 
 
 def box_plots(lines: Sequence[Line]) -> str:
@@ -85,36 +93,6 @@ def box_plots(lines: Sequence[Line]) -> str:
         f"Seeds as box plots: in the view *seeds* tick {which}, then Compare, Box Plot, "
         f"X-axis `row`, Y-axis `{task(lines[0].task).headline.last}`."
     )
-
-
-def _metrics(line: Line) -> dict[str, float]:
-    """The score first: a comparison in MLflow's page begins with it."""
-    found = _spread(task(line.task).headline.last, line.accuracy) | _spread("speed_ratio", line.speed)
-    found |= _interval(task(line.task).headline.last, line.interval)
-    if line.speed:
-        found[RELIABLE] = float(not line.timing_warnings)
-    found |= {"seeds": line.accuracy.n if line.accuracy else 0, "seeds_tried": line.seeds}
-    if line.versus.won:
-        found |= {"seeds_above_random": line.versus.won[0], "seeds_compared": line.versus.won[1]}
-    if line.comparison:
-        found |= {f"{GAP}/median": line.comparison.gap} | _interval(GAP, line.comparison.interval)
-    if line.p is not None:
-        found[f"{GAP}/p_holm"] = line.p
-    if line.tokens is not None:
-        found["tokens_fewest"] = line.tokens
-    if line.macs is not None:
-        found["gmacs"] = line.macs / 1e9
-    return found
-
-
-def _spread(name: str, spread: Spread | None) -> dict[str, float]:
-    if spread is None:
-        return {}
-    return {f"{name}/median": spread.median, f"{name}/q25": spread.low, f"{name}/q75": spread.high}
-
-
-def _interval(name: str, interval: Interval | None) -> dict[str, float]:
-    return {f"{name}/ci95_low": interval.low, f"{name}/ci95_high": interval.high} if interval else {}
 
 
 def _view(

@@ -52,19 +52,13 @@ class Results:
 
     def label(self, row: str, schedule: str) -> str | None:
         """How tables and figures call a row under a schedule; None if the table has no such line."""
-        found = [line.label for line in self.lines if (line.row, line.schedule) == (row, schedule)]
-        return found[0] if found else None
+        return next((line.label for line in self.lines if (line.row, line.schedule) == (row, schedule)), None)
 
     def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A tidy frame with a column `label`; what has none, such as the base, is left out."""
         names = {(line.row, line.schedule): line.label for line in self.lines}
         label = pd.Series([*zip(frame["row"], frame["schedule"], strict=True)], frame.index, dtype=object).map(names)
         return frame.assign(label=label).dropna(subset="label")
-
-    def values(self, metrics: Sequence[str]) -> pd.DataFrame:
-        """Finished accuracy cells' values of some metrics without repetitions: columns label, seed, metric, value."""
-        cells = self.frame[(self.frame["kind"] == "accuracy") & (self.frame["repetition"] == "")]
-        return self.labelled(cells[cells["metric"].isin(metrics)])[["label", "seed", "metric", "value"]]
 
 
 def read_curves(folder: Path) -> pd.DataFrame:
@@ -84,18 +78,14 @@ def read_examples(folder: Path) -> list[Example]:
     Raises:
         UserError: if it is missing, was edited, is damaged, or has no example.
     """
-    path = folder / "examples.json"
+    path, again = folder / "examples.json", f"make it again with: suite run {folder.name}"
     check_unedited(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(found, list) and all(isinstance(one, dict) and one.keys() >= EXAMPLE_KEYS for one in found)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged ({error}); make it again with: suite run {folder.name}") from error
-    if not whole:
-        raise UserError(
-            f"{path} is not a list of examples with {', '.join(sorted(EXAMPLE_KEYS))}; make it again with: "
-            f"suite run {folder.name}"
-        )
+        raise UserError(f"{path} is damaged ({error}); {again}") from error
+    if not isinstance(found, list) or not all(isinstance(one, dict) and one.keys() >= EXAMPLE_KEYS for one in found):
+        raise UserError(f"{path} is not a list of examples with {', '.join(sorted(EXAMPLE_KEYS))}; {again}")
     if not found:
         raise UserError(
             f"{path} has no example: no cell has finished, or all did before examples were recorded, and then only "
@@ -105,9 +95,9 @@ def read_examples(folder: Path) -> list[Example]:
         if "computed" in one and not _is_computed(one):
             raise UserError(
                 f"{path}: the example of cell {one['cell_id']} has a damaged computed, which needs a text of 0 and 1, "
-                f"one for each patch of the grid, for each image and block; make it again with: suite run {folder.name}"
+                f"one for each patch of the grid, for each image and block; {again}"
             )
-    return list(found)
+    return found
 
 
 def _is_computed(example: Example) -> bool:

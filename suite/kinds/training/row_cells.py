@@ -33,11 +33,6 @@ class Speed:
     timing_warnings: str = ""
 
 
-def batch_sizes(frame: pd.DataFrame) -> list[int]:
-    """All batch sizes of a record, the largest first; empty if it does not say any."""
-    return sorted({int(size) for size in frame[frame["metric"] == BATCH]["value"]}, reverse=True)
-
-
 def of_batch(frame: pd.DataFrame, size: int | None) -> pd.DataFrame:
     """The lines of the speed cells with a batch size; with None of those that do not say theirs."""
     timed = frame[frame["kind"] == "speed"]
@@ -49,8 +44,8 @@ def of_batch(frame: pd.DataFrame, size: int | None) -> pd.DataFrame:
 
 def speeds_of(frame: pd.DataFrame, row: str, schedule: str) -> tuple[Speed, ...]:
     """The speeds of a row, one for each batch size of the record, the largest first."""
-    found, sizes = [], batch_sizes(frame)
-    for size in sizes or (None,):
+    found, sizes = [], {int(size) for size in frame[frame["metric"] == BATCH]["value"]}
+    for size in sorted(sizes, reverse=True) or (None,):
         timed = of_batch(frame, size)
         own = timed[(timed["row"] == row) & (timed["schedule"] == schedule)]
         timing_warnings = "; ".join(sorted(set(own["reason"]) - {""}))

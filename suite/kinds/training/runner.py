@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -37,12 +36,7 @@ class ResultWriter:
     ) -> None:
         self.waiting = {cell.cell_id: cell for cell in cells}
         self.record, self.progress, self.tell = record, progress, tell
-
-    def started(self, cell_id: str) -> None:
-        self.progress.started(cell_id)
-
-    def advanced(self, cell_id: str, steps: int) -> None:
-        self.progress.advanced(cell_id, steps)
+        self.started, self.advanced = progress.started, progress.advanced
 
     def ended(self, cell_id: str, result: Result) -> None:
         cell = self.waiting.pop(cell_id, None)
@@ -56,17 +50,10 @@ class ResultWriter:
 
 
 def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
-    """Run all cells of a study that are not finished, in rounds: base, accuracy, speed.
+    """Run all cells of a study that are not finished, in rounds: base, accuracy, speed; export `results/<study>/`.
 
-    Results are exported to `results/<study>/`. An interrupted or killed run loses only the cells that were running.
-
-    Args:
-        loaded: the study.
-        console: to tell what happens.
-        alone: run in this process, without Ray and MLflow, one cell after another.
-
-    Returns:
-        The exit code: 0 if all cells are finished, 130 after an interrupt, else 1.
+    An interrupted or killed run loses only the cells that were running. `alone`: in this process, without Ray and
+    MLflow. Returns the exit code: 0 if all cells are finished, 130 after an interrupt, else 1.
 
     Raises:
         UserError: for a study that cannot run, a second run in the same folder, or a record that cannot be written.
@@ -89,8 +76,17 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
             except KeyboardInterrupt:
                 interrupted = True
         export(RESULTS / loaded.name, cells, record)
-    finished = _conclude(loaded, cells, record, console)
-    return 0 if finished else 130 if interrupted else 1
+    finished = sum(record.finished(cell) is not None for cell in cells)
+    if finished == len(cells):
+        return 0
+    failed = sum(record.finished(cell) is None and record.failed(cell) is not None for cell in cells)
+    console.print(
+        f"{failed} cells failed and {len(cells) - finished - failed} were not run, {finished} are finished and kept; "
+        f"resume with: suite run {argument_of(loaded)}",
+        style="yellow",
+        soft_wrap=True,
+    )
+    return 130 if interrupted else 1
 
 
 def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
@@ -98,22 +94,12 @@ def export(results: Path, cells: Sequence[Cell], record: Record) -> None:
     write(results / "curves.csv", CURVE_COLUMNS, curves(cells, record))
     write_examples(results / "examples.json", examples(cells, record))
     entries = [entry for cell in cells if (entry := record.finished(cell))]
-    write_csv(results / "cells.csv", tidy(results.name, cells, record), _origins(entries))
-
-
-def _conclude(loaded: Loaded, cells: Sequence[Cell], record: Record, console: Console) -> bool:
-    """Say what has failed or was not run, and how to go on; returns whether all is finished."""
-    finished = sum(record.finished(cell) is not None for cell in cells)
-    failed = sum(record.finished(cell) is None and record.failed(cell) is not None for cell in cells)
-    if finished < len(cells):
-        waiting = len(cells) - finished - failed
-        console.print(
-            f"{failed} cells failed and {waiting} were not run, {finished} are finished and kept; resume with: "
-            f"suite run {argument_of(loaded)}",
-            style="yellow",
-            soft_wrap=True,
-        )
-    return finished == len(cells)
+    origins = {
+        "runs": merge([], {entry["cell_id"]: entry["provenance"] for entry in entries}),
+        "base_weights": sorted({entry["weights_digest"] for entry in entries if "weights_digest" in entry}),
+        "seconds": {entry["cell_id"]: round(entry.get("seconds", 0.0), 1) for entry in entries},
+    }
+    write_csv(results / "cells.csv", tidy(results.name, cells, record), origins)
 
 
 def _run(cells: Sequence[Cell], record: Record, tracking: Tracking | None, console: Console) -> None:
@@ -158,12 +144,3 @@ def _note(entry: Entry) -> str:
     parts = [f"{one.short} {metrics[one.last]:.1f} {one.unit}" for one in headlines if one.last in metrics]
     parts += [f"{metrics['speed_ratio']:.2f} x"] if "speed_ratio" in metrics else []
     return ", ".join(filter(None, [*parts, last_line(entry)]))
-
-
-def _origins(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Every distinct provenance with the cells it covers, the digest of the base weights, and seconds per cell."""
-    return {
-        "runs": merge([], {entry["cell_id"]: entry["provenance"] for entry in entries}),
-        "base_weights": sorted({entry["weights_digest"] for entry in entries if "weights_digest" in entry}),
-        "seconds": {entry["cell_id"]: round(entry.get("seconds", 0.0), 1) for entry in entries},
-    }

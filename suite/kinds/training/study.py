@@ -55,21 +55,13 @@ def missing(study: Study) -> list[str]:
 
 def plan(loaded: Loaded) -> list[dict[str, str]]:
     """Every cell, with what the store of finished cells says of it."""
-    record = Record()
-    return [_planned(cell, record) for cell in expand(loaded.study)]
-
-
-def _planned(cell: Cell, record: Record) -> dict[str, str]:
-    entry = record.finished(cell) or record.failed(cell)
-    return {
-        "cell_id": cell.cell_id,
-        "status": entry["status"] if entry else "to run",
-        "kind": cell.kind,
-        "variant": cell.variant,
-        "row": cell.row,
-        "schedule": cell.schedule,
-        "reason": last_line(entry) if entry else "",
-    }
+    record, found = Record(), []
+    for cell in expand(loaded.study):
+        entry = record.finished(cell) or record.failed(cell)
+        status, reason = (entry["status"], last_line(entry)) if entry else ("to run", "")
+        about = {name: getattr(cell, name) for name in ("kind", "variant", "row", "schedule")}
+        found.append({"cell_id": cell.cell_id, "status": status, **about, "reason": reason})
+    return found
 
 
 def not_here(study: Study) -> list[str]:
@@ -84,11 +76,7 @@ def not_here(study: Study) -> list[str]:
 
 
 def refuse(sentences: Sequence[str]) -> None:
-    """Go on only if there are none.
-
-    Raises:
-        UserError: with all of them.
-    """
+    """Raise a UserError with all of them, if there are any."""
     if sentences:
         raise UserError("\n".join(sentences))
 
@@ -100,7 +88,7 @@ def lacking(cells: Sequence[Cell], *, here: bool = False) -> list[str]:
     `here`: no cluster runs them.
     """
     speeds = [cell.identity for cell in cells if cell.kind == "speed"]
-    devices = {cell.identity["device"] for cell in cells}
+    devices = {cell.device for cell in cells}
     unusual = {(one["device"], one["precision"], one["speed"]["compile"]) for one in speeds} - {USUAL}
     if (os.environ.get("RAY_ADDRESS") and not here) or (devices <= {"cpu"} and not unusual):
         return []
@@ -108,12 +96,10 @@ def lacking(cells: Sequence[Cell], *, here: bool = False) -> list[str]:
 
     sentences = []
     if "cuda" in devices and not torch.cuda.is_available():
-        does = (
-            "trains" if any(cell.kind != "speed" and cell.identity["device"] == "cuda" for cell in cells) else "times"
-        )
+        trains = any(cell.kind != "speed" and cell.device == "cuda" for cell in cells)
         sentences.append(
-            f"this study {does} on cuda, and torch finds no CUDA device here; run it where there is one, or set "
-            "RAY_ADDRESS to a cluster that has one"
+            f"this study {'trains' if trains else 'times'} on cuda, and torch finds no CUDA device here; run it where "
+            "there is one, or set RAY_ADDRESS to a cluster that has one"
         )
         unusual = {way for way in unusual if way[0] != "cuda"}
     return sentences + [f"speed: {why}" for way in sorted(unusual) if (why := _cannot_time(*way))]

@@ -14,7 +14,7 @@ from suite.errors import UserError
 from suite.kinds.training.checks import check_record, scores
 from suite.kinds.training.row_cells import Speed, failed_seeds, marks, named_seeds, speeds_of
 from suite.report.statistics.aggregates import Spread, inter_quartile_mean, spread
-from suite.report.statistics.comparisons import Comparison, compare, seeds_won
+from suite.report.statistics.comparisons import Comparison, compare
 from suite.report.statistics.groups import letters, tied_groups
 from suite.report.statistics.intervals import Interval, interval
 from suite.report.statistics.significance import ALPHA, correct, smallest_p
@@ -51,26 +51,20 @@ class Line:
 
     Attributes:
         label: how tables and figures call it: the row, and the schedule where the study has several.
-        row, schedule, method, task: as in the record.
         accuracy: of the last epoch, percent, over seeds; mIoU for segmentation. None if no seed finished.
-        interval: of the median accuracy, at level 0.95, by the bootstrap over seeds; None with one seed.
-        iqm: inter-quartile mean of the scores that `accuracy` is of.
         seeds: how many seeds were tried, failed ones included.
-        failed: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its
-            training was stopped because numbers were not finite (`tasks.loop.TrainingFailed`), or if its score is not.
         tokens: the shortest sequence that any block computes, prefix tokens included.
         macs: multiply-accumulates per image, all matrix products counted.
-        speed, eager: images per second over those of the unpruned model with fused and with timm's eager attention;
-            None if not measured.
-        timing_warnings: why the speed is unreliable; empty if nothing speaks against it.
-        batch: the study's largest batch size, which the three above are of; None if not known.
-        further: speeds with the study's other batch sizes.
+        speeds: one for each batch size, the largest first.
         problem: why a seed failed or was skipped; empty if none did.
+        interval: of the median accuracy, by the bootstrap over seeds; None with one seed.
+        iqm: inter-quartile mean of the scores that `accuracy` is of.
+        failed: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its
+            training was stopped because numbers were not finite (`tasks.loop.TrainingFailed`), or if its score is not.
         marks: what else must be said about it: seeds that are missing, a spread or a test that there cannot be.
         block: the row of random pruning whose block it stands in: its control, and itself for that control; empty for
             the unpruned model and where there is none.
-        versus: it against random pruning.
-        p: of that comparison after Holm's correction for all comparisons of the study; None with one seed.
+        p: of the comparison after Holm's correction for all comparisons of the study; None with one seed.
         smallest_p: the smallest that `p` can be with these seeds and that many comparisons; None where p is.
         group: letters; reduced rows of the same schedule that share one do not differ significantly.
     """
@@ -84,21 +78,27 @@ class Line:
     seeds: int
     tokens: float | None
     macs: float | None
-    speed: Spread | None
-    timing_warnings: str = ""
+    speeds: tuple[Speed, ...] = (Speed(),)
     problem: str = ""
     interval: Interval | None = None
     iqm: float | None = None
     failed: tuple[tuple[str, int], ...] = ()
-    eager: Spread | None = None
-    batch: int | None = None
-    further: tuple[Speed, ...] = ()
     marks: tuple[str, ...] = ()
     block: str = ""
     versus: Versus = Versus()
     p: float | None = None
     smallest_p: float | None = None
     group: str = ""
+
+    @property
+    def speed(self) -> Spread | None:
+        """Images per second over those of the unpruned model, with the largest batch size; None if not measured."""
+        return self.speeds[0].fused
+
+    @property
+    def timing_warnings(self) -> str:
+        """Why that speed is unreliable; empty if nothing speaks against it."""
+        return self.speeds[0].timing_warnings
 
     @property
     def comparison(self) -> Comparison | None:
@@ -174,7 +174,6 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
     between = interval(column, generator) if scores else None
     compared = first["method"] not in ("none", CONTROL)
     versus = _versus(own, scores, control, others, generator) if compared else Versus()
-    largest, *further = speeds_of(frame, row, schedule)
     return Line(
         label=f"{row} [{schedule}]" if several and not unpruned else row,
         row=row,
@@ -188,11 +187,7 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
         failed=failed_seeds(own),
         tokens=_only(own, "tokens_fewest"),
         macs=_only(own, "macs_full"),
-        speed=largest.fused,
-        eager=largest.eager,
-        timing_warnings=largest.timing_warnings,
-        batch=largest.batch,
-        further=tuple(further),
+        speeds=speeds_of(frame, row, schedule),
         problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
         marks=(*marks(own, len(scores)), *filter(None, [versus.mark])),
         block=control,
@@ -211,40 +206,46 @@ def _versus(own: pd.DataFrame, scores: Seeds, control: str, others: Seeds, gener
             reason=f"the study has no {CONTROL} pruning with the schedule {schedule} and this row's fusion, or none"
         )
     tried = {*map(int, own[own["status"] != "skipped"]["seed"])}
-    won = seeds_won(scores, others)[0], len(tried & others.keys())
-    if not scores.keys() & others.keys():
+    shared = scores.keys() & others.keys()
+    won = sum(scores[seed] > others[seed] for seed in shared), len(tried & others.keys())
+    if not shared:
         reason = "none of its seeds has a score"
         if scores:
             both = f"no seed of both it and {control} has a score"
             reason = both if others else f"{control} has no seed with a score"
         return Versus(control if won[1] else "", reason, won if won[1] else None)
-    lacking = sorted(scores.keys() - others.keys())
-    paired = f"compared in {len(scores) - len(lacking)} of {len(scores)} seeds: {control} lacks"
-    mark = f"{paired} {named_seeds(lacking)}" if lacking else ""
+    paired, lacking = f"compared in {len(shared)} of {len(scores)} seeds", scores.keys() - others.keys()
+    mark = f"{paired}: {control} lacks {named_seeds(lacking)}" if lacking else ""
     return Versus(control, "", won, compare(scores, others, generator), mark)
 
 
 def _over_all_rows(lines: Sequence[Line], cells: pd.DataFrame) -> list[Line]:
     """Lines with p corrected for all comparisons with a control, the least it can be so, and letters of groups."""
-    found = {index: line.comparison for index, line in enumerate(lines) if line.comparison}
-    tested = {index: (one.p, smallest_p(one.n)) for index, one in found.items() if one.p is not None}
+    found = {line.label: line.comparison for line in lines if line.comparison}
+    tested = {label: (one.p, smallest_p(one.n)) for label, one in found.items() if one.p is not None}
     ps = dict(zip(tested, correct([p for p, _ in tested.values()]), strict=True))
     least = dict(zip(tested, correct([p for _, p in tested.values()]), strict=True))
     groups = _groups(lines, cells)
     return [
-        replace(line, p=ps.get(index), smallest_p=least.get(index), group=groups.get((line.row, line.schedule), ""))
-        for index, line in enumerate(lines)
+        replace(line, p=ps.get(line.label), smallest_p=least.get(line.label), group=groups.get(line.label, ""))
+        for line in lines
     ]
 
 
-def _groups(lines: Sequence[Line], cells: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Letters of groups by row and schedule, apart for each schedule; neither unpruned nor with single seeds."""
-    found: dict[tuple[str, str], str] = {}
-    for schedule in sorted({line.schedule for line in lines if line.method != "none"}):
+def _groups(lines: Sequence[Line], cells: pd.DataFrame) -> dict[str, str]:
+    """Letters of groups by label, apart for each schedule; neither unpruned nor with single seeds."""
+    found: dict[str, str] = {}
+    for schedule in schedules(lines):
         scores = scores_of(cells, schedule)
+        labels = {line.row: line.label for line in lines if line.schedule == schedule}
         if any(len(own) > 1 for own in scores.values()):
-            found |= {(row, schedule): marks for row, marks in letters(tied_groups(scores)).items()}
+            found |= {labels[row]: marks for row, marks in letters(tied_groups(scores)).items()}
     return found
+
+
+def schedules(lines: Sequence[Line]) -> list[str]:
+    """Those of the reduced rows; where there are several, labels and blocks name them."""
+    return sorted({line.schedule for line in lines if line.method != "none"})
 
 
 def scores_of(cells: pd.DataFrame, schedule: str) -> dict[str, Seeds]:

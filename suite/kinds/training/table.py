@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from suite.kinds.training.columns import columns, further_key
+from suite.kinds.training.columns import columns, speeds_by_key
 from suite.kinds.training.published import PUBLISHED, TOLERANCE, read_scores, score_of, verdict
 from suite.kinds.training.row_cells import ONE_SEED
-from suite.kinds.training.summary import Line
+from suite.kinds.training.summary import Line, schedules
 from suite.report.layout import BELOW, UNRELIABLE, UNTESTABLE, Block, Note, Row, Table
 from suite.report.statistics.aggregates import Spread
-from suite.report.statistics.intervals import Interval
+from suite.report.statistics.intervals import LEVEL, Interval
 from suite.report.statistics.significance import ALPHA
 from suite.study.load import find
 from suite.study.published import Number
@@ -45,11 +45,6 @@ def table(name: str, lines: Sequence[Line]) -> Table:
     return study_table(name, lines, read_scores(PUBLISHED, name, known))
 
 
-def schedules(lines: Sequence[Line]) -> list[str]:
-    """Those of the reduced rows; where there are several, labels and blocks name them."""
-    return sorted({line.schedule for line in lines if line.method != "none"})
-
-
 def _row(line: Line, published: Number | None) -> Row:
     score, failed = line.accuracy, [f"{count} {what}" for what, count in line.failed]
     values: dict[str, Any] = {
@@ -64,10 +59,9 @@ def _row(line: Line, published: Number | None) -> Row:
         "seeds": ", ".join([f"{score.n if score else 0}/{line.seeds}", *failed]),
         "smallest p": line.smallest_p,
         "group": line.group or None,
-        "speed": _numbers(line.speed),
-        "eager": _numbers(line.eager),
-        **{further_key(one.batch): _numbers(one.fused) for one in line.further},
-        **_timing_warnings(line),
+        "eager": _numbers(line.speeds[0].eager),
+        **{key: _numbers(one.fused) for key, one in speeds_by_key(line).items()},
+        **{f"{key} warnings": one.timing_warnings for key, one in speeds_by_key(line).items()},
         "problem": line.problem,
     }
     values |= _compared(line) | _beside(line, published)
@@ -101,35 +95,29 @@ def _beside(line: Line, published: Number | None) -> dict[str, Any]:
 
 
 def _marks(line: Line) -> dict[str, str]:
-    marks = dict.fromkeys(("speed", "eager"), UNRELIABLE) if line.timing_warnings else {}
-    marks |= {further_key(one.batch): UNRELIABLE for one in line.further if one.timing_warnings}
+    marks = dict.fromkeys(_unreliable(line), UNRELIABLE)
     marks |= {"label": BELOW} if line.below_random else {}
     return marks | ({} if line.testable else {"p": UNTESTABLE})
 
 
 def _details(line: Line, published: Number | None) -> dict[str, dict[str, str]]:
     """What a trace says besides: why a speed is unreliable, and where a published score is from."""
-    found: dict[str, dict[str, str]] = {}
-    for key, reason in _timing_warnings(line).items():
-        if reason:
-            found |= {one: {"timing warnings": reason} for one in (key, *_speeds_of(key))}
+    found = {key: {"timing warnings": reason} for key, reason in _unreliable(line).items()}
     if published:
         said = {name: value for name, value in published if name not in ("study", "row") and value}
         found |= dict.fromkeys(("published", "difference", "verdict"), said)
     return found
 
 
-def _timing_warnings(line: Line) -> dict[str, str]:
-    """Why speeds are unreliable, by the key of the column that has it; empty if nothing speaks against them."""
-    return {"timing_warnings": line.timing_warnings} | {
-        f"timing_warnings {one.batch}": one.timing_warnings for one in line.further
+def _unreliable(line: Line) -> dict[str, str]:
+    """Why timings are unreliable, by the keys of the columns that have them."""
+    timed = speeds_by_key(line) | {"eager": line.speeds[0]}
+    return {
+        name: one.timing_warnings
+        for key, one in timed.items()
+        if one.timing_warnings
+        for name in (key, f"{key} warnings")
     }
-
-
-def _speeds_of(key: str) -> tuple[str, ...]:
-    """The keys of the speeds that warnings, by the key of their column, are about."""
-    batch = key.removeprefix("timing_warnings").strip()
-    return (further_key(batch),) if batch else ("speed", "eager")
 
 
 def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
@@ -150,12 +138,13 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         "Min. tokens: shortest sequence any block processes, class token included. GMACs: per image, with both matrix "
         "products of the attention (convention `full`)."
     )
-    batch = f", batch {lines[0].batch} unless the heading names another" if lines[0].further else ""
+    largest, *further = lines[0].speeds
+    batch = f", batch {largest.batch} unless the heading names another" if further else ""
     yield Note(
         "Speed: images per second relative to the unpruned timm model, timed interleaved on this study's machine, "
         f"median of rounds{batch}."
     )
-    if any(line.eager for line in lines):
+    if any(line.speeds[0].eager for line in lines):
         yield Note("Speed, eager: relative to the unpruned model with timm's eager attention.", only="long")
     yield from _about_timing_warnings(lines)
     yield from _about_rows(lines)
@@ -174,25 +163,24 @@ def _about_rows(lines: Sequence[Line]) -> Iterator[Note]:
 
 def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
     """Why speeds are unreliable: each reason in the long form, where they stand in the short one."""
-    marked = [key for line in lines for key, reason in _timing_warnings(line).items() if reason]
+    marked = {key for line in lines for key in _unreliable(line)}
+    reasons = [column for column in columns(lines) if column.key in marked and column.form == "record"]
     if marked:
-        fields = ", ".join(f"`{field}`" for column in columns(lines) if column.key in marked for field in column.fields)
+        fields = ", ".join(f"`{field}`" for column in reasons for field in column.fields)
         yield Note(f"unreliable timing; reason in `table.html` and `table.csv` ({fields}).", UNRELIABLE, only="short")
     for line in lines:
-        if line.timing_warnings:
-            yield Note(f"{line.label}: {line.timing_warnings}.", UNRELIABLE, only="long")
-        for one in line.further:
+        for key, one in speeds_by_key(line).items():
             if one.timing_warnings:
-                yield Note(f"{line.label}, batch {one.batch}: {one.timing_warnings}.", UNRELIABLE, only="long")
+                name = line.label if key == "speed" else f"{line.label}, batch {one.batch}"
+                yield Note(f"{name}: {one.timing_warnings}.", UNRELIABLE, only="long")
 
 
 def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
-    narrow = [line.interval for line in lines if line.interval and line.interval.reachable < line.interval.level]
-    if narrow:
-        worst = min(narrow, key=lambda interval: interval.reachable)
+    reachable = min((line.interval.reachable for line in lines if line.interval), default=1.0)
+    if reachable < LEVEL:
         yield Note(
-            f"With so few seeds, intervals are too narrow: coverage is at most {100 * worst.reachable:.3g} %, not "
-            f"{100 * worst.level:g} %."
+            f"With so few seeds, intervals are too narrow: coverage is at most {100 * reachable:.3g} %, not "
+            f"{100 * LEVEL:g} %."
         )
     if any(what == "diverged" for line in lines for what, _ in line.failed):
         yield Note("Diverged: training stopped at non-finite numbers, or the score is not finite.")

@@ -22,8 +22,8 @@ def cells(folder: Path, lines: Sequence[Line], line: Line, key: str, field: str)
     frame = read_record(folder)
     if metric not in (SPEED, EAGER):
         return list(_cells(frame[frame["kind"] == "accuracy"], line, lines, key, metric))
-    batch = key.rpartition(" ")[2]
-    timed = of_batch(frame, int(batch) if batch.isdigit() else line.batch)
+    batch = next((int(word) for word in key.split() if word.isdigit()), line.speeds[0].batch)
+    timed = of_batch(frame, batch)
     return list(_cells(timed[timed["repetition"] != ""], line, lines, key, metric))
 
 

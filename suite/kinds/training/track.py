@@ -13,9 +13,9 @@ from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.results import read_curves
 from suite.kinds.training.schema import Study
-from suite.kinds.training.summary import read_record, summarise
+from suite.kinds.training.summary import lines_of, read_record
 from suite.kinds.training.table import study_table
-from suite.report.render import markdown
+from suite.report.render import as_records, markdown
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
 from suite.study.load import RESULTS
@@ -97,12 +97,12 @@ def publish(loaded: Loaded, folder: Path, console: Console) -> bool:
     Pages and figures need no store and make none.
     """
     try:
-        from suite.run.mlflow_store import experiment_id, store_uri
+        from suite.run.mlflow_store import experiment_id, missing_file, store_uri
         from suite.run.mlflow_writer import Tracker
     except ModuleNotFoundError:
         return False
     uri = store_uri()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if missing_file(uri):
         return False
     try:
         experiment_id(uri, folder.name)
@@ -133,13 +133,13 @@ def entries_of(results: Path, cells: Sequence[Cell]) -> dict[str, Entry]:
 
 
 def _entry(cell: Cell, values: pd.DataFrame, epochs: pd.DataFrame | None, commit: str) -> Entry:
-    named = values[values["metric"] != ""]
+    named, first = values[values["metric"] != ""], values.iloc[0]
     single = named[(named["repetition"] == "") & (named["metric"] != "batch_size")]  # which the identity has
     return {
         "cell_id": cell.cell_id,
         "identity": cell.identity,
-        "status": values["status"].iloc[0],
-        "reason": values["reason"].iloc[0],
+        "status": first["status"],
+        "reason": first["reason"],
         "metrics": dict(zip(single["metric"], single["value"], strict=True)),
         "units": dict(zip(named["metric"], named["unit"], strict=True)),
         "repetitions": _series(named[named["repetition"] != ""].sort_values("repetition")),
@@ -156,10 +156,11 @@ def _conclude(tracker: Tracker, results: Path, question: str, console: Console) 
     """Give MLflow what a results folder says of its study, and its page two views, if it takes them."""
     from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 
-    lines = summarise(read_record(results))
-    note = f"{question.strip()}\n\n{markdown(study_table(results.name, lines))}"
-    tracker.conclude(row_metrics(lines), note, box_plots(lines), results)
+    lines = lines_of(results)
+    table = study_table(results.name, lines)
+    rows = row_metrics(as_records(table), lines[0].task)
+    tracker.conclude(rows, f"{question.strip()}\n\n{markdown(table)}", box_plots(lines), results)
     try:
-        tracker.tag(saved(views(lines)))
+        tracker.tag(saved(views(lines, {name for metrics in rows.values() for name in metrics})))
     except Exception as error:  # how a page saves views is MLflow's own affair, and may change
         console.print(f"MLflow's page has no saved views of this study: {error}", style="yellow", soft_wrap=True)

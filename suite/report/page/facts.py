@@ -10,9 +10,9 @@ class Facts:
     """Attributes:
     headline: what was found, in one sentence; what stands between backticks is code.
     facts: names and values, in the order they are shown.
-    doubts: what must be known to read the table, a sentence each (unfinished, unreliable timings, failed seeds).
+    warnings: what must be known to read the table, a sentence each (unfinished, unreliable timings, failed seeds).
     """
 
     headline: str
     facts: tuple[tuple[str, str], ...] = ()
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

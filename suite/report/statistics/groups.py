@@ -20,25 +20,18 @@ def pairwise_p(scores: Mapping[str, Mapping[int, float]]) -> dict[tuple[str, str
     return dict(zip(pairs, correct([_p(scores[one], scores[other]) for one, other in pairs]), strict=True))
 
 
-def tied_groups(scores: Mapping[str, Mapping[int, float]], alpha: float = ALPHA) -> list[tuple[str, ...]]:
+def tied_groups(scores: Mapping[str, Mapping[int, float]]) -> list[tuple[str, ...]]:
     """All largest groups in which no two methods differ significantly; a method can be in several of them.
 
-    Two methods differ if p of `pairwise_p` is below alpha. Groups are made by insertion and absorption (Piepho 2004,
-    Journal of Computational and Graphical Statistics 13:456). No significant difference is no proof of equality: with
-    few seeds all methods are in one group.
-
-    Args:
-        scores: of each method by seed; a method without any is in no group.
-        alpha: the chance, at most, that any two equal methods are found to differ.
-
-    Returns:
-        Names by falling median; so are the groups, by the medians of their members.
+    A method without scores is in none. Two methods differ if p of `pairwise_p` is below 0.05. Groups are made by
+    insertion and absorption (Piepho 2004, Journal of Computational and Graphical Statistics 13:456). Names come by
+    falling median, and so do the groups.
     """
     centre = {name: float(np.median(list(own.values()))) for name, own in scores.items() if own}
     names = sorted(centre, key=lambda name: (-centre[name], name))
     groups = [frozenset(names)] if names else []
     for (one, other), p in pairwise_p({name: scores[name] for name in names}).items():
-        if p < alpha:
+        if p < ALPHA:
             split = {part for group in groups for part in _without(group, one, other)}
             groups = [group for group in split if not any(group < larger for larger in split)]
     place = {name: index for index, name in enumerate(names)}

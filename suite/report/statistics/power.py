@@ -29,7 +29,6 @@ def seeds_needed(
     alpha: float = ALPHA,
     power: float = POWER,
     comparisons: int = 1,
-    draws: int = DRAWS,
 ) -> tuple[int, float]:
     """The fewest seeds whose simulated power is reached, and that power; looked for from what a t-test needs.
 
@@ -40,17 +39,16 @@ def seeds_needed(
         alpha: p must be below this.
         power: the share of studies that shall find the gap.
         comparisons: how many of them a correction by Holm takes into account; the first step of it is assumed.
-        draws: studies to simulate for each number of seeds, see `simulated_power`.
 
     Raises:
         UserError: if the values make no sense, or more than `MOST_SEEDS` are needed.
     """
-    check_question(gap, sd, alpha, power, comparisons)
+    _check_question(gap, sd, alpha, power, comparisons)
     seeds = fewest_seeds(alpha, comparisons)
     while seeds <= MOST_SEEDS and t_power(seeds, gap, sd, alpha, comparisons) < power:
         seeds += 1
     for tried in range(max(fewest_seeds(alpha, comparisons), seeds - 2), MOST_SEEDS + 1):
-        found = simulated_power(tried, gap, sd, generator, alpha, comparisons, draws)
+        found = simulated_power(tried, gap, sd, generator, alpha, comparisons)
         if found >= power:
             return tried, found
     raise UserError(
@@ -89,14 +87,8 @@ def t_power(seeds: int, gap: float, sd: float, alpha: float = ALPHA, comparisons
     return float(np.nan_to_num(right_side, nan=1.0) + np.nan_to_num(wrong_side))
 
 
-def check_question(gap: float, sd: float, alpha: float, power: float, comparisons: int) -> None:
-    """Refuse what cannot be answered.
-
-    Raises:
-        UserError: naming the value.
-    """
-    finite = np.isfinite([gap, sd]).all()
-    if not finite or gap == 0 or sd <= 0:
+def _check_question(gap: float, sd: float, alpha: float, power: float, comparisons: int) -> None:
+    if not np.isfinite([gap, sd]).all() or gap == 0 or sd <= 0:
         raise UserError(f"gap {gap:g} and sd {sd:g}: the gap must not be 0, and the standard deviation be above 0")
     if not 0 < alpha < 1 or not alpha <= power < 1:
         raise UserError(f"alpha {alpha:g} and power {power:g}: take 0 < alpha <= power < 1, such as 0.05 and 0.8")

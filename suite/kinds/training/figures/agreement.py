@@ -33,7 +33,9 @@ def draw_agreement(results: Results, path: Path) -> None:
     Raises:
         UserError: without examples, or without a method that chooses patches.
     """
-    kept = read_kept(results)
+    kept = kept_sets(results, read_examples(results.folder))
+    if not kept:
+        raise UserError("no row with examples removes patches by a choice of its own")
     style = looks(results.lines)
     across = min(ACROSS, len(kept))
     down = -(-len(kept) // across)
@@ -46,7 +48,7 @@ def draw_agreement(results: Results, path: Path) -> None:
         for axis in axes.flat[len(kept) :]:
             axis.set_axis_off()
         figure.supylabel("Jaccard index of kept patches", fontsize=8)
-        figure.supxlabel(f"after block ({sizes(kept)}; shaded: lowest to highest pair of seeds)", fontsize=7)
+        figure.supxlabel(f"after block ({_sizes(kept)}; shaded: lowest to highest pair of seeds)", fontsize=7)
         keys = [
             Line2D([], [], color="0.2", marker="o", markersize=3, label="one image, two seeds"),
             Line2D([], [], color="0.2", linestyle="--", label="one seed, two images"),
@@ -55,19 +57,7 @@ def draw_agreement(results: Results, path: Path) -> None:
         figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False)
 
 
-def read_kept(results: Results) -> dict[str, Kept]:
-    """The kept sets of every row that chooses patches.
-
-    Raises:
-        UserError: if there is none, and as `read_examples`.
-    """
-    kept = kept_sets(results, read_examples(results.folder))
-    if not kept:
-        raise UserError("no row with examples removes patches by a choice of its own")
-    return kept
-
-
-def sizes(kept: dict[str, Kept]) -> str:
+def _sizes(kept: dict[str, Kept]) -> str:
     """How many images and seeds the sets are of, in words."""
     seeds = {len(sets) for sets in kept.values()}
     images = {len(cut) for sets in kept.values() for cut in sets.values()}

@@ -50,8 +50,8 @@ def draw_classes(results: Results, path: Path) -> None:
 
 
 def _by_class(results: Results) -> pd.DataFrame:
-    metrics = [str(name) for name in results.frame["metric"].unique() if is_of_part(str(name))]
-    values = results.values(metrics)
+    cells = results.frame[(results.frame["kind"] == "accuracy") & (results.frame["repetition"] == "")]
+    values = results.labelled(cells[cells["metric"].map(is_of_part)])
     if values.empty:
         raise UserError("the record has no IoU of classes; only segmentation has them")
     return values.assign(**{"class": values["metric"].str.removeprefix(task(results.task).parts)})

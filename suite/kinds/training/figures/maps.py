@@ -48,11 +48,7 @@ class Shown:
 
 
 def draw_study_maps(results: Results, path: Path) -> None:
-    """Draw the maps of a study in `studies/` from its results folder; the images come from its recipe.
-
-    Raises:
-        UserError: for a study that cannot be read, missing images, or a folder without examples.
-    """
+    """Draw the maps of a study in `studies/` from its results folder; the images come from its recipe."""
     study = load(results.folder.name).study
     rows = example_rows(study, results.folder)
     refuse(not_here(study))
@@ -76,11 +72,7 @@ def example_rows(study: Study, folder: Path) -> dict[str, Example]:
 
 
 def shown(study: Study) -> Shown:
-    """The images that cells of a study recorded examples of.
-
-    Raises:
-        UserError: if they are not there.
-    """
+    """The images that cells of a study recorded examples of."""
     images, labels = study.goal.examples(study.data, EXAMPLES)
     return Shown(images, labels, () if labels is None else study.data.colours(study.goal.target))
 

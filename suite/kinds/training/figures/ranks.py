@@ -14,8 +14,7 @@ from matplotlib.text import Text
 from suite.errors import UserError
 from suite.kinds.training.figures.looks import looks
 from suite.kinds.training.results import Results
-from suite.kinds.training.summary import scores_of
-from suite.kinds.training.table import schedules
+from suite.kinds.training.summary import schedules, scores_of
 from suite.report.statistics.groups import pairwise_p
 from suite.report.statistics.significance import ALPHA
 from suite.report.style import TWO_COLUMNS, canvas

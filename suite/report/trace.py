@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from suite.errors import UserError, suggest
-from suite.report.layout import BELOW, MISSING, Column, Row
+from suite.report.layout import BELOW, MISSING, Column
 from suite.report.page.origin import CLAIMS, made_by
 from suite.study.kind import Kind, kind_of
 from suite.study.records import runs
@@ -46,20 +46,6 @@ class Trace:
     unknown: tuple[str, ...] = ()
 
 
-class Named(NamedTuple):
-    """What a reader may ask of a row: the text below a heading, or a field of the CSV, which has more digits."""
-
-    column: Column
-    field: str  # empty for a heading
-    fields: tuple[str, ...]  # that stand behind it
-
-    @property
-    def how(self) -> str:
-        """How it is made."""
-        parts = self.column.parts
-        return parts[self.column.fields.index(self.field)] if self.field and parts else self.column.how
-
-
 def trace(address: str, results: Path = Path("results")) -> Trace:
     """What is behind the number at TABLE:ROW:COLUMN.
 
@@ -81,31 +67,42 @@ def trace(address: str, results: Path = Path("results")) -> Trace:
     return trace_in(results / table, kind_of(results / table), row, column)
 
 
-def trace_in(folder: Path, kind: Kind, row: str, column: str) -> Trace:
-    """What is behind a number of the table of a results folder."""
+def trace_in(folder: Path, kind: Kind, row: str, name: str) -> Trace:
+    """What is behind a number of the table of a results folder; `name` is a heading or a field of the CSV."""
     lines = kind.lines(folder)
     drawn = kind.table(folder.name, lines)
     rows = dict(zip(map(kind.label, lines), zip(lines, drawn.rows(), strict=True), strict=True))
     label = _look_up("row", row, _by_short_names(rows), folder)
-    named = _look_up("column", column, by_name(drawn.columns), folder)
+    column, field = _look_up("column", name, _by_name(drawn.columns), folder)
     line, found = rows[label]
-    exact = _exact(drawn.columns, found)
-    cells = tuple(kind.cells(folder, lines, line, named.column.key, named.field))
-    made_by_runs = _runs_of(folder, {cell.cell_id for cell in cells})
-    known = {cell for run in made_by_runs for cell in run["cells"]}
-    unknown = tuple(cell.cell_id for cell in cells if cell.cell_id not in known)
-    facts = {"row": label, "column": column, "record": str(folder / kind.record), **_facts(named, found, exact)}
-    shown = exact[named.field] if named.field else found.text(named.column)
-    return Trace(shown or MISSING, facts, cells, made_by_runs, unknown)
+    exact = {name: str(value) for one in drawn.columns for name, value in zip(one.fields, found.raw(one), strict=True)}
+    cells = tuple(kind.cells(folder, lines, line, column.key, field))
+    made = _runs_of(folder, {cell.cell_id for cell in cells})
+    known = {cell for run in made for cell in run["cells"]}
+    behind = () if field else dict.fromkeys((*column.fields, *([name] if name in exact else ())))
+    facts = {
+        "row": label,
+        "column": name,
+        "record": str(folder / kind.record),
+        "made": column.parts[column.fields.index(field)] if field and column.parts else column.how,
+        "in table.csv": ", ".join(f"{own} {exact[own] or MISSING}" for own in behind),
+        "metric": column.metric,
+        **found.details.get("", {}),
+        **found.details.get(column.key, {}),
+    }
+    return Trace(
+        shown=(exact[field] if field else found.text(column)) or MISSING,
+        facts={name: fact for name, fact in facts.items() if fact},
+        cells=cells,
+        runs=made,
+        unknown=tuple(cell.cell_id for cell in cells if cell.cell_id not in known),
+    )
 
 
-def by_name(columns: Sequence[Column]) -> dict[str, Named]:
-    """What a row can be asked for, by name: headings, then fields of the CSV that no heading is called like."""
-    fields = {field: Named(column, field, (field,)) for column in columns for field in column.fields}
-    headed = [column for column in columns if column.heading]
-    same = {one.heading: (one.heading,) if one.heading in fields else () for one in headed}
-    behind = {one.heading: tuple(dict.fromkeys((*one.fields, *same[one.heading]))) for one in headed}
-    return fields | {one.heading: Named(one, "", behind[one.heading]) for one in headed}
+def _by_name(columns: Sequence[Column]) -> dict[str, tuple[Column, str]]:
+    """What a row can be asked for: by headings, with no field, or by fields of the CSV, which have more digits."""
+    fields = {field: (column, field) for column in columns for field in column.fields}
+    return fields | {column.heading: (column, "") for column in columns if column.heading}
 
 
 def _by_short_names(labels: Collection[str]) -> dict[str, str]:
@@ -128,20 +125,6 @@ def _look_up(what: str, name: str, known: Mapping[str, Found], folder: Path) -> 
     if bare not in known:
         raise UserError(f"the table {folder.name} has no {what} {name!r}; {suggest(name, known)}")
     return known[bare]
-
-
-def _exact(columns: Sequence[Column], row: Row) -> dict[str, str]:
-    pairs = ((column.fields, row.raw(column)) for column in columns if column.fields)
-    return {name: str(value) for names, values in pairs for name, value in zip(names, values, strict=True)}
-
-
-def _facts(named: Named, row: Row, exact: Mapping[str, str]) -> dict[str, str]:
-    """How a number is made, what the CSV says behind a heading, and what the row says of it besides."""
-    behind = "" if named.field else ", ".join(f"{name} {exact[name] or MISSING}" for name in named.fields)
-    facts = {"made": named.how, "in table.csv": behind, "metric": named.column.metric}
-    return {name: fact for name, fact in facts.items() if fact} | {
-        name: fact for key in ("", named.column.key) for name, fact in row.details.get(key, {}).items() if fact
-    }
 
 
 def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]:
