@@ -32,7 +32,7 @@ class Settings(ScoringSettings):
     none: it is scaled by its attention.
     """
 
-    knob = "keep_rate"
+    strength_parameter = "keep_rate"
     needs = ("class token",)
     stage: Literal["pre", "mid", "post"] = "mid"
     action: Literal["prune", "fuse"] = "fuse"

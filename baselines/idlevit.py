@@ -53,7 +53,7 @@ from suite.methods import (
 class Settings(MethodSettings):
     """Weights of the token cut loss and of the distillation; `cut` says which of the cut loss's two parts count."""
 
-    knob = "stages"
+    strength_parameter = "stages"
     version = 3
     reduces = "idles"
     needs = ("class token",)

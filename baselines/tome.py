@@ -42,7 +42,7 @@ class Settings(MethodSettings):
     `weighted_pooling` and `order`: see the departures.
     """
 
-    knob = "merges"
+    strength_parameter = "merges"
     reduces = "merges"
     proportional_attention: bool = True
     weighted_pooling: bool = True

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from suite.errors import UserError, suggest
 
 Place = tuple[str | int, ...]  # keys and indices from the top
+REQUIRED = "this key is required"
 
 
 class Strict(BaseModel):
@@ -62,7 +63,7 @@ def _problem(detail: Any) -> tuple[Place, str]:
     if detail["type"] == "at_key":
         return (*place, detail["ctx"]["key"]), message
     if detail["type"] == "missing":
-        return place, "this key is required"
+        return place, REQUIRED
     found = detail["input"]
     shown = isinstance(found, str | int | float | list | tuple | type(None))
     if shown and "found" not in message and repr(found) not in message:

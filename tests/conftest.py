@@ -1,7 +1,11 @@
 """Two processes share the tests (`nox -s tests`): a file stays in one of them, for what its tests share."""
 
+import io
+import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,3 +32,27 @@ def _figures_are_closed() -> Iterator[None]:
     yield
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every figure that is drawn, still open."""
+    from suite.report import style
+
+    found: list[Any] = []
+    monkeypatch.setattr(style.plt, "close", found.append)
+    return found
+
+
+@pytest.fixture
+def committed(tmp_path: Path) -> Path:
+    """The results and the README of the last commit; what your own runs wrote since does not matter."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("not a git checkout")
+    archive = subprocess.run(
+        ["git", "archive", "HEAD", "results", "README.md"], cwd=root, capture_output=True, check=True
+    )
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(tmp_path, filter="data")
+    return tmp_path

@@ -1,4 +1,4 @@
-"""Multiply-accumulates and operations of norms of a deployed model by closed formula; nothing runs, nothing of `suite`.
+"""Multiply-accumulates and operations of norms of a deployed model by closed formula; nothing runs.
 
 A block of T tokens that attend and M that enter its MLP, of widths D, Q (queries), K (keys and values), G (gate) and F
 (hidden), costs
@@ -20,7 +20,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from suite.measure.count import MISSING, Macs
 
 POST_NORM = ("ResPostBlock", "EvaBlockPostNorm")
 STASHING = ("last-layer", "concatenation", "logits")
@@ -173,3 +177,15 @@ def operations(norm: Any, values: int) -> int:
     if not isinstance(norm, nn.LayerNorm):
         return 0
     return values * (4 if norm.weight is None else 5)
+
+
+@torch.inference_mode()
+def count_macs(model: nn.Module, images: Tensor) -> Macs:
+    """What torch counts in a forward pass, divided by the number of images; the model runs as it is."""
+    counter = FlopCounterMode(display=False, custom_mapping=MISSING)
+    with counter:
+        model(images)
+    by_operator = counter.get_flop_counts()["Global"]
+    full = sum(by_operator.values())
+    attention = sum(flops for operator, flops in by_operator.items() if "scaled_dot_product" in str(operator))
+    return Macs(full / 2 / len(images), (full - attention) / 2 / len(images))

@@ -126,22 +126,10 @@ def test_augmentation_pairs_up_across_methods(ade20k: Ade20k, workers: int) -> N
     assert len(set.union(*sums)) == 16
 
 
-@pytest.mark.parametrize(
-    ("break_it", "message"),
-    [
-        (lambda at: (at / "annotations/training/ADE_1.png").unlink(), r"training image ADE_1.jpg has no mask in .*add"),
-        (lambda at: (at / "images/validation/ADE_0.jpg").unlink(), r"validation mask ADE_0.png has no image in .*add"),
-        (lambda at: (at / "images").rename(at / "pictures"), r"there are no .jpg images in .*training; folder must"),
-        (
-            lambda at: Image.fromarray(np.full((48, 36), 200, np.uint8)).save(at / "annotations/validation/ADE_0.png"),
-            r"ADE_0.png: class 199 on 1728 pixels; classes run from 0 to 149",
-        ),
-    ],
-)
-def test_a_broken_folder_is_refused(ade20k: Ade20k, break_it: Callable[[Path], object], message: str) -> None:
-    """The sentence names the file, the cause and the cure."""
-    break_it(ade20k.folder)
-    with pytest.raises(UserError, match=message):
+def test_scores_of_labels_that_are_no_class_are_refused(ade20k: Ade20k) -> None:
+    """The sentence names the file, the cause and the numbers that would do."""
+    save(np.full((48, 36), 200, np.uint8), "validation/ADE_0.png")(ade20k.folder)
+    with pytest.raises(UserError, match=r"ADE_0.png: class 199 on 1728 pixels; classes run from 0 to 149"):
         evaluate(reduce(BACKBONES["vit"](num_classes=150), "none"), open_data(ade20k))
 
 
@@ -168,31 +156,15 @@ def save(labels: np.ndarray[Any, Any], where: str) -> Callable[[Path], None]:
     ("break_it", "message"),
     [
         (lambda at: (at / "annotations/training/ADE_1.png").unlink(), r"training image ADE_1.jpg has no mask in .*add"),
-        (
-            broken,
-            r"^\S*ADE_2.jpg cannot be read \(image file is truncated.*\); replace it, or take image and mask away$",
-        ),
-        (
-            lambda at: (at / "annotations/validation/ADE_1.png").write_text("no image"),
-            r"^\S*ADE_1.png cannot be read \(cannot identify image file.*\); replace it, or take",
-        ),
-        (
-            save(np.full((48, 36), 200, np.uint8), "validation/ADE_0.png"),
-            r"^\S*ADE_0.png: label 200 on 1728 pixels; labels run from 1 to 150, and 0 is not labelled$",
-        ),
-        (
-            save(np.ones((48, 37), np.uint8), "validation/ADE_0.png"),
-            r"ADE_0.png is a mask of shape \(48, 37\) for an im",
-        ),
-        (
-            save(np.ones((48, 36), np.uint16), "validation/ADE_0.png"),
-            r"ADE_0.png has uint16 pixels; a mask is an 8 bit",
-        ),
+        (lambda at: (at / "images/validation/ADE_0.jpg").unlink(), r"validation mask ADE_0.png has no image in .*add"),
+        (lambda at: (at / "images").rename(at / "pictures"), r"there are no .jpg images in .*training; folder must"),
+        (broken, r"^\S*ADE_2.jpg cannot be read \(image file is truncated.*\); replace it, or take"),
+        (lambda at: (at / "annotations/validation/ADE_1.png").write_text("no image"), r"^\S*ADE_1.png cannot be read"),
+        (save(np.full((48, 36), 200, np.uint8), "validation/ADE_0.png"), r"^\S*ADE_0.png: label 200 on 1728 pixels"),
+        (save(np.ones((48, 37), np.uint8), "validation/ADE_0.png"), r"ADE_0.png is a mask of shape \(48, 37\)"),
+        (save(np.ones((48, 36), np.uint16), "validation/ADE_0.png"), r"ADE_0.png has uint16 pixels"),
         (save(np.ones((48, 36, 3), np.uint8), "validation/ADE_0.png"), r"mask of shape \(48, 36, 3\) for an im"),
-        (
-            lambda at: None,
-            r"^146 labels \(4, 5, 6, .*, 13, ...\) have no pixel in the masks of \S*training, so the mean IoU",
-        ),
+        (lambda at: None, r"^146 labels \(4, 5, 6, .*, 13, ...\) have no pixel in the masks of \S*training, so the"),
     ],
 )
 def test_every_file_is_read_before_training(ade20k: Ade20k, break_it: Callable[[Path], object], message: str) -> None:
@@ -211,9 +183,7 @@ def test_an_empty_class_is_named_or_allowed(tmp_path: Path) -> None:
     for path in (folder / "annotations/validation").iterdir():
         mask = np.asarray(Image.open(path))
         Image.fromarray(np.where(mask == 18, 0, mask)).save(path)
-    with pytest.raises(
-        UserError, match=r"^label 18 has no pixel in the masks of \S*validation, .*empty_classes: true$"
-    ):
+    with pytest.raises(UserError, match=r"^label 18 has no pixel in the masks of \S*validation, .*_classes: true$"):
         recipe.check()
     recipe.model_copy(update={"allow_empty_classes": True}).check()
 
@@ -224,9 +194,7 @@ def test_what_mmsegmentation_reads_otherwise_is_refused(ade20k: Ade20k) -> None:
     turned = Image.Exif()
     turned[0x0112] = 3
     Image.open(path).save(path, exif=turned)
-    with pytest.raises(
-        UserError, match=r"ADE_0.jpg is stored turned \(EXIF orientation\) and its mask is not; save it"
-    ):
+    with pytest.raises(UserError, match=r"ADE_0.jpg is stored turned \(EXIF orientation\)"):
         ade20k.check()
     (ade20k.folder / "annotations/validation/more").mkdir()
     with pytest.raises(UserError, match=r"validation/more is a folder among the files of .*; move its files up"):
@@ -425,14 +393,6 @@ def test_a_broken_folder_stops_before_training(ran: Path, tmp_path: Path) -> Non
     assert not (tmp_path / ".suite/cells").exists()
 
 
-def test_the_full_study_can_be_planned() -> None:
-    """Where nothing of it is: sixty cells, and what to put where."""
-    planned = here(STUDY.parents[1], "plan", "ade20k-eva02")
-    assert planned.returncode == 0, planned.stderr
-    assert len(planned.stdout.splitlines()) == 12 * 5
-    assert planned.stdout.count("cropr + last-layer") == 5
-
-
 def test_paths_are_dropped_as_officially() -> None:
     """Linearly over the blocks up to the rate, and none in the last."""
     backbone = create_backbone("eva02_large_patch14_224", SMALL, 5, drop_path=0.2)
@@ -446,7 +406,9 @@ def test_the_study_is_the_published_recipe(monkeypatch: pytest.MonkeyPatch) -> N
     """Tokens after every module as the official log has them; 20,210 images in 64 epochs are its 161,728 updates."""
     monkeypatch.chdir(STUDY.parents[1])
     study = load("ade20k-eva02").study
-    cell = next(cell for cell in expand(study) if cell.row == "cropr + last-layer")
+    cells = expand(study)
+    cell = next(cell for cell in cells if cell.row == "cropr + last-layer")
+    assert len(cells) == 12 * 5
     left = 1024 - np.cumsum(cell.identity["removed"])
     assert (left[:22] + 1).tolist() == list(range(984, 143, -40))
     assert left[22:].tolist() == [143, 143]
@@ -500,6 +462,8 @@ def test_half_precision_trains_and_scores(ade20k: Ade20k, precision: str) -> Non
         ({"data": {"recipe": "ade20k", "folder": "ade", "size": 40}}, "the backbone takes 32 pixels, data.size is 40"),
         ({"data": {"recipe": "ade20k", "folder": "ade", "size": 24}}, "the backbone takes 32 pixels, data.size is 24"),
         ({"data": {"recipe": "ade20k"}}, "data.folder: this key is required"),
+        ({"data": {"recipe": "ade20k", "folder": "ade", "scale": [2.0, 0.5]}}, "data: scale must rise"),
+        ({"data": {"recipe": "ade20k", "folder": "ade", "stride": 513}}, "data: stride must be at most the size of a"),
         ({"data": {"recipe": "coco"}}, "data.recipe: unknown data set 'coco'"),
     ],
 )

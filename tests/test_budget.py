@@ -1,4 +1,4 @@
-"""Budgets: what a method's knob is turned to, by hand and by search over every setting; studies that say a budget."""
+"""Budgets: which strength of a method meets one, by hand and by search over every setting; studies that say one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cost_oracle import count_macs
 from tiny_study import STUDY, suite
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.measure.knobs import choices, solve
-from suite.measure.macs import count_macs
+from suite.measure.strength import Strengths, choices
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.reduction.registry import modules, settings_class
 from suite.reduction.schedule import Schedule
+from suite.reduction.settings import Fusion
 from suite.study.budget import meet
 from suite.study.configuration import Configuration
 from suite.study.load import load
@@ -38,41 +39,38 @@ def configuration(method: str, **more: Any) -> Configuration:
     )
 
 
-def test_by_hand() -> None:
-    """Of 12 patches in 4 blocks, 3 blocks may remove: 6 in all leave 12 10 8 6 of 12, three quarters of all."""
-    found = solve(settings_class("random")(), "none", 12, 4, 0.75, mean_tokens)
-    assert found.schedule.removed == (2, 2, 2, 0)
-    assert (found.share, found.meets) == (0.75, True)
-    assert found.knob == "2.0 patches a block"
-    merged = solve(settings_class("tome")(), "none", 12, 4, 0.01, mean_tokens)
-    assert merged.schedule.removed == (6, 3, 1, 1)  # half of what is there, each time
-    assert not merged.meets
-    last = solve(settings_class("cropr")(), "last-layer", 12, 4, 0.75, mean_tokens)
-    assert last.schedule.removed[2:] == (0, 0)
+def strengths(method: str, patches: int, depth: int, fusion: Fusion = "none") -> Strengths:
+    """All settings of a method on a grid of its own, which cost tokens."""
+    found = choices(settings_class(method)(), fusion, patches, depth)
+    return Strengths(found, lambda number: mean_tokens(found[number].schedule))
+
+
+@pytest.mark.parametrize(
+    ("method", "fusion", "wanted", "removed"),
+    [
+        ("random", "none", 0.75, (2, 2, 2, 0)),  # 12 10 8 6 of 12 enter, three quarters of all
+        ("tome", "none", 0.01, (6, 3, 1, 1)),  # half of what is there, each time
+        ("cropr", "last-layer", 0.75, (2, 3, 0, 0)),
+    ],
+)
+def test_by_hand(method: str, fusion: Fusion, wanted: float, removed: tuple[int, ...]) -> None:
+    """Of 12 patches in 4 blocks."""
+    own = strengths(method, 12, 4, fusion)
+    found = own.choices[own.nearest(wanted)]
+    assert found.schedule.removed == removed
+    assert method != "random" or found.strength == "2.0 patches a block"
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("wanted", [0.37, 0.63, 0.9])
-def test_no_setting_is_nearer(method: str, wanted: float) -> None:
-    """Bisection finds what trying all settings would find."""
-    settings, depth, patches = settings_class(method)(), 8, 64
-    found = solve(settings, "none", patches, depth, wanted, mean_tokens)
-    others = [solve(settings, "none", patches, depth, share / 500, mean_tokens) for share in range(20, 501)]
-    nearest = min(abs(other.share - wanted) for other in others)
-    assert abs(found.share - wanted) == pytest.approx(nearest, abs=1e-9)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_choices_are_all_that_a_knob_can_be(method: str) -> None:
-    """Each once, from nothing to the most, fewer tokens from one to the next; bisection finds no other."""
-    found = choices(settings_class(method)(), "none", 64, 8)
-    costs = [mean_tokens(choice.schedule) for choice in found]
-    assert len({choice.schedule for choice in found}) == len(found)
-    assert not any(found[0].schedule.removed)
+def test_no_setting_is_nearer(method: str) -> None:
+    """All settings, each once, from nothing to the most; bisection finds the nearest of all."""
+    own = strengths(method, 64, 8)
+    costs = [own.cost(number) for number in range(len(own.choices))]
+    assert len({choice.schedule for choice in own.choices}) == len(costs)
+    assert not any(own.choices[0].schedule.removed)
     assert costs == sorted(costs, reverse=True)
-    for share in (0.01, 0.4, 0.7, 0.99):
-        solution = solve(settings_class(method)(), "none", 64, 8, share, mean_tokens)
-        assert solution.schedule in {choice.schedule for choice in found}
+    for wanted in (share / 500 for share in range(1, 501)):
+        assert abs(own.cost(own.nearest(wanted)) - wanted) == min(abs(cost - wanted) for cost in costs)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -85,7 +83,7 @@ def test_the_model_really_costs_that(method: str) -> None:
     backbone = create_backbone("vit_tiny_patch16_224", OPTIONS, 10).eval()
     image = torch.zeros(1, 3, 64, 64)
     whole = count_macs(backbone, image).full
-    model = reduce(backbone, method, solution.schedule.removed).deploy()
+    model = reduce(backbone, method, solution.choice.schedule.removed).deploy()
     assert count_macs(model, image).full / whole == pytest.approx(solution.share, rel=2e-3)
 
 
@@ -93,8 +91,8 @@ def test_tokens_are_another_budget() -> None:
     """Mean tokens per block fall more slowly than multiply-accumulates do where attention counts."""
     tokens, macs = (meet(configuration("random"), Budget(**{kind: 0.6})) for kind in ("tokens", "macs"))
     assert tokens.meets
-    assert tokens.schedule.removed != macs.schedule.removed
-    model = reduce(create_backbone("vit_tiny_patch16_224", OPTIONS, 10), "random", tokens.schedule.removed)
+    assert tokens.choice.schedule.removed != macs.choice.schedule.removed
+    model = reduce(create_backbone("vit_tiny_patch16_224", OPTIONS, 10), "random", tokens.choice.schedule.removed)
     mean = sum(65 - 64 + left for left in model.method.context.schedule.entering) / 8 / 65
     assert mean == pytest.approx(tokens.share)
 
@@ -138,9 +136,9 @@ def test_a_study_may_round_its_schedule(tmp_path: Path, monkeypatch: pytest.Monk
 def test_halves_are_not_exceeded_by_rounding() -> None:
     """ToMe's least in multiples of 16: half of 64 patches would be rounded from 33 tokens to 32, one too many."""
     solution = meet(configuration("tome"), Budget(macs=0.05), 16)
-    pairs = zip(solution.schedule.removed, solution.schedule.entering, strict=True)
+    pairs = zip(solution.choice.schedule.removed, solution.choice.schedule.entering, strict=True)
     assert all(2 * removed <= entering for removed, entering in pairs)
-    assert {(1 + left) % 16 for left in solution.schedule.leaving if left < 64} == {0}
+    assert {(1 + left) % 16 for left in solution.choice.schedule.leaving if left < 64} == {0}
 
 
 @pytest.mark.parametrize(

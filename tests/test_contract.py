@@ -13,7 +13,6 @@ import pytest
 import torch
 import torch._inductor.config
 from _pytest.mark import ParameterSet
-from backbones import PATCHES
 from rich.console import Console
 
 from suite.cli import app as cli
@@ -489,16 +488,6 @@ def test_a_method_skipped_on_every_backbone_fails(tmp_path: Path) -> None:
     assert all((result.status, result.reason) == ("skipped", "needs 99 blocks") for result in skips)
     assert (last.status, last.backbone) == ("fails", EVERY)
     assert last.reason == "skipped on every backbone, so nothing was checked: needs 99 blocks"
-
-
-def test_schedules_are_possible() -> None:
-    """The schedules of the contract leave half the patches to merging methods."""
-    from suite.contract.case import EARLY, EVERYWHERE, ONCE
-    from suite.reduction.schedule import Schedule
-
-    for removed in (EARLY, EVERYWHERE, ONCE):
-        schedule = Schedule(PATCHES, removed)
-        assert all(2 * gone <= here for gone, here in zip(removed, schedule.entering, strict=True))
 
 
 # ---------------------------------------------------------------- the command

@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from backbones import BACKBONES, WIDTH, build, draw_images
-from cost_oracle import Oracle
+from cost_oracle import Oracle, count_macs
 from timm.layers import RmsNorm
 from torch import nn
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
-from suite.measure.count import MLP, OUTPUT, PROJECTION, Count, Part, count, total
-from suite.measure.macs import Macs, count_macs
-from suite.measure.tokens import count_tokens, expected_tokens
+from suite.measure.count import MLP, OUTPUT, PROJECTION, Count, Macs, Part, count, total
+from suite.measure.tokens import TokenCounts, count_tokens, expected_tokens
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
@@ -144,6 +143,33 @@ def test_norms_by_hand() -> None:
         4 * 48 * 9 * 65
     )
     assert count(build("vit", norm_layer=RmsNorm)).norms == 0
+
+
+TOKENS = {  # of a schedule (9, 8, 8, 0), class token included
+    "ENTERING": (65, 56, 48, 40),
+    "LEAVING": (56, 48, 40, 40),
+    "ALL": (65,) * 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "places"),
+    [
+        ("attention-topk", "ENTERING ENTERING LEAVING"),
+        ("cropr", "ENTERING ENTERING LEAVING"),
+        ("evit", "ENTERING LEAVING LEAVING"),
+        ("idlevit", "ENTERING ENTERING ALL"),
+        ("none", "ALL ALL ALL"),
+        ("random", "ENTERING ENTERING LEAVING"),
+        ("tome", "ENTERING LEAVING LEAVING"),
+        ("variance", "ENTERING ENTERING LEAVING"),
+    ],
+)
+def test_tokens_by_hand(method: str, places: str) -> None:
+    """Every method computes on as many tokens as its schedule says, in the places its paper says."""
+    model = reduce(build("vit"), method, (9, 8, 8, 0))
+    expected = TokenCounts(*(TOKENS[place] for place in places.split()))
+    assert count_tokens(model, draw_images(model.backbone)) == count(model).tokens == expected
 
 
 # ---------------------------------------------------------------- against the formula
@@ -308,17 +334,54 @@ def flops(*arguments: str) -> tuple[int, str]:
     return result.exit_code, " ".join(said.split())
 
 
-def test_flops_of_a_published_model() -> None:
-    """ViT-L/16 with Cropr's R=8 and last-layer fusion: 61.55 GMACs in full unpruned, and the tokens of the log."""
-    rule = ("--schedule", "{constant: 8, blocks: 0-21, extra_first: 1}")
-    code, said = flops("vit_large_patch16_224", "--method", "cropr", *rule, "--fusion", "last-layer")
+SHOWN: dict[str, tuple[str, list[str]]] = {
+    "ViT-L/16 with Cropr's R=8 and last-layer fusion, which has the tokens of the training log": (
+        "vit_large_patch16_224 --method cropr --schedule '{constant: 8, blocks: 0-21, extra_first: 1}' "
+        "--fusion last-layer",
+        [
+            "196 patches and 1 prefix tokens, 24 blocks of width 1024, 1000 classes",
+            *("block 0 197 197 2.559 2.479", "block 22 20 20", "block 23 197 197"),
+            *("full 34.67 69.33 56.3 % linear 33.91 67.81 56.8 %", "MLP 22.5 64.9 %"),
+        ],
+    ),
+    "ToMe's ViT-H/14, published as 167.4, which only the reading with norms gives": (
+        "vit_huge_patch14_224",
+        ["full 167.3 334.6", "as fvcore counts them): full 167.402, linear 161.991 GMACs"],
+    ),
+    "a schedule without a method removes nothing": (
+        "deit_tiny_patch16_224 --method none --schedule '{constant: 8, blocks: 0-3}'",
+        [f"none, patches removed per block: {' '.join('0' * 12)} "],
+    ),
+    "EViT's fused token counts: of 140, 100 and 72 tokens the first two become multiples of 8": (
+        "deit_small_patch16_224 --method evit --schedule "
+        "\"{keep_rate: 0.7, blocks: '3,6,9', fused: true, multiple_of: 8}\"",
+        [
+            "removed per block: 0 0 0 53 0 0 40 0 0 32 0 0",
+            *("block 3 197 144", "block 6 144 104", "block 9 104 72"),
+        ],
+    ),
+    "a dense model, which takes seconds because it has no weights": (
+        "eva02_large_patch14_224 --option img_size=512 --option patch_size=16 --classes 150 --task segmentation",
+        ["1024 patches and 1 prefix tokens", "read-out: head 0.1573"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SHOWN)
+def test_what_flops_shows(what: str) -> None:
+    """Numbers known from elsewhere."""
+    arguments, sentences = SHOWN[what]
+    code, said = flops(*shlex.split(arguments))
     assert code == 0, said
-    assert "196 patches and 1 prefix tokens, 24 blocks of width 1024, 1000 classes" in said
-    assert "block 0 197 197 2.559 2.479" in said
-    assert "block 22 20 20" in said
-    assert "block 23 197 197" in said
-    assert "full 34.67 69.33 56.3 % linear 33.91 67.81 56.8 %" in said
-    assert "MLP 22.5 64.9 %" in said
+    assert [sentence for sentence in sentences if sentence not in said] == []
+
+
+def test_flops_of_a_model_without_a_head() -> None:
+    """There is no read-out to count."""
+    code, said = flops("deit_tiny_patch16_224", "--classes", "0")
+    assert code == 0, said
+    assert ", 0 classes" in said
+    assert "read-out" not in said
 
 
 def test_flops_as_json() -> None:
@@ -329,45 +392,6 @@ def test_flops_as_json() -> None:
     found = json.loads(result.stdout)
     assert found["tokens"]["mlp"] == [197, 188, *[180] * 10]
     assert found["macs"]["full"] == sum(part["macs"] for part in found["parts"]) < found["unpruned"]["full"]
-
-
-def test_flops_with_norms_of_a_published_model() -> None:
-    """ToMe's ViT-H/14 is published as 167.4, which only the reading with norms gives."""
-    code, said = flops("vit_huge_patch14_224")
-    assert code == 0, said
-    assert "full 167.3 334.6" in said
-    assert "as fvcore counts them): full 167.402, linear 161.991 GMACs" in said
-
-
-def test_flops_of_what_removes_nothing() -> None:
-    """A schedule without a method removes nothing, and the line says so; a head may be missing."""
-    rule = ("--schedule", "{constant: 8, blocks: 0-3}")
-    code, said = flops("deit_tiny_patch16_224", "--method", "none", *rule)
-    assert code == 0, said
-    assert f"none, patches removed per block: {' '.join('0' * 12)} " in said
-    code, said = flops("deit_tiny_patch16_224", "--classes", "0")
-    assert code == 0, said
-    assert ", 0 classes" in said
-    assert "read-out" not in said
-
-
-def test_flops_of_a_fusing_method_in_multiples() -> None:
-    """EViT's fused token counts: of 140, 100 and 72 tokens the first two become multiples of 8."""
-    rule = "{keep_rate: 0.7, blocks: '3,6,9', fused: true, multiple_of: 8}"
-    code, said = flops("deit_small_patch16_224", "--method", "evit", "--schedule", rule)
-    assert code == 0, said
-    assert "removed per block: 0 0 0 53 0 0 40 0 0 32 0 0" in said
-    for block, tokens in (("3", "197 144"), ("6", "144 104"), ("9", "104 72")):
-        assert f"block {block} {tokens}" in said
-
-
-def test_flops_of_a_dense_model() -> None:
-    """EVA-02-L at 512 pixels takes seconds, because it has no weights."""
-    sizes = ("--option", "img_size=512", "--option", "patch_size=16", "--classes", "150")
-    code, said = flops("eva02_large_patch14_224", *sizes, "--task", "segmentation")
-    assert code == 0, said
-    assert "1024 patches and 1 prefix tokens" in said
-    assert "read-out: head 0.1573" in said
 
 
 EVIT = "deit_tiny_patch16_224 --method evit --schedule "

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from cost_oracle import count_macs
 from test_budget import OPTIONS
 from torch import nn
 from typer.testing import CliRunner, Result
@@ -20,10 +21,9 @@ from typer.testing import CliRunner, Result
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.measure.clock import Run, WallClock
-from suite.measure.knobs import Choice, choices
-from suite.measure.latency import FULL, SHORT, Found, Knob, meet_latency
-from suite.measure.macs import count_macs
+from suite.measure.latency import FULL, SHORT, Found, meet_latency
 from suite.measure.speed import Timing, race
+from suite.measure.strength import Choice, Strengths, choices
 from suite.measure.timing_options import UNPRUNED
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
@@ -75,13 +75,13 @@ class Machine:
         return mean * drift * math.exp(self.draw.gauss(0, self.noise))
 
 
-def knob(method: str) -> Knob:
-    """A method's knob on a ViT of 12 blocks."""
+def strengths(method: str) -> Strengths:
+    """All settings of a method on a ViT of 12 blocks."""
     found = choices(settings_class(method)(), "none", PATCHES, DEPTH)
-    return Knob(found, lambda number: tokens(found[number].schedule))
+    return Strengths(found, lambda number: tokens(found[number].schedule))
 
 
-KNOBS = {method: knob(method) for method in sorted(set(modules()) - {"none"})}
+ALL = {method: strengths(method) for method in sorted(set(modules()) - {"none"})}
 
 
 @pytest.mark.parametrize("kind", TIMES)
@@ -90,9 +90,9 @@ KNOBS = {method: knob(method) for method in sorted(set(modules()) - {"none"})}
 def test_what_is_found_is_as_near_as_any_setting(kind: str, wanted: float, noise: float) -> None:
     """By trying every setting on the time without noise: within one percent, or as near as the nearest one is."""
     machine = Machine(TIMES[kind], noise)
-    found = meet_latency(KNOBS, wanted, machine.race)
+    found = meet_latency(ALL, wanted, machine.race)
     for method, one in found.items():
-        off = [abs(machine.time(choice.schedule) / wanted - 1) for choice in KNOBS[method].choices]
+        off = [abs(machine.time(choice.schedule) / wanted - 1) for choice in ALL[method].choices]
         true = abs(machine.time(one.choice.schedule) / wanted - 1)
         assert true <= max(0.01, min(off)) + 2 * noise, f"{method}: {true:.2%} off, {min(off):.2%} is possible"
         if noise == 0:
@@ -102,17 +102,17 @@ def test_what_is_found_is_as_near_as_any_setting(kind: str, wanted: float, noise
 
 
 def test_few_settings_are_measured_side_by_side() -> None:
-    """At most nine of each knob, five in the mean, all methods in one race; full length comes last."""
+    """At most nine of each method, five in the mean, all methods in one race; full length comes last."""
     machine = Machine(TIMES["quadratic"], 0.003)
-    found = meet_latency(KNOBS, 0.6, machine.race)
+    found = meet_latency(ALL, 0.6, machine.race)
     assert len(machine.races) <= SHORT + FULL
     assert max(one.measured for one in found.values()) <= SHORT + FULL
     assert statistics.mean(one.measured for one in found.values()) <= 5
     lengths = [full for full, _ in machine.races]
     assert lengths == sorted(lengths)
-    assert machine.races[0][1] == sorted(KNOBS)
-    assert next(names for full, names in machine.races if full) == sorted(KNOBS)
-    easy = meet_latency(KNOBS, 0.6, Machine(TIMES["as MACs"], 0.001).race)
+    assert machine.races[0][1] == sorted(ALL)
+    assert next(names for full, names in machine.races if full) == sorted(ALL)
+    easy = meet_latency(ALL, 0.6, Machine(TIMES["as MACs"], 0.001).race)
     assert statistics.mean(one.measured for one in easy.values()) <= 1.5, "where MACs tell the time, one is enough"
 
 
@@ -125,7 +125,7 @@ def test_what_is_told_was_not_chosen_by_itself() -> None:
         timings.append((full, machine.race(schedules, full)))
         return timings[-1][1]
 
-    found = meet_latency({"random": KNOBS["random"]}, 0.6, race_and_keep)["random"]
+    found = meet_latency({"random": ALL["random"]}, 0.6, race_and_keep)["random"]
     ratios = [tuple(1 / ratio for ratio in timing.ratios("random", UNPRUNED)) for full, timing in timings if full]
     assert found.shares in ratios
     assert len(found.shares) == 20
@@ -133,11 +133,11 @@ def test_what_is_told_was_not_chosen_by_itself() -> None:
 
 def test_out_of_reach_and_in_between() -> None:
     """What the nearest is, and which of three reasons there is for it."""
-    few = Knob(KNOBS["random"].choices[:40], KNOBS["random"].macs)
+    few = Strengths(ALL["random"].choices[:40], ALL["random"].cost)
     found = meet_latency({"few": few}, 0.5, Machine(tokens, 0).race)["few"]
-    assert (found.choice, found.why) == (few.choices[-1], "its knob goes no further")
-    coarse = [KNOBS["random"].choices[number] for number in (0, 60, 120, 180)]
-    wide = Knob(coarse, lambda number: tokens(coarse[number].schedule))
+    assert (found.choice, found.why) == (few.choices[-1], "its strength parameter goes no further")
+    coarse = [ALL["random"].choices[number] for number in (0, 60, 120, 180)]
+    wide = Strengths(coarse, lambda number: tokens(coarse[number].schedule))
     target = 0.3 * tokens(coarse[1].schedule) + 0.7 * tokens(coarse[2].schedule)
     found = meet_latency({"wide": wide}, target, Machine(tokens, 0).race)["wide"]
     assert (found.choice, found.why) == (coarse[2], "its next setting is further off")
@@ -174,8 +174,8 @@ def suite(*arguments: str) -> Result:
 def rows(output: str) -> dict[str, SimpleNamespace]:
     """What the table says of each method."""
     pattern = re.compile(
-        r"^ +(?P<method>[a-z-]+) +(?P<knob>.+?) +(?P<share>\d\.\d{4}) +(?P<off>[+-][\d.]+) % "
-        r"+(?P<spread>[\d.]+) %(?P<wide>†?) +(?P<within>yes|nearest|\?) +(?P<macs>\d\.\d{4}) "
+        r"^ +(?P<method>[a-z-]+) +(?P<strength>.+?) +(?P<share>\d\.\d{4}) +[\d.–]+ +(?P<off>[+-][\d.]+) % "
+        r"+(?P<spread>[\d.]+) % ?(?P<wide>†?) +(?P<within>yes|nearest|\?) +(?P<macs>\d\.\d{4}) "
         r"+(?P<trust>ok|‡) (?P<removed>[\d ]+)$",
         re.MULTILINE,
     )

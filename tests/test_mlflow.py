@@ -25,7 +25,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from test_on_ray import listening
-from tiny_study import here
+from tiny_study import SUITE, here
 
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 from suite.kinds.training.row_cells import Speed
@@ -39,9 +39,6 @@ from suite.run import mlflow_writer
 from suite.run.mlflow_writer import Rows, Tracker
 from suite.study.cells import Cell
 from suite.study.store import Entry
-
-SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
-
 
 SCHEDULE = "12 12 12 12 0 0"
 
@@ -182,17 +179,6 @@ def test_doing_it_again_writes_nothing(copy: Path, monkeypatch: pytest.MonkeyPat
     write(copy, CELLS, median=3.0)
     with sqlite3.connect(copy / "mlflow.db") as store:
         assert list(store.iterdump()) == before
-
-
-def test_more_seeds_give_parents_new_medians(copy: Path) -> None:
-    """On the same run; a metric that is gone is no number any more."""
-    before = named(Tracker("trial", CELLS, copy), "tome").info.run_id
-    more = [*CELLS, cell_of("tome", 2)]
-    row = named(write(copy, more, median=4.0, seeds=3), "tome")
-    assert row.info.run_id == before
-    assert row.data.metrics == {"median": 4.0, "seeds": 3}
-    row = named(write(copy, more, seeds=3), "tome")
-    assert math.isnan(row.data.metrics["median"])
 
 
 def test_what_a_killed_run_left_is_completed(copy: Path) -> None:

@@ -18,11 +18,10 @@ from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.costs.facts import facts as facts_of_costs
 from suite.kinds.costs.figures import Cost, Line, choose
-from suite.kinds.costs.record import lines as lines_of_costs
+from suite.kinds.costs.figures import lines as lines_of_costs
 from suite.kinds.speed.facts import agrees, facts
 from suite.kinds.speed.figure import draw_speeds
 from suite.kinds.speed.lines import lines as speed_lines
-from suite.report import style
 from suite.report.page.facts import Facts
 from suite.report.trace import trace
 from suite.study.published import Number
@@ -181,10 +180,8 @@ def test_a_figure_of_other_rounds_is_drawn_again(trial: Path) -> None:
         draw_speeds(Path(), [], path)
 
 
-def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, kept: list[Any]) -> None:
     """Of the study's two rows with printed speed-ups that is the second backbone's."""
-    kept: list[Any] = []
-    monkeypatch.setattr(style.plt, "close", kept.append)
     keep("cpu", "CPU X", trial)
     draw_speeds(Path(), speed_lines(Path("results/trial")), Path("results/trial/speed.png"))
     marks = {one.get_label(): one.get_offsets()[:, 0].tolist() for one in kept[-1].axes[0].collections}
@@ -192,10 +189,8 @@ def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, monk
     assert set(marks["published"]) == {1.72, 1.74, 0.57}
 
 
-def test_an_unreliable_speed_up_is_hollow(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreliable_speed_up_is_hollow(trial: Path, kept: list[Any]) -> None:
     """With a key for it, which a figure without one lacks."""
-    kept: list[Any] = []
-    monkeypatch.setattr(style.plt, "close", kept.append)
     for doubts in ((), ("learned",), ("learned", "drawn", "attended")):
         keep("cpu", "CPU X", trial, doubtful(*doubts))
         draw_speeds(Path(), speed_lines(Path("results/trial")), Path("results/trial/speed.png"))

@@ -21,7 +21,6 @@ from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
 
 METHODS = sorted(modules())
-REMOVED = (5, 4, 0, 0)
 
 
 class LookAlike(Block):
@@ -72,36 +71,10 @@ def test_training_mode_is_stochastic(name: str) -> None:
     assert not torch.allclose(*outputs, atol=1e-2)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_runs_somewhere(method: str) -> None:
-    """No method is skipped on all backbones, and none on a plain ViT."""
-    assert reduce(build("vit"), method, REMOVED).method.settings is not None
-    reasons = [reason for name in BACKBONES if (reason := why_skipped(name, method))]
-    assert len(reasons) < len(BACKBONES) / 2
-    assert all("needs" in reason for reason in reasons)
-
-
-def why_skipped(name: str, method: str) -> str | None:
-    """The unmet need of a method on a backbone, None if it runs."""
-    try:
-        reduce(build(name), method, REMOVED)
-    except UnmetNeed as unmet:
-        return str(unmet)
-    return None
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("method", ["none", "cropr"])  # without and with modules of its own
-def test_backbone_keeps_its_keys(method: str, name: str) -> None:
-    """A timm checkpoint still loads strictly into `model.backbone`, and a method's modules live elsewhere."""
-    checkpoint = build(name).state_dict()
-    model = reduced(BACKBONES[name](), method, REMOVED)
-    assert list(model.backbone.state_dict()) == list(checkpoint)
-    model.backbone.load_state_dict(checkpoint)
-    images = draw_images(model.backbone, 1)
-    assert torch.equal(model.backbone.eval()(images), build(name)(images))
-    others = [key for key in model.state_dict() if not key.startswith(("backbone.", "method."))]
-    assert others == []
+def test_counts_that_do_not_fit_the_backbone_are_refused() -> None:
+    """With both numbers."""
+    with pytest.raises(ValueError, match="has 2 counts but the backbone has 4 blocks"):
+        reduce(build("vit"), "variance", (1, 1))
 
 
 def _unsupported() -> dict[str, tuple[nn.Module, str]]:

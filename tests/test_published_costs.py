@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +17,9 @@ from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.costs.compute import compute, plan
 from suite.kinds.costs.figures import FIELDS, Cost, Line, choose, read_published
-from suite.kinds.costs.record import lines as recorded
+from suite.kinds.costs.figures import lines as recorded
 from suite.kinds.costs.schema import CostStudy
-from suite.kinds.costs.table import cost_table
 from suite.reduction.settings import ScoringSettings
-from suite.report.render import write
 from suite.study.load import load
 from suite.study.published import Number
 from suite.study.schema import ScheduleRule
@@ -75,25 +72,6 @@ def test_what_fits(lines: dict[str, Line]) -> None:
     predictors = [f"dynamicvit-{name}" for name in ("t1-deit-s-rho-0.9", "t1-deit-s-rho-0.8", "readme-deit-b-rho-0.7")]
     assert computed - fits == {"cropr-eva02-at-once", "idlevit-abstract", *predictors}
     assert all(lines[name].note for name in lines.keys() - fits)
-
-
-def test_conventions(lines: dict[str, Line]) -> None:
-    """ToMe, EViT and timm count norms, timm once without the products of the attention; Cropr neither of the two."""
-    read_as: dict[str, set[str]] = {}
-    for name, found in lines.items():
-        if found.verdict == "fits" and found.convention != "full":
-            read_as.setdefault(found.figure.where.partition(",")[0] + name[-5:] * name.startswith("timm"), set()).add(
-                found.read_as
-            )
-    assert read_as == {
-        "Cropr": {"linear", "linear, GMACs"},
-        "ToMe": {"full with norms, GMACs"},
-        "EViT": {"full with norms, GMACs"},
-        "DynamicViT": {"full, GMACs"},
-        "ATS": {"full, GMACs"},
-        "timmpt240": {"full with norms, GMACs"},
-        "timmpt210": {"linear with norms, GMACs"},
-    }
 
 
 @pytest.mark.parametrize(
@@ -184,11 +162,9 @@ def test_dynamicvit_prints_figures_cut_after_one_decimal(lines: dict[str, Line])
     assert checked == 6
 
 
-def test_the_committed_record_and_tables_are_these(lines: dict[str, Line], tmp_path: Path) -> None:
-    """`results/costs/` holds what the study makes, to the last digit, and tables made from the record."""
+def test_the_committed_record_is_this(lines: dict[str, Line]) -> None:
+    """`results/costs/` holds what the study makes, to the last digit."""
     assert recorded(ROOT / "results/costs") == list(lines.values())
-    for name in write(cost_table("costs", recorded(ROOT / "results/costs")), tmp_path):
-        assert (ROOT / "results/costs" / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 # ---------------------------------------------------------------- reading one figure
@@ -323,26 +299,6 @@ def test_a_model_off_its_schedule_stops_the_study(tmp_path: Path, monkeypatch: p
     result = CliRunner().invoke(app, ["run", "trial.yaml"])
     assert "the row of one: block 0: its MLP computes on 65 tokens, and by schedule" in str(result.exception)
     assert not Path("results").exists()
-
-
-@pytest.mark.parametrize(
-    ("edit", "sentence"),
-    [
-        (lambda text: text.replace("primary", "secondary"), "was changed after it was written"),
-        (lambda text: "\udcff", "is no CSV"),
-        (None, r"does not exist; make it with: suite run costs"),
-    ],
-)
-def test_an_edited_record_is_refused(tmp_path: Path, edit: Callable[[str], str] | None, sentence: str) -> None:
-    """Or a missing one."""
-    shutil.copytree(ROOT / "results/costs", tmp_path / "costs")
-    record = tmp_path / "costs/figures.csv"
-    if edit is None:
-        record.unlink()
-    else:
-        record.write_text(edit(record.read_text()), errors="surrogateescape")
-    with pytest.raises(UserError, match=rf"costs/figures\.csv {sentence}"):
-        recorded(tmp_path / "costs")
 
 
 def test_a_study_of_costs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from statistics import median
 
@@ -13,11 +12,9 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.official import record
 from suite.kinds.official.race import Options, run
-from suite.kinds.official.record import ROUNDS, SETTING, keep, lines
+from suite.kinds.official.record import SETTING, keep, lines
 from suite.kinds.official.table import COLUMNS, cells, facts, label, official_table
-from suite.report.render import FORMATS, write
 from suite.report.trace import trace
-from suite.study.records import digest_of
 
 COMMITTED = Path(__file__).parents[1] / "results/official-speed"
 OFFICIAL = '''"""Code that merges tokens, in place of the official one."""
@@ -43,13 +40,6 @@ def rows(case: str, ratios: list[float]) -> tuple[record.Rows, record.Rows]:
     ]
     operators = [setting | {"side": side, "operator": "aten::mm", "share": 0.5} for side in ("official", "own")]
     return rounds, [*operators, operators[0] | {"operator": "aten::copy_", "share": 0.25}]
-
-
-def test_the_committed_table_is_made_from_its_record(tmp_path: Path) -> None:
-    """To the byte, in every format."""
-    write(official_table("official-speed", lines(COMMITTED)), tmp_path)
-    for name in FORMATS:
-        assert (tmp_path / name).read_bytes() == (COMMITTED / name).read_bytes(), name
 
 
 def test_what_is_behind_a_number() -> None:
@@ -87,21 +77,6 @@ def test_a_later_race_replaces_its_own_settings_only(tmp_path: Path, monkeypatch
         ("3", ["a 1 cpu float32 1"]),
     ]
     assert [row.values["needed"] for row in official_table("x", lines(tmp_path)).rows()] == [(50.0, 50.0)] * 2
-
-
-def test_an_edited_record_is_refused(tmp_path: Path) -> None:
-    """By its digest."""
-    shutil.copytree(COMMITTED, tmp_path / "race")
-    path = tmp_path / "race" / ROUNDS
-    path.write_text(path.read_text().replace("1.0", "1.1", 1))
-    with pytest.raises(UserError, match=r"rounds\.csv was changed after it was written.*suite race"):
-        lines(tmp_path / "race")
-
-
-def test_the_record_belongs_to_this_kind() -> None:
-    """Of the files beside the table the first has the digest that provenance says."""
-    said = json.loads((COMMITTED / "provenance.json").read_text())["records_sha256"]
-    assert said[record.RECORD] == digest_of(COMMITTED / record.RECORD)
 
 
 @pytest.mark.slow

@@ -147,7 +147,8 @@ def test_a_record_of_another_format_is_refused(tmp_path: Path, found: str | None
     assert marker.read_text() == "2\n"
     marker.unlink() if found is None else marker.write_text(found)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    for ask in (lambda: Record(tmp_path).finished(CELL), lambda: Record(tmp_path).add(BASE, DONE)):
+    asked = Record(tmp_path)
+    for ask in (lambda: asked.finished(CELL), lambda: asked.finished(BASE), lambda: asked.add(BASE, DONE)):
         with pytest.raises(UserError, match=rf"has the format {found or 1}, this version reads 2.*move it away"):
             ask()
     with pytest.raises(UserError, match="move it away"), Record(tmp_path).locked():

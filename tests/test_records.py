@@ -1,16 +1,23 @@
 """Records of results folders: read with what is wrong named by line, written whole, with the runs that made them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from suite.cli.app import app
 from suite.errors import UserError
+from suite.report.render import FORMATS
 from suite.study import records
+from suite.study.kind import kind_of
 
 RESULTS = Path(__file__).parents[1] / "results"
 COLUMNS = ("cell", "value")
+STUDIES = ("costs", "digits-segmentation", "imagenet-vitl-speed", "quickstart")
+COMMANDS = {name: f"suite run {name}" for name in STUDIES} | {"export": "suite export", "official-speed": "suite race"}
 
 
 def written(folder: Path, *values: str) -> Path:
@@ -89,3 +96,25 @@ def test_committed_provenance_is_rewritten_to_the_byte(name: str, tmp_path: Path
     del said[records.DIGESTS]
     records.write_provenance(folder, said | {"runs": records.merge(records.runs(folder), {}, made_key=key)})
     assert (folder / "provenance.json").read_bytes() == committed
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_committed_table_is_made_from_its_record(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `suite table`, to the byte in every format; of an edited record, or without one, its command is named."""
+    for folder in ("studies", "results/published", f"results/{name}"):
+        shutil.copytree(RESULTS.parent / folder, tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
+    folder, command = Path("results") / name, COMMANDS[name]
+    for table in FORMATS:
+        (folder / table).unlink()
+    assert CliRunner().invoke(app, ["table", name]).exit_code == 0
+    for table in FORMATS:
+        assert (folder / table).read_bytes() == (RESULTS / name / table).read_bytes(), table
+    record = folder / kind_of(folder).record
+    record.write_text(record.read_text().replace("1", "2", 1))
+    edited = CliRunner().invoke(app, ["table", name]).exception
+    assert re.search(rf"{record} was changed after it was written: .* restore it, or .* with: {command}$", str(edited))
+    for path in folder.glob("*.csv"):
+        path.unlink()
+    gone = CliRunner().invoke(app, ["table", name]).exception
+    assert re.search(rf"{folder} has no record; make it with: .*{command}", str(gone))

@@ -1,9 +1,6 @@
 """Tables are nothing but the record."""
 
-import io
 import json
-import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -17,8 +14,6 @@ from suite.kinds.training.table import study_table
 from suite.report.make import make_table
 from suite.report.render import as_html, brief_markdown, markdown, put_into, show, write
 from suite.study.records import write_provenance
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -104,20 +99,6 @@ def test_a_document_without_markers_is_refused(tmp_path: Path) -> None:
     assert document.read_text() == "before\n<!-- table: trial -->\nnew\n<!-- end of table -->\nafter\n"
     with pytest.raises(UserError, match="has no lines"):
         put_into(document, "other", "new\n")
-
-
-@pytest.fixture
-def committed(tmp_path: Path) -> Path:
-    """The results and the README of the last commit; what your own runs wrote since does not matter."""
-    archive = subprocess.run(
-        ["git", "archive", "HEAD", "results", "README.md"], cwd=ROOT, capture_output=True, check=False
-    )
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
-    assert archive.returncode == 0, archive.stderr.decode()
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(tmp_path, filter="data")
-    return tmp_path
 
 
 def test_committed_results_are_rebuilt_to_the_byte(committed: Path) -> None:

@@ -6,7 +6,6 @@ import functools
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,13 @@ from backbones import BACKBONES, build, draw_images
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from suite.data.ade20k import Ade20k
 from suite.data.dataset import Examples
 from suite.errors import UserError
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
 from suite.tasks.loop import TrainingFailed
 from suite.tasks.segmentation.data import SegmentationData, in_memory
-from suite.tasks.segmentation.metric import ExactIoU
-from suite.tasks.segmentation.model import build_segmentor, patch_labels, patch_loss
+from suite.tasks.segmentation.model import ExactIoU, build_segmentor, patch_labels, patch_loss
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.segmentation.train import GuardedOptimizer, evaluate, train
 from suite.tasks.task import Epoch
@@ -76,25 +73,24 @@ def preprocessed(model: ReducedModel, data: SegmentationData, indices: list[int]
     return build_segmentor(model, data).data_preprocessor(batch, training)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("method", ["cropr", "evit", "idlevit", "tome"])
-def test_loss_falls(method: str) -> None:
-    """Two epochs on thirty-six scenes take a tenth off the loss, whatever the method, and every epoch has scores."""
-    epochs = train(fresh(method), few(), RECIPE, seed=0)
+TRAINED = [  # with the size of the images, which are padded where they are smaller than the model takes
+    *((method, "vit", (32, 32)) for method in ("cropr", "evit", "idlevit", "tome")),
+    *(("variance", backbone, (29, 27)) for backbone in ("vit without class token", "dinov3", "eva02", "eva post-norm")),
+    ("variance", "vit not square", (30, 18)),
+]
+
+
+@pytest.mark.parametrize(("method", "backbone", "size"), TRAINED)
+def test_loss_falls(method: str, backbone: str, size: tuple[int, int]) -> None:
+    """In two epochs on thirty-six scenes, whatever the method and the backbone, and every epoch has scores."""
+    recipe = RECIPE.model_copy(update={"clip_gradient": None if backbone == "vit" else 1.0})
+    epochs = train(fresh(method, backbone), few(*size), recipe, seed=0)
     assert [epoch.epoch for epoch in epochs] == [0, 1]
-    assert epochs[1].loss < 0.9 * epochs[0].loss
+    assert epochs[1].loss < (0.9 if backbone == "vit" else 1) * epochs[0].loss
     assert epochs[1].learning_rate < epochs[0].learning_rate
     for epoch in epochs:
-        assert epoch.parts.keys() <= {f"iou_{number}" for number in range(CLASSES)} | {"iou_background"}
+        assert epoch.parts.keys() <= {f"iou_{number}" for number in range(CLASSES)}
         assert 0 <= epoch.scores["miou"] <= epoch.scores["macc"] <= 100
-
-
-@pytest.mark.parametrize("backbone", ["vit without class token", "vit not square", "dinov3", "eva02", "eva post-norm"])
-def test_every_kind_of_backbone_trains(backbone: str) -> None:
-    """Class token or not, rotary positions or not, square or not, on images that are padded."""
-    sizes = {"vit not square": (30, 18)}
-    recipe = RECIPE.model_copy(update={"clip_gradient": 1.0})
-    epochs = train(fresh("variance", backbone), few(*sizes.get(backbone, (29, 27))), recipe, seed=0)
-    assert epochs[1].loss < epochs[0].loss
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -179,9 +175,10 @@ def test_keeping_all_is_timm_to_the_bit(method: str, backbone: str) -> None:
     model = reduce(timm, method, None, {"queries": 64} if method == "cropr" else {}).eval()
     images = draw_images(timm, count=3)
     with torch.no_grad():
-        found = build_segmentor(model, few()).eval()(images, mode="tensor")
+        found = build_segmentor(model, few()).eval().encode_decode(images)
         expected = timm.head(timm.fc_norm(timm.forward_features(images)[:, timm.num_prefix_tokens :]))
-    assert torch.equal(found, expected.transpose(1, 2).unflatten(2, (8, 8)))
+    maps = expected.transpose(1, 2).unflatten(2, (8, 8))
+    assert torch.equal(found, F.interpolate(maps, size=(32, 32), mode="bilinear"))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -198,26 +195,9 @@ def test_images_are_padded_and_predictions_cut(training: bool) -> None:
     if not training:
         segmentor = build_segmentor(model, data).eval()
         with torch.no_grad():
-            whole = F.interpolate(segmentor(batch["inputs"], mode="tensor"), size=(32, 32), mode="bilinear")
+            whole = segmentor.encode_decode(batch["inputs"])
             samples = segmentor(**batch, mode="predict")
         assert torch.equal(torch.stack([sample.seg_logits.data for sample in samples]), whole[:, :, :30, :26])
-
-
-def test_the_auxiliary_target_is_the_nearest_label(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The method gets the top left label of each patch, 255 where images are padded, and its loss is added."""
-    data, model = few(30, 26), fresh("idlevit").train()
-    batch, seen = preprocessed(model, data, [0, 1, 2], training=True), []
-
-    def spy(auxiliary: tuple[Tensor, ...], target: Tensor, criterion: Callable[..., Tensor]) -> Tensor:
-        seen.append((target, criterion))
-        return torch.tensor(5.0)
-
-    monkeypatch.setattr(model.method, "auxiliary_loss", spy)
-    losses = build_segmentor(model, data).train()(**batch, mode="loss")
-    padded = np.pad(data.train.examples.targets["maps"][:3], ((0, 0), (0, 2), (0, 6)), constant_values=255)
-    assert torch.equal(seen[0][0], torch.from_numpy(padded[:, ::4, ::4]).long().flatten(1))
-    assert seen[0][1] is patch_loss
-    assert losses["auxiliary.loss"] == 5
 
 
 def test_nearest_labels_on_a_grid_that_does_not_divide() -> None:
@@ -235,13 +215,13 @@ def test_ignored_pixels_do_not_count() -> None:
     labels = torch.stack([sample.gt_sem_seg.data[0] for sample in batch["data_samples"]])
     assert 0 < (labels == 255).sum() < labels.numel() / 2
     losses = segmentor(**batch, mode="loss")
-    logits = F.interpolate(segmentor(batch["inputs"], mode="tensor"), size=(32, 32), mode="bilinear")
-    torch.testing.assert_close(losses["decode.loss_ce"], F.cross_entropy(logits, labels, ignore_index=255))
+    logits = segmentor.encode_decode(batch["inputs"])
+    torch.testing.assert_close(losses["decode.loss"], F.cross_entropy(logits, labels, ignore_index=255))
     target, said = patch_labels(labels, (8, 8)), logits[:, :, ::4, ::4].flatten(2)
     torch.testing.assert_close(patch_loss(said, target), F.cross_entropy(said, target, ignore_index=255))
     for sample in batch["data_samples"]:
         sample.gt_sem_seg.data.fill_(255)
-    assert segmentor(**batch, mode="loss")["decode.loss_ce"] == 0
+    assert segmentor(**batch, mode="loss")["decode.loss"] == 0
     assert patch_loss(said, torch.full_like(target, 255)) == 0
 
 
@@ -373,20 +353,15 @@ def test_clipping_keeps_backbone_and_method_apart(precision: str) -> None:
         assert torch.cat(moved).norm().item() == pytest.approx(0.5, rel=1e-3)
 
 
-def test_a_poisoned_weight_stops_training() -> None:
-    """A loss that is not finite raises TrainingFailed at once and says where, at what rate, and what to try."""
+def test_a_loss_that_is_not_finite_stops_training() -> None:
+    """At once, or when it blows up on the way; the sentence says where, at what rate, and what to try."""
     model = fresh("none")
     with torch.no_grad():
         model.backbone.head.bias[0] = float("nan")
     with pytest.raises(TrainingFailed, match=r"became nan in epoch 0 \(update 0, learning rate .*lower learning_rate"):
         train(model, few(), RECIPE, seed=0)
-
-
-def test_a_huge_learning_rate_stops_training() -> None:
-    """A loss that blows up on the way raises TrainingFailed too, after the first update."""
-    recipe = SegmentationRecipe(epochs=2, batch_size=8, learning_rate=1e30)
     with pytest.raises(TrainingFailed, match=r"update [1-9], learning rate .*clip_gradient"):
-        train(fresh("none"), few(), recipe, seed=0)
+        train(fresh("none"), few(), RECIPE.model_copy(update={"learning_rate": 1e30, "warmup_epochs": 0}), seed=0)
 
 
 def test_progress_is_reported_and_nothing_else_is_left(
@@ -464,24 +439,6 @@ def test_a_label_that_is_no_class_is_refused() -> None:
         in_memory(make(3), scenes, NAMES)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"label_smoothing": 0.1}, "segmentation has no label smoothing, found label_smoothing 0.1"),
-        ({"decay": "linear"}, "'cosine' or 'polynomial'"),
-        ({"epoch": 3}, "did you mean epochs?"),
-    ],
-)
-def test_a_recipe_that_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
-    """Before anything heavy is imported."""
-    with pytest.raises(ValueError, match=message):
-        SegmentationRecipe(**({"epochs": 2, "learning_rate": 1e-3} | change))
-    with pytest.raises(ValueError, match="scale must rise"):
-        Ade20k(recipe="ade20k", folder=Path("x"), scale=(2.0, 0.5))
-    with pytest.raises(ValueError, match="stride must be at most the size of a window, 512 pixels, found 513"):
-        Ade20k(recipe="ade20k", folder=Path("x"), stride=513)
-
-
 def test_recipes_are_light_and_a_missing_engine_is_named() -> None:
     """Recipes import nothing heavy; without mmsegmentation a sentence says what to install."""
     program = """
@@ -512,7 +469,5 @@ def test_more_images_than_there_are_is_refused() -> None:
     """With both numbers."""
     data = few(30, 26)
     recipe = RECIPE.model_copy(update={"images": len(data.train) + 1})
-    with pytest.raises(
-        ValueError, match=rf"asks for the first {len(data.train) + 1} images .* there are {len(data.train)}"
-    ):
+    with pytest.raises(ValueError, match=r"asks for the first 37 images .* there are 36"):
         train(fresh("random"), data, recipe, 0)

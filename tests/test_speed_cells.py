@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import re
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,18 +168,6 @@ def test_what_this_machine_lacks_is_said(said: str, message: str, monkeypatch: p
     assert lacking(expand(study("batch_size: 4"))) == []
 
 
-@pytest.mark.usefixtures("workplace")
-def test_plan_tells_batch_sizes_apart() -> None:
-    """As it does seeds."""
-    study("batch_size: [1, 8]")
-    lines = CliRunner().invoke(app, ["plan", "trial.yaml"]).output.splitlines()
-    shown = [re.findall(r"speed +(batch \d+) +(\w+)", line) for line in lines]
-    assert [pair for found in shown for pair in found] == [
-        *(("batch 1", "none"), ("batch 8", "none")),
-        *(("batch 1", "random"), ("batch 8", "random")),
-    ]
-
-
 def identity(method: str = "random", **speed: Any) -> dict[str, Any]:
     """That of a speed cell."""
     where = {name: speed.pop(name) for name in ("device", "precision") if name in speed}
@@ -210,6 +198,11 @@ def test_a_speed_cell_records_memory_and_what_was_done_for_it(monkeypatch: pytes
         assert result["metrics"].keys() == result["units"].keys()
         assert not result["repetitions"].keys() & {"seconds", "seconds_unpruned"}
         assert result["origin"].keys() == {"device", "allocator"}
+        for name in ("speed_ratio", "speed_ratio_eager"):
+            assert len(result["repetitions"][name]) == 6
+            assert result["metrics"][name] == statistics.median(result["repetitions"][name])
+            assert result["units"][name] == "x"
+        assert result["metrics"].keys() >= {"others_cores", "own_share", "page_faults", "round_drift", "timed_share"}
     metrics = {how: result["metrics"] for how, result in found.items()}
     backbone, images = create_backbone("vit_tiny_patch16_224", TINY, 10).eval(), torch.rand(3, 3, 16, 16)
     whole = prepare("vit", backbone, images)
@@ -217,7 +210,9 @@ def test_a_speed_cell_records_memory_and_what_was_done_for_it(monkeypatch: pytes
     reduced = prepare("random", reduce(backbone, "random", (4, 4, 0, 0)).deploy(), images)
     assert metrics["float32"]["memory_bytes"] == reduced.facts.memory != whole.facts.memory
     assert 0.5 <= metrics["bfloat16"]["memory_bytes_unpruned"] / whole.facts.memory < 0.65
-    assert found["bfloat16"]["details"]["kernels"][UNPRUNED] == ("flash-for-cpu",) * 4
+    fused = ("flash-for-cpu",) * 4
+    kernels = {"reduced": fused, UNPRUNED: fused, UNPRUNED_EAGER: ("eager",) * 4}
+    assert found["bfloat16"]["details"]["kernels"] == kernels
 
 
 def test_a_batch_that_does_not_fit_fails_with_the_largest_that_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from cost_oracle import count_macs
 from rich.console import Console
-from test_speed import hasty
 from typer.testing import CliRunner, Result
 
-from suite.cli import options
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.speed import command
@@ -23,17 +23,13 @@ from suite.kinds.speed.command import configurations
 from suite.kinds.speed.models import build_side_by_side
 from suite.kinds.training import cells
 from suite.kinds.training.cells import expand
-from suite.kinds.training.execute import run_cell
-from suite.kinds.training.schema import Study
 from suite.measure import selftest
 from suite.measure.clock import Clock
-from suite.measure.macs import count_macs
 from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER, TimingOptions
 from suite.study import provenance
-from suite.study.cells import Job
 from suite.study.configuration import Configuration
 from suite.study.load import load
-from suite.study.schema import Backbone, ScheduleRule
+from suite.study.schema import ScheduleRule
 
 ROOT = Path(__file__).parents[1]
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2}
@@ -69,8 +65,9 @@ def test_the_table_has_a_row_for_every_model_and_batch(measured: tuple[str, dict
     table, content = measured
     rows = [line.split() for line in table.splitlines() if "MiB" in line]
     assert [row[0] for row in rows] == ["unpruned", "unpruned", "random", "cropr"] * 2
-    for fused, eager in (rows[:2], rows[4:6]):
-        assert fused[2] == fused[4] == eager[4] == eager[5] == "1.00x"
+    ratios = [re.findall(r"\d\.\d\dx", line) for line in table.splitlines() if "MiB" in line]
+    for fused, eager in (ratios[:2], ratios[4:6]):
+        assert fused[0] == fused[2] == eager[1] == eager[2] == "1.00x"
     assert table.count("flash-for-cpu") == 6
     assert "images/s" not in table.replace("images per second", "")
     assert "1 thread; weights and images in float32" in table
@@ -199,58 +196,10 @@ def test_the_self_test_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch) ->
     done = suite("--self-test")
     assert done.exit_code == 0, done.output
     assert "self-test: 4 right" in done.output
-    monkeypatch.setattr(Clock, "seconds", hasty)
+    monkeypatch.setattr(Clock, "seconds", selftest.UnsyncedClock.seconds)
     broken = suite("--self-test")
     assert broken.exit_code == 1
     assert "2 wrong" in broken.output
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("{constant: 2, blocks: 0-2, extra_first: 1}", {"constant": 2, "blocks": (0, 1, 2), "extra_first": 1}),
-        ("{keep_rate: 0.7, blocks: [1, 3], fused: true}", {"keep_rate": 0.7, "blocks": (1, 3), "fused": True}),
-        (None, None),
-    ],
-)
-def test_a_command_takes_a_schedule_in_the_words_of_a_study(text: str | None, expected: dict[str, Any] | None) -> None:
-    """With the same names and the same meaning."""
-    assert options.schedule_rule(text) == (None if expected is None else ScheduleRule(**expected))
-
-
-IDENTITY = {
-    "question": "How fast?",
-    "data": {"recipe": "digit-scenes", "canvas": 16, "digit_size": [8, 10], "train": 64, "validation": 32},
-    "base": {"recipe": {"epochs": 1, "learning_rate": 1e-3}},
-    "finetune": {"epochs": 1, "learning_rate": 1e-3},
-    "schedules": [{"removed": [4, 4, 0, 0]}],
-    "seeds": [0],
-    "speed": {"batch_size": 3, "rounds": 6},
-}
-
-
-@pytest.mark.parametrize("task", ["classification", "segmentation"])
-def test_a_speed_cell_compares_with_both_references(task: str) -> None:
-    """One ratio a round to the fused reference, as before, and one to the eager one; kernels are recorded."""
-    backbone = Backbone(name="vit_tiny_patch16_224", options=TINY)
-    study = Study(task=task, backbone=backbone, methods=["tome"], **IDENTITY)  # type: ignore[arg-type]
-    (cell,) = [cell for cell in expand(study) if cell.kind == "speed"]
-    steps: list[int] = []
-    result = run_cell(Job(cell.identity, None, steps.append))
-    assert result["status"] == "done"
-    assert steps == [1]
-    for name in ("speed_ratio", "speed_ratio_eager"):
-        assert len(result["repetitions"][name]) == 6
-        assert result["metrics"][name] == statistics.median(result["repetitions"][name])
-        assert result["units"][name] == "x"
-    assert result["metrics"].keys() == result["units"].keys()
-    assert result["metrics"].keys() >= {"others_cores", "own_share", "page_faults", "round_drift", "timed_share"}
-    kernels = result["details"]["kernels"]
-    assert kernels == {
-        "reduced": ("flash-for-cpu",) * 4,
-        UNPRUNED: ("flash-for-cpu",) * 4,
-        UNPRUNED_EAGER: ("eager",) * 4,
-    }
 
 
 @pytest.mark.parametrize("name", ["quickstart", "digits-segmentation"])

@@ -15,7 +15,7 @@ from backbones import DEPTH, build, draw_images
 from torch import Tensor, nn
 
 from suite.errors import UserError
-from suite.measure import device, fit
+from suite.measure import fit
 from suite.measure.fit import Need, check_fits, needs, usable_memory
 from suite.measure.passes import Facts, Pass, prepare
 from suite.measure.profile import observe, summary
@@ -52,17 +52,6 @@ def test_the_references_differ_in_their_attention_alone(name: str) -> None:
         for key, tensor in backbone.named_parameters()
     )
     assert not backbone.blocks[0].attn.fused_attn
-
-
-def test_a_cast_reaches_all_models_that_share_weights() -> None:
-    """One set of weights, in the new precision, for all."""
-    backbone = build("vit")
-    models = [*references(backbone).values(), reduce(backbone, "random", REMOVED)]
-    for model in models:
-        model.to(torch.bfloat16)
-    shared = {id(parameter) for model in models for parameter in model.parameters()}
-    assert len(shared) == len(list(backbone.parameters()))
-    assert {parameter.dtype for parameter in backbone.parameters()} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize(
@@ -178,25 +167,6 @@ def test_a_model_that_cannot_be_compiled_is_named() -> None:
         prepare("square", Square(), torch.ones(2), compiled=True, backend=refuse)  # type: ignore[arg-type]
 
 
-def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is built."""
-
-    def refuse(*_arguments: object) -> Callable[..., object]:
-        raise RuntimeError("no working C++ compiler")
-
-    monkeypatch.setattr(torch, "compile", refuse)
-    with pytest.raises(UserError, match=r"no working C\+\+ compiler.*install a C\+\+ compiler"):
-        device.check_compiler(CPU)
-
-
-def test_an_emulated_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With those that the device has."""
-    monkeypatch.setattr(device, "_has_instructions", lambda dtype, _device: dtype == torch.float32)
-    with pytest.raises(UserError, match=r"bfloat16 on this cpu would be emulated.*use --precision float32$"):
-        device.check_precision("bfloat16", CPU)
-    assert device.check_precision("float32", CPU) == torch.float32
-
-
 PROGRAM = """
 import resource
 import sys
@@ -304,14 +274,6 @@ def test_memory_is_bounded_by_the_control_group(tmp_path: Path, monkeypatch: pyt
     free = usable_memory()
     (tmp_path / "memory.max").write_text("3000\n")
     assert usable_memory() == int(fit.USABLE * 2000) < free
-
-
-def test_an_observed_pass_is_not_replayed_without_a_graph() -> None:
-    """The pass that is timed is the model itself."""
-    model = Square()
-    found = prepare("square", model, torch.full((2,), 3.0))
-    assert torch.equal(found.run(), torch.full((2,), 9.0))  # type: ignore[arg-type]
-    assert found.facts == Facts((), 16)
 
 
 def test_a_model_that_may_fail_is_left_out_with_its_reason() -> None:

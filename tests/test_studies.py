@@ -1,10 +1,10 @@
 """Study files: what is refused, how it is said, and which cells come out."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tiny_study import SUITE
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
@@ -15,7 +15,6 @@ from suite.study import protocol
 from suite.study.cells import Cell
 from suite.study.load import find, find_study, load, remember
 
-SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 STUDY = """\
 question: Does it work?
 task: classification
@@ -87,6 +86,11 @@ SAME_PLACE = [  # other ways to the last row or the schedule
     ("15: methods.2", "method: cropr, ", "method: tome, "),
     ("15: methods.2", "[4, 4, 0, 0]", "[4, 4, 4, 0]"),
     ("14: methods.1", "  - random", "  - {method: evit, settings: {fuse_single: [9]}}"),
+    (
+        "13: methods.0.method",
+        STUDY[STUDY.index("  - none") : STUDY.index("seeds")],
+        "  - nune\n",
+    ),  # and not empty
     ("11: schedules.0", "finetune: {", "finetune: {curriculum: official, "),
     *(
         ("11: schedules.0", "removed: [4, 4, 0, 0]", rule)
@@ -170,6 +174,12 @@ def test_a_method_is_named_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
         load("there/trial.yaml")
 
 
+def test_a_merged_key_may_be_said_anew() -> None:
+    """As YAML has it: what a mapping merges (`<<`) is not said twice."""
+    found = study(STUDY.replace("recipe: {epochs", "recipe: &r {epochs").replace("finetune: {", "finetune: {<<: *r, "))
+    assert (found.base.recipe, found.finetune.epochs) == (found.finetune, 1)
+
+
 def test_an_alias_changes_in_one_place() -> None:
     """What YAML shares between two keys is not shared with a change."""
     recipe = "{epochs: 1, learning_rate: 1.0e-3}"
@@ -184,7 +194,7 @@ def test_an_alias_changes_in_one_place() -> None:
         (["finetune.epoch=2"], "--set finetune.epoch=2: finetune.epoch: unknown key; did you mean epochs?"),
         (["finetune.epochs=x"], "--set finetune.epochs=x: finetune.epochs: "),
         (["finetune.epochs"], "--set finetune.epochs: a change names a key and a value"),
-        (["methods.9.name=x"], "--set: a list of 3 has no entry 9"),
+        (["methods.9.name=x"], "--set methods.9.name=x: methods.9.name: a list of 3 has no entry 9"),
         (["seeds=[1]", "seeds=[2]"], "--set seeds=[2]: seeds is changed twice"),
         (["seeds=["], "--set seeds=[: the value is not readable as YAML"),
     ],
@@ -197,16 +207,19 @@ def test_wrong_changes_are_refused(changes: list[str], message: str) -> None:
     assert str(refused.value).startswith(message)
 
 
-def test_a_results_folder_finds_its_study() -> None:
-    """With the changes that its name states; not if the name was cut, or the study is gone."""
+@pytest.mark.parametrize("changes", [(), ("finetune.epochs=2",), ("seeds=[1, 2]", "question=' a+b/c'")])
+def test_a_results_folder_finds_its_study(changes: tuple[str, ...]) -> None:
+    """With the changes that it was made with, whatever their characters, in `studies/` and elsewhere."""
     Path("studies").mkdir()
-    Path("studies/trial.yaml").write_text(STUDY)
-    for changes in ([], ["finetune.epochs=2"], ["seeds=[1,2]"]):
-        loaded = load("trial", changes)
+    for place in ("studies/trial.yaml", "elsewhere.yaml"):
+        Path(place).write_text(STUDY)
+        loaded = load(place, changes)
+        remember(loaded)
         found = find(loaded.name)
         assert found is not None
-        assert (found.study, found.name) == (loaded.study, loaded.name)
-    assert find(load("trial", ["seeds=[1, 2]"]).name) is None
+        assert (found.study, found.name, found.changes) == (loaded.study, loaded.name, changes)
+        Path(place).unlink()
+        assert find(loaded.name) is None
     assert find("other") is None
 
 
@@ -214,12 +227,6 @@ def test_merging_more_than_half_is_refused() -> None:
     """ToMe cannot remove more than half of the patches."""
     with pytest.raises(UserError, match=r"methods.1: tome: merging can remove at most half .* so 8, .* removes 9"):
         study(STUDY.replace("- random", "- tome").replace("[4, 4, 0, 0]", "[9, 1, 0, 0]"))
-
-
-def test_one_faulty_method_is_one_error() -> None:
-    """A list whose only member is faulty is not called empty as well."""
-    with pytest.raises(UserError, match=r"^[^\n]*$"):
-        study(STUDY.replace("  - random\n  - {method: cropr, fusion: last-layer}\n", "").replace("- none", "- nune"))
 
 
 def test_an_unknown_study_is_refused_with_the_nearest_names() -> None:

@@ -1,1 +1,1 @@
-"""The command `suite`: one file per command, no logic."""
+"""The command `suite`: no logic."""

@@ -8,26 +8,10 @@ from typing import NoReturn
 import typer
 
 from suite.cli.budget import budget
-from suite.cli.check_method import check_method
-from suite.cli.compare import compare
-from suite.cli.evaluate import evaluate
-from suite.cli.export import export
-from suite.cli.figures import figures, maps
-from suite.cli.flops import flops
 from suite.cli.ledger import ledger
-from suite.cli.list import list_
-from suite.cli.pack import pack, unpack
-from suite.cli.plan import plan
-from suite.cli.power import power
-from suite.cli.race import race
-from suite.cli.report import report
-from suite.cli.run import run
-from suite.cli.speed import speed
-from suite.cli.table import table
-from suite.cli.trace import trace
-from suite.cli.track import track
-from suite.cli.ui import ui
-from suite.cli.validate import validate
+from suite.cli.models import check_method, evaluate, export, flops, power, race, speed
+from suite.cli.results import compare, figures, maps, report, table, trace
+from suite.cli.studies import list_, pack, plan, run, track, ui, unpack, validate
 from suite.errors import UserError
 
 app = typer.Typer(

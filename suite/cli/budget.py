@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
 from suite.cli import options
 from suite.errors import UserError, suggest
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from suite.study.configuration import Configuration
 
 PANEL = "How --latency is measured"
 Share = float | None
@@ -62,6 +57,8 @@ def budget(
     """Search each method's strength parameter (r, keep rate, ...) for one budget; needs no weights."""
     from rich.console import Console
 
+    from suite.kinds.speed import budget as shown
+    from suite.kinds.speed.command import WARMUP_ROUNDS
     from suite.reduction.settings import Fusion
     from suite.strict import explained
     from suite.study.configuration import Configuration
@@ -80,25 +77,13 @@ def budget(
         models = [Configuration.model_validate(shared | {"method": name, "settings": settings[name]}) for name in names]
     console = Console(markup=False, stderr=as_json)
     if computed:
-        from suite.study.budget import show_budget
-
-        found = show_budget(models, computed, multiple_of, console)
+        report = shown.compute(models, computed, multiple_of, console)
     else:
-        found = _measure(models, wanted["latency"], how, multiple_of, console)
+        timing = options.timing_options(**{"batch_size": 64, **_said(how)}, warmup_rounds=WARMUP_ROUNDS)
+        report = shown.measure(models, wanted["latency"], timing, multiple_of, console)
+    shown.show(report, console)
     if as_json:
-        options.print_json(found)
-
-
-def _measure(
-    models: list[Configuration], wanted: float, how: dict[str, Any], multiple_of: int | None, console: Console
-) -> list[dict[str, Any]]:
-    from suite.kinds.speed import latency
-    from suite.kinds.speed.command import WARMUP_ROUNDS
-
-    timing = options.timing_options(**{"batch_size": 64, **_said(how)}, warmup_rounds=WARMUP_ROUNDS)
-    report = latency.find(models, wanted, timing, multiple_of, console)
-    latency.show(report, console)
-    return latency.as_records(report)
+        options.print_json(shown.as_records(report))
 
 
 def _said(given: dict[str, Any]) -> dict[str, Any]:

@@ -91,6 +91,17 @@ def schedule_rule(text: str | None) -> ScheduleRule | None:
     return rule
 
 
+def chosen_methods(methods: Sequence[str] | None) -> list[str]:
+    """Methods by name or file, each once, by default all; UserError if one cannot be loaded."""
+    from suite.reduction.registry import default_settings, method_class, modules
+
+    names = list(dict.fromkeys(methods or sorted(modules())))
+    for name in names:
+        default_settings(name)
+        method_class(name)
+    return names
+
+
 def require_schedule(methods: Sequence[str], rule: ScheduleRule | None) -> None:
     """Refuse methods that would remove nothing for want of a schedule.
 

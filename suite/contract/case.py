@@ -13,7 +13,7 @@ from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import default_settings
 from suite.reduction.schedule import Schedule
-from suite.reduction.settings import Fusion, MethodSettings
+from suite.reduction.settings import Fusion, MethodSettings, fusions_of
 
 EVERYWHERE = (9, 8, 7, 6)  # patches removed in each block: 64, 55, 47, 40, 34; never more than half
 EARLY = (9, 8, 0, 0)  # leaves the last two blocks alone, as last-layer fusion wants it
@@ -65,13 +65,8 @@ class Case:
 
     def fusions(self) -> tuple[Fusion, ...]:
         """Without and, where the method can stash patches, with last-layer fusion."""
-        if self.settings.reduces == "nothing":
-            return ("none",)
-        try:
-            self.settings.check(Schedule(PATCHES, EARLY), "last-layer")
-        except ValueError:
-            return ("none",)
-        return ("none", "last-layer")
+        can_stash = "last-layer" in fusions_of(self.settings, Schedule(PATCHES, EARLY))
+        return ("none", "last-layer") if can_stash else ("none",)
 
     def draws(self) -> bool:
         """Whether outputs in evaluation mode depend on the state of the random generator."""

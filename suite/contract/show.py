@@ -16,18 +16,8 @@ from suite.reduction.registry import default_settings
 from suite.terminal import ManualProgress
 
 SIGN = {"holds": "ok", "skipped": "–", "fails": "FAIL"}
-WORDS = {"holds": "hold", "fails": "fail", "skipped": "skipped"}
 WIDE = 105  # columns that one method's matrix takes
-SPLIT = {
-    "parity": "pari-\nty",
-    "tokens": "to-\nkens",
-    "prefix": "pre-\nfix",
-    "positions": "posi-\ntions",
-    "gradients": "gradi-\nents",
-    "deploy": "de-\nploy",
-    "compile": "com-\npile",
-    "inductor": "induc-\ntor",
-}
+WORDS = {"holds": "hold", "fails": "fail", "skipped": "skipped"}
 
 
 def examine_visibly(methods: Sequence[str], checks: Sequence[str], console: Console) -> list[Result]:
@@ -47,10 +37,10 @@ def examine_visibly(methods: Sequence[str], checks: Sequence[str], console: Cons
 def show(results: Sequence[Result], console: Console) -> None:
     """Print the matrix, every failure with its sentence, every skip with its reason, and how many there are."""
     console.print(matrix(results, narrow=console.width < WIDE))
-    for title, status in (("fails", "fails"), ("skipped", "skipped")):
+    for status in ("fails", "skipped"):
         for where, reason in _grouped(result for result in results if result.status == status):
-            console.print(f"{title}  {where}", highlight=False)
-            console.print(Padding(Text(reason), (0, 0, 0, len(title) + 2)), highlight=False)
+            console.print(f"{status}  {where}", highlight=False)
+            console.print(Padding(Text(reason), (0, 0, 0, len(status) + 2)), highlight=False)
     counts = [f"{sum(result.status == status for result in results)} {word}" for status, word in WORDS.items()]
     console.print(f"checks: {', '.join(counts)}", highlight=False)
 
@@ -64,7 +54,7 @@ def matrix(results: Sequence[Result], narrow: bool = False) -> Table:
     table.add_column("backbone")
     for column in columns:
         name = column if single else _labelled(column).replace(" ", "\n")
-        table.add_column(SPLIT.get(name, name) if narrow else name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", width=len(SIGN["fails"]) if narrow else None, overflow="fold")
     for backbone in MATRIX:
         here = [result for result in results if result.backbone == backbone]
         found = [[result.status for result in here if column in (result.check, result.method)] for column in columns]

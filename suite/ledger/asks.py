@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from suite.errors import UserError, suggest
 from suite.ledger.probes import PROBES
 from suite.strict import Place, Strict, dotted, problems
 from suite.study.configuration import Configuration
-from suite.study.yaml_lines import doubled_keys, line_of
+from suite.study.yaml_lines import doubled_keys, line_of, read_yaml
 
 NAME = "asks.yaml"
 RowOf = dict[str, str]  # what a row has in columns of the CSV, by name
@@ -69,11 +68,8 @@ def read_asks(path: Path) -> dict[str, tuple[Ask, ...]]:
     """What is asked for each id, the stated reading first, nothing without the file; UserErrors name line and id."""
     if not path.is_file():
         return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        root, content = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    root, content = read_yaml(path)
+    content = content or {}
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping of ids")
     wrong = list(doubled_keys(root, ()))

@@ -1,15 +1,24 @@
 """Tokens and multiply-accumulates of a model, block by block and part by part: `count`.
 
 A copy of the model without weights runs once, on the meta device, while torch counts every matrix product and every
-convolution (see `measure.macs`). Each product is attributed to a part by the parameter that takes part in it.
+convolution. Each product is attributed to a part by the parameter that takes part in it.
+
+Two conventions are in use, and a column must name its own: `full` counts every matrix product and convolution; `linear`
+leaves out the two products of the fused attention (Q K^T and its product with V), as counters do that cannot see fused
+kernels. Neither counts norms, softmax, activations, rotations, LayerScale, sorting or moving tokens.
+
+Some counters add operations of norms. fvcore takes 5 for each value that enters a LayerNorm, 4 if it has no weights,
+and one for a multiply-accumulate (facebookresearch/fvcore, `fvcore/nn/jit_handles.py`, `norm_flop_counter`). Figures of
+ToMe, EViT and timm fit to the last digit only so. It knows no RMSNorm, so that one costs nothing here either.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,10 +27,9 @@ from torch import Tensor, nn
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from suite.errors import UserError
-from suite.measure.macs import LAYER_NORM, MISSING, NORMS, Macs
 from suite.measure.tokens import TokenCounts, token_counters
 from suite.reduction.fusion import CrossAttention
 from suite.reduction.method import Method
@@ -42,6 +50,16 @@ BY_PARAMETER = {  # place (None: the block that runs) and part of a product, by 
     r"fusion\.heads\.": (FUSION, HEADS),
     r"fusion\.": (FUSION, CROSS),
 }
+FUSED_ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+LAYER_NORM = torch.ops.aten.native_layer_norm
+PER_VALUE, WITHOUT_WEIGHTS = 5, 4  # operations
+
+
+class Macs(NamedTuple):
+    """Multiply-accumulates of one image in both conventions."""
+
+    full: float
+    linear: float
 
 
 class Part(NamedTuple):
@@ -54,7 +72,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Count:
-    """What a deployed model computes for one image: its parts in order, and operations of norms, see `measure.macs`."""
+    """What a deployed model computes for one image: its parts in order, and operations of norms."""
 
     tokens: TokenCounts
     parts: tuple[Part, ...]
@@ -76,6 +94,26 @@ class Count:
         """Multiply-accumulates in all four conventions; `with_norms`, operations of norms are added to them."""
         plain = self.macs._asdict()
         return plain | {f"{name}_with_norms": macs + self.norms for name, macs in plain.items()}
+
+
+def _fused_on_cpu(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: Any) -> int:
+    """Fill a gap: torch has no formula for the fused attention kernel of the CPU."""
+    flops: int = sdpa_flop_count(query, key, value)
+    return flops
+
+
+def _matrix_vector(matrix: Sequence[int], _vector: Sequence[int], *_: Any, **__: Any) -> int:
+    """Fill a gap: torch has no formula for the product of a matrix and a vector, such as Cropr's scores of an image."""
+    return 2 * math.prod(matrix)
+
+
+def _layer_norm(x: Sequence[int], _normalized: Sequence[int], weight: Sequence[int] | None, *_: Any, **__: Any) -> int:
+    """Operations of a LayerNorm as fvcore counts them."""
+    return math.prod(x) * (WITHOUT_WEIGHTS if weight is None else PER_VALUE)
+
+
+MISSING = {FUSED_ON_CPU: _fused_on_cpu, torch.ops.aten.mv: _matrix_vector}
+NORMS = {LAYER_NORM: _layer_norm}
 
 
 def total(parts: Iterable[Part]) -> Macs:

@@ -120,8 +120,7 @@ def _compare(model: nn.Module, artefact: nn.Module, images: Tensor, draws: bool)
 def _together(model: nn.Module, batches: tuple[Tensor, ...]) -> Outputs:
     """Outputs of a model for each batch by itself, joined.
 
-    Raises:
-        Unfaithful: if it refuses a batch, or returns outputs for another number of images.
+    Unfaithful if it refuses a batch, or returns outputs for another number of images.
     """
     parts: list[Outputs] = []
     for batch in batches:
@@ -158,8 +157,7 @@ def _draws(model: nn.Module, images: Tensor) -> bool:
 def _require_same_draws(model: nn.Module, artefact: nn.Module, images: Tensor) -> int:
     """How many images were drawn for, if patches stay as often as in the eager model.
 
-    Raises:
-        Unfaithful: if not, or if draws are frozen.
+    Unfaithful if not, or if draws are frozen.
     """
     drawn, wanted = (torch.stack([part(images)[1] for _ in range(CALLS)]) for part in (artefact, model))
     for dim, where in ((0, "at every call"), (1, "for all images of a batch")):

@@ -1,4 +1,4 @@
-"""Budgets of measured time: which setting of each method's knob takes a share of the unpruned model's time per batch.
+"""Budgets of measured time: which setting of each method's strength takes a share of the unpruned model's time.
 
 A measurement is noisy and takes long, so few settings are measured, all methods side by side with the unpruned model:
 
@@ -13,25 +13,17 @@ What is reported is a setting's last measurement at full length, by which it was
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from suite.measure.knobs import TOLERANCE, Choice
 from suite.measure.speed import Timing, quartiles
+from suite.measure.strength import TOLERANCE, Choice, Strengths
 from suite.measure.timing_options import UNPRUNED
 from suite.reduction.schedule import Schedule
 
 SHORT, FULL = 6, 3  # measurements at most, of settings on the way and of settings found
 SLOPES = 0.3, 3.0  # of time over MACs, both as shares: a steeper or flatter one is noise
 Race = Callable[[Mapping[str, Schedule], bool], Timing]  # of schedules by method beside UNPRUNED, at full length or not
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A method's settings, from none to most removed, and the share of MACs of each by number, which never rises."""
-
-    choices: Sequence[Choice]
-    macs: Callable[[int], float]
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ class Found:
 class Search:
     """The search for one method's setting: what was measured of it so far, by number of the choice."""
 
-    knob: Knob
+    strengths: Strengths
     wanted: float
     shares: dict[int, list[float]] = field(default_factory=dict)
     full: dict[int, tuple[tuple[float, ...], tuple[str, ...]]] = field(default_factory=dict)  # last shares and doubts
@@ -90,20 +82,20 @@ class Search:
     def proposal(self) -> int | None:
         """The choice to measure next; None if none that was not measured can be expected to be nearer."""
         if not self.shares:
-            return self._of_macs(self.wanted)
+            return self.strengths.nearest(self.wanted)
         known = self._medians()
         slow = max((number for number, share in known.items() if share > self.wanted), default=None)
         fast = min((number for number, share in known.items() if share <= self.wanted), default=None)
-        if slow is None or slow == len(self.knob.choices) - 1:
+        if slow is None or slow == len(self.strengths.choices) - 1:
             return None
         if fast is not None and fast - slow < 2:
             nearer = slow not in self.shares and 1 - self.wanted < self.wanted - known[fast]
             return slow if nearer else None
-        macs, over = self.knob.macs(slow), known[slow] - self.wanted
+        macs, over = self.strengths.cost(slow), known[slow] - self.wanted
         if fast is None:
-            return max(slow + 1, self._of_macs(macs - over / self._slope(known)))
+            return max(slow + 1, self.strengths.nearest(macs - over / self._slope(known)))
         way = over / (known[slow] - known[fast])
-        return min(max(self._of_macs(macs - way * (macs - self.knob.macs(fast))), slow + 1), fast - 1)
+        return min(max(self.strengths.nearest(macs - way * (macs - self.strengths.cost(fast))), slow + 1), fast - 1)
 
     def missed(self) -> bool:
         """Whether the nearest choice, once measured at full length, is not within the tolerance."""
@@ -114,13 +106,13 @@ class Search:
         number = min(self.full, key=lambda number: self._off(statistics.median(self.full[number][0])))
         shares, doubts = self.full[number]
         why = self._why(number) if self.missed() else ""
-        choice, macs = self.knob.choices[number], self.knob.macs(number)
+        choice, macs = self.strengths.choices[number], self.strengths.cost(number)
         return Found(choice, macs, shares, self.wanted, doubts, why, len(self.shares))
 
     def _why(self, number: int) -> str:
-        share, last = statistics.median(self.full[number][0]), len(self.knob.choices) - 1
+        share, last = statistics.median(self.full[number][0]), len(self.strengths.choices) - 1
         if number == last and share > self.wanted:
-            return "its knob goes no further"
+            return "its strength parameter goes no further"
         if number == 0 and share <= self.wanted:
             return "removing nothing is already faster"
         if self.proposal() is None:
@@ -137,21 +129,13 @@ class Search:
     def _slope(self, known: Mapping[int, float]) -> float:
         """Of time over MACs, between the two choices that remove most of those known."""
         early, late = sorted(known)[-2:] if len(known) > 1 else (0, 0)
-        run = self.knob.macs(early) - self.knob.macs(late)
+        run = self.strengths.cost(early) - self.strengths.cost(late)
         return min(max((known[early] - known[late]) / run, SLOPES[0]), SLOPES[1]) if run else 1.0
 
-    def _of_macs(self, share: float) -> int:
-        """The choice whose MACs are nearest to a share."""
-        low, high = 0, len(self.knob.choices) - 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.knob.macs(middle) > share else (low, middle)
-        return min((low, high), key=lambda number: abs(self.knob.macs(number) - share))
 
-
-def meet_latency(knobs: Mapping[str, Knob], wanted: float, race: Race) -> dict[str, Found]:
-    """The setting of each method's knob whose measured time is nearest to a share of the unpruned model's."""
-    searches = {name: Search(knob, wanted) for name, knob in knobs.items()}
+def meet_latency(strengths: Mapping[str, Strengths], wanted: float, race: Race) -> dict[str, Found]:
+    """The setting of each method's strength parameter whose time is nearest to a share of the unpruned model's."""
+    searches = {name: Search(own, wanted) for name, own in strengths.items()}
     for _ in range(SHORT):
         ways = {name: search.proposal() for name, search in searches.items() if not search.close()}
         _measure(searches, ways, race, full=False)
@@ -172,7 +156,7 @@ def _measure(searches: Mapping[str, Search], numbers: Mapping[str, int | None], 
     chosen = {name: number for name, number in numbers.items() if number is not None}
     if not chosen:
         return
-    timing = race({name: searches[name].knob.choices[number].schedule for name, number in chosen.items()}, full)
+    timing = race({name: searches[name].strengths.choices[number].schedule for name, number in chosen.items()}, full)
     for name, number in chosen.items():
         shares = tuple(1 / ratio for ratio in timing.ratios(name, UNPRUNED))
         searches[name].shares.setdefault(number, []).extend(shares)

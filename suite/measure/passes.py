@@ -70,8 +70,7 @@ def prepare(
     If `compiled`, through `torch.compile` with static shapes, before the pass; with `graph`, kernels are captured once
     and replayed, which leaves out the processor's time to launch them.
 
-    Raises:
-        UserError: if the model cannot be compiled or captured.
+    UserError if the model cannot be compiled or captured.
     """
     run: Run = functools.partial(model, images)
     told = None

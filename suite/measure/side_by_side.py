@@ -32,9 +32,8 @@ def time_side_by_side(
     Ratios to `UNPRUNED` and `UNPRUNED_EAGER` are checked for their spread. `size` is in pixels. `show` is called with
     what is done, `after_round` after each, warm-up included; `may_fail` are left out if they do not run.
 
-    Raises:
-        UserError: if the device, precision or compiler is not there, a model cannot be compiled or captured, or the
-            weights or the batch do not fit into memory (with the largest batch that does).
+    UserError if the device, precision or compiler is not there, a model cannot be compiled or captured, or the weights
+    or the batch do not fit into memory (with the largest batch that does).
     """
     batch, (device, dtype) = options.batch, open_machine(options)
     place(models, device, dtype)

@@ -57,11 +57,7 @@ class TimingOptions(Strict):
 
     @property
     def batch(self) -> int:
-        """The batch size.
-
-        Raises:
-            ValueError: if there are several; choose one with `at`.
-        """
+        """The batch size; ValueError if there are several; choose one with `at`."""
         (size,) = self.batch_size
         return size
 

@@ -26,7 +26,7 @@ from torch import nn
 from suite import plugins
 from suite.errors import UserError, suggest
 from suite.reduction.checkpoints import Checkpoint, Source
-from suite.strict import Strict
+from suite.strict import REQUIRED, Strict, dotted, problems
 
 PACKAGE, GROUP = "baselines.official", "cropr_suite.layouts"
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}  # by width, of the ViTs that were released
@@ -182,13 +182,13 @@ def _choose(checkpoint: Checkpoint, name: str | None) -> Layout:
 
 
 def _readable(error: ValidationError, given: dict[str, Any]) -> str:
-    problems = {}
-    for detail in error.errors():
-        key = str(detail["ctx"]["key"] if detail["type"] == "at_key" else (detail["loc"] or ("options",))[0])
-        message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "missing":
-            message = f"this option is required; give {key}, on the command line as --option {key}=VALUE"
-        elif key in problems:  # one of several kinds that the option may be
-            message = f"cannot be {given.get(key)!r}; see docs/checkpoints.md"
-        problems[key] = message
-    return "; ".join(f"{key}: {message}" for key, message in problems.items())
+    said: dict[str, str] = {}
+    for place, message in problems(error):
+        key = dotted(place[:1]) or "options"
+        if key in said:  # one of several kinds that the option may be
+            said[key] = f"cannot be {given.get(key)!r}; see docs/checkpoints.md"
+        elif key not in given and message == REQUIRED:
+            said[key] = f"this option is required; give {key}, on the command line as --option {key}=VALUE"
+        else:
+            said[key] = message
+    return "; ".join(f"{key}: {message}" for key, message in said.items())

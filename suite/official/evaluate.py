@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from suite.data.folder import open_folder
 from suite.errors import UserError
 from suite.measure.accuracy import Accuracy, accuracy
-from suite.measure.macs import Macs, count_macs
-from suite.measure.tokens import TokenCounts, check_tokens, count_tokens
+from suite.measure.count import Macs, count
+from suite.measure.tokens import TokenCounts, check_tokens
 from suite.official import Released
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
@@ -50,12 +50,11 @@ def evaluate(released: Released, data: Path, batch_size: int, device: str, conso
     model = released.model.deploy()
     images = open_for(model.backbone, data, released.options.crop, released.options.normalisation)
     check_device(device)
-    noise = torch.zeros(1, 3, *model.backbone.patch_embed.img_size)
-    tokens, macs = count_tokens(model, noise), count_macs(model, noise)
-    check_tokens(model, tokens)
+    counted = count(model)
+    check_tokens(model, counted.tokens)
     batches: DataLoader[Any] = DataLoader(images, batch_size)
     found = accuracy(model.to(device), track(batches, "batches", len(batches), console), device)
-    return Evaluation(found, tokens, macs)
+    return Evaluation(found, counted.tokens, counted.macs)
 
 
 def open_for(backbone: TimmModule, folder: Path, crop: float, normalisation: str) -> Any:
@@ -87,18 +86,6 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].split(". ")[0][:100]
         raise UserError(f"cannot use the device {device!r} ({reason}); --device cpu always works") from error
-
-
-def check_names(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a layout as they are.
-
-    Raises:
-        UserError: if one is called as another option of the command line.
-    """
-    for name in ("checkpoint", "layout"):
-        if name in options:
-            raise UserError(f"--option {name} is not an option of a layout; write --{name} {options[name]}")
-    return options
 
 
 def show_model(released: Released, console: Console) -> None:

@@ -21,9 +21,8 @@ from suite.reduction.checkpoints import Checkpoint
 def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path: float = 0.0) -> TimmModule:
     """Create a timm model with random weights.
 
-    Raises:
-        UserError: for a name or an option timm does not know, a model whose blocks are not supported, or an image that
-            is smaller than a patch.
+    UserError for a name or an option timm does not know, a model whose blocks are not supported, or an image that is
+    smaller than a patch.
     """
     if "num_classes" in options:
         raise UserError(f"backbone {name}: num_classes is none of its options; say classes instead (--classes)")
@@ -47,8 +46,7 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
 def on_meta(name: str, options: dict[str, Any], classes: int) -> TimmModule:
     """The same without weights, on torch's meta device: it takes no memory and only shapes can be asked of it.
 
-    Raises:
-        UserError: as `create_backbone`.
+    UserError as `create_backbone`.
     """
     with torch.device("meta"):
         return create_backbone(name, options, classes)
@@ -61,11 +59,7 @@ def sizes(model: TimmModule) -> tuple[int, int, int]:
 
 
 def size_of(name: str, options: dict[str, Any]) -> tuple[int, int, int]:
-    """Image side, number of patches and depth of a backbone by its name.
-
-    Raises:
-        UserError: as `create_backbone`.
-    """
+    """Image side, number of patches and depth of a backbone by its name; UserError as `create_backbone`."""
     return sizes(on_meta(name, options, classes=1))
 
 

@@ -35,11 +35,7 @@ ROTARY = (EvaAttention, AttentionRope)
 
 
 def check_supported(model: TimmModule) -> None:
-    """Refuse a model of unsupported type.
-
-    Raises:
-        TypeError: naming the type found and the types supported.
-    """
+    """Refuse a model of unsupported type; TypeError naming the type found and the types supported."""
     _refuse_unknown(model, BACKBONES, "backbone")
     if type(model.patch_drop) not in (nn.Identity, type(None)):
         raise TypeError("a backbone with patch dropout removes patches by itself; build it with patch_drop_rate=0")
@@ -53,8 +49,7 @@ def embed(model: TimmModule, images: Tensor, track: bool = False) -> tuple[Token
 
     With `track` the tokens also have representatives of all patches, for a dense read-out.
 
-    Raises:
-        ValueError: for images of another size than the model takes.
+    ValueError for images of another size than the model takes.
     """
     _check_size(model.patch_embed, images)
     grid = model.patch_embed.dynamic_feat_size(images.shape[-2:])

@@ -48,8 +48,7 @@ class Checkpoint:
     def read(cls, source: Source) -> Checkpoint:
         """Read a file (of torch or safetensors), or take a state dict, possibly inside what a training script saved.
 
-        Raises:
-            UserError: if the file is missing, broken, holds code, or has no weights in it.
+        UserError if the file is missing, broken, holds code, or has no weights in it.
         """
         name, content = (
             ("the state dict", source) if isinstance(source, Mapping) else (str(source), _open(Path(source)))
@@ -75,11 +74,7 @@ class Checkpoint:
         return key in self.weights
 
     def shape(self, key: str) -> tuple[int, ...]:
-        """Shape of a tensor.
-
-        Raises:
-            UserError: if there is none of that name.
-        """
+        """Shape of a tensor; UserError if there is none of that name."""
         if key not in self.weights:
             raise UserError(f"{self.name} has no tensor {key}, so it is not a checkpoint of a Vision Transformer")
         return tuple(self.weights[key].shape)
@@ -95,20 +90,12 @@ class Checkpoint:
         return len(found)
 
     def load_into(self, model: torch.nn.Module) -> None:
-        """Load all weights into a model of exactly these names and shapes.
-
-        Raises:
-            UserError: naming what does not fit.
-        """
+        """Load all weights into a model of exactly these names and shapes; UserError naming what does not fit."""
         self.check_fit(model)
         model.load_state_dict(self.weights)
 
     def check_fit(self, model: torch.nn.Module) -> None:
-        """Refuse a model of other names or shapes.
-
-        Raises:
-            UserError: naming what does not fit.
-        """
+        """Refuse a model of other names or shapes; UserError naming what does not fit."""
         wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
         found = {key: tuple(value.shape) for key, value in self.weights.items()}
         missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())

@@ -107,8 +107,7 @@ def paired(predictions: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
     `target` is a label for each image, (B,) or soft (B, classes), which all M share; or one for each patch, (B, M).
 
-    Raises:
-        ValueError: if there are labels of patches and not as many predictions.
+    ValueError if there are labels of patches and not as many predictions.
     """
     if target.dim() == 1 or target.is_floating_point():
         return predictions.flatten(0, 1), target.repeat_interleave(predictions.shape[1], 0)

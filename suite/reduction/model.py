@@ -129,11 +129,8 @@ def reduce(
 ) -> ReducedModel:
     """Put a backbone under the method `name`, removing `removed[i]` patches in block i (by default none).
 
-    Raises:
-        UserError: for an unknown method.
-        TypeError: for a backbone that is not supported.
-        ValueError: for a schedule or settings the method cannot honour.
-        UnmetNeed: if the backbone lacks what the method needs.
+    UserError for an unknown method; TypeError for a backbone that is not supported; ValueError for a schedule or
+    settings the method cannot honour; UnmetNeed if the backbone lacks what the method needs.
     """
     blocks.check_supported(backbone)
     context = _context(backbone, removed, fusion)
@@ -141,11 +138,7 @@ def reduce(
 
 
 def unpruned(backbone: blocks.TimmModule) -> ReducedModel:
-    """The backbone itself, which every block runs unchanged.
-
-    Raises:
-        TypeError: for a backbone that is not supported.
-    """
+    """The backbone itself, which every block runs unchanged; TypeError for a backbone that is not supported."""
     blocks.check_supported(backbone)
     return ReducedModel(backbone, Method(_context(backbone, None, "none"), MethodSettings()))
 

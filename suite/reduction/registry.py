@@ -46,8 +46,7 @@ def _is_folder(module: str) -> bool:
 def module_of(name: str) -> str:
     """Name of the module of a method; that of a file is made of its path, so that two files never share one.
 
-    Raises:
-        UserError: if there is no such method, with the nearest names, or no such file.
+    UserError if there is no such method, with the nearest names, or no such file.
     """
     if is_file(name):
         return f"method_file_{Path(name).stem}_{zlib.crc32(str(_file(name).resolve()).encode()):08x}"
@@ -73,8 +72,7 @@ def _file(name: str) -> Path:
 def identity(name: str) -> dict[str, Any]:
     """What of a method decides results: its name and version, and for a file the digest of its code, not its path.
 
-    Raises:
-        UserError: as `settings_class`.
+    UserError as `settings_class`.
     """
     version = settings_class(name).version
     if not is_file(name):
@@ -104,8 +102,7 @@ def _is_text(statement: object) -> bool:
 def load(name: str) -> ModuleType:
     """Import the module of a method; one named by its file anew after the file has changed.
 
-    Raises:
-        UserError: if it is unknown or cannot be imported.
+    UserError if it is unknown or cannot be imported.
     """
     module = module_of(name)
     try:
@@ -136,11 +133,7 @@ def _load_file(name: str, file: Path, source: bytes) -> ModuleType:
 
 
 def settings_class(name: str) -> type[MethodSettings]:
-    """The class `Settings` of a method.
-
-    Raises:
-        UserError: as `load`, or if there is no such class.
-    """
+    """The class `Settings` of a method; UserError as `load`, or if there is no such class."""
     found = getattr(load(name), "Settings", None)
     if not (isinstance(found, type) and issubclass(found, MethodSettings)):
         raise UserError(f"the method {name} must define a class Settings that derives from MethodSettings")
@@ -148,11 +141,7 @@ def settings_class(name: str) -> type[MethodSettings]:
 
 
 def default_settings(name: str) -> MethodSettings:
-    """Settings of a method, all at their defaults.
-
-    Raises:
-        UserError: as `settings_class`, or if a setting has no default.
-    """
+    """Settings of a method, all at their defaults; UserError as `settings_class`, or if a setting has no default."""
     try:
         return settings_class(name)()
     except ValidationError as error:
@@ -165,8 +154,7 @@ def default_settings(name: str) -> MethodSettings:
 def method_class(name: str) -> type[Method]:
     """The one class of a method's module that derives from `Method`; it must have a class `Settings` too.
 
-    Raises:
-        UserError: as `settings_class`, or if there is none or there are several.
+    UserError as `settings_class`, or if there is none or there are several.
     """
     from suite.reduction.method import Method
 
@@ -189,9 +177,7 @@ def method_class(name: str) -> type[Method]:
 def build_method(name: str, context: Context, settings: dict[str, Any]) -> Method:
     """Build a method with its `Settings`.
 
-    Raises:
-        UserError: as `method_class`.
-        ValueError: for settings, a schedule or a fusion that the method cannot honour.
-        UnmetNeed: if the backbone lacks what the method needs.
+    UserError as `method_class`; ValueError for settings, a schedule or a fusion that the method cannot honour;
+    UnmetNeed if the backbone lacks what the method needs.
     """
     return method_class(name)(context, settings_class(name)(**settings))

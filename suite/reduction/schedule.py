@@ -132,8 +132,7 @@ def in_multiples(schedule: Schedule, prefix: int, of: int) -> Schedule:
     left alone. A block that removed a few patches may thus remove none. GPUs compute such lengths faster: Cropr's paper
     (arXiv 2412.00965) reports up to 1.8x from one token.
 
-    Raises:
-        ValueError: if no multiple can be reached.
+    ValueError if no multiple can be reached.
     """
     whole = schedule.patches + prefix
     least, most = (prefix // of + 1) * of, whole // of * of
@@ -155,8 +154,7 @@ def curriculum(removed: tuple[int, ...], epoch: int, epochs: int, rule: Curricul
     (github benbergner/cropr): the common count R rises from 0 and is rounded down, and the one more of the first block
     is there from the start; an odd number of epochs, at which the official code fails, ends with R.
 
-    Raises:
-        ValueError: as `common_rate`, if the rule is `official`.
+    ValueError as `common_rate`, if the rule is `official`.
     """
     rising = epochs // 2
     if rule == "none" or epoch >= rising or not any(removed):
@@ -186,8 +184,7 @@ def _rising(rate: int, epoch: int, steps: int) -> int:
 def common_rate(removed: tuple[int, ...]) -> int:
     """Cropr's R, of a schedule that removes R+1 patches in the first block that removes any and R in all others.
 
-    Raises:
-        ValueError: if it is not of that form.
+    ValueError if it is not of that form.
     """
     counts = [count for count in removed if count]
     rate = min(counts[1:], default=0)

@@ -1,6 +1,7 @@
 """Settings of a method: pydantic models that a method's file derives its class `Settings` from."""
 
-from typing import ClassVar, Literal
+from contextlib import suppress
+from typing import ClassVar, Literal, get_args
 
 from suite.reduction.schedule import Schedule
 from suite.strict import Strict
@@ -17,7 +18,7 @@ class MethodSettings(Strict):
     `reduces`: what happens to a patch; a method that only masks patches computes as much as the unpruned model.
     `needs`: what the backbone must have ("class token"). `auxiliary_trains_backbone`: gradients of the auxiliary loss
     are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training`: all tokens stay in
-    the sequence while training, and only evaluation removes them. `knob`: the strength parameter of its paper, which
+    the sequence while training, and only evaluation removes them. `strength_parameter`: that of its paper, which
     `suite budget` searches.
     """
 
@@ -26,7 +27,7 @@ class MethodSettings(Strict):
     needs: ClassVar[tuple[str, ...]] = ()
     auxiliary_trains_backbone: ClassVar[bool] = False
     masks_in_training: ClassVar[bool] = False
-    knob: ClassVar[Literal["patches", "merges", "keep_rate", "stages"]] = "patches"
+    strength_parameter: ClassVar[Literal["patches", "merges", "keep_rate", "stages"]] = "patches"
 
     def can_stash(self) -> bool:
         """Whether removed patches can be stashed, unchanged, and rejoin before the last block."""
@@ -47,8 +48,7 @@ class MethodSettings(Strict):
     def check(self, schedule: Schedule, fusion: Fusion) -> None:
         """Refuse a schedule or fusion that this method cannot honour.
 
-        Raises:
-            ValueError: with what was asked, why it cannot be and what would work.
+        ValueError with what was asked, why it cannot be and what would work.
         """
         if fusion == "none" or self.reduces == "nothing":
             return
@@ -69,8 +69,7 @@ class MethodSettings(Strict):
     def check_dense(self, patches: int) -> None:
         """Refuse settings that cannot learn from a label for each of so many patches.
 
-        Raises:
-            ValueError: with the setting that would work.
+        ValueError with the setting that would work.
         """
 
 
@@ -92,3 +91,13 @@ class ScoringSettings(MethodSettings):
 
     def removal_stage(self) -> Stage:
         return self.stage
+
+
+def fusions_of(settings: MethodSettings, schedule: Schedule) -> list[Fusion]:
+    """The ways in which patches that a method removes by a schedule can come back; none if it removes nothing."""
+    found: list[Fusion] = []
+    for fusion in get_args(Fusion):
+        with suppress(ValueError):
+            settings.check(schedule, fusion)
+            found.append(fusion)
+    return [fusion for fusion in found if fusion != "none" and settings.reduces != "nothing"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from suite import plugins
 from suite.errors import UserError
 from suite.strict import Strict
+from suite.study.records import COMMAND
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,12 +35,14 @@ class Loaded:
         name: that of its folder in `results/`.
         study: what the file says, an instance of its kind's schema.
         kind: its kind.
+        changes: what was changed of the file, such as `finetune.epochs=2`.
     """
 
     path: Path
     name: str
     study: Any
     kind: Kind
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Kind:
     Attributes:
         name: what a study says as `kind:`.
         record: the file in `results/NAME/` that table, figures, page and trace are made from.
+        command: what writes it; {} is NAME.
         schema: what a study's file may say; None for a kind that has a command of its own instead of a file.
         problems: what is wrong between parts of a study that are right on their own: place in the file, message.
         check: build what the study asks for, without weights; returns what `suite validate` says of it ("51 cells").
@@ -88,6 +92,7 @@ class Kind:
     facts: Callable[[Path, Sequence[Any]], Facts]
     label: Callable[[Any], str]
     cells: Callable[[Path, Sequence[Any], Any, str, str], Sequence[Used]]
+    command: str = COMMAND
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
     schema: type[Strict] | None = None
     problems: Callable[[Any], Iterator[tuple[tuple[str | int, ...], str]]] = lambda _study: iter(())
@@ -113,4 +118,5 @@ def kind_of(folder: Path) -> Kind:
     for kind in kinds().values():
         if (folder / kind.record).is_file():
             return kind
-    raise UserError(f"{folder} has no record; make it with: suite run {folder.name}")
+    commands = dict.fromkeys(kind.command.format(folder.name) for kind in kinds().values() if kind.command != COMMAND)
+    raise UserError(f"{folder} has no record; make it with: {' or '.join([COMMAND.format(folder.name), *commands])}")

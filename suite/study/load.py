@@ -15,11 +15,11 @@ from suite.errors import UserError, suggest
 from suite.strict import Place, dotted, problems
 from suite.study import records
 from suite.study.kind import Kind, Loaded, kinds
-from suite.study.yaml_lines import changed, doubled_keys, line_of
+from suite.study.yaml_lines import changed, doubled_keys, line_of, read_yaml
 
 FOLDER, RESULTS = Path("studies"), Path("results")
 DEFAULT_KIND = "training"
-STUDY = "study"  # in provenance.json: the file of a study that is not in `studies/`
+STUDY, CHANGES = "study", "changes"  # in provenance.json: a study's file if not in `studies/`, and what was changed
 LONGEST = 100  # characters of a suffix of a results folder
 UNSAFE = re.compile(r"[^\w.=,\[\]-]", re.ASCII)  # characters that not every file system has in names
 
@@ -35,28 +35,26 @@ def find_study(name: str) -> Path:
     Raises:
         UserError: if there is no such file, with the nearest names.
     """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return path
-    if (FOLDER / f"{name}.yaml").is_file():
-        return FOLDER / f"{name}.yaml"
-    stated = records.stated(RESULTS / name, STUDY)
-    if isinstance(stated, str) and Path(stated).is_file():
-        return Path(stated)
+    for path in (Path(name), FOLDER / f"{name}.yaml"):
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            return path
+    if stated := records.stated(RESULTS / name, STUDY):
+        return find_study(str(stated))
     if not study_names():
         raise UserError(f"there is no study {name!r}: no such file, and no studies/ in {Path.cwd()}")
     raise UserError(f"there is no study {name!r}: no such file, and none in studies/; {suggest(name, study_names())}")
 
 
 def remember(loaded: Loaded) -> None:
-    """State in `provenance.json` where a study lies that is not in `studies/`, so that it is found by its results."""
-    if not _is_known(loaded.path):
-        records.state(RESULTS / loaded.name.partition("+")[0], STUDY, str(loaded.path))
+    """State in `provenance.json` what finds a study by its results: a file outside of `studies/`, and its changes."""
+    if loaded.changes or not _is_known(loaded.path):
+        file = loaded.path.stem if _is_known(loaded.path) else str(loaded.path)
+        records.state(RESULTS / loaded.name, {STUDY: file, CHANGES: list(loaded.changes)})
 
 
 def argument_of(loaded: Loaded) -> str:
-    """What the command line calls a study, without changes that were made to it."""
-    return loaded.path.stem if _is_known(loaded.path) else str(loaded.path)
+    """What the command line calls a study, once its changes are stated in its results."""
+    return loaded.name if loaded.changes or _is_known(loaded.path) else str(loaded.path)
 
 
 def _is_known(path: Path) -> bool:
@@ -64,69 +62,53 @@ def _is_known(path: Path) -> bool:
     return path.resolve().parent == FOLDER.resolve()
 
 
-def title_of(name: str) -> str:
-    """The study's name: that of its file."""
-    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
-
-
 def results_of(name: str) -> Path:
     """The results folder of a study, which is named by its path or its name; its file may be gone.
 
     Raises:
-        UserError: if there is neither a record nor such a study, with the nearest names.
+        UserError: if there is neither such a folder nor such a study, with the nearest names.
     """
-    folder = RESULTS / Path(title_of(name)).name
-    if not any((folder / kind.record).is_file() for kind in kinds().values()):
-        find_study(name.split("+", maxsplit=1)[0])
+    folder = RESULTS / title_of(name)
+    if not folder.is_dir():
+        find_study(name)
     return folder
 
 
-def find(name: str) -> Loaded | None:
-    """The study of a results folder or a name, with the changes that the name states; None if its file is gone.
+def title_of(name: str) -> str:
+    """The name of a study, or of its results folder, that is named by its path or its name."""
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else Path(name).name
 
-    Raises:
-        UserError: if there is such a file and it is wrong.
-    """
-    title, *changes = [name] if Path(name).is_file() else name.split("+")
+
+def find(name: str) -> Loaded | None:
+    """As `load`, without changes; None if the study's file is gone."""
     try:
-        find_study(title)
+        find_study(name)
     except UserError:
         return None
-    try:
-        loaded = load(title, changes)
-    except UserError:
-        if not changes:
-            raise
-        return None  # the name has a digest in the place of its changes
-    return loaded if loaded.name == Path(title_of(name)).name else None
-
-
-def study_of(name: str) -> Any:
-    """What the study of a results folder says, with the changes that the folder's name states.
-
-    Raises:
-        UserError: if its file is gone or wrong.
-    """
-    loaded = find(name)
-    return loaded.study if loaded else load(name).study
+    return load(name)
 
 
 def load(name: str, changes: Sequence[str] = ()) -> Loaded:
     """Read and check a study.
 
     Args:
-        name: its path, or its name in `studies/`.
+        name: its path, its name in `studies/`, or that of a results folder, which has changes of its own.
         changes: such as `finetune.epochs=2`; they are made before the study is checked and name the results folder.
 
     Raises:
         UserError: naming every problem found.
     """
-    path, made = find_study(name), _parsed(changes)
+    path, stated = find_study(name), records.stated(RESULTS / name, CHANGES)
+    changes = (*map(str, stated if isinstance(stated, list) else ()), *changes)
+    made = _parsed(changes)
     root, content = _read(path)
     try:
         found = list(doubled_keys(root, ()))
         for place, value in made.items():
-            content = changed(content, place, value)
+            try:
+                content = changed(content, place, value)
+            except IndexError as error:
+                found.append((place, str(error)))
         said, known = content.get("kind", DEFAULT_KIND), {name: kind for name, kind in kinds().items() if kind.schema}
         kind = known.get(str(said))
         if kind is None:
@@ -137,7 +119,7 @@ def load(name: str, changes: Sequence[str] = ()) -> Loaded:
         raise UserError(f"{path}: a YAML alias contains itself") from error
     if found or study is None:
         raise _refused(path, root, made, found)
-    return Loaded(path, Path(title_of(name)).name + _suffix(changes), study, kind)
+    return Loaded(path, path.stem + _suffix(changes), study, kind, changes)
 
 
 def refusal(path: Path, place: Place, message: object) -> UserError:
@@ -146,11 +128,7 @@ def refusal(path: Path, place: Place, message: object) -> UserError:
 
 
 def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        content = None if root is None else yaml.SafeLoader("").construct_document(root)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    root, content = read_yaml(path)
     if root is None or not isinstance(content, dict):
         raise UserError(f"{path}: a study is a mapping of keys; see studies/quickstart.yaml for one")
     return root, content

@@ -169,11 +169,11 @@ def stated(folder: Path, key: str) -> object:
         return None
 
 
-def state(folder: Path, key: str, value: object) -> None:
-    """Add something to `provenance.json`."""
+def state(folder: Path, said: Mapping[str, object]) -> None:
+    """Add something to `provenance.json`, by keys."""
     path = folder / PROVENANCE
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": [], DIGESTS: {}}
-    replace(path, json.dumps(content | {key: value}, indent=1) + "\n")
+    replace(path, json.dumps(content | dict(said), indent=1) + "\n")
 
 
 def _fields(path: Path, columns: Sequence[str], command: str) -> list[list[str]]:

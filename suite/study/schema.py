@@ -84,7 +84,7 @@ class Backbone(Strict):
 class Budget(Strict):
     """What a model may use, as a share of what the unpruned model does: of one of two things.
 
-    macs: multiply-accumulates of an image, deployed, counted as `convention` says; see `suite.measure.macs`.
+    macs: multiply-accumulates of an image, deployed, counted as `convention` says; see `suite.measure.count`.
     tokens: the mean over blocks of tokens in attention and MLP.
 
     Measured latency is none of them, because a cell's identity may not depend on the machine.
@@ -132,7 +132,7 @@ class ScheduleRule(Strict):
     keep_rate: a share of the remaining patches to keep in each of `blocks`.
     linear: a mean count for all blocks that falls (`inflect` -1) or rises (`inflect` 1) linearly.
     stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
-    budget: what every method may use; each gets a schedule of its own that meets it, see `suite.measure.knobs`.
+    budget: what every method may use; each gets a schedule of its own that meets it, see `suite.measure.strength`.
 
     `multiple_of` rounds the counts of any rule so that blocks leave such multiples of tokens, see
     `suite.reduction.schedule.in_multiples`. `removed` and `blocks` may be texts such as `3,6,9` or, for a range with

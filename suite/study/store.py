@@ -136,9 +136,9 @@ class Record:
         Raises:
             UserError: if it is damaged, or the record is of another format.
         """
+        self._check_format()
         if not path.is_file():
             return None
-        self._check_format()
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
             known = isinstance(entry, dict) and entry["cell_id"] == path.stem

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from suite.errors import UserError
 from suite.strict import Place
+
+
+def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
+    """The nodes of a YAML file as they are written, with their lines, and what it says; None for both if it is empty.
+
+    Raises:
+        UserError: if it is not YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)  # which merges nodes of its own
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from error
 
 
 def doubled_keys(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, str]]:
@@ -48,14 +62,14 @@ def changed(content: Any, place: Place, value: Any) -> Any:
     Parts of a file that stand for each other (YAML's aliases) are copied, so that one place changes alone.
 
     Raises:
-        UserError: for a place that cannot be.
+        IndexError: for an entry that a list does not have.
     """
     if not place:
         return value
     step, rest = place[0], place[1:]
     if isinstance(content, list):
         if not isinstance(step, int) or step >= len(content):
-            raise UserError(f"--set: a list of {len(content)} has no entry {step!r}; entries are counted from 0")
+            raise IndexError(f"a list of {len(content)} has no entry {step!r}; entries are counted from 0")
         return [changed(part, rest, value) if index == step else part for index, part in enumerate(content)]
     known = content if isinstance(content, dict) else {}
     return known | {str(step): changed(known.get(str(step)), rest, value)}

@@ -13,7 +13,6 @@ import io
 import json
 import multiprocessing
 import sys
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +24,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "suite/kinds/official"))
-from models import Sides, cropr_settings
+from models import Sides, cropr, cropr_settings, evit, idlevit, merging, segmenter
 from weights import fill, images
 
 sys.path.pop(0)
@@ -39,7 +38,9 @@ SOURCES = {
     "idlevit": ("https://github.com/Ackesnal/IdleViT", "d46c1c2d9fc28eb044b0690fc9d53d35c0629d0d"),
 }
 SEED, IMAGES_SEED, TEACHER_SEED = 1, 2, 3
-IMAGES, HEADS, WIDTH, PATCH, CLASSES = 4, 4, 48, 4, 10
+IMAGES, HEADS, PATCH = 4, 4, 4
+SMALL = {"patch_size": PATCH, "embed_dim": 48, "num_heads": HEADS}
+CLASSES = {"num_classes": 10} | SMALL
 PIXEL_STEP = 5  # of a segmentation's masks, every 5th row and column is stored
 LARGEST_ROUND_OFF = 1e-5  # between float32 and float64; more means that a choice of tokens is a near tie
 NUDGE, LARGEST_ECHO = 1e-5, 1e-3  # pixels changed by this much may change logits by that much
@@ -70,8 +71,6 @@ def _cropr_training(model: nn.Module, pixels: torch.Tensor) -> dict[str, Any]:
 
 def cropr_cases(_: Path | None) -> Iterator[Case]:
     """Classification with Cropr, and without it."""
-    from vision_transformer import VisionTransformer
-
     projected = {"q_proj": True, "k_proj": True, "v_proj": True, "pre_attn_norm": True, "num_heads": 4}
     for name, size, depth, pool, rate, changed in (
         ("llf", 32, 5, "avg", 8, {}),
@@ -93,20 +92,7 @@ def cropr_cases(_: Path | None) -> Iterator[Case]:
             "llf": settings["llf"] and rate is not None,
             "cropr_heads": settings["num_heads"],
         }
-        build = functools.partial(
-            VisionTransformer,
-            settings,
-            num_classes=CLASSES,
-            img_size=size,
-            patch_size=PATCH,
-            global_pool=pool,
-            embed_dim=WIDTH,
-            num_heads=HEADS,
-            depth=depth,
-            mlp_ratio=4.0,
-            drop_path_rate=0.0,
-            class_token=True,
-        )
+        build = functools.partial(cropr, settings, img_size=size, global_pool=pool, depth=depth, **CLASSES)
         yield Case(f"cropr-{name}", "cropr", options, build, (size, size), train=_cropr_training)
 
 
@@ -129,8 +115,6 @@ def _segmentation_training(model: nn.Module, pixels: torch.Tensor) -> dict[str, 
 
 def segmentation_cases(_: Path | None) -> Iterator[Case]:
     """Segmentation with Cropr, whose last block always sees every token, and without it."""
-    from segmenter import Segmenter
-
     projected = {"q_proj": True, "k_proj": True, "pre_attn_norm": True, "num_heads": 4}
     for name, image, grid, rate, changed in (
         ("pruned", (32, 32), (32, 32), 6, {}),
@@ -147,26 +131,7 @@ def segmentation_cases(_: Path | None) -> Iterator[Case]:
             "image_size": list(grid),
             "rotary_reference_grid": [16, 16],
         }
-        build = functools.partial(
-            Segmenter,
-            settings,
-            num_classes=3,
-            img_size=Sides(grid),
-            patch_size=PATCH,
-            global_pool="avg",
-            embed_dim=WIDTH,
-            num_heads=HEADS,
-            depth=5,
-            mlp_ratio=8 / 3,
-            drop_path_rate=0.0,
-            class_token=True,
-            qkv_fused=False,
-            swiglu_mlp=True,
-            scale_mlp=True,
-            scale_attn_inner=False,
-            use_rot_pos_emb=True,
-            ref_feat_shape=(16, 16),
-        )
+        build = functools.partial(segmenter, settings, num_classes=3, img_size=Sides(grid), depth=5, **SMALL)
         yield Case(
             f"cropr-segmentation-{name}",
             "cropr-segmentation",
@@ -184,11 +149,6 @@ def segmentation_cases(_: Path | None) -> Iterator[Case]:
 
 def evit_cases(_: Path | None) -> Iterator[Case]:
     """EViT; `keep_rate` has one value for each block, `tokens` (if any) the number to keep instead."""
-    profiler = types.ModuleType("torchprofile")  # EViT imports it to count operations, which is not done here
-    profiler.profile_macs = None
-    sys.modules["torchprofile"] = profiler
-    from evit import EViT
-
     deit = tuple(0.7 if block in (3, 6, 9) else 1 for block in range(12))
     for name, rates, fuse, size, checkpoint_size, tokens in (
         ("fuse-0.7", (1, 0.7, 0.7, 0.7, 1), True, 32, 32, None),
@@ -210,18 +170,7 @@ def evit_cases(_: Path | None) -> Iterator[Case]:
             "tokens": tokens and list(tokens),
             "image_size": [checkpoint_size, checkpoint_size],
         }
-        build = functools.partial(
-            EViT,
-            img_size=checkpoint_size,
-            patch_size=PATCH,
-            num_classes=CLASSES,
-            embed_dim=WIDTH,
-            depth=len(rates),
-            num_heads=HEADS,
-            qkv_bias=True,
-            keep_rate=rates,
-            fuse_token=fuse,
-        )
+        build = functools.partial(evit, rates, fuse, img_size=checkpoint_size, depth=len(rates), **CLASSES)
         evaluate = functools.partial(_evit_logits, tokens)
         yield Case(f"evit-{name}", "evit", options, build, (size, size), evaluate=evaluate)
 
@@ -233,13 +182,6 @@ def _evit_logits(tokens: tuple[int | None, ...] | None, model: nn.Module, pixels
 # ToMe
 
 
-def _merging(patch: Callable[..., None], model: Callable[[], nn.Module], r: Any, prop_attn: bool) -> nn.Module:
-    built = model()
-    patch(built, prop_attn=prop_attn)
-    built.r = r
-    return built
-
-
 def _tome_options(r: int | list[int] | tuple[int, float], prop_attn: bool) -> dict[str, Any]:
     tokens, inflection = r if isinstance(r, tuple) else (r, None)
     return {"heads": HEADS, "r": tokens, "inflection": inflection, "prop_attn": prop_attn}
@@ -247,7 +189,6 @@ def _tome_options(r: int | list[int] | tuple[int, float], prop_attn: bool) -> di
 
 def tome_cases(_: Path | None) -> Iterator[Case]:
     """ToMe's patch of timm's models."""
-    import tome
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.vision_transformer import VisionTransformer
 
@@ -272,15 +213,12 @@ def tome_cases(_: Path | None) -> Iterator[Case]:
         model = functools.partial(
             VisionTransformerDistilled if facts["distilled"] else VisionTransformer,
             img_size=size,
-            patch_size=PATCH,
-            num_classes=CLASSES,
-            embed_dim=WIDTH,
             depth=depth,
-            num_heads=HEADS,
             global_pool=facts["global_pool"],
             class_token=facts["class_token"],
+            **CLASSES,
         )
-        build = functools.partial(_merging, tome.patch.timm, model, r, prop_attn)
+        build = functools.partial(merging, "timm", model, r, prop_attn)
         yield Case(f"tome-{name}", "tome", _tome_options(r, prop_attn) | facts, build, (size, size))
 
 
@@ -311,8 +249,6 @@ def _mae_class(folder: Path | None) -> type[nn.Module]:
 
 def tome_mae_cases(mae: Path | None) -> Iterator[Case]:
     """ToMe's patch of MAE's models, whose own default is plain attention."""
-    import tome
-
     mae_class = _mae_class(mae)
     for pool in (True, False):
         for prop_attn in (False, True):
@@ -322,14 +258,11 @@ def tome_mae_cases(mae: Path | None) -> Iterator[Case]:
                 global_pool=pool,
                 norm_layer=functools.partial(nn.LayerNorm, eps=1e-6),
                 img_size=32,
-                patch_size=PATCH,
-                num_classes=CLASSES,
-                embed_dim=WIDTH,
                 depth=5,
-                num_heads=HEADS,
                 qkv_bias=True,
+                **CLASSES,
             )
-            build = functools.partial(_merging, tome.patch.mae, model, 4, prop_attn)
+            build = functools.partial(merging, "mae", model, 4, prop_attn)
             options = _tome_options(4, prop_attn) | {"global_pool": pool}
             yield Case(f"tome-mae-{pooling}-pool-{attention}-attention", "tome-mae", options, build)
 
@@ -395,7 +328,7 @@ def _idlevit_training(
 
 def idlevit_cases(_: Path | None) -> Iterator[Case]:
     """IdleViT with the nine idle layers of its evaluation, the eight of its training, and three."""
-    from vit import IdleVisionTransformer, VisionTransformer
+    from vit import VisionTransformer
 
     for name, depth, base, layers, ratios in (
         ("9-layers-0.7", 12, 0.7, range(3, 12), None),
@@ -410,16 +343,8 @@ def idlevit_cases(_: Path | None) -> Iterator[Case]:
             "idle_layers": list(layers),
             "keep_ratios": ratios or [base ** (stage + 1) for stage in range(3) for _ in range(3)],
         }
-        backbone = {
-            "img_size": 32,
-            "patch_size": PATCH,
-            "num_classes": CLASSES,
-            "embed_dim": WIDTH,
-            "depth": depth,
-            "num_heads": HEADS,
-        }
-        idle = {"idle_layers": options["idle_layers"], "keep_ratios": options["keep_ratios"]}
-        build = functools.partial(IdleVisionTransformer, **backbone, **idle, distill=True)
+        backbone = CLASSES | {"img_size": 32, "depth": depth}
+        build = functools.partial(idlevit, options["idle_layers"], options["keep_ratios"], **backbone)
         train = functools.partial(_idlevit_training, functools.partial(VisionTransformer, **backbone), options)
         yield Case(f"idlevit-{name}", "idlevit", options, build, train=train)
 

@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError
-from suite.kinds.costs.figures import Cost, Line, choose, read_published
-from suite.kinds.costs.record import RECORD, lines, write_record
+from suite.kinds.costs.figures import RECORD, Cost, Line, choose, lines, read_published, write_record
 from suite.kinds.costs.schema import CostRow, CostStudy
 from suite.measure.count import count
 from suite.measure.tokens import unexpected_tokens
@@ -68,9 +67,8 @@ def run(loaded: Loaded, console: Console, _in_process: bool = False) -> int:
 def compute(study: CostStudy, watch: Watch = iter) -> list[Line]:
     """A line for every published figure, in their order; `watch` hands on the rows, one by one.
 
-    Raises:
-        UserError: for ids that do not fit the table of published figures, a row that cannot be computed, or a model
-            that does not keep to its schedule.
+    UserError for ids that do not fit the table of published figures, a row that cannot be computed, or a model that
+    does not keep to its schedule.
     """
     figures, models = read_published(study.published), Models()
     rows = _assign(study, figures)

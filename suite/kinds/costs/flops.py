@@ -10,8 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from suite.measure.count import METHOD, Count, Part, count, total
-from suite.measure.macs import PER_VALUE, Macs
+from suite.measure.count import METHOD, PER_VALUE, Count, Macs, Part, count, total
 from suite.measure.tokens import unexpected_tokens
 from suite.reduction.model import ReducedModel
 from suite.study.configuration import Configuration

@@ -10,6 +10,7 @@ of = partial(later, __name__)
 KIND = Kind(
     name="export",
     record="findings.csv",
+    command="suite export",
     lines=of("record", "lines"),
     table=of("table", "export_table"),
     facts=of("table", "facts"),

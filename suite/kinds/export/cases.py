@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +14,16 @@ from suite.contract.backbones import scramble
 from suite.measure.export import IMAGES
 from suite.measure.watched import Watched
 from suite.reduction.backbone import create_backbone
-from suite.reduction.model import ReducedModel, reduce
+from suite.reduction.model import reduce
 from suite.reduction.registry import default_settings
 from suite.reduction.schedule import Schedule
-from suite.reduction.settings import Fusion, MethodSettings
-from suite.tasks.segmentation.pixels import PixelModel
-from suite.tasks.task import task
+from suite.reduction.settings import Fusion, MethodSettings, fusions_of
+from suite.tasks.task import Task, task, tasks
 
 CLASSES = 10
 PATCHES = 64
 REMOVED = (16, 16, 0, 0)  # the last two are 0 so that last-layer fusion can have the same counts
+SCHEDULE = Schedule(PATCHES, REMOVED)
 # Name and options in timm, and patches removed in each block. Published models, but for their depth and the size of
 # images, which gives 64 patches: each block that removes patches leads to another shape, which inductor compiles anew.
 BACKBONES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
@@ -56,61 +57,49 @@ class Case:
         name, options, removed = BACKBONES[self.backbone]
         backbone = create_backbone(name, options, CLASSES)
         scramble(backbone)
-        settings = _settings_for_maps(self.method) if task(self.task).dense else {}
+        known = task(self.task)
+        settings = _settings_for_maps(self.method) if known.dense else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = reduce(backbone, self.method, removed, settings, self.fusion).deploy()
         images = torch.randn(IMAGES, 3, *backbone.patch_embed.img_size, generator=torch.Generator().manual_seed(1))
-        return (Pixels(model) if task(self.task).dense else Watched(model)), images
+        return (Alone(known.read_out(model).eval()) if known.dense else Watched(model)), images
 
 
-class Pixels(nn.Module):
-    """Logits for every pixel, (B, classes, height, width), as the only one of a tuple."""
+class Alone(nn.Module):
+    """What a model computes, as the only one of a tuple."""
 
-    def __init__(self, model: ReducedModel) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = PixelModel(model).eval()
+        self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         return (self.model(images),)
 
 
 def cases(methods: Iterable[str], quick: bool) -> list[Case]:
-    """Every method on every backbone, on the first also with last-layer fusion and, for some, segmentation.
+    """Every method for every task: on every backbone, and on the first with the fusions of `_fused`.
 
-    If `quick`, every method on a tiny ViT.
+    A dense task is tried with the first backbone alone. If `quick`, every method on a tiny ViT, for no dense task.
     """
-    if quick:
-        return [Case("classification", TINY, method) for method in methods]
     found = []
-    for method in methods:
-        settings = default_settings(method)
-        found += [Case("classification", backbone, method) for backbone in MEASURED]
-        if "last-layer" in _fusions(settings):
-            found.append(Case("classification", MEASURED[0], method, "last-layer"))
-        found += [Case("segmentation", MEASURED[0], method, fusion) for fusion in _fusions_for_maps(settings)]
+    for method, one in itertools.product(methods, tasks().values()):
+        if not one.dense:
+            found += [Case(one.name, backbone, method) for backbone in ([TINY] if quick else MEASURED)]
+        fusions = [] if quick else _fused(one, default_settings(method))
+        found += [Case(one.name, MEASURED[0], method, fusion) for fusion in fusions]
     return found
 
 
-def _fusions(settings: MethodSettings) -> Iterator[Fusion]:
-    """The ways in which patches that a method removes can come back."""
-    for fusion in get_args(Fusion):
-        try:
-            settings.check(Schedule(PATCHES, REMOVED), fusion)
-        except ValueError:
-            continue
-        if fusion != "none" and settings.reduces != "nothing":
-            yield fusion
+def _fused(task: Task, settings: MethodSettings) -> list[Fusion]:
+    """The ways in which patches that a method removes can come back for a task, as far as they are tried.
 
-
-def _fusions_for_maps(settings: MethodSettings) -> list[Fusion]:
-    """Those that segmentation is tried with; compiling is slow, so not all.
-
-    Every one for a method that learns from the labels of patches, and none for one that keeps all patches in others.
+    Compiling is slow, so a dense task is tried with every one for a method that learns from the labels of patches, and
+    with none for one that keeps all patches in others.
     """
-    if type(settings).check_dense is not MethodSettings.check_dense:
-        return list(_fusions(settings))
-    return ["none"] if settings.verb() in ("fuses", "merges") else []
+    if task.dense and type(settings).check_dense is MethodSettings.check_dense:
+        return ["none"] if settings.verb() in ("fuses", "merges") else []
+    return [fusion for fusion in fusions_of(settings, SCHEDULE) if fusion in task.fusions]
 
 
 def _settings_for_maps(method: str) -> dict[str, int]:

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from suite.kinds.export import KIND
 from suite.measure.export import Finding
 from suite.report.statistics.aggregates import spread
 from suite.study import records
 
 Line = dict[str, str]  # of the record; empty where nothing was measured
-RECORD, COMMAND = "findings.csv", "suite export"
 MODEL = ("task", "backbone", "method", "fusion")
 FIELDS = (
     *(*MODEL, "path", "status", "reason", "batch_sizes", "difference", "largest_logit", "same_class", "same_kept"),
@@ -68,7 +68,7 @@ def models(found: Iterable[Line]) -> list[Model]:
 
 def read_findings(folder: Path) -> list[Line]:
     """The lines of a folder's record."""
-    return records.lines(folder / RECORD, FIELDS, COMMAND)
+    return records.lines(folder / KIND.record, FIELDS, KIND.command)
 
 
 def keep(new: Sequence[Line], origin: Mapping[str, Any], folder: Path) -> None:
@@ -77,13 +77,12 @@ def keep(new: Sequence[Line], origin: Mapping[str, Any], folder: Path) -> None:
     `provenance.json` says which models each run is the origin of. It is written after the record: if a process is
     killed between the two, the next one refuses what is left, and says what helps.
 
-    Raises:
-        UserError: if the record that is there cannot be used.
+    UserError if the record that is there cannot be used.
     """
     made = {model_of(line): origin for line in new}
-    earlier = read_findings(folder) if (folder / RECORD).is_file() else []
+    earlier = read_findings(folder) if (folder / KIND.record).is_file() else []
     kept = [line for line in earlier if model_of(line) not in made] + list(new)
     kept.sort(key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line)))
-    records.write(folder / RECORD, FIELDS, kept)
+    records.write(folder / KIND.record, FIELDS, kept)
     ran = records.merge(records.runs(folder) if earlier else [], made, made_key="models")
     records.write_provenance(folder, {"runs": ran})

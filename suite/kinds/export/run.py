@@ -11,14 +11,14 @@ from rich.console import Console
 
 from suite.contract.compiled import inductor_trouble
 from suite.errors import describe
+from suite.kinds.export import KIND
 from suite.kinds.export.cases import Case, cases
-from suite.kinds.export.record import RECORD, Line, keep, line_of, lines, models
+from suite.kinds.export.record import Line, keep, line_of, lines, models
 from suite.kinds.export.table import export_table
 from suite.measure.artefacts import PATHS, QUICK, require_onnx
 from suite.measure.export import TRACED, Finding, examine
 from suite.measure.timing_options import TimingOptions
 from suite.reduction.method import UnmetNeed
-from suite.reduction.registry import default_settings, method_class, modules
 from suite.report import render
 from suite.study import load
 from suite.study.provenance import provenance
@@ -28,18 +28,13 @@ TIMING = TimingOptions(batch_size=(TRACED,), rounds=20, warmup_rounds=3)
 RESULTS = load.RESULTS / "export"
 
 
-def chosen(methods: Sequence[str] | None) -> list[str]:
-    """Methods by name or file, each once, by default all; UserError if one, or a package, cannot be loaded."""
-    names = list(dict.fromkeys(methods or sorted(modules())))
-    for name in names:
-        default_settings(name)
-        method_class(name)
-    require_onnx()
-    return names
-
-
 def export_visibly(methods: Sequence[str], quick: bool, console: Console, folder: Path = RESULTS) -> list[Line]:
-    """Examine methods under a progress bar, and keep what was found after each model; nothing is kept if `quick`."""
+    """Examine methods under a progress bar, and keep what was found after each model; nothing is kept if `quick`.
+
+    Raises:
+        UserError: for a missing package.
+    """
+    require_onnx()
     torch.set_num_threads(1)
     origin, planned, found = provenance(), cases(methods, quick), []
     with ManualProgress(console, len(planned) * len(PATHS)) as bar:
@@ -82,5 +77,5 @@ def show(found: Sequence[Line], quick: bool, console: Console) -> None:
     """Print the matrix, and what there is to say about it."""
     render.show(export_table(RESULTS.name, models(found), explained=not quick), console)
     without = "Quick: torch.compile generated no code, nothing was timed, nothing is written."
-    written = f"Written to {RESULTS}/: {', '.join([RECORD, 'provenance.json', *render.FORMATS])}"
+    written = f"Written to {RESULTS}/: {', '.join([KIND.record, 'provenance.json', *render.FORMATS])}"
     console.print(without if quick else written, soft_wrap=True)

@@ -10,6 +10,7 @@ of = partial(later, __name__)
 KIND = Kind(
     name="official",
     record="operators.csv",
+    command="suite race",
     lines=of("record", "lines"),
     table=of("table", "official_table"),
     facts=of("table", "facts"),

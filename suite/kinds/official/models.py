@@ -43,32 +43,17 @@ def cropr_settings(pruning_rate: int | None, **changed: Any) -> dict[str, Any]:
     return settings | projections | used | changed
 
 
-def _cropr(width: int, depth: int, heads: int, rate: int) -> Any:
-    return import_module("vision_transformer").VisionTransformer(
-        cropr_settings(rate, llf=False),
-        num_classes=1000,
-        img_size=224,
-        patch_size=16,
-        global_pool="avg",
-        embed_dim=width,
-        num_heads=heads,
-        depth=depth,
-        mlp_ratio=4.0,
-        drop_path_rate=0.0,
-        class_token=True,
-    )
+def cropr(settings: dict[str, Any], **sizes: Any) -> Any:
+    """Cropr's ViT for classification."""
+    model = import_module("vision_transformer").VisionTransformer
+    return model(settings, mlp_ratio=4.0, drop_path_rate=0.0, class_token=True, **sizes)
 
 
-def _segmenter(width: int, depth: int, heads: int, rate: int) -> Any:
+def segmenter(settings: dict[str, Any], **sizes: Any) -> Any:
+    """Cropr's EVA-02 for segmentation."""
     return import_module("segmenter").Segmenter(
-        cropr_settings(rate, num_queries=1024),
-        num_classes=150,
-        img_size=Sides((512, 512)),
-        patch_size=16,
+        settings,
         global_pool="avg",
-        embed_dim=width,
-        num_heads=heads,
-        depth=depth,
         mlp_ratio=8 / 3,
         drop_path_rate=0.0,
         class_token=True,
@@ -78,48 +63,57 @@ def _segmenter(width: int, depth: int, heads: int, rate: int) -> Any:
         scale_attn_inner=False,
         use_rot_pos_emb=True,
         ref_feat_shape=(16, 16),
+        **sizes,
     )
 
 
-def _evit(rates: tuple[float, ...]) -> Any:
+def evit(rates: tuple[float, ...], fuse: bool, **sizes: Any) -> Any:
+    """EViT's DeiT, with a keep rate for each block."""
     profiler = types.ModuleType("torchprofile")  # imported there to count operations, which is not done here
     profiler.profile_macs = None  # type: ignore[attr-defined]
     sys.modules["torchprofile"] = profiler
-    model = import_module("evit").EViT
-    return model(embed_dim=384, depth=12, num_heads=6, qkv_bias=True, keep_rate=rates, fuse_token=True)
+    return import_module("evit").EViT(qkv_bias=True, keep_rate=rates, fuse_token=fuse, **sizes)
 
 
-def _tome(width: int, depth: int, heads: int, r: int) -> Any:
-    model = import_module("timm.models.vision_transformer").VisionTransformer(
-        embed_dim=width, depth=depth, num_heads=heads
-    )
-    import_module("tome").patch.timm(model, prop_attn=True)
-    model.r = r
-    return model
+def merging(patch: str, model: Callable[[], Any], r: Any, prop_attn: bool = True) -> Any:
+    """A model under one of ToMe's patches, `timm` or `mae`."""
+    built = model()
+    getattr(import_module("tome").patch, patch)(built, prop_attn=prop_attn)
+    built.r = r
+    return built
 
 
-def _idlevit(layers: list[int], ratios: list[float]) -> Any:
-    model = import_module("vit").IdleVisionTransformer
-    return model(embed_dim=384, depth=12, num_heads=6, idle_layers=layers, keep_ratios=ratios, distill=True)
+def idlevit(layers: list[int], ratios: list[float], **sizes: Any) -> Any:
+    """IdleViT's DeiT."""
+    return import_module("vit").IdleVisionTransformer(idle_layers=layers, keep_ratios=ratios, distill=True, **sizes)
+
+
+def _timm(**sizes: Any) -> Any:
+    return import_module("timm.models.vision_transformer").VisionTransformer(**sizes)
 
 
 def _cases() -> dict[str, Case]:
-    small, large, rates = (384, 12, 6), (1024, 24, 16), tuple(0.7 if block in (3, 6, 9) else 1 for block in range(12))
+    small = {"embed_dim": 384, "depth": 12, "num_heads": 6}
+    large = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
+    image = {"num_classes": 1000, "img_size": 224, "patch_size": 16, "global_pool": "avg"}
+    scene = {"num_classes": 150, "img_size": Sides((512, 512)), "patch_size": 16}
+    rates = tuple(0.7 if block in (3, 6, 9) else 1 for block in range(12))
     layers, ratios = list(range(3, 12)), [0.7 ** (stage + 1) for stage in range(3) for _ in range(3)]
     of = functools.partial
-    maps = "cropr-segmentation"
     kept, idle = {"keep_rate": list(rates), "fuse_token": True}, {"idle_layers": layers, "keep_ratios": ratios}
     merged_small, merged_large = {"r": 13, "prop_attn": True}, {"r": 8, "prop_attn": True}
-    small_maps, large_maps = {"heads": 6, "pruning_rate": 80}, {"pruning_rate": 40}
+    maps, small_maps, large_maps = "cropr-segmentation", {"heads": 6, "pruning_rate": 80}, {"pruning_rate": 40}
+    classes = [of(cropr, cropr_settings(rate, llf=False), **image) for rate in (16, 8)]
+    masks = [of(segmenter, cropr_settings(rate, num_queries=1024), **scene) for rate in (80, 40)]
     return {
-        "cropr-s": Case("cropr", {"heads": 6, "pruning_rate": 16}, "cropr", "cls", 224, of(_cropr, *small, 16)),
-        "cropr-l": Case("cropr", {"pruning_rate": 8}, "cropr", "cls", 224, of(_cropr, *large, 8)),
-        "cropr-segmentation-s": Case(maps, small_maps, "cropr", "segm", 512, of(_segmenter, *small, 80)),
-        "cropr-segmentation-l": Case(maps, large_maps, "cropr", "segm", 512, of(_segmenter, *large, 40)),
-        "evit-s": Case("evit", kept, "evit", "", 224, of(_evit, rates)),
-        "tome-s": Case("tome", merged_small, "tome", "", 224, of(_tome, *small, 13)),
-        "tome-l": Case("tome", merged_large, "tome", "", 224, of(_tome, *large, 8)),
-        "idlevit-s": Case("idlevit", idle, "idlevit", "", 224, of(_idlevit, layers, ratios)),
+        "cropr-s": Case("cropr", {"heads": 6, "pruning_rate": 16}, "cropr", "cls", 224, of(classes[0], **small)),
+        "cropr-l": Case("cropr", {"pruning_rate": 8}, "cropr", "cls", 224, of(classes[1], **large)),
+        "cropr-segmentation-s": Case(maps, small_maps, "cropr", "segm", 512, of(masks[0], **small)),
+        "cropr-segmentation-l": Case(maps, large_maps, "cropr", "segm", 512, of(masks[1], **large)),
+        "evit-s": Case("evit", kept, "evit", "", 224, of(evit, rates, True, **small)),
+        "tome-s": Case("tome", merged_small, "tome", "", 224, of(merging, "timm", of(_timm, **small), 13)),
+        "tome-l": Case("tome", merged_large, "tome", "", 224, of(merging, "timm", of(_timm, **large), 8)),
+        "idlevit-s": Case("idlevit", idle, "idlevit", "", 224, of(idlevit, layers, ratios, **small)),
     }
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suite.kinds.official import KIND
 from suite.study import records
 from suite.study.provenance import provenance
 
-RECORD, ROUNDS = "operators.csv", "rounds.csv"  # studies of speed have rounds.csv as well
-COMMAND = "suite race"
+ROUNDS = "rounds.csv"  # beside the kind's own record, because studies of speed have rounds.csv as well
 SETTING = ("case", "batch", "device", "precision", "threads")
 SECONDS = ("official_seconds", "own_seconds")  # of a GPU only
 ROUND_FIELDS = (*SETTING, "launch", "others_cores", "round", "ratio", *SECONDS)
@@ -40,8 +40,8 @@ class Setting:
 
 def lines(folder: Path) -> list[Setting]:
     """The settings of a folder's record."""
-    rounds = records.lines(folder / ROUNDS, ROUND_FIELDS, COMMAND)
-    operators = records.lines(folder / RECORD, OPERATOR_FIELDS, COMMAND)
+    rounds = records.lines(folder / ROUNDS, ROUND_FIELDS, KIND.command)
+    operators = records.lines(folder / KIND.record, OPERATOR_FIELDS, KIND.command)
     return [
         Setting(
             **dict(zip(SETTING, setting, strict=True)),
@@ -56,10 +56,10 @@ def keep(rounds: Rows, operators: Rows, folder: Path) -> None:
     """Put rounds and operators into a folder's record, in place of earlier ones of the same settings."""
     rounds = [row | (dict.fromkeys(SECONDS, "") if row["device"] == "cpu" else {}) for row in rounds]
     made = {" ".join(_setting(row)): provenance() for row in rounds}
-    earlier = lines(folder) if (folder / RECORD).is_file() else []
+    earlier = lines(folder) if (folder / KIND.record).is_file() else []
     kept = [setting for setting in earlier if setting.name not in made]
     _write(folder / ROUNDS, ROUND_FIELDS, [row for setting in kept for row in setting.rounds] + rounds)
-    _write(folder / RECORD, OPERATOR_FIELDS, [row for setting in kept for row in setting.operators] + operators)
+    _write(folder / KIND.record, OPERATOR_FIELDS, [row for setting in kept for row in setting.operators] + operators)
     ran = records.merge(records.runs(folder) if earlier else [], made, made_key="settings")
     records.write_provenance(folder, {"runs": ran})
 

@@ -17,19 +17,20 @@ from typing import Any
 import torch
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Plain
 
-from suite.kinds.speed.models import build_side_by_side
+from suite.kinds.speed.models import build_side_by_side, macs_of
 from suite.measure.allocator import keep_memory
 from suite.measure.device import open_device, open_machine
 from suite.measure.fit import gib
-from suite.measure.macs import count_macs
 from suite.measure.profile import summary
 from suite.measure.selftest import self_test
 from suite.measure.side_by_side import time_side_by_side
 from suite.measure.speed import Timing, quartiles
 from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER, TimingOptions
 from suite.reduction.registry import settings_class
+from suite.report import render
+from suite.report.layout import UNRELIABLE, Block, Column, Note, Row, Table
 from suite.strict import explained
 from suite.study.configuration import Configuration
 from suite.study.provenance import device_name, provenance
@@ -37,8 +38,22 @@ from suite.study.schema import ScheduleRule
 from suite.tasks.task import task as task_of
 from suite.terminal import ManualProgress
 
-MARK = "‡"
+MARK = UNRELIABLE
 WARMUP_ROUNDS = 5
+RATIO, RANGE = "{:.2f}x".format, "{0[0]:.2f}–{0[1]:.2f}".format
+COLUMNS = (
+    Column("method", "method", align="left"),
+    Column("batch", "batch"),
+    Column("speedup", "times unpruned", RATIO),
+    Column("quartiles", "IQR", RANGE),
+    Column("eager", "times eager", RATIO),
+    Column("eager quartiles", "IQR", RANGE, optional=True),
+    Column("macs", "by MACs", RATIO),
+    Column("memory", "memory"),
+    Column("kernels", "attention kernel", align="left"),
+    Column("timing", "timing"),
+    Column("rate", "images/s", "{:.0f}".format),
+)
 
 
 @dataclass(frozen=True)
@@ -87,16 +102,16 @@ def measure(rows: dict[str, Configuration], options: TimingOptions, console: Con
     with ManualProgress(console, len(options.batch_size) * rounds) as bar:
         bar.show("building the models")
         models, size = build_side_by_side(rows)
-        macs = {name: count_macs(model, torch.rand(1, 3, *size)).full for name, model in models.items()}
+        macs = macs_of(rows)
         for batch in options.batch_size:
             show = functools.partial(bar.tell, f"batch of {batch}")
             timings[batch] = time_side_by_side(models, size, options.at(batch), show, bar.advance)
-    return Report(rows, options, macs, timings)
+    return Report(rows, options, macs | {UNPRUNED_EAGER: macs[UNPRUNED]}, timings)
 
 
 def test_protocol(device: str, console: Console) -> bool:
     """Show what the self-test finds; returns whether nothing is wrong."""
-    table = Table("known", "expected", "found", "", box=box.SIMPLE, padding=0, show_lines=True)
+    table = Plain("known", "expected", "found", "", box=box.SIMPLE, padding=0, show_lines=True)
     outcomes = []
     with console.status("self-test"):
         for check in self_test(open_device(device)):
@@ -109,17 +124,11 @@ def test_protocol(device: str, console: Console) -> bool:
 
 def show(report: Report, console: Console) -> None:
     """Print the table and what its columns mean."""
-    table = Table(box=box.SIMPLE, padding=0, show_lines=False)
-    names = ["method", "batch", "times\nunpruned", "times\neager", "by\nMACs", "memory", "attention\nkernel", "timing"]
-    for index, name in enumerate([*names, *(["images/s"] if report.gpu else [])]):
-        table.add_column(name, justify="left" if index in (0, 6) else "right", no_wrap=0 < index != 6)
-    for size, timing in report.timings.items():
-        for name in timing.facts:
-            table.add_row(*_cells(report, size, timing, name))
-        table.add_section()
-    console.print(table)
-    for note in _notes(report):
-        console.print(f"  {note}", style="dim", highlight=False)
+    blocks = tuple(
+        Block(str(size), tuple(_row(report, size, timing, name) for name in timing.facts))
+        for size, timing in report.timings.items()
+    )
+    render.show(Table("speed", "", COLUMNS, blocks, tuple(map(Note, _notes(report)))), console)
 
 
 def write(report: Report, path: Path) -> None:
@@ -136,29 +145,31 @@ def write(report: Report, path: Path) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _cells(report: Report, size: int, timing: Timing, name: str) -> tuple[str, ...]:
-    """One row as text; the second line of a ratio is the middle half of its rounds."""
+def _row(report: Report, size: int, timing: Timing, name: str) -> Row:
     facts, macs = timing.facts[name], report.macs
-    ratios = [quartiles(timing.ratios(name, reference)) for reference in (UNPRUNED, UNPRUNED_EAGER)]
-    rate = f"{size / statistics.median(timing.seconds[name]):.0f}"
-    return (
-        name,
-        str(size),
-        *(f"{median:.2f}x\n{low:.2f}–{high:.2f}" for low, median, high in ratios),
-        f"{macs[UNPRUNED] / macs[name]:.2f}x",
-        gib(facts.memory),
-        summary(facts.kernels),
-        MARK if timing.timing_warnings(name) else "ok",
-        *([rate] if report.gpu else []),
-    )
+    (low, median, high), eager = (quartiles(timing.ratios(name, other)) for other in (UNPRUNED, UNPRUNED_EAGER))
+    values = {
+        "method": name,
+        "batch": size,
+        "speedup": median,
+        "quartiles": (low, high),
+        "eager": eager[1],
+        "eager quartiles": eager[::2],
+        "macs": macs[UNPRUNED] / macs[name],
+        "memory": gib(facts.memory),
+        "kernels": summary(facts.kernels),
+        "timing": MARK if timing.timing_warnings(name) else "ok",
+        "rate": size / statistics.median(timing.seconds[name]) if report.gpu else None,
+    }
+    return Row(values)
 
 
 def _notes(report: Report) -> Iterator[str]:
     """What the columns mean, what it was measured under, and every mark that was set."""
     yield (
         "Times unpruned, times eager: images per second over those of the unpruned timm model, with the same fused "
-        f"attention and with timm's eager one; median of {report.options.rounds} rounds, below it their middle half. "
-        "All models were timed interleaved in one process."
+        f"attention and with timm's eager one; median of {report.options.rounds} rounds, with its inter-quartile "
+        "range. All models were timed interleaved in one process."
     )
     yield "By MACs: how much faster it would be if only multiply-accumulates counted (convention `full`)."
     yield "Memory: weights, images and activations that torch's allocator holds at once."

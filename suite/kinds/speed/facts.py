@@ -9,7 +9,7 @@ from suite.kinds.speed.lines import Line, Measured, Setup, devices_not_measured
 from suite.kinds.speed.table import title
 from suite.measure.timing_options import UNPRUNED
 from suite.report.page.facts import Facts
-from suite.study.load import study_of
+from suite.study.load import load
 
 SOURCE = {
     "cpu": "Published speed-ups are of GPUs: a processor neither reproduces nor contradicts them.",
@@ -32,7 +32,7 @@ def facts(folder: Path, lines: Sequence[Line]) -> Facts:
         doubts += [f"{place}{doubt}" for doubt in _doubts(pairs, reliable, own)]
         doubts.append(SOURCE[setup.device_type])
     named = {"cpu": "processor", "cuda": "GPU"}
-    doubts += [f"No {named[name]} was measured." for name in devices_not_measured(study_of(folder.name), lines)]
+    doubts += [f"No {named[name]} was measured." for name in devices_not_measured(load(folder.name).study, lines)]
     return Facts(" ".join(headlines), tuple(found), tuple(dict.fromkeys(doubts)))
 
 

@@ -26,8 +26,7 @@ def draw_speeds(_folder: Path, lines: Sequence[Line], path: Path) -> None:
 
     A measured ratio with unreliable timing is drawn hollow. The lines are of `rounds.csv`, which lies beside `path`.
 
-    Raises:
-        UserError: if no reduced row is measured or published.
+    UserError if no reduced row is measured or published.
     """
     shown = [line for line in lines if line.row != UNPRUNED and (line.measured or line.ratio)]
     if not shown:

@@ -84,12 +84,11 @@ class Line:
 def lines(folder: Path) -> list[Line]:
     """The lines of a results folder, of what its study in `studies/` asks for: by device, in the order of the study.
 
-    Raises:
-        UserError: if nothing is measured yet, or the record or the published figures cannot be read.
+    UserError if nothing is measured yet, or the record or the published figures cannot be read.
     """
-    from suite.study.load import study_of
+    from suite.study.load import load
 
-    study: SpeedStudy = study_of(folder.name)
+    study: SpeedStudy = load(folder.name).study
     rounds, _ = asked_for(study, read_rounds(folder))
     if not rounds:
         raise UserError(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from suite.errors import UserError
+from suite.measure.count import count
 from suite.measure.speed import references
 from suite.study.configuration import Configuration
 
@@ -28,3 +30,14 @@ def build_side_by_side(rows: Mapping[str, Configuration]) -> tuple[dict[str, nn.
         if name not in models:
             models[name] = row.read_out(row.build("cpu", backbone=known[key]))
     return models, backbone.patch_embed.img_size
+
+
+def macs_of(rows: Mapping[str, Configuration]) -> dict[str, float]:
+    """Multiply-accumulates of an image (convention `full`) of each row; UserError naming the row if one cannot be."""
+    found = {}
+    for name, row in rows.items():
+        try:
+            found[name] = float(count(row.build(), row.read_out).macs.full)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+    return found

@@ -29,8 +29,7 @@ NUMBERS = ("speedup", "speedup_eager", "macs_ratio", "batch_size", "round", "thr
 def read_rounds(folder: Path) -> list[Round]:
     """Read `rounds.csv` of a results folder; nothing if there is none.
 
-    Raises:
-        UserError: if it is not such a record, or was edited.
+    UserError if it is not such a record, or was edited.
     """
     path = folder / "rounds.csv"
     if not path.is_file():

@@ -14,11 +14,10 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 
 from suite.errors import UserError
 from suite.kinds.speed.cells import Device, Measurement, measurements
-from suite.kinds.speed.models import build_side_by_side
+from suite.kinds.speed.models import build_side_by_side, macs_of
 from suite.kinds.speed.rounds import export
-from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
+from suite.kinds.speed.schema import SpeedStudy
 from suite.measure.allocator import keep_memory
-from suite.measure.count import count
 from suite.measure.device import open_machine
 from suite.measure.profile import summary
 from suite.measure.side_by_side import time_side_by_side
@@ -82,7 +81,10 @@ def run(loaded: Loaded, console: Console, _in_process: bool = True, folder: Path
     with record.locked(), ManualProgress(console, sum(work), *BAR, memory=3600) as bar:
         try:
             for one, its_work in zip(left, work, strict=True):
-                said = _attempt(one, macs[one.backbone.name], record, bar)
+                try:
+                    said = _measure(one, macs[one.backbone.name], record, bar)
+                except UserError as error:  # what comes next may still be measured
+                    said = [str(error)]
                 done += its_work
                 bar.reach(done, sum(work))
                 console.print(f"{one.label}: {'; '.join(said) or 'measured'}", highlight=False, soft_wrap=True)
@@ -106,33 +108,16 @@ def _all_macs(loaded: Loaded) -> dict[str, dict[str, float]]:
     found = {}
     for index, one in enumerate(loaded.study.backbones):
         try:
-            found[one.name] = _macs(one)
+            found[one.name] = macs_of(one.configurations())
         except UserError as error:
-            raise refusal(loaded.path, ("backbones", index, "backbone"), error) from error
-    return found
-
-
-def _macs(one: SpeedBackbone) -> dict[str, float]:
-    found = {}
-    for name, row in one.configurations().items():
-        try:
-            found[name] = count(row.build(), row.read_out).macs.full
-        except UserError as error:
-            raise UserError(f"{one.name}: {name}: {error}") from error
+            named = UserError(f"{one.name}: {error}")
+            raise refusal(loaded.path, ("backbones", index, "backbone"), named) from error
     return found
 
 
 def _work(one: Measurement, macs: Mapping[str, float]) -> float:
     """Multiply-accumulates of all rounds of a measurement."""
     return (one.options.rounds + one.options.warmup_rounds) * one.options.batch * sum(macs.values())
-
-
-def _attempt(one: Measurement, macs: Mapping[str, float], record: Record, bar: ManualProgress) -> list[str]:
-    """Measure; returns a sentence for everything that could not be. What comes next may still be measured."""
-    try:
-        return _measure(one, macs, record, bar)
-    except UserError as error:
-        return [str(error)]
 
 
 def _measure(one: Measurement, macs: Mapping[str, float], record: Record, bar: ManualProgress) -> list[str]:

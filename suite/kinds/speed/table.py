@@ -13,7 +13,7 @@ from suite.kinds.speed.schema import SpeedStudy
 from suite.report.layout import MISSING, SECOND_HAND, UNRELIABLE, Block, Column, Note, Row, Table, recorded
 from suite.report.statistics.aggregates import Spread
 from suite.report.trace import Used
-from suite.study.load import study_of
+from suite.study.load import load
 
 GPU = {"cpu": "processor", "cuda": "GPU"}
 
@@ -95,7 +95,7 @@ def title(setup: Setup) -> str:
 
 def table(name: str, lines: Sequence[Line]) -> Table:
     """The table of the study `name` in `studies/`: a block for each device."""
-    study: SpeedStudy = study_of(name)
+    study: SpeedStudy = load(name).study
     numbered = list(dict.fromkeys(line.note for line in lines if line.note))
     setups = list(dict.fromkeys(line.setup for line in lines))
     blocks = [
@@ -225,7 +225,7 @@ def cells(folder: Path, lines: Sequence[Line], line: Line, key: str, field: str)
     """The cells of the row, and of the row that it is compared to where the column is about both."""
     if line.measured is None or key in ("published", *OF_PUBLISHED):
         return []
-    rounds, _ = asked_for(study_of(folder.name), read_rounds(folder))
+    rounds, _ = asked_for(load(folder.name).study, read_rounds(folder))
     names = [line.row, *([line.compare_to] if key == "compare_to ratio" and line.compare_to else [])]
     metric = next(column.metric for column in COLUMNS if column.key == key)
     return [cell for name in names for cell in _cells(line, name, rounds, metric)]

@@ -97,7 +97,7 @@ def schedule_of(study: Study, rule: ScheduleRule, row: Row, patches: int, depth:
         task=study.task,
         classes=study.classes,
     )
-    return meet(model, rule.budget, rule.multiple_of).schedule
+    return meet(model, rule.budget, rule.multiple_of).choice.schedule
 
 
 def resolved(backbone: Backbone, rule: ScheduleRule, patches: int, depth: int) -> Schedule:

@@ -16,9 +16,9 @@ from suite.kinds.speed.cell import time_cell
 from suite.kinds.training.cells import known_weights
 from suite.kinds.training.identity import Identity
 from suite.measure import numerics
+from suite.measure.count import count
 from suite.measure.examples import EXAMPLES, example
-from suite.measure.macs import count_macs
-from suite.measure.tokens import check_tokens, count_tokens
+from suite.measure.tokens import check_tokens
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
@@ -27,7 +27,6 @@ from suite.seeds import seed_for
 from suite.study.cells import Job, Result
 from suite.study.images import packed
 from suite.study.provenance import device_name
-from suite.tasks.loop import to_input
 from suite.tasks.task import Epoch, Task, Training
 
 
@@ -138,11 +137,11 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
 
 def _add_costs(result: Result, model: ReducedModel, task: Task) -> None:
     model.deploy()
-    image = to_input(torch.randint(0, 256, (1, 3, *model.backbone.patch_embed.img_size), dtype=torch.uint8))
-    ledger, macs = count_tokens(model, image), count_macs(task.read_out(model), image)
+    counted = count(model, task.read_out)
+    ledger, (full, linear) = counted.tokens, map(float, counted.macs)
     check_tokens(model, ledger)
     tokens = {"tokens_attention": ledger.attention, "tokens_mlp": ledger.mlp, "tokens_leaving": ledger.leaving}
-    result["metrics"] |= {"tokens_fewest": min(ledger.mlp), "macs_full": macs.full, "macs_linear": macs.linear}
+    result["metrics"] |= {"tokens_fewest": min(ledger.mlp), "macs_full": full, "macs_linear": linear}
     result["units"] |= {"tokens_fewest": "tokens", "macs_full": "MACs", "macs_linear": "MACs"}
     result["units"] |= dict.fromkeys(tokens, "tokens")
     result["repetitions"] = {name: list(counts) for name, counts in tokens.items()}

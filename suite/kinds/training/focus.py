@@ -40,4 +40,4 @@ def declare(folder: Path, rows: tuple[str, ...], *, begun: bool) -> None:
     `begun`: whether a cell has ended.
     """
     if stated(folder, "focus") is None or focus_of(folder).rows != rows:
-        state(folder, "focus", asdict(Focus(rows, provenance()["commit"], begun)))
+        state(folder, {"focus": asdict(Focus(rows, provenance()["commit"], begun))})

@@ -21,7 +21,6 @@ from mmseg.datasets.transforms import (
     RandomFlip,
     Resize,
 )
-from mmseg.registry import DATASETS, TRANSFORMS
 
 from suite.data.dataset import SPLITS, Augmentation, DataSet, Examples
 from suite.data.labels import IGNORED, check_labels, mask_shape
@@ -29,7 +28,6 @@ from suite.errors import UserError
 
 TARGET = "maps"
 BATCH = 100  # images at a time in evaluation, where all have one size
-CENTRE = (127.5, 127.5, 127.5)  # bytes become numbers from -1 to 1
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,6 @@ class SegmentationData:
         batch_size: of the validation; above 1 only if all images have one size.
         blue_first: whether images come as mmcv reads them, with their channels in the order blue, green, red.
         stride: of sliding windows in evaluation, in pixels; None for one shot.
-        mean, deviation: of a channel.
     """
 
     train: BaseSegDataset
@@ -53,11 +50,8 @@ class SegmentationData:
     batch_size: int
     blue_first: bool
     stride: int | None = None
-    mean: tuple[float, ...] = CENTRE
-    deviation: tuple[float, ...] = CENTRE
 
 
-@DATASETS.register_module()
 class MapDataset(BaseSegDataset):  # type: ignore[misc]
     """Images with label maps, from memory or from files."""
 
@@ -78,7 +72,6 @@ class MapDataset(BaseSegDataset):  # type: ignore[misc]
         ]
 
 
-@TRANSFORMS.register_module()
 class CheckLabels(BaseTransform):  # type: ignore[misc]
     """Refuse a label map with numbers that are no class: the metric would leave them out without a word."""
 
@@ -98,20 +91,26 @@ class CheckLabels(BaseTransform):  # type: ignore[misc]
         return results
 
 
-AS_THEY_ARE = [{"type": LoadImageFromNDArray}, {"type": PackSegInputs}]
-
-
 def open_data(data: DataSet) -> SegmentationData:
-    """What a study trains and validates on.
+    """What a study trains and validates on; images of many sizes are read, resized and augmented when they are needed.
 
     Raises:
-        UserError: for data that are not there, or not in order.
+        UserError: for data that are not there, or not in order; on reading, for a mask with labels that are no class.
     """
-    names = data.class_names(TARGET)
+    names, how = data.class_names(TARGET), data.augmentation
     training, validation = (data.open(split) for split in SPLITS)
-    if data.augmentation is None:
+    if how is None:
         return in_memory(training, validation, names)
-    return from_files(training, validation, names, data.augmentation, data.UNLABELLED_ZERO)
+    train, evaluate = (build(how, len(names)) for build in (training_pipeline, validation_pipeline))
+    return SegmentationData(
+        train=MapDataset(training, names, data.UNLABELLED_ZERO, pipeline=train),
+        validation=MapDataset(validation, names, data.UNLABELLED_ZERO, pipeline=evaluate, test_mode=True),
+        classes=names,
+        largest=(how.size, how.size),
+        batch_size=1,
+        blue_first=True,
+        stride=how.stride,
+    )
 
 
 def first_images(data: SegmentationData, count: int) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
@@ -138,32 +137,14 @@ def in_memory(training: Examples, validation: Examples, names: tuple[str, ...]) 
     for name, split in (("training", training), ("validation", validation)):
         check_labels(split.targets[TARGET], len(names), f"the {name} images")
     shapes = [split.pixels.shape[2:] for split in (training, validation)]
+    as_they_are = [{"type": LoadImageFromNDArray}, {"type": PackSegInputs}]
     return SegmentationData(
-        train=MapDataset(training, names, pipeline=AS_THEY_ARE),
-        validation=MapDataset(validation, names, pipeline=AS_THEY_ARE, test_mode=True),
+        train=MapDataset(training, names, pipeline=as_they_are),
+        validation=MapDataset(validation, names, pipeline=as_they_are, test_mode=True),
         classes=names,
         largest=(max(height for height, _ in shapes), max(width for _, width in shapes)),
         batch_size=BATCH,
         blue_first=False,
-    )
-
-
-def from_files(
-    training: Examples, validation: Examples, names: tuple[str, ...], augmentation: Augmentation, unlabelled_zero: bool
-) -> SegmentationData:
-    """Images of many sizes, which are read, resized and augmented when they are needed.
-
-    Reading them raises a UserError for a mask with other labels.
-    """
-    pipelines = (build(augmentation, len(names)) for build in (training_pipeline, validation_pipeline))
-    return SegmentationData(
-        train=MapDataset(training, names, unlabelled_zero, pipeline=next(pipelines)),
-        validation=MapDataset(validation, names, unlabelled_zero, pipeline=next(pipelines), test_mode=True),
-        classes=names,
-        largest=(augmentation.size, augmentation.size),
-        batch_size=1,
-        blue_first=True,
-        stride=augmentation.stride,
     )
 
 
@@ -190,7 +171,8 @@ def training_pipeline(augmentation: Augmentation, classes: int) -> list[dict[str
 
 def validation_pipeline(augmentation: Augmentation, classes: int) -> list[dict[str, Any]]:
     """Transforms of a validation image, in order; its labels keep their size."""
-    scale = (augmentation.size, augmentation.size) if augmentation.stride is None else _short_side(augmentation.size)
+    size = augmentation.size
+    scale = (size, size) if augmentation.stride is None else (4 * size, size)  # of sides; windows: of the short one
     return [
         {"type": LoadImageFromFile},
         {"type": Resize, "scale": scale, "keep_ratio": True},
@@ -198,8 +180,3 @@ def validation_pipeline(augmentation: Augmentation, classes: int) -> list[dict[s
         {"type": CheckLabels, "classes": classes},
         {"type": PackSegInputs},
     ]
-
-
-def _short_side(size: int) -> tuple[int, int]:
-    """Scale that makes the short side of an image `size` pixels, unless its long side is four times as long."""
-    return 4 * size, size

@@ -1,7 +1,10 @@
-"""A reduced model as mmsegmentation knows models: backbone, linear head, and a segmentor that adds its losses."""
+"""A reduced model as mmsegmentation knows models, a segmentor with its losses, and its scores without rounding."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, see there)
@@ -9,85 +12,40 @@ import suite.tasks.segmentation.engine  # noqa: F401  (before mmsegmentation, se
 # isort: split
 import torch
 from mmengine.config import ConfigDict
-from mmengine.model import BaseModule
-from mmseg.models import EncoderDecoder, SegDataPreProcessor
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.registry import MODELS
-from torch import Tensor, nn
+from mmseg.evaluation.metrics import IoUMetric
+from mmseg.models import BaseSegmentor, EncoderDecoder, SegDataPreProcessor
+from mmseg.models.losses import CrossEntropyLoss
+from torch import Tensor
 from torch.nn import functional as F
 
 from suite.data.labels import IGNORED
 from suite.reduction.model import ReducedModel
 from suite.tasks.loop import precise
 from suite.tasks.segmentation.data import SegmentationData
-from suite.tasks.segmentation.pixels import check_readable, on_grid, read_features
+from suite.tasks.segmentation.pixels import PixelModel, check_readable
+from suite.tasks.task import Images
+
+CENTRE = (127.5, 127.5, 127.5)  # mean and deviation of a channel, so that bytes become numbers from -1 to 1
 
 
-@MODELS.register_module()
-class ReducedBackbone(BaseModule):  # type: ignore[misc]
-    """Images, (B, 3, height, width), to one map of features, (B, D, rows, columns).
-
-    With logit fusion two more maps follow: logits predicted for removed patches, and which patches were kept.
-    """
-
-    def __init__(self, model: ReducedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return self.outputs(images)[0]
-
-    def outputs(self, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """The maps that the head reads, together with the outputs that only training needs."""
-        dense = self.model.dense_outputs(images)
-        values = [read_features(self.model.backbone, dense.features)]
-        if dense.predicted is not None:
-            values += [dense.predicted, dense.is_kept.unsqueeze(-1)]
-        return tuple(on_grid(value, self.model.method.context.grid) for value in values), dense.auxiliary
-
-
-@MODELS.register_module()
-class PatchwiseLinearHead(BaseDecodeHead):  # type: ignore[misc]
-    """Cropr's official head: one linear layer for every patch, then bilinear upsampling.
-
-    The layer is the timm backbone's own `head`, so the weights of both are one `state_dict` of timm's.
-    """
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__(
-            in_channels=linear.in_features,
-            channels=linear.in_features,
-            num_classes=linear.out_features,
-            out_channels=linear.out_features,
-            dropout_ratio=0,  # the backbone's `head_drop` comes before
-            loss_decode={"type": "CrossEntropyLoss", "avg_non_ignore": True},
-            ignore_index=IGNORED,
-            align_corners=False,
-            init_cfg=None,  # or mmengine draws new weights when training starts
-        )
-        del self.conv_seg
-        self.linear = linear
-
-    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Logits for every patch, (B, classes, rows, columns)."""
-        features, *fused = inputs
-        logits = on_grid(self.linear(features.flatten(2).transpose(1, 2)), features.shape[2:])
-        if not fused:
-            return logits
-        predicted, kept = fused
-        return torch.where(kept, logits, predicted)
-
-
-@MODELS.register_module()
 class ReducedSegmentor(EncoderDecoder):  # type: ignore[misc]
-    """mmsegmentation's encoder-decoder, whose loss also has what the method adds.
+    """What `PixelModel` computes, in one shot or in sliding windows, and its loss with what the method adds.
 
     It predicts in `precision`; that of the loss is the optimizer's business.
     """
 
-    def __init__(self, precision: str, **parts: Any) -> None:
-        super().__init__(**parts)
-        self.precision = precision
+    align_corners = False
+
+    def __init__(self, model: ReducedModel, precision: str, preprocessor: SegDataPreProcessor, windows: ConfigDict):
+        BaseSegmentor.__init__(self, preprocessor)
+        self.pixels, self.precision, self.test_cfg = PixelModel(model), precision, windows
+        self.criterion = CrossEntropyLoss(avg_non_ignore=True)
+        self.out_channels = model.backbone.head.out_features
+
+    def encode_decode(self, inputs: Tensor, _metas: Any = None) -> Tensor:
+        """Logits, (B, classes, height, width), of images, (B, 3, height, width)."""
+        logits: Tensor = self.pixels(inputs)
+        return logits
 
     def predict(self, inputs: Tensor, data_samples: list[Any] | None = None) -> list[Any]:
         """Data samples with logits and labels for every pixel of the images as they were."""
@@ -96,12 +54,11 @@ class ReducedSegmentor(EncoderDecoder):  # type: ignore[misc]
         return found
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
-        """Cross entropy of every labelled pixel, and the method's auxiliary loss on labels of patches."""
-        maps, auxiliary = self.backbone.outputs(inputs)
-        losses: dict[str, Tensor] = self._decode_head_forward_train(maps, data_samples)
+        """Mean cross entropy over labelled pixels, and the method's auxiliary loss on labels of patches."""
+        output, method = self.pixels.outputs(inputs), self.pixels.reduced.method
         labels = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
-        target = patch_labels(labels, maps[0].shape[2:])
-        extra = self.backbone.model.method.auxiliary_loss(auxiliary, target, patch_loss)
+        losses = {"decode.loss": self.criterion(output.logits, labels, ignore_index=IGNORED)}
+        extra = method.auxiliary_loss(output.auxiliary, patch_labels(labels, method.context.grid), patch_loss)
         return losses if extra is None else losses | {"auxiliary.loss": extra}
 
 
@@ -128,25 +85,18 @@ def build_segmentor(model: ReducedModel, data: SegmentationData, precision: str 
     """
     check_model(model, data)
     size = tuple(model.backbone.patch_embed.img_size)
-    preprocessing = {
-        "type": SegDataPreProcessor,
-        "mean": data.mean,
-        "std": data.deviation,
-        "bgr_to_rgb": data.blue_first,
-        "size": size,
-        "pad_val": 0,
-        "seg_pad_val": IGNORED,
-        "test_cfg": {"size": size},
-    }
-    segmentor = ReducedSegmentor(
-        precision,
-        backbone={"type": ReducedBackbone, "model": model},
-        decode_head={"type": PatchwiseLinearHead, "linear": model.backbone.head},
-        data_preprocessor=preprocessing,
-        test_cfg=ConfigDict(
-            mode="whole" if data.stride is None else "slide", crop_size=size, stride=(data.stride,) * 2
-        ),
+    preprocessor = SegDataPreProcessor(
+        CENTRE,
+        CENTRE,
+        size=size,
+        pad_val=0,
+        seg_pad_val=IGNORED,
+        bgr_to_rgb=data.blue_first,
+        test_cfg={"size": size},
     )
+    mode = "whole" if data.stride is None else "slide"
+    windows = ConfigDict(mode=mode, crop_size=size, stride=(data.stride,) * 2)
+    segmentor = ReducedSegmentor(model, precision, preprocessor, windows)
     segmentor.to(next(model.parameters()).device)  # where images will go
     return segmentor
 
@@ -175,3 +125,51 @@ def check_model(model: ReducedModel, data: SegmentationData) -> None:
             f"the data have images of up to {data.largest[0]} x {data.largest[1]} pixels but the model takes "
             f"{size[0]} x {size[1]}; smaller images are padded, larger ones need a model built for them"
         )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one pass over the validation set gave, in percent and unrounded.
+
+    Attributes:
+        miou: mean of `iou` over the classes that have one.
+        macc: mean over labelled classes of the share of their pixels that were found.
+        aacc: share of all labelled pixels that were found.
+        iou: intersection over union of each class; None for a class that was neither labelled nor predicted.
+        images: `intersection` and `union` of each class in each image, in pixels, (images, classes).
+    """
+
+    miou: float
+    macc: float
+    aacc: float
+    iou: tuple[float | None, ...]
+    images: Images = field(default_factory=dict)
+
+
+class ExactIoU(IoUMetric):  # type: ignore[misc]
+    """IoU summed over all images; mmsegmentation's own rounds means to two decimals and drops the classes.
+
+    Its counts are 32-bit floats, exact within one image only; they are summed here in 64 bits.
+    """
+
+    default_prefix = "validation"
+
+    def compute_metrics(self, results: Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]) -> dict[str, Any]:
+        """Sum the areas of all images and turn them into `Scores`.
+
+        Raises:
+            ValueError: if no pixel of the validation set is labelled.
+        """
+        areas = [torch.stack(area).double().sum(0) for area in zip(*results, strict=True)]
+        if not areas[-1].sum():
+            raise ValueError(f"no pixel of the {len(results)} validation images is labelled, all are {IGNORED}")
+        found = {name: 100 * value for name, value in self.total_area_to_metrics(*areas).items()}
+        iou = tuple(None if math.isnan(value) else float(value) for value in found["IoU"])
+        means = (_mean(found["IoU"]), _mean(found["Acc"]), float(found["aAcc"]))
+        intersection, union = (torch.stack(area).int().numpy() for area in list(zip(*results, strict=True))[:2])
+        return {"scores": Scores(*means, iou, {"intersection": intersection, "union": union})}
+
+
+def _mean(values: Sequence[float]) -> float:
+    numbers = [float(value) for value in values if not math.isnan(value)]
+    return math.fsum(numbers) / len(numbers)

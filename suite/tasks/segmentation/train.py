@@ -31,8 +31,7 @@ from suite.reduction.schedule import curriculum
 from suite.seeds import seed_for
 from suite.tasks.loop import TrainingFailed, check_finite, check_weights, clip, optimizer_for, precise
 from suite.tasks.segmentation.data import SegmentationData
-from suite.tasks.segmentation.metric import ExactIoU, Scores
-from suite.tasks.segmentation.model import build_segmentor
+from suite.tasks.segmentation.model import ExactIoU, Scores, build_segmentor
 from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.task import Epoch
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,21 +15,20 @@ from suite.report.style import ONE_COLUMN, TWO_COLUMNS, canvas, folded
 from suite.tasks.task import task
 
 ACROSS = 5  # panels beside each other
-LOSS = ("loss",)
 
 
 def draw_scores(results: Results, path: Path) -> None:
     """Validation score after each epoch."""
     headline = task(results.task).headline
-    _draw(results, path, (headline.name,), headline.axis, comparable=True)
+    _draw(results, path, headline.name, headline.axis, comparable=True)
 
 
 def draw_losses(results: Results, path: Path) -> None:
     """Mean training loss of each epoch; what a method adds to the task's loss is in it, so each row has a scale."""
-    _draw(results, path, LOSS, "training loss, with what a method adds to it", comparable=False)
+    _draw(results, path, "loss", "training loss, with what a method adds to it", comparable=False)
 
 
-def _draw(results: Results, path: Path, metrics: Sequence[str], name: str, comparable: bool) -> None:
+def _draw(results: Results, path: Path, metric: str, name: str, comparable: bool) -> None:
     """Median over seeds, and the range of all seeds shaded, of what fine-tuned for two epochs or more.
 
     Comparable rows share a scale and are drawn in grey behind each other.
@@ -39,7 +37,7 @@ def _draw(results: Results, path: Path, metrics: Sequence[str], name: str, compa
         UserError: without curves, or if none has two epochs.
     """
     frame = read_curves(results.folder)
-    frame = frame[frame["metric"].isin(metrics)]
+    frame = frame[frame["metric"] == metric]
     rows = results.labelled(frame[frame["kind"] == "accuracy"])
     tables = {
         label: rows[rows["label"] == label].pivot_table(index="epoch", columns="seed", values="value")
@@ -50,7 +48,7 @@ def _draw(results: Results, path: Path, metrics: Sequence[str], name: str, compa
     panels = ({"base, not fine-tuned": base} if len(base) > 1 else {}) | tables
     if not panels:
         raise UserError(f"{results.folder / 'curves.csv'} has no training of two epochs or more, so no curve")
-    style = {line.label: look for line, look in zip(results.lines, looks(results.lines).values(), strict=True)}
+    style = looks(results.lines)
     across = min(ACROSS, len(panels))
     down = -(-len(panels) // across)
     size = (TWO_COLUMNS if across > 2 else ONE_COLUMN, 0.7 + 1.2 * down + (0.9 if down == 1 else 0))

@@ -19,7 +19,7 @@ from suite.kinds.training.schema import Study
 from suite.kinds.training.study import not_here, refuse
 from suite.measure.examples import EXAMPLES
 from suite.report.style import canvas, folded
-from suite.study.load import study_of
+from suite.study.load import load
 from suite.tasks.segmentation.pixels import decode
 
 Bytes = NDArray[np.uint8]
@@ -49,7 +49,7 @@ class Shown:
 
 def draw_study_maps(results: Results, path: Path) -> None:
     """Draw the maps of a study in `studies/` from its results folder; the images come from its recipe."""
-    study = study_of(results.folder.name)
+    study = load(results.folder.name).study
     rows = example_rows(study, results.folder)
     refuse(not_here(study))
     draw_maps(rows, shown(study), path, [results.folder / "examples.json"])

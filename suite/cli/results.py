@@ -1,0 +1,151 @@
+"""The commands about results: tables, figures, pages, and what is behind a number."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from suite.cli.options import AsJson, StudyName, print_json
+from suite.errors import UserError
+
+RECORD = "A study, a results folder, or STUDY@COMMIT; with :ROW one row of it."
+Record = Annotated[str, typer.Argument(help=RECORD)]
+
+
+def table(
+    study: StudyName,
+    into: Annotated[Path | None, typer.Option(help="Also put it into this file, between the study's markers.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a study's table and first figure again from the record in results/STUDY/."""
+    from suite.report.make import make_table
+    from suite.report.render import as_records
+    from suite.study.load import results_of
+
+    made = make_table(results_of(study), Console(markup=False, stderr=as_json), into)
+    if as_json:
+        print_json(as_records(made))
+
+
+def compare(
+    one: Record,
+    other: Record,
+    html: Annotated[Path | None, typer.Option(help="Also write the comparison to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two records, or two rows, over seeds and images; exit code 1 if a row differs."""
+    from suite.kinds.training.compare import DIFFERENT, compared, comparison_table, environment, side
+    from suite.report.render import as_html_file, as_records, show
+
+    with side(one) as first, side(other) as second:
+        found, differences = compared(first, second), environment(first, second)
+    table = comparison_table(first, second, found, differences)
+    if html is not None:
+        html.write_text(as_html_file(table), encoding="utf-8")
+    if as_json:
+        print_json({"rows": as_records(table), "environment": differences})
+    else:
+        show(table, Console(markup=False))
+    raise typer.Exit(any(row.verdict == DIFFERENT for row in found))
+
+
+def figures(
+    study: StudyName,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write vector graphics instead of PNG.")] = False,
+) -> None:
+    """Draw all figures of a study again from results/STUDY/; nothing is trained."""
+    _draw(study, ".pdf" if pdf else ".png")
+
+
+def maps(study: StudyName) -> None:
+    """Draw, for a few images, when each patch left and what each method predicts, from results/STUDY/examples.json."""
+    _draw(study, ".png", "maps")
+
+
+def _draw(study: str, suffix: str, only: str = "") -> None:
+    from suite.report.make import draw
+    from suite.study.kind import kind_of
+    from suite.study.load import find, results_of
+    from suite.terminal import track
+
+    console, folder = Console(markup=False), results_of(study)
+    kind = kind_of(folder)
+    names = [name for name in kind.drawings if only in ("", name)]
+    if not names:
+        raise UserError(f"a study of {kind.name} has no {only or 'figures'}; its table: suite table {study}")
+    written = 0
+    for drawn in track(draw(kind, folder, kind.lines(folder), suffix, names), "figures", len(names), console):
+        written += drawn.path is not None
+        said = f"written to {drawn.path}" if drawn.path else f"not drawn: {drawn.reason}"
+        console.print(f"{drawn.name:<16} {said}", soft_wrap=True, highlight=False)
+    if not written:
+        raise UserError(f"no figure of {study} could be drawn")
+    if loaded := find(study):
+        kind.publish(loaded, folder, console)
+
+
+def report(study: StudyName) -> None:
+    """Write results/STUDY/report.html: question, answer, table, figures and provenance, on one page without network."""
+    from suite.ledger.lines import read_lines
+    from suite.report.page.write import page
+    from suite.study.load import load, results_of
+
+    console, loaded, folder = Console(markup=False), load(study), results_of(study)
+    ledger = folder.parent / "ledger.csv"
+    numbers = read_lines(ledger) if ledger.is_file() else []
+    answered = [line for line in numbers if line.command == f"suite run {folder.name}"]
+    text = page(loaded, folder, console, answered)
+    path = folder / "report.html"
+    path.write_text(text, encoding="utf-8")
+    size = len(text.encode()) / 2**20
+    console.print(f"Written to {path}: {size:.1f} MiB, opens in any browser", highlight=False, soft_wrap=True)
+    loaded.kind.publish(loaded, folder, console)
+
+
+def trace(
+    address: Annotated[
+        str,
+        typer.Argument(metavar="TABLE:ROW:COLUMN", help="As the table calls them, such as 'quickstart:cropr:acc. %'."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show what is behind a number of a table: runs, seeds, values, commit, versions and machine."""
+    from suite.report.trace import trace as find
+
+    console = Console(markup=False, highlight=False)
+    found = find(address)
+    if as_json:
+        print_json(asdict(found) | {"cells": [cell._asdict() for cell in found.cells]})
+        return
+    console.print(f"{address} = {found.shown}", style="bold", soft_wrap=True)
+    for name, fact in found.facts.items():
+        console.print(f"  {name}: {fact}", soft_wrap=True)
+    if found.cells:
+        table = Table("cell", "row", "seed", "status", "values", box=box.SIMPLE)
+        for cell in found.cells:
+            numbers = " ".join(f"{value:.6g}" for value in cell.values)
+            table.add_row(cell.cell_id, cell.row, cell.seed, cell.status, f"{numbers} {cell.unit}" if numbers else "–")
+        console.print(table)
+    for run in found.runs:
+        made = f"{len(run['cells'])} of {len(found.cells)} cells were made by" if found.cells else "made by"
+        console.print(made, soft_wrap=True)
+        for name, fact in ({"device": "not recorded"} | run if found.cells else run).items():
+            if name != "cells":
+                console.print(f"  {name}: {_plain(fact)}", soft_wrap=True)
+    if found.unknown:
+        console.print(f"provenance.json does not have {', '.join(found.unknown)}; it knows finished cells only")
+
+
+def _plain(fact: Any) -> str:
+    """A fact on one line; versions as NAME VERSION."""
+    if isinstance(fact, dict):
+        return ", ".join(f"{name} {value}" for name, value in fact.items() if value)
+    if isinstance(fact, list):
+        return ", ".join(map(str, fact)) or "none"
+    return str(fact)

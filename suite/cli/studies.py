@@ -1,0 +1,145 @@
+"""The commands about studies. As everywhere in `suite/cli/`, heavy imports stay inside the commands that need them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from suite.cli.options import AsJson, Changes, StudyName, print_json
+from suite.errors import UserError
+
+
+def list_(as_json: AsJson = False) -> None:
+    """List the studies in studies/, and what a study can name: kinds, tasks, data sets, methods."""
+    from suite.data.dataset import data_sets
+    from suite.reduction.registry import modules
+    from suite.study.kind import kinds
+    from suite.study.load import study_names
+    from suite.tasks.task import tasks
+
+    found = {
+        "studies": study_names(),
+        "kinds of study": sorted(name for name, kind in kinds().items() if kind.schema),
+        "tasks": sorted(tasks()),
+        "data sets": sorted(data_sets()),
+        "methods": sorted(modules()),
+    }
+    if as_json:
+        print_json(found)
+        return
+    for name, names in found.items():
+        typer.echo(f"{name}: {', '.join(names) or 'none'}")
+
+
+def validate(study: StudyName, change: Changes = None) -> None:
+    """Check a study file without running anything."""
+    from suite.study.load import load
+
+    loaded = load(study, change or [])
+    typer.echo(f"{loaded.path}: valid, {loaded.kind.check(loaded)}")
+    for sentence in loaded.kind.missing(loaded.study):
+        typer.echo(f"missing input: {sentence}")
+
+
+def plan(study: StudyName, change: Changes = None, as_json: AsJson = False) -> None:
+    """Show what a study runs, cell by cell, and what of it is done."""
+    from suite.study.load import load
+
+    loaded = load(study, change or [])
+    work = [dict(one) for one in loaded.kind.plan(loaded)]
+    for sentence in loaded.kind.missing(loaded.study):
+        typer.echo(f"missing input: {sentence}", err=True)
+    if as_json:
+        print_json(work)
+        return
+    widths = {key: max(len(str(one.get(key, ""))) for one in work) for one in work[:1] for key in one}
+    for one in work:
+        typer.echo("  ".join(str(one.get(key, "")).ljust(width) for key, width in widths.items()).rstrip())
+
+
+def run(
+    study: StudyName,
+    change: Changes = None,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="One cell after another in this process, without Ray and MLflow.")
+    ] = False,
+) -> None:
+    """Run what is not done of a study, then make its table and first figure."""
+    from suite.report.make import make_table
+    from suite.study.load import RESULTS, load, remember
+
+    console, loaded = Console(markup=False), load(study, change or [])
+    if loaded.kind.run is None:
+        raise UserError(f"a study of {loaded.kind.name} has a command of its own: suite {loaded.kind.name}")
+    code = loaded.kind.run(loaded, console, in_process)
+    remember(loaded)
+    folder = RESULTS / loaded.name
+    try:
+        make_table(folder, console)
+    except UserError as error:
+        if not code:
+            raise
+        console.print(str(error), soft_wrap=True)
+    if not in_process and loaded.kind.publish(loaded, folder, console):
+        console.print(f"See the runs in MLflow's page: {_command('ui', study)}", soft_wrap=True)
+    if code:
+        raise typer.Exit(code)
+
+
+def _command(*words: str) -> str:
+    """How to call this program from here, whether its environment is active or not."""
+    program = Path(sys.executable).with_name("suite")
+    shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program.name
+    return " ".join([str(shown), *words])
+
+
+def track(study: StudyName, change: Changes = None) -> None:
+    """Write a study's MLflow runs anew from its finished cells."""
+    from suite.kinds.training.track import track_study
+    from suite.study.load import load
+
+    track_study(load(study, change or []), Console(markup=False))
+
+
+def pack(
+    study: StudyName,
+    file: Annotated[Path | None, typer.Option(help="The file to write; by default STUDY.cells.tar.")] = None,
+    change: Changes = None,
+) -> None:
+    """Put a study's finished cells and base weights into one file, with their digests."""
+    from suite.study.load import load
+    from suite.study.pack import pack_study
+
+    loaded = load(study, change or [])
+    path = file or Path(f"{loaded.name}.cells.tar")
+    typer.echo(f"Written to {path}: {pack_study(loaded, path)}")
+
+
+def unpack(file: Annotated[Path, typer.Argument(help="What `suite pack` wrote.")]) -> None:
+    """Take finished cells out of such a file; `suite run` then goes on from there."""
+    from suite.study.pack import unpack
+    from suite.study.store import Record
+
+    new, kept = unpack(file, Record())
+    typer.echo(f"{new} cells are new here, {kept} were here already")
+
+
+def ui(
+    study: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="A path, or a name in studies/; without it all experiments.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="On 127.0.0.1, reachable from this machine only.")
+    ] = 5000,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
+) -> None:
+    """Show the runs in MLflow's own page, until Ctrl-C."""
+    from suite.run.mlflow_ui import serve
+    from suite.study.load import title_of
+
+    title = None if study is None else title_of(study)
+    serve(title, port, not no_open, Console(markup=False))
