@@ -34,7 +34,7 @@ from suite.kinds.training.table import study_table
 from suite.report.render import as_records
 from suite.report.statistics.aggregates import Spread
 from suite.report.statistics.comparisons import Comparison
-from suite.report.statistics.intervals import Interval
+from suite.report.statistics.intervals import Mean
 from suite.run import mlflow_writer
 from suite.run.mlflow_writer import Rows, Tracker
 from suite.study.cells import Cell
@@ -271,8 +271,9 @@ def line_of(cell: Cell) -> Line:
     """A line of the table, as good as any, of a row that is compared with random pruning."""
     some = Spread(1, 1, 1, 2)
     line = Line(cell.row, cell.row, cell.schedule, cell.row, "classification", some, 3, 17, 9e6, (Speed(8, some),))
-    gap = Comparison(2, 4.0, Interval(3.5, 4.5), 0.5, 0.75)
-    return replace(line, interval=Interval(0.5, 2.5), versus=Versus(won=(1, 2), comparison=gap), p=0.75)
+    gap = Mean(3.5, 4.5, 2, 4.0, 0.75)
+    compared = Versus(won=(1, 2), comparison=Comparison((4.0, 4.0), 4.0, gap, 0.5, 0.75))
+    return replace(line, interval=Mean(0.5, 2.5, 2, 1.5, 0.1), versus=compared, gap=gap, p=0.75)
 
 
 def metrics_of(lines: list[Line]) -> dict[tuple[str, str], dict[str, float]]:
@@ -283,7 +284,7 @@ def metrics_of(lines: list[Line]) -> dict[tuple[str, str], dict[str, float]]:
 def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
     """Every metric and parameter that a view names is on the runs that its filter finds."""
     compared = line_of(CELLS[-1])
-    bare = replace(compared, versus=Versus(), p=None, interval=None, speeds=(Speed(),))
+    bare = replace(compared, versus=Versus(), p=None, gap=None, interval=None, speeds=(Speed(),))
     cell = named(Tracker("trial", CELLS, written), "seed 1 · tome").data
     named_in = {}
     for lines in ([compared], [bare]):
@@ -303,7 +304,7 @@ def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
             }
             named_in[view, lines[0] is bare] = shown
     assert named_in["methods", False] - named_in["methods", True] == {
-        *("acc1_last/ci95_low", "acc1_last/ci95_high", "gap_to_random/median", "gap_to_random/p_holm"),
+        *("acc1_last/ci95_low", "acc1_last/ci95_high", "gap_to_random/mean", "gap_to_random/p_holm"),
         *("speed_ratio/median", "speed_reliable"),
     }
 
@@ -337,7 +338,7 @@ def test_parents_of_an_older_store_get_what_is_new(copy: Path) -> None:
     assert row.metrics == spreads | {
         "acc1_last/ci95_low": 0.5,
         "acc1_last/ci95_high": 2.5,
-        "gap_to_random/median": 4,
+        "gap_to_random/mean": 4,
         "gap_to_random/ci95_low": 3.5,
         "gap_to_random/ci95_high": 4.5,
         "gap_to_random/p_holm": 0.75,

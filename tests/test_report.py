@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hand_made import cell, cells, lines, speed, written
 from rich.console import Console
+from scipy import stats
 
 from suite.errors import UserError
 from suite.kinds.training.published import read_scores
@@ -21,7 +22,7 @@ def results(tmp_path: Path) -> Path:
     """A results folder with a hand-made record."""
     rows = [
         *cells("random", 70, 71, 72),
-        *cells("good", 80, 81, 82),
+        *cells("good", 80, 82, 81),
         *cells("poor", 71, 71, 71),
         *cell("broken", 0, 90.0),
         *cell("broken", 1, None),
@@ -42,10 +43,12 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
         for line in text.splitlines()
         if "|" in line
     }
-    assert rows["good"] == ["81.0", "80.0–82.0", "3/3", "+10.0", "0.75 §", "a", "17", "1.50", "2.00x"]
+    low, high = stats.ttest_1samp([10, 11, 9], 0).confidence_interval(1 - 0.05 / 3)  # of three that have an interval
+    assert rows["good"][:3] == ["81.0", "78.5–83.5", "3/3"]
+    assert rows["good"][3:] == ["+10.0", f"{low:+.1f} to {high:+.1f}", "0.0066", "a", "17", "1.50", "2.00x"]
     assert rows["poor †"][:4] == ["71.0", "71.0–71.0", "3/3", "+0.0"]
     assert rows["poor †"][-1] == "1.50x ‡"
-    assert rows["broken †"] == ["90.0", "–", "1/2, 1 failed", "+20.0", "–", "a", "17", "1.50", "–"]
+    assert rows["broken †"] == ["90.0", "–", "1/2, 1 failed", "+20.0", "–", "–", "abc", "17", "1.50", "–"]
     assert rows["random"][3:5] == ["–", "–"]
     assert rows["good + fused †"][3] == "-1.0", "the control has the same fusion"
     assert "‡ unreliable timing; reason in `table.html`" in text

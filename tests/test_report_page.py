@@ -12,12 +12,15 @@ import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from statistics import stdev
 
 import browser
+import numpy as np
 import pytest
 from hand_made import cell, cells, lines, speed
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from scipy import stats
 from typer.testing import CliRunner
 
 from suite.cli.app import app
@@ -25,12 +28,14 @@ from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.facts import differs_significantly, facts
 from suite.kinds.training.figures import DRAWINGS
+from suite.kinds.training.focus import declare, focus_of
 from suite.kinds.training.summary import lines_of
-from suite.kinds.training.table import table
+from suite.kinds.training.table import FINE_TUNING_ONLY, table
 from suite.ledger.lines import read_lines
 from suite.report.page.facts import Facts
 from suite.report.page.origin import duration, read_origin
 from suite.report.render import as_html
+from suite.report.statistics.power import seeds_needed
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
 from suite.study.load import load
@@ -125,50 +130,67 @@ def trial(seeds: int, **gaps: list[float]) -> list[dict[str, object]]:
 # ---------------------------------------------------------------- the answer
 
 
-def test_significant_rows_are_named_with_their_side(tmp_path: Path) -> None:
-    """Ten seeds, one row above in all, one below in all, one on both sides: by Holm p is 3 * 2 / 1024 = 0.0059."""
-    mixed = [0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8, 0.9, -1.0]
+def test_the_headline_says_what_was_found_and_then_what_is_uncertain(tmp_path: Path) -> None:
+    """Ten seeds, one row above, one below, one on both sides; points and their interval before all else."""
+    mixed = [0.5, -0.2, 0.6, -0.1, 0.7, -0.4, 0.8, -0.3, 0.2, -0.6]
     up, down = [5 + seed / 5 for seed in range(10)], [-3 - seed / 5 for seed in range(10)]
     said = found(tmp_path, trial(10, cropr=up, evit=mixed, variance=down))
-    assert said.headline.startswith("`cropr`: top-1 accuracy 56.3 % (95 % interval ")
-    assert "; +5.9 pp vs. random (" in said.headline
-    assert said.headline.endswith("; significant: p = 0.0059 (Holm-corrected for 3 comparisons).")
+    low, high = stats.ttest_1samp(up, 0).confidence_interval(1 - 0.05 / 3)
+    finding = f"`cropr` keeps 5.9 points more than random, {low:.1f} to {high:.1f}, 10 seeds."
+    assert said.headline == f"{finding} Not shown to differ from random pruning: `evit`."
     assert dict(said.facts)["significantly above random"] == "1 of 3: cropr"
     assert dict(said.facts)["significantly below random"] == "1 of 3: variance"
-    assert "seeds needed for p < 0.05" not in dict(said.facts)
+    assert "seeds to decide cropr" not in dict(said.facts)
+    needed = seeds_needed(float(np.mean(mixed)), stdev(mixed), comparisons=3)
+    assert dict(said.facts)["seeds to decide evit"].startswith(f"about {needed},")
 
 
-def test_where_seeds_are_too_few_there_is_no_claim(tmp_path: Path) -> None:
-    """5 seeds and 2 comparisons: p is at least 2 * 2 / 2**5 = 0.125; 2 * 2 / 2**n < 0.05 first at n = 7."""
-    said = found(tmp_path, trial(5, cropr=[9, 8, 7, 6, 5], evit=[9, 8, 7, 6, 4]))
-    assert "no claim: with 5 paired seeds the smallest possible p is 0.12 (" in said.headline
-    assert dict(said.facts)["significantly above random"] == "0 of 2"
-    assert dict(said.facts)["seeds needed for p < 0.05"].startswith("7,")
+def test_three_seeds_decide_what_is_far_beyond_their_spread(tmp_path: Path) -> None:
+    """Thirty times the spread is something."""
+    said = found(tmp_path, trial(3, cropr=[16.2, 15.9, 16.4]))
+    assert said.headline.startswith("`cropr` keeps 16.2 points more than random, 15.5 to 16.8, 3 seeds.")
 
 
 @pytest.mark.parametrize(
     ("gaps", "kept", "words"),
     [
-        ([1, -2, 3, -4, 5, -6, 7], "random", "no significant difference: p = 0.81"),  # W is 12 of 28
-        ([9.0], "random", "one seed: no test"),
-        ([9.0] * 4, "none", "not compared with random: the study has no random pruning"),
+        ([1, -2, 3, -4, 5, -6, 7], "random", "is not shown to differ from random: +0.6 points, -3.9 to +5.0"),
+        ([9.0], "random", "is +9.0 points from random, in one seed: no interval"),
+        ([9.0] * 4, "none", "has top-1 accuracy"),
     ],
 )
 def test_without_significance_there_is_no_claim(tmp_path: Path, gaps: list[float], kept: str, words: str) -> None:
     """Gaps on both sides, one seed, or no control."""
     rows = trial(len(gaps), cropr=gaps)
-    assert words in found(tmp_path, [row for row in rows if row["row"] in (kept, "cropr")]).headline
+    said = found(tmp_path, [row for row in rows if row["row"] in (kept, "cropr")])
+    assert words in said.headline
+    assert not any(value.startswith("1 of") for _, value in said.facts)
+
+
+def test_a_focus_that_was_declared_too_late_is_post_hoc(tmp_path: Path) -> None:
+    """It stays as it was first declared, and what is outside is exploratory: its p is not corrected."""
+    folder = tmp_path / "trial"
+    first = lines(tmp_path, trial(4, cropr=[5, 6, 5, 7], evit=[1, 2, 1, 3]))
+    for begun, rows in ((False, ("cropr",)), (True, ("cropr",)), (True, ("evit",))):
+        declare(folder, rows, begun=begun)
+        assert focus_of(folder).post_hoc == (rows == ("evit",))
+    late = {line.row: line for line in lines_of(folder)}
+    assert (late["evit"].in_focus, late["cropr"].in_focus) == (True, False)
+    assert late["cropr"].comparison is not None
+    assert late["cropr"].p == late["cropr"].comparison.p
+    assert all(line.in_focus for line in first if line.comparison), "without a focus all are one family"
+    assert facts(folder, [*late.values()]).warnings[0].startswith("Post hoc")
 
 
 def test_the_best_row_has_its_cost_speed_and_warnings(tmp_path: Path) -> None:
-    """3 seeds: intervals too narrow; an unreliable timing; a seed that failed."""
+    """An unreliable timing; a seed that failed; seeds that all started from the same weights."""
     rows = trial(3, cropr=[9, 8, 7], evit=[1, 2, 3]) + cell("evit", 3, None)
     rows += speed("cropr", [1.5, 1.6, 1.7], "the clock jumped")
     said = found(tmp_path, rows)
     cost = dict(said.facts)["cost of cropr"]
     assert cost.startswith("1.50 GMACs (100 % of unpruned); 1.60x the unpruned speed (quartiles 1.55–1.65, unreliable")
-    assert dict(said.facts)["highest median"].endswith("differs significantly from 0 of 2 other reduced rows")
-    assert any("coverage is at most 75 %" in one for one in said.warnings)
+    assert dict(said.facts)["highest median"].endswith("differs significantly from 1 of 2 other reduced rows")
+    assert FINE_TUNING_ONLY in said.warnings
     assert "Unreliable timing of cropr: the clock jumped." in said.warnings
     assert any("1 failed" in one for one in said.warnings)
 
@@ -189,11 +211,14 @@ def test_rows_in_focus_lead(made: Path) -> None:
         folder = Path("results") / study
         said, focus = facts(folder, lines_of(folder)), load(study).study.focus
         assert [name for name, _ in said.facts][: len(focus)] == list(focus)
-        assert said.headline.startswith(f"`{focus[0]}`: ")
+        assert said.headline.startswith(f"`{focus[0]}` ")
         by_row = {row["row"]: row for row in rows_of(made, study)}
         for name, value in said.facts[: len(focus)]:
             assert value.startswith(f"{float(by_row[name]['score_median']):.1f} % (95 % interval ")
-            assert f"; {float(by_row[name]['gap']):+.1f} pp vs. {by_row[name]['control']} (" in value
+            gap, control = float(by_row[name]["gap"]), by_row[name]["control"]
+            assert re.search(
+                rf"{abs(gap):.1f} points (more|fewer) than {re.escape(control)},|[+-]{abs(gap):.1f} points", value
+            )
 
 
 @pytest.mark.parametrize("study", [*STUDIES, *PLAIN])

@@ -65,13 +65,14 @@ def test_a_comparison_has_the_cells_of_its_control_too(results: Path) -> None:
     """Seeds of both; a group those of the whole schedule."""
     found = trace("trial:good:beats random", results)
     assert found.shown == "2 of 3", "the seed that failed did not beat random"
-    assert trace("trial:good †:p", results).cells == found.cells, "named with the mark that the table has at it"
+    marked = trace("trial:good †:p_wilcoxon", results)
+    assert marked.cells == found.cells, "named with the mark that the table has at it"
     assert trace("trial:good:improvement_low", results).cells == found.cells
     assert {one.row for one in trace("trial:random:group", results).cells} == {"good", "random"}
     assert [one.cell_id for one in found.cells] == ["good-0", "good-1", "good-2", "random-0", "random-1", "random-2"]
 
 
-@pytest.mark.parametrize("column", ["p (Holm)", "smallest_p_holm"])
+@pytest.mark.parametrize("column", ["p (Holm)", "gap_low"])
 def test_a_corrected_p_has_the_cells_of_all_comparisons(column: str, results: Path) -> None:
     """Of every schedule, and says how many comparisons; a row that could not be tested takes no part."""
     rows = [row for name in ("random", "good", "other") for row in cells(name, 70, 71, 72)]
@@ -82,10 +83,10 @@ def test_a_corrected_p_has_the_cells_of_all_comparisons(column: str, results: Pa
     labels = {f"{name} [{schedule}]" for name in ("random", "good", "other") for schedule in ("8 8 0", "a")}
     assert {one.row for one in found.cells} == labels
     assert len(found.cells) == 18
-    assert "for all 4 comparisons" in found.facts["made"]
-    assert "for all 4 comparisons" not in trace("trial:good [a]:p", results).facts["made"]
+    assert "for the 4 comparisons in focus" in found.facts["made"]
+    assert "for the 4 comparisons in focus" not in trace("trial:good [a]:p_wilcoxon", results).facts["made"]
     with pytest.raises(UserError, match="no row 'good'"):
-        trace("trial:good:p", results)
+        trace("trial:good:p_holm", results)
 
 
 def test_speed_has_every_round_and_its_timing_warnings(results: Path) -> None:

@@ -24,7 +24,7 @@ ALL_COMPARED, ALL_OF_SCHEDULE = ("p", "gap interval"), ("group",)
 def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
     """The columns of a study, which has one task; how wide an interval is meant to be stands above it."""
     level = f"{100 * LEVEL:g} % " if any(line.interval for line in lines) else ""
-    family = sum(line.in_focus for line in lines)
+    family = sum(line.in_focus and line.gap is not None for line in lines)
     headline = task(lines[0].task).headline
     score = headline.last
     return (

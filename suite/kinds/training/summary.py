@@ -228,7 +228,8 @@ def _over_all_rows(lines: Sequence[Line], cells: pd.DataFrame, focus: Collection
     ps = {label: one.p for label, one in found.items() if one.p is not None}
     tested = [label for label in ps if label in family]
     ps |= dict(zip(tested, correct([ps[label] for label in tested]), strict=True))
-    gaps = {label: mean(one.differences, len(family) if label in family else 1) for label, one in found.items()}
+    several = sum(found[label].found is not None for label in family)
+    gaps = {label: mean(one.differences, several if label in family else 1) for label, one in found.items()}
     groups = _groups(lines, cells)
     return [
         replace(

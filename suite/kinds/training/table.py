@@ -191,7 +191,7 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
     )
     if any(line.versus.won and line.versus.won[1] > (line.comparison.n if line.comparison else 0) for line in lines):
         yield Note("A tried seed without a score counts as not beating random pruning.")
-    family = sum(line.in_focus for line in lines)
+    family = sum(line.in_focus and line.gap is not None for line in lines)
     if any(line.p is not None for line in lines):
         yield Note(
             "Its interval and p: paired two-sided t-test over seeds; intervals hold at once, and p is Holm-corrected, "
