@@ -1,6 +1,8 @@
 """The front door: `nox -s NAME` does one thing a person wants to do.
 
 quickstart   install, run the demo study, show its table, draw its figures, write its page
+reproduce    run the demo study anew and compare it with the committed record, row by row
+reproduction run its twin under five instruction sets, and compare every two of these records: hours
 tests        install, run the tests that `.ci/run` runs: at most ten minutes on two cores
 tests-slow   install, run all the others: every method on every backbone, browsers, LaTeX, a built wheel
 parity       install, check every method against the contract on every backbone, show the matrix
@@ -12,6 +14,7 @@ lint, types  what `.ci/run` checks besides the tests
 """
 
 import hashlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -22,6 +25,13 @@ nox.options.sessions = ["quickstart"]
 
 VENV = Path(".venv")
 BIN = VENV / "bin"
+PLAYED: dict[str, dict[str, str]] = {  # other processors, by the instruction sets of one library at a time
+    "native": {},
+    "portable": {},
+    "torch-default": {"ATEN_CPU_CAPABILITY": "default"},
+    "mkl-compatible": {"MKL_CBWR": "COMPATIBLE"},
+    "onednn-sse41": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
+}
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 IN_TWO_PROCESSES = ["-n", "2"]
 
@@ -46,6 +56,38 @@ def quickstart(session: nox.Session) -> None:
     session.run(str(BIN / "suite"), "run", "quickstart", *session.posargs)
     session.run(str(BIN / "suite"), "figures", "quickstart")
     session.run(str(BIN / "suite"), "report", "quickstart")
+
+
+@nox.session(python=False, requires=["install"])
+def reproduce(session: nox.Session) -> None:
+    """Run the demo study and compare its record with the committed one; fails if a row differs."""
+    session.run(str(BIN / "suite"), "run", "quickstart", *session.posargs)
+    session.run(str(BIN / "suite"), "compare", "quickstart@HEAD", "quickstart")
+
+
+@nox.session(python=False, requires=["install"])
+def reproduction(session: nox.Session) -> None:
+    """Play other processors by instruction sets: five records of one study, in results/reproduction/, and a figure.
+
+    An interrupted session goes on where it stopped; names limit it to these of the five.
+    """
+    suite, home = str((BIN / "suite").resolve()), Path("results", "reproduction")
+    study = Path("studies", "reproduction.yaml")
+    for name, environment in PLAYED.items():
+        if session.posargs and name not in session.posargs:
+            continue
+        place = Path(".suite", "reproduction", name)
+        (place / "studies").mkdir(parents=True, exist_ok=True)
+        text = study.read_text() + ("numerics: portable\n" if name == "portable" else "")
+        (place / study).write_text(text)
+        with session.chdir(place):
+            session.run(suite, "run", "reproduction", env=environment)
+        made = shutil.ignore_patterns("table.*", "*.png")
+        shutil.copytree(place / "results" / "reproduction", home / name, ignore=made, dirs_exist_ok=True)
+    records = [str(home / name) for name in PLAYED if (home / name / "cells.csv").is_file()]
+    if len(records) > 1:
+        files = ["--figure", str(home / "agreement.png"), "--html", str(home / "agreement.html")]
+        session.run(suite, "compare", *records, *files)
 
 
 @nox.session(python=False, requires=["install"])

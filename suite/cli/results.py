@@ -15,7 +15,6 @@ from suite.cli.options import AsJson, StudyName, print_json
 from suite.errors import UserError
 
 RECORD = "A study, a results folder, or STUDY@COMMIT; with :ROW one row of it."
-Record = Annotated[str, typer.Argument(help=RECORD)]
 
 
 def table(
@@ -34,25 +33,40 @@ def table(
 
 
 def compare(
-    one: Record,
-    other: Record,
+    records: Annotated[list[str], typer.Argument(help=RECORD)],
     html: Annotated[Path | None, typer.Option(help="Also write the comparison to this file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Also draw the rows of all records into this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two records, or two rows, over seeds and images; exit code 1 if a row differs."""
+    """Compare two records, or two rows, over seeds and images, or every two of several; exit code 1 if they differ."""
+    from contextlib import ExitStack
+
+    from suite.kinds.training.agreement import agreement, agreement_table, draw_agreement
     from suite.kinds.training.compare import DIFFERENT, compared, comparison_table, environment, side
     from suite.report.render import as_html_file, as_records, show
 
-    with side(one) as first, side(other) as second:
-        found, differences = compared(first, second), environment(first, second)
-    table = comparison_table(first, second, found, differences)
+    if len(records) < 2:
+        raise UserError(f"{records[0]} is one record; name two or more")
+    with ExitStack() as stack:
+        sides = [stack.enter_context(side(name)) for name in records]
+        differences = {}
+        if len(sides) == 2:
+            one, other = sides
+            found, differences = compared(one, other), environment(one, other)
+            table = comparison_table(one, other, found, differences)
+            differs = any(row.verdict == DIFFERENT for row in found)
+        else:
+            among = agreement(sides)
+            table, differs = agreement_table(among), not among.agrees
+        if figure is not None:
+            draw_agreement(agreement(sides), [one.folder for one in sides], figure)
     if html is not None:
         html.write_text(as_html_file(table), encoding="utf-8")
     if as_json:
-        print_json({"rows": as_records(table), "environment": differences})
+        print_json({"agree": not differs, "rows": as_records(table), "environment": differences})
     else:
         show(table, Console(markup=False))
-    raise typer.Exit(any(row.verdict == DIFFERENT for row in found))
+    raise typer.Exit(differs)
 
 
 def figures(

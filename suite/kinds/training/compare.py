@@ -126,7 +126,8 @@ def compared(one: Side, other: Side) -> list[Compared]:
         raise UserError(f"{one.name} and {other.name} have no row with a score of the same task and seed in common")
     tested = [found.trainings.p if found.trainings else None for found in shared]
     ps = iter(correct([p for p in tested if p is not None]))
-    return [replace(found, p=None if p is None else next(ps)) for found, p in zip(shared, tested, strict=True)]
+    found = [replace(row, p=None if p is None else next(ps)) for row, p in zip(shared, tested, strict=True)]
+    return sorted(found, key=lambda row: row.scores)
 
 
 def _rows(found: Side) -> dict[tuple[str, ...], Scores]:
@@ -153,7 +154,7 @@ def _compared(key: tuple[str, ...], first: tuple[Side, Scores], second: tuple[Si
     whole = [(a, b) for a, b in drawn if a is not None and b is not None]
     interval, models = _over_images(key, whole) if len(whole) == len(pairs) else (None, None)
     return Compared(
-        label=" ".join(key[1:]) or f"{one.name} to {other.name}",
+        label=f"{key[1]} [{key[2]}]" if key[1:] else f"{one.name} to {other.name}",
         scores=(float(np.mean([a.score for a, _ in pairs])), float(np.mean([b.score for _, b in pairs]))),
         seeds=len(pairs),
         equal=sum(a.values == b.values for a, b in pairs),
