@@ -29,14 +29,14 @@ STUDY: dict[str, Any] = {
         "name": "vit_tiny_patch16_224",
         "options": {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 4, "num_heads": 2, "mlp_ratio": 2},
     },
-    "base": {"recipe": {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16, "threads": 2}},
+    "base": {"recipe": {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16}},
     "finetune": {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16},
     "schedules": [{"removed": [4, 4, 0, 0]}],
     "methods": ["none", "random", "tome", "cropr", {"method": "cropr", "fusion": "last-layer"}],
     "seeds": [0, 1],
     "speed": {"batch_size": 8, "rounds": 5},
 }
-CELLS = 1 + 5 * 2 + 5
+CELLS = 2 + 5 * 2 + 5
 OURS = {"CROPR_SUITE_TESTS": uuid.uuid4().hex}  # tells our Ray from anybody else's on this machine
 STRANGER = """
 import os, signal, time

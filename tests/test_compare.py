@@ -1,0 +1,179 @@
+"""Records compared: over new trainings, over new images too, and as the models that they are."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_made import Rows, cells, written
+from scipy import stats
+from typer.testing import CliRunner, Result
+
+from suite.cli.app import app
+from suite.errors import UserError
+from suite.kinds.training.agreement import agreement
+from suite.kinds.training.compare import compared, side
+from suite.report.statistics.crossed import crossed_interval, mcnemar_p, over_images
+from suite.study import images
+from suite.study.exported import CURVE_COLUMNS, write_csv
+from suite.study.records import write, write_provenance
+from suite.tasks.task import task
+
+IMAGES = 400
+SCORES = (80.0, 81.0, 82.0, 80.5, 81.5)
+
+
+def record(folder: Path, rows: Rows, right: dict[str, float] | None = None) -> Path:
+    """A results folder; by cells, the share of images that its model is right about."""
+    made = written(folder, rows)
+    write(made / "curves.csv", CURVE_COLUMNS, [])
+    drawn = np.random.default_rng(0)
+    found = {}
+    for cell_id, share in (right or {}).items():
+        predicted = (drawn.permutation(IMAGES) >= share * IMAGES).astype(int)
+        found[cell_id] = images.packed({"label": np.zeros(IMAGES, int), "predicted": predicted})
+    images.write(made, found)
+    write_csv(made / "cells.csv", rows, {"runs": []})
+    return made
+
+
+def command(*words: str) -> Result:
+    """`suite compare`."""
+    return CliRunner().invoke(app, ["compare", *words])
+
+
+def test_a_row_that_moved_differs_and_one_that_did_not_is_consistent(tmp_path: Path) -> None:
+    """By the paired t-test, Holm-corrected for the rows; the command ends with 1, and says as JSON what it shows."""
+    moved = [score + shift for score, shift in zip(SCORES, (5, 5.5, 4.5, 5, 5.2), strict=True)]
+    around = [score + shift for score, shift in zip(SCORES, (0.5, -0.5, 0.2, -0.4, 0.1), strict=True)]
+    one = record(tmp_path / "a", [*cells("tome", *SCORES), *cells("none", *SCORES)])
+    other = record(tmp_path / "b", [*cells("tome", *moved), *cells("none", *around)])
+    done = command(str(one), str(other), "--json")
+    said = {row["row"].split()[0]: row for row in json.loads(done.output)["rows"]}
+    assert (done.exit_code, json.loads(done.output)["agree"]) == (1, False)
+    assert (said["tome"]["verdict"], said["none"]["verdict"]) == ("differs", "consistent")
+    found = stats.ttest_rel(moved, SCORES)
+    assert said["tome"]["p"] == pytest.approx(2 * found.pvalue)
+    wanted = found.confidence_interval(0.95)
+    assert (said["tome"]["trainings_low"], said["tome"]["trainings_high"]) == pytest.approx((wanted.low, wanted.high))
+    assert said["tome"]["images_low"] is None, "none were kept"
+    same = command(str(one), str(one), "--html", str(tmp_path / "found.html"))
+    assert same.exit_code == 0
+    assert "10 of 10 cells are equal to the bit" in " ".join(same.output.split())
+    assert "consistent" in (tmp_path / "found.html").read_text()
+
+
+def test_two_rows_of_one_record(tmp_path: Path) -> None:
+    """Named with a colon; what there is not is refused with the nearest names."""
+    made = record(tmp_path, [*cells("tome", *SCORES), *cells("evit", *(score - 3 for score in SCORES))])
+    with side(f"{made}:evit") as one, side(f"{made}:tome") as other:
+        (found,) = compared(one, other)
+    assert found.trainings is not None
+    assert (found.trainings.mean, found.seeds, found.verdict) == (3, 5, "differs")
+    refused = command(f"{made}:tomme", f"{made}:evit")
+    assert "no row 'tomme'; did you mean tome" in str(refused.exception)
+    assert "name two or more" in str(command(str(made)).exception)
+    assert "does not exist" in str(command(str(made), "nowhere").exception)
+
+
+def test_models_are_compared_over_images(tmp_path: Path) -> None:
+    """Ten points apart in each seed's images: McNemar sees it, new trainings and images too; an edit is refused."""
+    rows = [*cells("tome", *[90.0] * 3), *cells("evit", *[80.0] * 3)]
+    right = {f"{row}-{seed}": share for row, share in (("tome", 0.9), ("evit", 0.8)) for seed in range(3)}
+    made = record(tmp_path, rows, right)
+    with side(f"{made}:evit") as one, side(f"{made}:tome") as other:
+        (found,) = compared(one, other)
+    assert found.interval is not None
+    assert 0 < found.interval[0] < 10 < found.interval[1] < 20
+    assert found.models == 3
+    path = made / "images" / "tome-1.npz"
+    path.write_bytes((made / "images" / "evit-1.npz").read_bytes())
+    with side(str(made)) as one, pytest.raises(UserError, match="is not the file that provenance"):
+        compared(one, one)
+
+
+def test_mcnemar_is_that_of_scipy() -> None:
+    """Of images that one model gets right and the other wrong, a binomial test; none of them is no difference."""
+    one, other = np.array([1, 1, 0, 0, 0, 0, 0, 1], bool), np.array([1, 0, 1, 1, 1, 1, 1, 1], bool)
+    assert mcnemar_p(one, other) == pytest.approx(stats.binomtest(5, 6).pvalue)
+    assert mcnemar_p(one, one) == 1
+
+
+@pytest.mark.parametrize(("trained", "seen"), [(1.0, 0.3), (0.3, 1.0)])
+def test_the_crossed_interval_covers(trained: float, seen: float) -> None:
+    """True difference 0, whichever of seeds and images spreads more: of 200 studies of five seeds 93 % or more."""
+    drawn, covered, count = np.random.default_rng(1), 0, 200
+    for _ in range(200):
+        own = drawn.normal(0, seen * count**0.5, count)
+        pairs = [({"x": np.zeros(count)}, {"x": own + shift}) for shift in drawn.normal(0, trained, 5)]
+        found = over_images(lambda images, weights: weights @ images["x"] / weights.sum(1), pairs, drawn, 300)
+        low, high = crossed_interval(found, drawn)
+        covered += low <= 0 <= high
+    assert covered / 200 >= 0.9, "93 % but for chance"
+
+
+@pytest.mark.parametrize("name", ["classification", "segmentation"])
+def test_a_score_is_made_again_of_its_images(name: str) -> None:
+    """Weights count an image so many times."""
+    rescore, drawn = task(name).rescore, np.random.default_rng(2)
+    assert rescore is not None
+    if name == "classification":
+        found = {"label": drawn.integers(0, 3, 50), "predicted": drawn.integers(0, 3, 50)}
+        wanted = 100 * (found["label"] == found["predicted"]).mean()
+    else:
+        union = drawn.integers(0, 9, (50, 4))
+        union[:, 3] = 0  # a class that is nowhere has no IoU
+        found = {"intersection": union // 2, "union": union}
+        wanted = 100 * (found["intersection"].sum(0)[:3] / union.sum(0)[:3]).mean()
+    twice = {key: np.concatenate([value, value[:10]]) for key, value in found.items()}
+    weights = np.ones((1, 50))
+    weights[0, :10] = 2
+    assert rescore(found, np.ones((1, 50)))[0] == pytest.approx(wanted)
+    assert rescore(found, weights)[0] == pytest.approx(rescore(twice, np.ones((1, 60)))[0])
+
+
+def test_a_record_of_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it was there; a commit without it is refused."""
+    monkeypatch.chdir(tmp_path)
+    made = record(tmp_path / "results", cells("tome", *SCORES))
+    for words in (("init", "-q"), ("add", "."), ("-c", "user.name=a", "-c", "user.email=b", "commit", "-qm", "c")):
+        subprocess.run(["git", *words], check=True)
+    record(tmp_path / "results", cells("tome", *(score + 9 for score in SCORES)))
+    done = command("trial@HEAD", "trial", "--json")
+    assert json.loads(done.output)["rows"][0]["difference"] == 9
+    assert "git has no results/other in HEAD" in str(command("other@HEAD", "trial").exception)
+    assert made.is_dir()
+
+
+def test_environments_that_differ_are_named(tmp_path: Path) -> None:
+    """A version, and an instruction set."""
+    for name, torch, capability in (("a", "2.13", "AVX2"), ("b", "2.14", "AVX512")):
+        folder = record(tmp_path / name, cells("tome", *SCORES))
+        run = {"commit": "c", "versions": {"torch": torch, "timm": "1"}, "numerics": {"torch_capability": capability}}
+        write_provenance(folder, {"runs": [run | {"started": "", "cells": []}]})
+    done = command(str(tmp_path / "a/trial"), str(tmp_path / "b/trial"), "--json")
+    assert json.loads(done.output)["environment"] == {
+        "numerics torch_capability": ["AVX2", "AVX512"],
+        "versions torch": ["2.13", "2.14"],
+    }
+
+
+def test_several_records_agree_or_not(tmp_path: Path) -> None:
+    """Independent noise agrees; one record that stands apart does not, and its rows have changed places."""
+    drawn, folders = np.random.default_rng(3), []
+    for name in "abc":
+        rows = [*cells("random", *drawn.normal(70, 1, 5).tolist()), *cells("tome", *drawn.normal(80, 1, 5).tolist())]
+        folders.append(str(record(tmp_path / name, rows)))
+    assert command(*folders, "--figure", str(tmp_path / "found.png")).exit_code == 0
+    assert (tmp_path / "found.png").is_file()
+    swapped = [*cells("random", *drawn.normal(80, 1, 5).tolist()), *cells("tome", *drawn.normal(70, 1, 5).tolist())]
+    apart = str(record(tmp_path / "d", swapped))
+    done = command(*folders, apart)
+    assert done.exit_code == 1
+    assert "random and tome" in " ".join(done.output.split())
+    with side(folders[0]) as one, side(apart) as other:
+        found = agreement([one, other])
+    assert {label.split()[0] for _, label in found.differing} == {"random", "tome"}
+    assert found.inside == (0, 2)
+    assert found.p_inside == pytest.approx(0.05**2)
