@@ -299,6 +299,7 @@ def test_what_cannot_be_written_is_named(ran: Path, tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: cannot write .suite/cells/")
     shutil.rmtree(tmp_path / ".suite")
+    shutil.rmtree(tmp_path / "results")
     shutil.copytree(ran / ".suite", tmp_path / ".suite")
     (tmp_path / "results").write_text("a file where a folder should be")
     done = here(tmp_path, *RUN)

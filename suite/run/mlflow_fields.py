@@ -21,7 +21,7 @@ LONGEST = 6000  # characters of a parameter, which MLflow limits
 def cell_name(cell: Cell, several: bool) -> str:
     """What tells it from its siblings, then its row; `several`: whether the study has several schedules to name."""
     if cell.kind == "base":
-        return "base"
+        return f"{cell.variant} · base"
     what = f"speed, {cell.variant}" if cell.kind == "speed" else cell.variant
     return f"{what} · {row_name(cell, several)}"
 

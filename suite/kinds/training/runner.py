@@ -95,7 +95,9 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
         tracking = None if alone else Tracking(loaded.name, cells, console)
         if tracking:
             tracking.catch_up(record)
-        console.print(f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run")
+        estimate = _estimate(loaded.name, left, 1 if alone else len(os.sched_getaffinity(0)))
+        found = f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run{estimate}"
+        console.print(found, soft_wrap=True)
         if left:
             declare(RESULTS / loaded.name, loaded.study.focus, begun=len(left) < len(cells))
             check_backbone(loaded)
@@ -119,6 +121,16 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
         soft_wrap=True,
     )
     return 130 if interrupted else 1
+
+
+def _estimate(name: str, left: Sequence[Cell], cores: int) -> str:
+    """How long cells will take, by what the same cells took in the record in `results/`; empty if it lacks some."""
+    took = stated(RESULTS / name, "seconds")
+    if not left or not isinstance(took, dict) or any(cell.cell_id not in took for cell in left if not cell.alone):
+        return ""
+    alone, beside = (sum(took.get(cell.cell_id, 0.0) for cell in left if cell.alone == is_alone) for is_alone in (1, 0))
+    minutes = (alone + beside / cores) / 60
+    return f"; about {minutes:.0f} min on {cores} idle cores, if they are as fast as those of the record in {RESULTS}/"
 
 
 def _rounds_here(study: Study, left: Sequence[Cell]) -> Rounds:
