@@ -52,7 +52,7 @@ def install(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def quickstart(session: nox.Session) -> None:
-    """Run the demo study: three seeds of ten rows on real images, to a table and a page."""
+    """Run the demo study: five seeds of ten rows on real images, to a table and a page."""
     session.run(str(BIN / "suite"), "run", "quickstart", *session.posargs)
     session.run(str(BIN / "suite"), "figures", "quickstart")
     session.run(str(BIN / "suite"), "report", "quickstart")
