@@ -29,7 +29,8 @@ def provenance() -> dict[str, Any]:
 
     What lies in `results/` does not count as a change of the code.
     """
-    words = [Path(word).name if Path(word).is_absolute() else word for word in [Path(sys.argv[0]).name, *sys.argv[1:]]]
+    program = Path(sys.argv[0]).name.replace("__main__.py", "suite")  # of python -m suite
+    words = [Path(word).name if Path(word).is_absolute() else word for word in [program, *sys.argv[1:]]]
     return {
         "command": shlex.join(words),
         "commit": _git("rev-parse", "HEAD"),
