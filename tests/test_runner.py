@@ -65,6 +65,38 @@ def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float, device: 
     assert _resources({"cell": _config(cell, None, Path())}).bundles == [{"CPU": 2, "quiet": quiet} | gpu]
 
 
+def test_a_cell_waits_for_its_own_base_and_no_other(tmp_path: Path) -> None:
+    """Two bases, one of which fails: what starts from that is never handed out, and nothing is waited for."""
+    bases = [Cell(CELL.identity | {"kind": "base", "seed": seed}, "base", "none") for seed in range(2)]
+    own = [Cell(CELL.identity | {"seed": seed}, "random", "8 8 0", base.cell_id) for seed, base in enumerate(bases)]
+    record, progress = Record(tmp_path), Progress([*bases, *own], set(), 2, Console(file=io.StringIO()))
+    queue = CellQueue([*bases, *own], record, progress, lambda *_: None)
+    assert [queue.take(), queue.take(), queue.take()] == [*bases, None]
+    assert queue.may_grow()
+    queue.ended(bases[1].cell_id, result() | {"weights": b"w"})
+    assert queue.take() == own[1]
+    assert queue.weights(own[1]) == record.weights_file(bases[1].cell_id)
+    assert (queue.take(), queue.may_grow()) == (None, True)
+    queue.ended(bases[0].cell_id, {"status": "failed", "reason": "no"})
+    assert (queue.take(), queue.may_grow()) == (None, False)
+
+
+def test_a_cell_whose_base_became_the_same_again_is_not_run_again(tmp_path: Path) -> None:
+    """Its weights were lost, and with them what started from them; the same bits bring it back."""
+    base = Cell(CELL.identity | {"kind": "base"}, "base", "none")
+    own = Cell(CELL.identity, "random", "8 8 0", base.cell_id)
+    record, progress = Record(tmp_path), Progress([base, own], set(), 1, Console(file=io.StringIO()))
+    record.add(base, result(), b"w")
+    record.add(own, result())
+    record.weights_file(base.cell_id).unlink()
+    assert record.finished(own) is None
+    queue = CellQueue([base, own], record, progress, lambda *_: None)
+    assert queue.take() == base
+    queue.ended(base.cell_id, result() | {"weights": b"w"})
+    assert queue.take() is None
+    assert record.finished(own) is not None
+
+
 def test_an_outage_of_mlflow_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said, the cell is in the record, and later it is written."""
     monkeypatch.chdir(tmp_path)

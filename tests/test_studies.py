@@ -273,11 +273,10 @@ def test_a_named_timm_model_is_asked_for_its_size() -> None:
 
 
 def test_cells_are_the_base_then_accuracy_then_speed() -> None:
-    """A base cell, one accuracy cell per row and seed, one speed cell per row."""
+    """A base cell for each seed, one accuracy cell per row and seed, one speed cell per row."""
     cells = expand(study())
-    assert [cell.kind for cell in cells] == ["base"] + ["accuracy"] * 6 + ["speed"] * 3
+    assert [cell.kind for cell in cells] == ["base"] * 2 + ["accuracy"] * 6 + ["speed"] * 3
     assert len({cell.cell_id for cell in cells}) == len(cells)
-    assert {cell.start for cell in cells if cell.kind == "accuracy"} == {cells[0].cell_id}
 
 
 def ids(text: str, kind: str) -> set[str]:
@@ -371,3 +370,25 @@ def test_a_study_in_studies_is_known_however_its_path_is_written() -> None:
     assert not Path("results/known").exists()
     remember(load("elsewhere.yaml"))
     assert find_study("elsewhere") == Path("elsewhere.yaml")
+
+
+def test_every_seed_has_its_own_base_unless_one_is_shared() -> None:
+    """All rows of a seed start from the base of that seed, so that they are pairs."""
+    starts = {}
+    for name, text in (("own", STUDY), ("shared", STUDY.replace("base:\n", "base:\n  shared: true\n"))):
+        cells = expand(study(text))
+        bases = {cell.identity["seed"]: cell.cell_id for cell in cells if cell.kind == "base"}
+        started = {(cell.identity["seed"], cell.start) for cell in cells if cell.kind == "accuracy"}
+        starts[name] = (sorted(bases), started == {(seed, bases.get(seed, bases[0])) for seed in (0, 1)})
+    assert starts == {"own": ([0, 1], True), "shared": ([0], True)}
+
+
+def test_numerics_are_part_of_what_is_trained_and_not_of_what_is_timed() -> None:
+    """Those of the machine, which are not named, leave the ids of earlier cells as they were."""
+    native, portable = (expand(study(text)) for text in (STUDY, STUDY + "numerics: portable\n"))
+    assert not any("numerics" in cell.identity for cell in native)
+    same = {cell.kind for cell in native} - {cell.kind for cell in portable if cell not in native}
+    assert same == {"speed"}
+    assert {cell.identity["numerics"] for cell in portable if cell.kind != "speed"} == {"portable"}
+    with pytest.raises(UserError, match="numerics"):
+        study(STUDY + "numerics: exact\n")
