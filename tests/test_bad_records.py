@@ -111,10 +111,10 @@ def test_seeds_that_broke_are_marked(tmp_path: Path) -> None:
         "seed 4 diverged, left out of every number: acc1_last is nan",
         "compared in 3 of 4 seeds: random lacks seed 5",
     )
-    assert found.accuracy is not None
-    assert (found.accuracy.n, found.seeds, found.versus.won) == (4, 6, (3, 5)), "a broken seed did not beat random"
+    assert found.score is not None
+    assert (found.score.n, found.seeds, found.versus.won) == (4, 6, (3, 5)), "a broken seed did not beat random"
     assert found.below_random
-    assert line(tmp_path, changed(rows, {"cell_id": "good-4", "metric": "acc1_last"}, {"value": "-inf"})).accuracy
+    assert line(tmp_path, changed(rows, {"cell_id": "good-4", "metric": "acc1_last"}, {"value": "-inf"})).score
 
 
 def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:

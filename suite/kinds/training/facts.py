@@ -30,7 +30,7 @@ def facts(folder: Path, lines: Sequence[Line]) -> Facts:
     study: Study | None = found.study if found else None
     focus, shown = focus_of(folder), _Shown(folder.name, lines)
     chosen = [line for name in focus.rows for line in lines if line.row == name]
-    leading = [line for line in [*chosen[:1], *_best(lines)] if line.accuracy]
+    leading = [line for line in [*chosen[:1], *_best(lines)] if line.score]
     headline = _headline(leading, shown) if leading else "No row has a score yet: no claim."
     first = [(name, "not in the record yet") for name in focus.rows if name not in {line.row for line in lines}]
     first += [(line.label, shown.whole(line)) for line in chosen]
@@ -65,10 +65,10 @@ class _Shown:
 
     def score(self, line: Line) -> str:
         """Median with interval."""
-        if line.accuracy is None:
+        if line.score is None:
             return "no seed has a score"
         level = f"{100 * LEVEL:g} % interval {self.text(line, 'interval')}, " if line.interval else ""
-        return f"{self.text(line, 'score')} % ({level}{_plural(line.accuracy.n, 'seed')})"
+        return f"{self.text(line, 'score')} % ({level}{_plural(line.score.n, 'seed')})"
 
     def finding(self, line: Line) -> str:
         """How a row differs from random pruning, with the interval, or what it scores where it is not compared."""
@@ -99,7 +99,7 @@ class _Shown:
 
 def _best(lines: Sequence[Line]) -> list[Line]:
     """The reduced rows with the highest median of each schedule; more than one of a schedule if they tie."""
-    medians = {line: line.accuracy.median for line in lines if line.method != "none" and line.accuracy}
+    medians = {line: line.score.median for line in lines if line.method != "none" and line.score}
     return [
         line
         for line, median in medians.items()
@@ -112,7 +112,7 @@ def _facts(lines: Sequence[Line], shown: _Shown) -> Iterator[tuple[str, str]]:
         yield from _claims(shown)
     yield "seeds per row", _span(line.seeds for line in lines)
     for line in lines:
-        if line.method == "none" and line.accuracy:
+        if line.method == "none" and line.score:
             yield "unpruned", shown.score(line)
     for line in _best(lines):
         name = "highest median" if len(schedules(lines)) < 2 else f"highest median [{line.schedule}]"

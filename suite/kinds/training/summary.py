@@ -51,14 +51,14 @@ class Line:
 
     Attributes:
         label: how tables and figures call it: the row, and the schedule where the study has several.
-        accuracy: of the last epoch, percent, over seeds; mIoU for segmentation. None if no seed finished.
+        score: the headline metric of the task in the last epoch, over seeds. None if no seed finished.
         seeds: how many seeds were tried, failed ones included.
         tokens: the shortest sequence that any block computes, prefix tokens included.
         macs: multiply-accumulates per image, all matrix products counted.
         speeds: one for each batch size, the largest first.
         problem: why a seed failed or was skipped; empty if none did.
-        interval: of the accuracy over seeds, by Student's t; None with one seed.
-        iqm: inter-quartile mean of the scores that `accuracy` is of.
+        interval: of the score over seeds, by Student's t; None with one seed.
+        iqm: inter-quartile mean of the scores that `score` is of.
         failed: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its
             training was stopped because numbers were not finite (`tasks.loop.TrainingFailed`), or if its score is not.
         marks: what else must be said about it: seeds that are missing, a spread or a test that there cannot be.
@@ -76,7 +76,7 @@ class Line:
     schedule: str
     method: str
     task: str
-    accuracy: Spread | None
+    score: Spread | None
     seeds: int
     tokens: float | None
     macs: float | None
@@ -141,7 +141,7 @@ def lines_of(folder: Path) -> list[Line]:
 def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
     """One line per row and schedule, in blocks: the unpruned model, then each control with what is compared with it.
 
-    The control comes first in its block, the others by rising accuracy. `focus` are rows whose comparisons are the
+    The control comes first in its block, the others by rising score. `focus` are rows whose comparisons are the
     family that p and intervals are corrected for; without them all comparisons are.
 
     Raises:
@@ -162,7 +162,7 @@ def _place(line: Line) -> tuple[object, ...]:
         line.schedule,
         (not line.block, len(line.block), line.block),
         line.row != line.block,
-        line.accuracy.median if line.accuracy else -1.0,
+        line.score.median if line.score else -1.0,
         line.row,
     )
 
@@ -181,7 +181,7 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
         schedule=schedule,
         method=first["method"],
         task=first["task"],
-        accuracy=spread(list(scores.values())) if scores else None,
+        score=spread(list(scores.values())) if scores else None,
         interval=mean(column.tolist()),
         iqm=inter_quartile_mean(column) if scores else None,
         seeds=own["seed"].nunique(),

@@ -49,7 +49,7 @@ def table(name: str, lines: Sequence[Line]) -> Table:
 
 
 def _row(line: Line, published: Number | None) -> Row:
-    score, failed = line.accuracy, [f"{count} {what}" for what, count in line.failed]
+    score, failed = line.score, [f"{count} {what}" for what, count in line.failed]
     values: dict[str, Any] = {
         **{name: getattr(line, name) for name in ("label", "row", "schedule", "method", "p", "tokens", "macs")},
         "n": score.n if score else 0,
@@ -86,9 +86,9 @@ def _compared(line: Line) -> dict[str, Any]:
 
 
 def _beside(line: Line, published: Number | None) -> dict[str, Any]:
-    if published is None or line.accuracy is None:
+    if published is None or line.score is None:
         return {"published": published and published.value}
-    score, interval = line.accuracy, _ends(line.interval)
+    score, interval = line.score, _ends(line.interval)
     return {
         "published": published.value,
         "difference": score.median - float(published.value),
