@@ -1,4 +1,4 @@
-"""The record of `suite export`, `findings.csv`: a line for each deployed model and way out of eager torch."""
+"""The record of `suite export`, `findings.csv`: a line for each deployed model, compiled and exported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def model_of(line: Line) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Model:
-    """A row of the table: one deployed model, with its line of the record for each path out of eager torch."""
+    """A row of the table: one deployed model, compiled and exported, with its line of the record for each path."""
 
     task: str
     backbone: str

@@ -84,8 +84,7 @@ def agreement_table(found: Agreement) -> Table:
     """A row for each row of the study, a column for each record: mean over seeds; and what all pairs say."""
     labels = [line.label for line in next(iter(found.lines.values()))]
     medians = {
-        name: {line.label: line.score.median for line in lines if line.score}
-        for name, lines in found.lines.items()
+        name: {line.label: line.score.median for line in lines if line.score} for name, lines in found.lines.items()
     }
     columns = [Column("row", "row", align="left", fields=("row",))]
     columns += [Column(name, Path(name).name, "{:.1f}".format, fields=(Path(name).name,)) for name in medians]

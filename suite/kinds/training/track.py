@@ -43,7 +43,7 @@ class Tracking:
                     self.sync(cell, entry)
                 bar.advance()
         if tracker := self.tracker:
-            self._try("earlier runs", tracker.put_aside)
+            self._try("earlier runs", tracker.archive)
 
     def sync(self, cell: Cell, entry: Entry) -> None:
         """Have the run of one cell."""
@@ -85,7 +85,7 @@ def track_study(loaded: Loaded, console: Console) -> None:
         for cell, entry in found:
             tracker.sync(cell, entry)
             bar.advance()
-    tracker.put_aside()
+    tracker.archive()
     if exported:
         _conclude(tracker, results, loaded.study.question, console)
     console.print(f"{len(found)} of {len(cells)} cells are in MLflow; see them with: suite ui {loaded.name}")
