@@ -218,7 +218,7 @@ def unreliable(row: str) -> dict[str, str]:
 def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path) -> None:
     """A processor decides nothing; a GPU's ratio and its thousand images per second do."""
     row, only = {"backbone": "tiny", "row": "learned"}, {"device_type": "cuda", "timing_warnings": ""}
-    asked = TableNumber(study="trial", row=row, column="measured_median", only=only, beside="device")
+    asked = TableNumber(study="trial", row=row, column="measured_median", only=only, also_show="device")
     images = TableNumber(study="trial", row=row, column="images_per_second", only=only, per=1000)
     assert measure(asked, "x") == (None, "", "")
     keep("cpu", "CPU X", folder / "here")
