@@ -112,6 +112,13 @@ def test_a_changed_study_makes_its_table_again_from_its_folder(folder: Path) -> 
     assert (folder / "results" / name / "table.csv").read_bytes() == before
 
 
+def test_a_study_without_runs_in_mlflow_is_not_tracked(folder: Path) -> None:
+    """The kind says so, not the name of one."""
+    done = suite("track", "trial")
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception) == "trial is a study of kind speed, which has no runs in MLflow to write"
+
+
 def changed(old: str, new: str) -> None:
     """Change the study in the current folder."""
     assert STUDY.count(old) >= 1

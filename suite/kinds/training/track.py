@@ -12,7 +12,6 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.results import read_curves
-from suite.kinds.training.schema import Study
 from suite.kinds.training.summary import lines_of, read_record
 from suite.kinds.training.table import study_table
 from suite.report.render import as_records, markdown
@@ -67,12 +66,9 @@ def track_study(loaded: Loaded, console: Console) -> None:
     """Write a study's runs into MLflow from the record in `.suite/`, and what is not there from `results/<study>/`.
 
     Raises:
-        UserError: if there is neither, if it is a study of another kind, or if MLflow's store cannot be used.
+        UserError: if there is neither, or if MLflow's store cannot be used.
     """
     from suite.run.mlflow_writer import Tracker
-
-    if not isinstance(loaded.study, Study):
-        raise UserError(f"only studies that train have runs in MLflow, and {loaded.name} is one of {loaded.kind.name}")
 
     cells, record, results = expand(loaded.study), Record(), RESULTS / loaded.name
     exported = entries_of(results, cells) if (results / "cells.csv").is_file() else {}
