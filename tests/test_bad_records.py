@@ -8,7 +8,10 @@ import pytest
 from hand_made import SCHEDULE, Rows, cell, cells, diverged, lines, speed, written
 
 from suite.errors import UserError
-from suite.kinds.training.summary import Line, read_record, summarise
+from suite.kinds.training.figures.looks import BLACK, looks
+from suite.kinds.training.summary import Line, Versus, read_record, summarise
+from suite.kinds.training.table import study_table
+from suite.reduction import registry
 from suite.study.cells import Cell
 from suite.study.exported import tidy
 from suite.study.store import Record
@@ -99,6 +102,18 @@ def test_a_missing_control_says_why(tmp_path: Path) -> None:
     found = line(tmp_path, [*cell("good", 0, None), *cell("random", 0, 70)])
     assert found.versus.reason == "none of its seeds has a score"
     assert line(tmp_path, [*own, *cell("none", 0, 90, schedule="none")], "none").versus.reason == "", "it needs none"
+
+
+def test_a_method_of_another_package_that_reduces_nothing_is_unpruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands first, is compared with nothing, and is black, whatever it is called."""
+    monkeypatch.setattr(registry, "modules", lambda: {"plain": "baselines.none"})
+    found = lines(tmp_path, [*good(), *cells("plain", *range(60, 66), schedule="none")])
+    assert [one.label for one in found] == ["plain", "random", "good"]
+    assert (found[0].unpruned, found[0].versus, found[0].group) == (True, Versus(), "")
+    assert [block.name for block in study_table("trial", found).blocks] == ["unpruned", "compared with random"]
+    assert looks(found)["plain"].colour == BLACK
 
 
 def test_seeds_that_broke_are_marked(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mlflow.entities import Metric
 
+from suite.reduction.registry import reduces_nothing
 from suite.run import mlflow_fields as runs
 from suite.run.mlflow_store import TROUBLE, open_experiment, unusable
 from suite.study.cells import Cell
@@ -57,7 +58,7 @@ class Tracker:
         self._shared = runs.shared_parameters(cells)
         self._study_key = f"study {_digest(self._shared)}"
         self.began = int(time.time() * 1000)
-        pruned = [cell for cell in cells if cell.identity.get("method", "none") != "none"]
+        pruned = [cell for cell in cells if not reduces_nothing(cell.identity.get("method", "none"))]
         self.several = len({cell.schedule for cell in pruned}) > 1
         try:
             self.client, self.experiment = open_experiment(study, folder)

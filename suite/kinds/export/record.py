@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from suite.kinds.export import KIND
 from suite.measure.export import Finding
+from suite.reduction.registry import reduces_nothing
 from suite.report.statistics.aggregates import spread
 from suite.study import records
 
@@ -82,7 +83,7 @@ def keep(new: Sequence[Line], origin: Mapping[str, Any], folder: Path) -> None:
     made = {model_of(line): origin for line in new}
     earlier = read_findings(folder) if (folder / KIND.record).is_file() else []
     kept = [line for line in earlier if model_of(line) not in made] + list(new)
-    kept.sort(key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line)))
+    kept.sort(key=lambda line: (line["task"], line["backbone"], not reduces_nothing(line["method"]), *model_of(line)))
     records.write(folder / KIND.record, FIELDS, kept)
     ran = records.merge(records.runs(folder) if earlier else [], made, made_key="models")
     records.write_provenance(folder, {"runs": ran})

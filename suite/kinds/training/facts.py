@@ -99,7 +99,7 @@ class _Shown:
 
 def _best(lines: Sequence[Line]) -> list[Line]:
     """The reduced rows with the highest median of each schedule; more than one of a schedule if they tie."""
-    medians = {line: line.score.median for line in lines if line.method != "none" and line.score}
+    medians = {line: line.score.median for line in lines if not line.unpruned and line.score}
     return [
         line
         for line, median in medians.items()
@@ -112,7 +112,7 @@ def _facts(lines: Sequence[Line], shown: _Shown) -> Iterator[tuple[str, str]]:
         yield from _claims(shown)
     yield "seeds per row", _span(line.seeds for line in lines)
     for line in lines:
-        if line.method == "none" and line.score:
+        if line.unpruned and line.score:
             yield "unpruned", shown.score(line)
     for line in _best(lines):
         name = "highest median" if len(schedules(lines)) < 2 else f"highest median [{line.schedule}]"
@@ -146,7 +146,7 @@ def _needed(line: Line, comparisons: int) -> int | None:
 
 
 def _cost(line: Line, shown: _Shown) -> str:
-    whole = next((one.macs for one in shown.lines if one.method == "none" and one.macs), None)
+    whole = next((one.macs for one in shown.lines if one.unpruned and one.macs), None)
     share = f" ({100 * line.macs / whole:.0f} % of unpruned)" if whole and line.macs else ""
     macs = f"{shown.text(line, 'macs')} GMACs{share}" if line.macs else "MACs not recorded"
     if line.speed is None:

@@ -14,6 +14,7 @@ from suite.errors import UserError
 from suite.kinds.training.checks import check_record, scores
 from suite.kinds.training.focus import focus_of
 from suite.kinds.training.row_cells import Speed, failed_seeds, marks, named_seeds, speeds_of
+from suite.reduction.registry import reduces_nothing
 from suite.report.statistics.aggregates import Spread, inter_quartile_mean, spread
 from suite.report.statistics.comparisons import Comparison, compare
 from suite.report.statistics.groups import letters, tied_groups
@@ -95,6 +96,11 @@ class Line:
     group: str = ""
 
     @property
+    def unpruned(self) -> bool:
+        """Whether its method reduces nothing."""
+        return reduces_nothing(self.method)
+
+    @property
     def speed(self) -> Spread | None:
         """Images per second over those of the unpruned model, with the largest batch size; None if not measured."""
         return self.speeds[0].fused
@@ -150,7 +156,7 @@ def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
     cells = frame[frame["kind"] == "accuracy"]
     if cells.empty:
         raise UserError("the record has no accuracy cells yet; resume with: suite run")
-    several = cells[cells["method"] != "none"]["schedule"].nunique() > 1
+    several = cells[~cells["method"].map(reduces_nothing)]["schedule"].nunique() > 1
     rows = cells.groupby(["row", "schedule"])
     lines = [_line(frame, str(row), str(schedule), own, several) for (row, schedule), own in rows]
     return sorted(_over_all_rows(lines, cells, focus), key=_place)
@@ -158,7 +164,7 @@ def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
 
 def _place(line: Line) -> tuple[object, ...]:
     return (
-        line.method != "none",
+        not line.unpruned,
         line.schedule,
         (not line.block, len(line.block), line.block),
         line.row != line.block,
@@ -171,10 +177,9 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
     """A line of a row, whose accuracy cells are `own`, without what takes all rows into account."""
     first, scores = own.iloc[0], _by_seed(own)
     column = np.array([scores[seed] for seed in sorted(scores)])
-    unpruned = first["method"] == "none"
+    unpruned = reduces_nothing(first["method"])
     control, others = ("", {}) if unpruned else _control(frame, schedule, first["fusion"])
-    compared = first["method"] not in ("none", CONTROL)
-    versus = _versus(own, scores, control, others) if compared else Versus()
+    versus = Versus() if unpruned or first["method"] == CONTROL else _versus(own, scores, control, others)
     return Line(
         label=f"{row} [{schedule}]" if several and not unpruned else row,
         row=row,
@@ -256,12 +261,12 @@ def _groups(lines: Sequence[Line], cells: pd.DataFrame) -> dict[str, str]:
 
 def schedules(lines: Sequence[Line]) -> list[str]:
     """Those of the reduced rows; where there are several, labels and blocks name them."""
-    return sorted({line.schedule for line in lines if line.method != "none"})
+    return sorted({line.schedule for line in lines if not line.unpruned})
 
 
 def scores_of(cells: pd.DataFrame, schedule: str) -> dict[str, Seeds]:
     """Scores by seed of each reduced row of a schedule, of accuracy cells."""
-    rows = cells[(cells["schedule"] == schedule) & (cells["method"] != "none")]
+    rows = cells[(cells["schedule"] == schedule) & ~cells["method"].map(reduces_nothing)]
     return {str(row): _by_seed(own) for row, own in rows.groupby("row")}
 
 

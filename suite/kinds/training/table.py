@@ -214,7 +214,7 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
 
 
 def _block(line: Line, several: bool) -> tuple[str, ...]:
-    if line.method == "none":
+    if line.unpruned:
         return ("unpruned",)
     against = f"compared with {line.block}" if line.block else "without a control"
     return (line.schedule, against) if several else (against,)

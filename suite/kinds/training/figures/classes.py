@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,8 @@ def draw_classes(results: Results, path: Path) -> None:
     """
     iou = _by_class(results)
     panels = {}
-    for method, title in (("none", "the unpruned model"), (CONTROL, "random pruning")):
-        differences = _differences(results, iou, method)
-        if differences:
+    for title, references in _references(results).items():
+        if differences := _differences(iou, references):
             panels[title] = differences
     if not panels:
         raise UserError("the study has neither the unpruned model nor random pruning to compare classes with")
@@ -57,18 +57,27 @@ def _by_class(results: Results) -> pd.DataFrame:
     return values.assign(**{"class": values["metric"].str.removeprefix(task(results.task).parts)})
 
 
-def _differences(results: Results, iou: pd.DataFrame, method: str) -> dict[str, pd.DataFrame]:
-    """By label: classes by seeds, percentage points; only seeds that both have."""
+def _references(results: Results) -> dict[str, dict[str, str | None]]:
+    """What rows are compared with: by label of the row the label of the reference, if the study has it."""
+    unpruned, lines = next((line.label for line in results.lines if line.unpruned), None), results.lines
+    control = {line.label: results.label(line.block, line.schedule) for line in lines if line.method != CONTROL}
+    return {
+        "the unpruned model": {line.label: unpruned for line in lines if not line.unpruned},
+        "random pruning": control,
+    }
+
+
+def _differences(iou: pd.DataFrame, references: Mapping[str, str | None]) -> dict[str, pd.DataFrame]:
+    """By label: classes by seeds; only seeds that both have."""
     tables = {
         str(label): own.pivot_table(index="class", columns="seed", values="value", sort=False)
         for label, own in iou.groupby("label")
     }
-    unpruned = next((line.label for line in results.lines if line.method == "none"), None)
-    found = {}
-    for line in results.lines:
-        reference = results.label(line.block, line.schedule) if method == CONTROL else unpruned
-        if line.method != method and line.label in tables and reference in tables:
-            found[line.label] = (tables[line.label] - tables[reference]).dropna(axis=1, how="all")
+    found = {
+        label: (tables[label] - tables[reference]).dropna(axis=1, how="all")
+        for label, reference in references.items()
+        if label in tables and reference in tables
+    }
     return {label: table for label, table in found.items() if not table.empty}
 
 
