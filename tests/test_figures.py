@@ -446,7 +446,7 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(
     written = {name for name, sentence in said.items() if sentence == f"written to results/trial/{name}.png"}
     assert written == {path.stem for path in results.glob("*.png")} == {"pareto", "tokens", "agreement"}
     assert "ranks are compared over seeds, and the study has 1" in said["ranks"]
-    assert "only segmentation has them" in said["classes"]
+    assert "tasks that have them: segmentation" in said["classes"]
     assert "curves.csv does not exist; make it with: suite run trial" in said["curves-loss"]
     assert "there is no study 'trial'" in said["maps"]
     (results / "examples.json").write_text('[{"row": "cropr"}]')

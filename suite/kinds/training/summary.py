@@ -35,7 +35,7 @@ class Versus:
         control: the row of random pruning that it is compared with; empty without one.
         reason: why it is not compared; empty if it is, and for what needs no control.
         won: seeds in which it is above its control, of those tried in which the control has a score; None without one.
-        comparison: seed by seed, in percentage points; p is not corrected there.
+        comparison: seed by seed, in the unit of a difference of scores; p is not corrected there.
         mark: of seeds that have no pair.
     """
 
@@ -168,7 +168,7 @@ def _place(line: Line) -> tuple[object, ...]:
         line.schedule,
         (not line.block, len(line.block), line.block),
         line.row != line.block,
-        line.score.median if line.score else -1.0,
+        line.score.median if line.score else -math.inf,
         line.row,
     )
 
