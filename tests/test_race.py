@@ -116,7 +116,7 @@ def test_official_code_that_cannot_be_imported_shows_its_last_line(tmp_path: Pat
         (Options({"tome": Path()}, cases=["evit-s"]), r"evit-s: no official code; give --code evit=FOLDER"),
         (
             Options({"tome": Path("nowhere")}),
-            r"nowhere is no checkout of tome's official code: it has no tome.py; .* as --code tome=FOLDER",
+            r"nowhere is no checkout of tome's .*: it has neither tome/ nor tome.py; .* as --code tome=FOLDER",
         ),
         (Options({"tome": Path()}, cases=["tome-x"]), r"unknown case 'tome-x'; did you mean tome-"),
     ],

@@ -83,8 +83,8 @@ def _chosen(options: Options) -> list[str]:
         path = options.code[case.code] / case.module
         if not path.with_suffix(".py").is_file() and not (path / "__init__.py").is_file():
             raise UserError(
-                f"{options.code[case.code]} is no checkout of {case.code}'s official code: it has no {case.module}.py; "
-                f"give the folder that git clone made as --code {case.code}=FOLDER"
+                f"{options.code[case.code]} is no checkout of {case.code}'s official code: it has neither "
+                f"{case.module}/ nor {case.module}.py; give the folder that git clone made as --code {case.code}=FOLDER"
             )
     return chosen
 
