@@ -14,6 +14,7 @@ torch.Size([2, 10])
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,10 +69,10 @@ def reduce(
         fusion: how removed patches come back: none, last-layer, concatenation, logits or cross-attention.
 
     Raises:
-        UserError: for an unknown method, or a rule that is none.
+        UserError: for an unknown method, or counts, a rule or settings that are none.
         TypeError: for a model whose blocks are not supported.
-        ValueError: for a schedule, settings or fusion that the method cannot honour; `UnmetNeed` if the model lacks
-            what the method needs.
+        ValueError: for a schedule or fusion that the method cannot honour; `UnmetNeed` if the model lacks what the
+            method needs.
 
     >>> import timm
     >>> vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=4)
@@ -84,9 +85,10 @@ def reduce(
     if schedule is not None:
         if removed is not None:
             raise UserError("removed and schedule both say how many patches leave; give one of them")
-        removed = _resolve(schedule, model)
-    counts = removed.removed if isinstance(removed, Schedule) else None if removed is None else tuple(removed)
-    return _reduce(model, method, counts, dict(settings or {}), fusion)
+        removed = _resolve(_mapping("schedule", schedule, "{'constant': 8}"), model)
+    chosen = {} if settings is None else _mapping("settings", settings, "{'stage': 'pre'}")
+    with explained(f"settings of {method}"):
+        return _reduce(model, method, _counts(removed), chosen, fusion)
 
 
 def time_side_by_side(
@@ -107,7 +109,8 @@ def time_side_by_side(
         in each round; `.timing_warnings(name)`, why these are unreliable, empty if nothing is wrong.
 
     Raises:
-        UserError: if the device, precision or compiler is missing, or the batch does not fit into memory.
+        UserError: without models or with several batch sizes; if the device, precision or compiler is missing, or the
+            batch does not fit into memory.
 
     >>> import timm
     >>> vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=4)
@@ -118,6 +121,10 @@ def time_side_by_side(
     """
     with explained("options of time_side_by_side"):
         chosen = TimingOptions(**options)
+    if len(chosen.batch_size) > 1:
+        raise UserError(f"batch_size: one number, found {list(chosen.batch_size)}; call time_side_by_side for each")
+    if not models:
+        raise UserError("models: there is none to time; give at least one, such as {'unpruned': model}")
     size = image_size or _image_size(next(iter(models.values())))
     copies = {name: _deployed(model) for name, model in copy.deepcopy(dict(models)).items()}  # shared weights stay so
     with _torch_kept():
@@ -194,10 +201,14 @@ class Results:
         import pandas as pd
 
         from suite.study.exported import COLUMNS
+        from suite.study.kind import kind_of
         from suite.study.records import read
         from suite.tasks.task import tasks
 
-        record = read(self.folder / "cells.csv", COLUMNS)
+        path, kind = self.folder / "cells.csv", kind_of(self.folder)
+        if not path.is_file():
+            raise UserError(f"{self.folder} is of kind {kind.name}, which trains nothing: no scores; use table")
+        record = read(path, COLUMNS)
         headlines = [task.headline.last for task in tasks().values()]
         found = record[(record["kind"] == "accuracy") & record["metric"].isin(headlines)].reset_index(drop=True)
         numbers = {"seed": pd.to_numeric(found["seed"]), "score": pd.to_numeric(found["value"])}
@@ -226,8 +237,25 @@ def results(name: str, folder: str | Path = "results") -> Results:
     path = Path(folder) / name
     if not path.is_dir():
         known = [found.name for found in Path(folder).glob("*/") if (found / "provenance.json").is_file()]
-        raise UserError(f"there are no results {path}; {suggest(name, known)}")
+        cure = suggest(name, known) if known else f"{folder} has none; make some: suite run NAME, or give folder"
+        raise UserError(f"name: there are no results {path}; {cure}")
     return Results(path)
+
+
+def _counts(removed: Sequence[int] | Schedule | None) -> tuple[int, ...] | None:
+    if removed is None:
+        return None
+    try:
+        return removed.removed if isinstance(removed, Schedule) else tuple(map(operator.index, removed))
+    except TypeError as error:
+        cure = "give such as (8, 8, 0, 0), or schedule={'constant': 8}"
+        raise UserError(f"removed: a count for each block, found {removed!r}; {cure}") from error
+
+
+def _mapping(name: str, value: object, example: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{name}: a mapping, found {value!r}; give such as {example}")
+    return dict(value)
 
 
 def _resolve(rule: Mapping[str, Any], model: TimmModule) -> Schedule:

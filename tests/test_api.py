@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,7 +93,7 @@ def test_accuracy_over_batches_and_folders(tmp_path: Path) -> None:
         (tmp_path / "val" / f"class-{number}").mkdir(parents=True)
         Image.new("RGB", (40, 40), (20 * number, 0, 0)).save(tmp_path / "val" / f"class-{number}" / "one.png")
     assert api.evaluate(model, tmp_path, batch_size=3).images == 10
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match=r"^data: there is no folder .*; give one that holds a folder of images"):
         api.evaluate(model, tmp_path / "nowhere")
 
 
@@ -103,7 +106,37 @@ def test_results_are_the_committed_ones(tmp_path: Path) -> None:
     medians = scores.groupby("row")["score"].median()
     table = found.table.set_index("row")["score_median"]
     assert medians.sort_index().tolist() == pytest.approx(table.sort_index().tolist())
-    with pytest.raises(UserError, match=r"cells.csv does not exist"):
+    with pytest.raises(UserError, match=r"costs is of kind costs, which trains nothing: no scores; use table$"):
         _ = api.results("costs", ROOT / "results").scores
     with pytest.raises(UserError, match="did you mean quickstart"):
         api.results("quickstrat", ROOT / "results")
+    with pytest.raises(UserError, match=r"^name: there are no results .*; .* has none; make some: suite run NAME"):
+        api.results("quickstart", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda vit: api.time_side_by_side({}), r"models: there is none to time; give at least one, such as {.*}"),
+        (
+            lambda vit: api.time_side_by_side({"unpruned": vit}, batch_size=[1, 2]),
+            r"batch_size: one number, found \[1, 2\]; call time_side_by_side for each",
+        ),
+        (
+            lambda vit: api.reduce(vit, "tome", removed=8),
+            r"removed: a count for each block, found 8; give such as \(8, 8, 0, 0\), or schedule={'constant': 8}",
+        ),
+        (lambda vit: api.reduce(vit, "tome", removed="88"), r"removed: a count for each block, found '88'; .*"),
+        (lambda vit: api.reduce(vit, "tome", schedule="x"), r"schedule: a mapping, found 'x'; .* {'constant': 8}"),
+        (lambda vit: api.reduce(vit, "evit", settings=3), r"settings: a mapping, found 3; .*"),
+        (
+            lambda vit: api.reduce(vit, "cropr", settings={"querys": 2}),
+            r"settings of cropr: querys: unknown key; did you mean queries\?",
+        ),
+    ],
+)
+def test_wrong_calls_are_one_sentence(call: Callable[[Any], object], message: str) -> None:
+    """It names the argument, what was found and what would work."""
+    with pytest.raises(UserError) as error:
+        call(build("vit"))
+    assert re.fullmatch(message, str(error.value)), error.value

@@ -8,7 +8,10 @@ import pytest
 from hand_made import SCHEDULE, Rows, cell, cells, diverged, lines, speed, written
 
 from suite.errors import UserError
-from suite.kinds.training.summary import Line, read_record, summarise
+from suite.kinds.training.figures.looks import BLACK, looks
+from suite.kinds.training.summary import Line, Versus, read_record, summarise
+from suite.kinds.training.table import study_table
+from suite.reduction import registry
 from suite.study.cells import Cell
 from suite.study.exported import tidy
 from suite.study.store import Record
@@ -101,6 +104,18 @@ def test_a_missing_control_says_why(tmp_path: Path) -> None:
     assert line(tmp_path, [*own, *cell("none", 0, 90, schedule="none")], "none").versus.reason == "", "it needs none"
 
 
+def test_a_method_of_another_package_that_reduces_nothing_is_unpruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands first, is compared with nothing, and is black, whatever it is called."""
+    monkeypatch.setattr(registry, "modules", lambda: {"plain": "baselines.none"})
+    found = lines(tmp_path, [*good(), *cells("plain", *range(60, 66), schedule="none")])
+    assert [one.label for one in found] == ["plain", "random", "good"]
+    assert (found[0].unpruned, found[0].versus, found[0].group) == (True, Versus(), "")
+    assert [block.name for block in study_table("trial", found).blocks] == ["unpruned", "compared with random"]
+    assert looks(found)["plain"].colour == BLACK
+
+
 def test_seeds_that_broke_are_marked(tmp_path: Path) -> None:
     """A failed seed and a score of nan are named, count as tried, and are in no number; a control lacks seeds."""
     rows = [one for one in good() if one["cell_id"] not in ("good-1", "good-4", "random-5")]
@@ -111,10 +126,10 @@ def test_seeds_that_broke_are_marked(tmp_path: Path) -> None:
         "seed 4 diverged, left out of every number: acc1_last is nan",
         "compared in 3 of 4 seeds: random lacks seed 5",
     )
-    assert found.accuracy is not None
-    assert (found.accuracy.n, found.seeds, found.versus.won) == (4, 6, (3, 5)), "a broken seed did not beat random"
+    assert found.score is not None
+    assert (found.score.n, found.seeds, found.versus.won) == (4, 6, (3, 5)), "a broken seed did not beat random"
     assert found.below_random
-    assert line(tmp_path, changed(rows, {"cell_id": "good-4", "metric": "acc1_last"}, {"value": "-inf"})).accuracy
+    assert line(tmp_path, changed(rows, {"cell_id": "good-4", "metric": "acc1_last"}, {"value": "-inf"})).score
 
 
 def test_an_old_record_and_no_csv_at_all_are_refused(tmp_path: Path) -> None:

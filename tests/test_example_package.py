@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,10 +58,15 @@ def test_a_study_of_another_task_data_set_and_method(there: Path) -> None:
     assert rows.keys() == {"none", "random", "mine", "cropr"}
     assert all(row["n"] == "2" and float(row["speed_median"]) > 0 for row in rows.values())
     assert suite(there, "report", "counting.yaml").returncode == 0
-    assert "variance explained" in (there / "results/counting/report.html").read_text()
+    page = (there / "results/counting/report.html").read_text()
+    assert re.search(r'"headline"><code>mine</code> is not shown to differ from random: [+-]0\.\d\d digits, ', page)
+    assert "has negative mean absolute error -1." in page
+    assert "points" not in page
+    heading = (there / "results/counting/table.md").read_text().splitlines()[0]
+    assert [name in heading for name in (" −MAE digits |", " Δ vs. random (digits) |", "pp")] == [True, True, False]
     trace = suite(there, "trace", "counting:mine:score_median")
     assert trace.returncode == 0, trace.stderr
-    assert "explained_last" in trace.stdout
+    assert "minus_error_last" in trace.stdout
 
 
 def test_a_changed_method_file_makes_new_cells(there: Path) -> None:

@@ -1,4 +1,4 @@
-"""Deployed models outside eager torch: every method through the real runtimes, and planted faults that must show."""
+"""Deployed models, compiled and exported: every method through the real runtimes, and planted faults that must show."""
 
 from __future__ import annotations
 
@@ -449,7 +449,7 @@ def _killed(*_: object) -> None:
 
 
 def _matrix() -> list[Line]:
-    """Two tasks: one model with a doubtful speed, one that draws its patches, one that fails in two ways."""
+    """Two tasks: one model with a unreliable speed, one that draws its patches, one that fails in two ways."""
     lines = [line | {"speed_median": "1.25", "speed_timing_warnings": ""} for line in _lines("cropr", 1e-6)]
     lines[1] |= {"speed_timing_warnings": "the clock jumped", "same_kept": "0.5", "same_class": "0.25"}
     lines += [line | {"draws": "640"} for line in _lines("random", 1 / 3)]
@@ -495,8 +495,8 @@ def test_the_csv_of_the_matrix_has_all_of_the_record() -> None:
                 assert row[field if field in ("task", "backbone", "method", "fusion") else f"{way}_{field}"] == value
 
 
-def test_notes_of_the_matrix_say_what_fails_and_what_is_doubtful() -> None:
-    """Why a speed is doubtful stands in HTML, by row; elsewhere one note says where."""
+def test_notes_of_the_matrix_say_what_fails_and_what_is_unreliable() -> None:
+    """Why a speed is unreliable stands in HTML, by row; elsewhere one note says where."""
     table = export_table("export", models(_matrix()))
     text, page = markdown(table), as_html(table)
     for said in (text, page):

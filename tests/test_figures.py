@@ -143,7 +143,7 @@ def test_chance_is_the_mean_over_all_pairs_of_sets() -> None:
 
 
 def test_only_choices_of_the_image_are_compared(results: Path) -> None:
-    """Neither padding, nor rows that remove nothing or draw at random; seeds, images and rows are told apart."""
+    """Neither padding, nor rows that remove nothing or draw at random; seeds, images and rows are kept separate."""
     loaded, examples = Results(results, lines_of(results)), read_examples(results)
     kept = overlap.kept_sets(loaded, examples)
     assert list(kept) == ["evit", "cropr"]
@@ -370,13 +370,13 @@ def test_without_a_reliable_speed_there_is_no_front(results: Path, kept: list[An
 
 
 def test_one_row_on_the_front_beats_no_more_than_those_that_are_reliable(results: Path, kept: list[Any]) -> None:
-    """None is best and, with a speed of 2, also fastest; then others' speeds are doubted; then its own alone is not."""
+    """None is best and with a speed of 2 fastest; others' timings are unreliable; its own alone is not."""
     changed(results, lambda row: row | ({"value": "2"} if (row["kind"], row["row"]) == ("speed", "none") else {}))
     beats = "Pareto front: one row beats all others"
     said = {(): beats, ("evit",): f"{beats} with reliable timings"}
     said |= {("evit", "cropr", "random"): "no Pareto front: one reliable timing"}
-    for doubted, title in said.items():
-        distrust(results, *doubted)
+    for rows, title in said.items():
+        distrust(results, *rows)
         draw("pareto", results, results / "pareto.png")
         speeds, macs = kept[-1].axes
         assert front(speeds) == [list(marks(speeds)["none"][:2])]
@@ -446,7 +446,7 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(
     written = {name for name, sentence in said.items() if sentence == f"written to results/trial/{name}.png"}
     assert written == {path.stem for path in results.glob("*.png")} == {"pareto", "tokens", "agreement"}
     assert "ranks are compared over seeds, and the study has 1" in said["ranks"]
-    assert "only segmentation has them" in said["classes"]
+    assert "tasks that have them: segmentation" in said["classes"]
     assert "curves.csv does not exist; make it with: suite run trial" in said["curves-loss"]
     assert "there is no study 'trial'" in said["maps"]
     (results / "examples.json").write_text('[{"row": "cropr"}]')

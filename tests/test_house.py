@@ -194,9 +194,9 @@ from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 options = dict(img_size=16, patch_size=4, embed_dim=16, depth=3, num_heads=2)
 model = reduce(create_backbone("vit_tiny_patch16_224", options, 10), "brightest", (4, 4, 0))
-ledger = count_tokens(model, torch.randn(2, 3, 16, 16))
-check_tokens(model, ledger)
-print(ledger.leaving)
+tokens = count_tokens(model, torch.randn(2, 3, 16, 16))
+check_tokens(model, tokens)
+print(tokens.leaving)
 """
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "(13, 9, 9)\n"
 

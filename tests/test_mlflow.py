@@ -69,7 +69,7 @@ def entry_of(cell: Cell) -> Entry:
     """A finished cell's record, with as many numbers as a real cell has."""
     score = 50 + len(cell.row) + cell.identity["seed"] / 1000
     names = ("acc1_last", "acc1_best", "tokens_fewest", "macs_full", "macs_linear")
-    ledger = ("tokens_attention", "tokens_mlp", "tokens_leaving")
+    tokens = ("tokens_attention", "tokens_mlp", "tokens_leaving")
     return {
         "cell_id": cell.cell_id,
         "identity": cell.identity,
@@ -77,9 +77,9 @@ def entry_of(cell: Cell) -> Entry:
         "reason": "",
         "seconds": 1.0,
         "metrics": dict(zip(names, (score, score, 17, 9e6, 8e6), strict=True)),
-        "units": dict.fromkeys((*names, *ledger), "1"),
+        "units": dict.fromkeys((*names, *tokens), "1"),
         "curves": {name: [score] * 8 for name in ("loss", "acc1", "learning_rate")},
-        "repetitions": {name: [65, 53, 41, 29, 17, 17] for name in ledger},
+        "repetitions": {name: [65, 53, 41, 29, 17, 17] for name in tokens},
         "provenance": {"commit": "0", "started": "then", "versions": {}},
     }
 
@@ -98,7 +98,7 @@ def write(folder: Path, cells: list[Cell], **metrics: float) -> Tracker:
     tracker = Tracker("trial", cells, folder)
     for cell in cells:
         tracker.sync(cell, entry_of(cell))
-    tracker.put_aside()
+    tracker.archive()
     (folder / "results").mkdir(exist_ok=True)
     (folder / "results/table.md").write_text("| none |")
     tracker.conclude(*summary(**metrics), folder / "results")
@@ -195,7 +195,7 @@ def test_what_a_killed_run_left_is_completed(copy: Path) -> None:
     assert len(every(tracker)) == 1 + 3 + 6
 
 
-def test_cells_that_left_the_study_are_put_aside_and_come_back(copy: Path) -> None:
+def test_cells_that_left_the_study_are_archived_and_come_back(copy: Path) -> None:
     """Under a run of their own, with another kind, so that no comparison meets them."""
     tracker = write(copy, CELLS[:3], median=3.0)
     assert list(tree(tracker)["trial"]) == ["none", "random"]
@@ -259,7 +259,7 @@ def test_many_runs_are_read_page_by_page(copy: Path, monkeypatch: pytest.MonkeyP
     assert sum(map(len, tracker.known.values())) == 1 + 3 + 6
 
 
-def test_mlflow_tells_nobody() -> None:
+def test_telemetry_of_mlflow_is_off() -> None:
     """Its telemetry is off, whichever module of ours is the first."""
     program = "import suite.run.mlflow_writer, mlflow.telemetry.client as client; print(client.get_telemetry_client())"
     hushed = {"MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "CI", "PYTEST_CURRENT_TEST"}

@@ -171,8 +171,8 @@ def test_tokens_of_the_classification_log_on_tensors() -> None:
     options = {"embed_dim": 12, "num_heads": 2, "depth": 24, "mlp_ratio": 1, "global_pool": "avg"}
     backbone = create_backbone("vit_large_patch16_224", options, classes=2)
     model = reduce(backbone, "cropr", official_schedule(8), fusion="last-layer")
-    ledger = count_tokens(model, torch.randn(1, 3, 224, 224))
-    assert ledger.leaving == (*range(188, 19, -8), 20, 197)
+    tokens = count_tokens(model, torch.randn(1, 3, 224, 224))
+    assert tokens.leaving == (*range(188, 19, -8), 20, 197)
 
 
 def test_the_curriculum_of_the_segmentation_log() -> None:

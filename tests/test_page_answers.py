@@ -119,7 +119,7 @@ def found_here() -> Facts:
     return facts(folder, speed_lines(folder))
 
 
-def doubtful(*rows: str) -> Change:
+def unreliable(*rows: str) -> Change:
     """These rows have unreliable timings."""
     return lambda row: {"timing_warnings": "drift: it throttled"} if row in rows else {}
 
@@ -145,12 +145,12 @@ def test_a_published_speed_up_agrees_up_to_its_rounding(trial: Path, ratio: floa
 
 def test_unreliable_timings_are_in_no_number(trial: Path) -> None:
     """Nor in a comparison with another row; where all are unreliable there is no claim."""
-    keep("cpu", "CPU X", trial, doubtful("learned"))
+    keep("cpu", "CPU X", trial, unreliable("learned"))
     found = found_here()
     assert "learned" not in found.headline
     assert not any("learned" in name for name, _ in found.facts)
     assert any(one.startswith("3 reduced rows have unreliable timings") for one in found.warnings)
-    keep("cpu", "CPU X", trial, doubtful("learned", "drawn", "attended"))
+    keep("cpu", "CPU X", trial, unreliable("learned", "drawn", "attended"))
     assert found_here().headline.endswith("1 thread, float32, no reduced row has a reliable timing: no claim.")
 
 
@@ -191,14 +191,14 @@ def test_a_speed_up_that_was_read_second_hand_has_another_mark(trial: Path, kept
 
 def test_an_unreliable_speed_up_is_hollow(trial: Path, kept: list[Any]) -> None:
     """With a key for it, which a figure without one lacks."""
-    for doubts in ((), ("learned",), ("learned", "drawn", "attended")):
-        keep("cpu", "CPU X", trial, doubtful(*doubts))
+    for rows in ((), ("learned",), ("learned", "drawn", "attended")):
+        keep("cpu", "CPU X", trial, unreliable(*rows))
         draw_speeds(Path(), speed_lines(Path("results/trial")), Path("results/trial/speed.png"))
         filled = {
             bar.get_label(): (len(bar.lines[0].get_xydata()), bar.lines[0].get_markerfacecolor() != "white")
             for bar in kept[-1].axes[0].containers
         }
-        hollow = {0: 0, 1: 3, 3: 5}[len(doubts)]  # learned stands on three lines of five
+        hollow = {0: 0, 1: 3, 3: 5}[len(rows)]  # learned stands on three lines of five
         wanted = {"measured (median and IQR)": (5 - hollow, True), "measured, unreliable timing": (hollow, False)}
         wanted = {label: found for label, found in wanted.items() if found[0]}
         assert filled == wanted

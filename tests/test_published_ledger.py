@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ from suite.errors import UserError
 from suite.kinds.speed.schema import SpeedStudy
 from suite.ledger import build as room
 from suite.ledger.asks import NAME, Probe, TableNumber, read_asks
-from suite.ledger.build import Entry, compute, cost_entries, read_entries, state_of
+from suite.ledger.build import Entry, compute, read_entries, state_of, table_entries
 from suite.ledger.lines import Line, digest, read_lines, stale, write_lines
 from suite.ledger.probes import PROBES, probe
 from suite.ledger.table import markdown
 from suite.ledger.values import measure, value
 from suite.study.configuration import Configuration
 from suite.study.load import load
-from suite.study.published import Number, read_numbers
+from suite.study.published import Number, TableFigure, read_numbers
 from suite.study.records import write_provenance
 
 SIZE = {"img_size": 32, "patch_size": 8, "embed_dim": 12, "depth": 3}
@@ -270,15 +271,30 @@ def test_costs_of_other_figures_are_refused(folder: Path) -> None:
     path, record = Path("results/published/costs.csv"), Path("results/costs/figures.csv")
     path.write_text(path.read_text().replace(",-41,%", ",-42,%"))
     with pytest.raises(UserError, match=r"results/costs was not made from \S+costs\.csv; make it again with"):
-        list(cost_entries())
+        list(table_entries())
     path.write_text((ROOT / path).read_text())
     ledger = Path("results/published/cropr.csv")
     ledger.write_text(ledger.read_text().replace(",-76,%", ",-75,%"))
-    with pytest.raises(UserError, match="cropr-eva02-at-once: -75 % in the ledger is -76 % in the costs"):
+    with pytest.raises(UserError, match="cropr-eva02-at-once: -75 % in the ledger is -76 % in costs"):
         read_entries()
     record.write_text(record.read_text().replace(",204062426112,", ",204062426113,"))
     with pytest.raises(UserError, match=r"costs/figures\.csv was changed after it was written"):
-        list(cost_entries())
+        list(table_entries())
+
+
+def test_a_kind_of_any_name_brings_published_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger asks the kind, not its name; without a column the number has nothing that measures it."""
+    costs = load(str(ROOT / "studies/costs.yaml"))
+    shutil.copytree(ROOT / "results/costs", folder / "results/costs")
+    figures = [TableFigure(number(), {"id": "x"}, "gmacs_full", "seen"), TableFigure(number(id="paper-two"), {})]
+    kind = replace(costs.kind, name="mine", published=lambda loaded, rows: figures if rows else [])
+    monkeypatch.setattr(room, "study_names", lambda: ["costs"])
+    monkeypatch.setattr(room, "load", lambda name: replace(costs, kind=kind))
+    ask = TableNumber(study="costs", row={"id": "x"}, column="gmacs_full")
+    assert list(table_entries()) == [
+        ("costs", Entry(figures[0].number, (ask,), "seen")),
+        ("costs", Entry(figures[1].number)),
+    ]
 
 
 # ---------------------------------------------------------------- what is stale

@@ -97,12 +97,27 @@ def test_planted_official_code_is_raced(tmp_path: Path, scale: float, wrong: boo
     assert {row["side"] for row in setting.operators} == {"official", "own"}
 
 
+def test_official_code_that_cannot_be_imported_shows_its_last_line(tmp_path: Path) -> None:
+    """Without the traceback of its process."""
+    (tmp_path / "tome").mkdir()
+    (tmp_path / "tome/__init__.py").write_text("import a_module_that_is_not_there")
+    options = Options({"tome": tmp_path}, cases=["tome-s"], batches=[1], launches=1)
+    with pytest.raises(UserError) as error:
+        run(options, tmp_path / "results", Console(quiet=True))
+    found = "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"
+    assert str(error.value) == f"the official code of tome-s ended with exit code 1: {found}"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (Options({}), r"no official code; give --code NAME=FOLDER, NAME one of cropr, evit, tome, idlevit"),
         (Options({"tomee": Path()}), r"unknown code 'tomee'; did you mean tome"),
         (Options({"tome": Path()}, cases=["evit-s"]), r"evit-s: no official code; give --code evit=FOLDER"),
+        (
+            Options({"tome": Path("nowhere")}),
+            r"nowhere is no checkout of tome's .*: it has neither tome/ nor tome.py; .* as --code tome=FOLDER",
+        ),
         (Options({"tome": Path()}, cases=["tome-x"]), r"unknown case 'tome-x'; did you mean tome-"),
     ],
 )

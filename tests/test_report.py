@@ -121,9 +121,9 @@ def test_the_committed_quickstart_trained_and_kept_to_its_schedule(committed: Pa
     """The unpruned model reaches 85 %, every seed finished, and measured tokens are those of the schedule."""
     frame = read_record(committed / "results/quickstart")
     by_row = {line.row: line for line in summarise(frame)}
-    assert by_row["none"].accuracy is not None
-    assert by_row["none"].accuracy.median >= 85
-    assert all(line.accuracy and line.accuracy.n == line.seeds >= 3 for line in by_row.values())
+    assert by_row["none"].score is not None
+    assert by_row["none"].score.median >= 85
+    assert all(line.score and line.score.n == line.seeds >= 3 for line in by_row.values())
     assert set(frame["status"]) == {"done"}
     dropped = [53, 41, 29, 17, 17, 17]
     wanted = {

@@ -53,7 +53,7 @@ def timing(reading: Reading = QUIET, **seconds: tuple[float, ...]) -> Timing:
     return Timing(steady | seconds, reading)
 
 
-def test_the_first_of_a_round_rotates_and_nobody_always_follows_the_same() -> None:
+def test_the_first_of_a_round_rotates_and_none_always_follows_the_same() -> None:
     """Three runs come in all their orders equally often; of two, each is first as often as the other."""
     assert sorted(in_turn(["a", "b", "c"], turn) for turn in range(6)) == sorted(map(list, permutations("abc")))
     assert [in_turn(["a", "b"], turn)[0] for turn in range(4)] == ["a", "b", "b", "a"]
@@ -123,7 +123,7 @@ def test_a_ratio_is_formed_within_its_round() -> None:
 
 
 WIDE = (1.0, 1.0, 1.0, 1.5, 1.5, 1.0, 1.0, 1.0, 1.5, 1.5)
-DOUBTS: list[tuple[Timing, str]] = [
+UNRELIABLE: list[tuple[Timing, str]] = [
     (timing(Reading(60.0, 0.8, 1.0, 0.0, 0.0)), "not alone: other processes used 0.80 cores meanwhile"),
     (timing(Reading(60.0, 0.0, 0.85, 0.0, 0.0)), "not alone: got 85% of the processor time it asked for"),
     (timing(Reading(60.0, 0.0, 1.0, 900.0, 0.05)), "memory: 900 page faults a pass, about 5% of the time"),
@@ -135,7 +135,7 @@ DOUBTS: list[tuple[Timing, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("found", "reason"), DOUBTS)
+@pytest.mark.parametrize(("found", "reason"), UNRELIABLE)
 def test_what_speaks_against_a_measurement_is_said(found: Timing, reason: str) -> None:
     """Other processes, a small share, page faults, time that no pass accounts for, drift, spread."""
     assert reason in found.timing_warnings("method")

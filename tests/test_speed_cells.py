@@ -106,7 +106,7 @@ def test_how_speed_is_measured_decides_speed_cells_alone(more: str) -> None:
 
 @pytest.mark.usefixtures("workplace")
 def test_a_speed_cell_is_of_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two GPUs are told apart by name, before anything runs; what was timed elsewhere than planned says so."""
+    """Two GPUs are distinguished by name, before anything runs; what was timed elsewhere than planned says so."""
     found = []
     for name in ("GPU X", "GPU Y"):
         monkeypatch.setattr(cells, "device_name", lambda _kind, name=name: name)
@@ -289,7 +289,7 @@ def timed(row: str, batch: int, ratios: list[float], reason: str = "", status: s
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Two rows at three batch sizes; one cell is doubtful, one failed."""
+    """Two rows at three batch sizes; one cell's timing is unreliable, one failed."""
     rows = [
         *(row for method in ("random", "good") for seed in range(2) for row in cell(method, seed, 70.0 + seed)),
         *(row for batch in (1, 8, 64) for row in timed("random", batch, [batch + 0.1, batch + 0.2, batch + 0.3])),

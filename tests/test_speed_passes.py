@@ -148,7 +148,7 @@ def test_models_of_one_class_do_not_share_the_compilers_limit() -> None:
         assert [told(Square()) for _ in range(4)] == [(1, 0)] * 4
 
 
-def test_compiling_while_timed_taints() -> None:
+def test_compiling_while_timed_is_a_timing_warning() -> None:
     """A model that compiles again in the rounds that count says so."""
     timing = compare({"square": compiled(Square()), UNPRUNED: compiled(Square())}, CPU, rounds=5, warmup_rounds=1)
     assert "compiled again" not in timing.timing_warnings("square")

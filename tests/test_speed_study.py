@@ -112,6 +112,13 @@ def test_a_changed_study_makes_its_table_again_from_its_folder(folder: Path) -> 
     assert (folder / "results" / name / "table.csv").read_bytes() == before
 
 
+def test_a_study_without_runs_in_mlflow_is_not_tracked(folder: Path) -> None:
+    """The kind says so, not the name of one."""
+    done = suite("track", "trial")
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception) == "trial is a study of kind speed, which has no runs in MLflow to write"
+
+
 def changed(old: str, new: str) -> None:
     """Change the study in the current folder."""
     assert STUDY.count(old) >= 1
@@ -210,15 +217,15 @@ def test_a_row_of_several_batches_is_traced_by_its_batch(folder: Path) -> None:
     assert trace("trial:tiny learned [2, CPU X]:measured").cells == trace("trial:tiny learned:measured").cells
 
 
-def doubtful(row: str) -> dict[str, str]:
-    """An invented record that is not to be trusted."""
+def unreliable(row: str) -> dict[str, str]:
+    """An invented record with a timing warning."""
     return {"timing_warnings": f"{row} drifted"}
 
 
 def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path) -> None:
     """A processor decides nothing; a GPU's ratio and its thousand images per second do."""
     row, only = {"backbone": "tiny", "row": "learned"}, {"device_type": "cuda", "timing_warnings": ""}
-    asked = TableNumber(study="trial", row=row, column="measured_median", only=only, beside="device")
+    asked = TableNumber(study="trial", row=row, column="measured_median", only=only, also_show="device")
     images = TableNumber(study="trial", row=row, column="images_per_second", only=only, per=1000)
     assert measure(asked, "x") == (None, "", "")
     keep("cpu", "CPU X", folder / "here")
@@ -233,7 +240,7 @@ def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path)
     ]
     middle = median(float(line["seconds"]) for line in rounds)
     assert measure(images, "1000 im/s").value == pytest.approx((0.064 / middle,))
-    keep("cuda", "GPU Y", folder / "again", doubtful)
+    keep("cuda", "GPU Y", folder / "again", unreliable)
     value, _, remark = measure(asked, "x")
     assert value is None
     assert "GPU Y (timing_warnings learned drifted): 1.60 x, which decides nothing" in remark
@@ -525,8 +532,8 @@ def test_rows_of_two_sessions_are_not_set_beside_each_other(folder: Path) -> Non
     assert "learned over drawn, tiny, CPU Y, batch of 2: not timed in one session." in said
 
 
-def test_doubts_about_a_speed_are_one_note_in_short_forms(folder: Path) -> None:
-    """The mark is on the row; why stands in HTML, by row, and in the CSV; without a doubt there is neither."""
+def test_warnings_about_a_timing_are_one_note_in_short_forms(folder: Path) -> None:
+    """The mark is on the row; why stands in HTML, by row, and in the CSV; without a warning there is neither."""
     keep("cpu", "CPU Y", folder / "calm")
     assert "‡" not in markdown(table())
     assert [note for note in table().notes if note.mark == "‡"] == []

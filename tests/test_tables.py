@@ -157,8 +157,9 @@ def score(value: str, row: str = "cropr", schedule: str = "") -> Number:
     ],
 )
 def test_a_published_score_agrees_up_to_its_rounding(value: str, median: float, n: int, said: str) -> None:
-    """With an interval of 56.45 to 56.8."""
-    assert verdict(value, median, (56.45, 56.8), n) == said
+    """With an interval of 56.45 to 56.8; without one only a score in % has a tolerance."""
+    assert verdict(value, median, (56.45, 56.8), n, "%") == said
+    assert verdict(value, median, None, 1, "digits") == "no interval, n = 1"
 
 
 def test_published_scores_stand_beside_their_rows(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_a_broken_table_of_scores_is_refused(tmp_path: Path, line: str, message:
     assert read_scores(path) == []
     path.write_text(SCORES + line + "\n")
     with pytest.raises(UserError, match=re.escape(message)):
-        read_scores(path)
+        read_scores(path, "trial", unit="%")
 
 
 def test_a_score_of_a_row_that_the_study_does_not_have_is_refused(

@@ -112,10 +112,10 @@ def _one_budget(kinds: dict[str, float | None], how: dict[str, Any], convention:
 
 
 def _names(methods: str) -> list[str]:
-    from suite.reduction.registry import modules
+    from suite.reduction.registry import modules, reduces_nothing
 
     if methods == "all":
-        return [name for name in sorted(modules()) if name != "none"]
+        return [name for name in sorted(modules()) if not reduces_nothing(name)]
     names = [name.strip() for name in methods.split(",")]
     if not all(names):
         raise UserError(f"--methods {methods!r}: write all, or names separated by commas, such as random,tome")

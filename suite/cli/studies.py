@@ -99,10 +99,12 @@ def _command(*words: str) -> str:
 
 def track(study: StudyName, change: Changes = None) -> None:
     """Write a study's MLflow runs anew from its finished cells."""
-    from suite.kinds.training.track import track_study
     from suite.study.load import load
 
-    track_study(load(study, change or []), Console(markup=False))
+    loaded = load(study, change or [])
+    if loaded.kind.track is None:
+        raise UserError(f"{loaded.name} is a study of kind {loaded.kind.name}, which has no runs in MLflow to write")
+    loaded.kind.track(loaded, Console(markup=False))
 
 
 def pack(

@@ -29,7 +29,7 @@ def open_folder(folder: Path, size: tuple[int, int], crop: float, normalisation:
 
     chosen = folder / "val" if (folder / "val").is_dir() else folder
     if not chosen.is_dir():
-        raise UserError(f"there is no folder {folder}; --data takes one that holds a folder of images for each class")
+        raise UserError(f"data: there is no folder {folder}; give one that holds a folder of images for each class")
     prefix = {"imagenet": "IMAGENET_DEFAULT", "inception": "IMAGENET_INCEPTION"}[normalisation]
     mean, deviation = getattr(constants, f"{prefix}_MEAN"), getattr(constants, f"{prefix}_STD")
     prepare = transforms.Compose(

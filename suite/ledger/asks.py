@@ -26,7 +26,7 @@ class TableNumber(Strict):
         row, minus: the row, by columns of the CSV (its name alone means the column `row`), less another one.
         column: of the CSV.
         only: what else the row must have, by column, to count.
-        beside: the column that names the rows which do not, where their numbers are to be shown; they decide nothing.
+        also_show: the column that names the rows which do not, if their numbers are to be shown; they decide nothing.
         per: what one of the published unit is, in that of the column.
         reading: the name of this reading; empty for the one that the source states.
     """
@@ -36,7 +36,7 @@ class TableNumber(Strict):
     column: str
     minus: RowOf | None = None
     only: RowOf = {}
-    beside: str = ""
+    also_show: str = ""
     per: float = Field(1, gt=0)
     reading: str = ""
 

@@ -1,7 +1,7 @@
 """The ledger: what each published number is here, and what that rests on. Nothing measured is typed.
 
-A published number is a row of `results/published/PAPER.csv`; what measures it is an entry of `asks.yaml` there. Figures
-of studies of costs have a row in the tables of these studies.
+A published number is a row of `results/published/PAPER.csv`; what measures it is an entry of `asks.yaml` there. A
+kind of study may name numbers that the tables of its studies have.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from suite.errors import UserError, suggest
-from suite.kinds.costs.figures import read_published
-from suite.kinds.costs.schema import CostStudy
-from suite.kinds.costs.table import column_read
 from suite.ledger import asks as asked
 from suite.ledger.asks import Ask, Probe, TableNumber
 from suite.ledger.lines import Line, State, digest
 from suite.ledger.probes import Value, probe
 from suite.ledger.values import Found, measure, rows_of
 from suite.study.load import RESULTS, load, study_names
-from suite.study.published import Number, half_a_unit, read_numbers
+from suite.study.published import Number, read_numbers
 
 PUBLISHED = Path("results/published")
 REQUIRED = ("where", "method", "metric", "tolerance", "tolerance_from")
@@ -40,12 +37,12 @@ class Entry(NamedTuple):
 
 
 def read_entries(folder: Path = PUBLISHED) -> list[Entry]:
-    """The published numbers that have a tolerance, and the figures of studies of costs; others are for studies alone.
+    """The published numbers that have a tolerance, and those that tables have; others are for studies alone.
 
-    An entry with the id of such a figure takes its place: it adds readings.
+    An entry with the id of one that a table has takes its place: it adds readings.
 
     Raises:
-        UserError: naming file and line of whatever is wrong, and a study of costs without its record.
+        UserError: naming file and line of whatever is wrong, and a study without the record of such a table.
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
@@ -60,18 +57,21 @@ def read_entries(folder: Path = PUBLISHED) -> list[Entry]:
                 raise UserError(f"{place}: duplicate id {number.id!r}")
     for name in asks:
         raise UserError(f"{folder / asked.NAME}: no published number has the id {name!r}; {suggest(name, entries)}")
-    for cost in cost_entries():
-        own, twin = cost.number, entries.setdefault(cost.number.id, cost).number
+    for name, entry in table_entries():
+        own, twin = entry.number, entries.setdefault(entry.number.id, entry).number
         if (twin.value, twin.unit) != (own.value, own.unit):
-            raise UserError(f"{own.id}: {twin.value} {twin.unit} in the ledger is {own.value} {own.unit} in the costs")
+            raise UserError(f"{own.id}: {twin.value} {twin.unit} in the ledger is {own.value} {own.unit} in {name}")
     return list(entries.values())
 
 
-def cost_entries() -> Iterator[Entry]:
-    """The published figures of the studies of costs, each with the row and the convention that computes it."""
+def table_entries() -> Iterator[tuple[str, Entry]]:
+    """The published numbers that the tables of studies have, each with the name of its study."""
     for loaded in (load(name) for name in study_names()):
-        if loaded.kind.name == "costs":
-            yield from _figures(loaded.name, loaded.study)
+        if loaded.kind.published is None:
+            continue
+        for figure in loaded.kind.published(loaded, rows_of(RESULTS / loaded.name)[0]):
+            ask = [TableNumber(study=loaded.name, row={**figure.row}, column=figure.column)] if figure.column else []
+            yield loaded.name, Entry(figure.number, tuple(ask), figure.remark)
 
 
 def compute(entries: Sequence[Entry], progress: Callable[[int, int], None] = lambda done, of: None) -> list[Line]:
@@ -107,22 +107,6 @@ def state_of(entry: Entry, values: Sequence[Value]) -> tuple[State, str]:
 def shown(value: Value) -> str:
     """A measured value as text: whole numbers in full, others to six digits."""
     return " ".join(str(part) if isinstance(part, int) else f"{part:.6g}" for part in value)
-
-
-def _figures(name: str, study: CostStudy) -> Iterator[Entry]:
-    figures, rows = read_published(study.published), rows_of(RESULTS / name)[0]
-    if [(row["id"], row["value"], row["unit"]) for row in rows] != [(one.id, one.value, one.unit) for one in figures]:
-        raise UserError(f"{RESULTS / name} was not made from {study.published}; make it again with: suite run {name}")
-    for figure, row in zip(figures, rows, strict=True):
-        more = {"where": figure.where.partition(", ")[2], "tolerance": f"{half_a_unit(figure.value):.6g}"}
-        more |= {"tolerance_from": "half a unit of the last printed digit"}
-        if not row["read_as"]:
-            missing = f"a model that can be computed: {row['note']}"
-            yield Entry(figure.model_copy(update=more | {"needs": missing}))
-            continue
-        ask = TableNumber(study=name, row={"id": figure.id}, column=column_read(row))
-        remark = ". ".join(filter(None, (f"read as {row['read_as']}", row["note"])))
-        yield Entry(figure.model_copy(update=more | {"command": f"suite run {name}"}), (ask,), remark)
 
 
 def _line(entry: Entry) -> Line:

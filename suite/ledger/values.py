@@ -53,7 +53,7 @@ def measure(ask: TableNumber, unit: str) -> Found:
     found = [value(folder, row | ask.only, ask.column, first=bool(ask.only)) for row in asked]
     numbers = [number / ask.per for number, _ in found if number is not None]
     measured = (numbers[0] - sum(numbers[1:]),) if len(numbers) == len(asked) else None
-    return Found(measured, found[0][1], _beside(ask, folder, unit))
+    return Found(measured, found[0][1], _also_shown(ask, folder, unit))
 
 
 def rows_of(folder: Path) -> tuple[Sequence[Fields], str]:
@@ -82,13 +82,13 @@ def _number(row: Fields, column: str, folder: Path) -> float | None:
         ) from error
 
 
-def _beside(ask: TableNumber, folder: Path, unit: str) -> str:
+def _also_shown(ask: TableNumber, folder: Path, unit: str) -> str:
     """The numbers of rows that do not count, if they are asked for, and what these rows have instead."""
-    rows = rows_of(folder)[0] if ask.beside and folder.is_dir() else ()
+    rows = rows_of(folder)[0] if ask.also_show and folder.is_dir() else ()
     texts = []
     for row in (one for one in rows if _has(one, ask.row) and not _has(one, ask.only)):
         number = _number(row, ask.column, folder)
         instead = ", ".join(f"{name} {row[name]}" for name, text in ask.only.items() if not _has(row, {name: text}))
         if number is not None:
-            texts.append(f"{row[ask.beside]} ({instead}): {number / ask.per:.2f} {unit}, which decides nothing")
+            texts.append(f"{row[ask.also_show]} ({instead}): {number / ask.per:.2f} {unit}, which decides nothing")
     return "; ".join(texts)

@@ -1,4 +1,4 @@
-"""The ways a deployed model leaves eager torch: each makes, from a model and images, a module that runs like it.
+"""The ways to compile and export a deployed model: each makes, from a model and images, a module that runs like it.
 
 The model's `forward` takes images, (B, 3, height, width), and returns a tuple of tensors whose first dimension is B. An
 artefact is made once, for batches of any size.

@@ -1,4 +1,4 @@
-"""Whether a deployed model is the same outside eager torch, and how fast it is there, both beside the eager model."""
+"""Whether a deployed model is the same compiled and exported, and how fast it is then, beside the eager model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST = 300  # characters of somebody else's message
 
 @dataclass(frozen=True)
 class Finding:
-    """What one way out of eager torch did to one model; None or empty where it was not measured.
+    """What one way of compiling or exporting did to one model; None or empty where it was not measured.
 
     Attributes:
         reason: why it does not work: it cannot be made, refuses a batch, is not as eager torch, or is compiled again.
@@ -39,7 +39,7 @@ class Finding:
         draws: images of a method that draws over which each patch was kept as often as in eager torch.
         recompiled: compilations after the first; None for what is not compiled.
         speed: images per second over those of the eager model, in batches of `TRACED`, per round.
-        speed_timing_warnings: why these are not to be trusted.
+        speed_timing_warnings: why these are unreliable.
     """
 
     reason: str = ""
@@ -59,7 +59,7 @@ class Unfaithful(Exception):
 
 
 def examine(model: nn.Module, make: Make, images: Tensor, timing: TimingOptions | None) -> Finding:
-    """Take a deployed model out of eager torch, and compare and time the two.
+    """Compile or export a deployed model, and compare and time the two.
 
     Args:
         model: `Watched`, or another that returns a tuple with logits (B, classes) or (B, classes, height, width) first.

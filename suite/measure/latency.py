@@ -30,7 +30,7 @@ Race = Callable[[Mapping[str, Schedule], bool], Timing]  # of schedules by metho
 class Found:
     """A setting that was measured at full length: its shares of the unpruned model's MACs and time, one a round.
 
-    `doubts`: why these are unreliable; `why`: what kept the method from the budget, empty if it meets it;
+    `timing_warnings`: why these are unreliable; `why`: what kept the method from the budget, empty if it meets it;
     `measured`: how many settings of the method were.
     """
 
@@ -38,7 +38,7 @@ class Found:
     macs: float
     shares: tuple[float, ...]
     wanted: float
-    doubts: tuple[str, ...]
+    timing_warnings: tuple[str, ...]
     why: str
     measured: int
 
@@ -69,7 +69,7 @@ class Search:
     strengths: Strengths
     wanted: float
     shares: dict[int, list[float]] = field(default_factory=dict)
-    full: dict[int, tuple[tuple[float, ...], tuple[str, ...]]] = field(default_factory=dict)  # last shares and doubts
+    full: dict[int, tuple[tuple[float, ...], tuple[str, ...]]] = field(default_factory=dict)  # last shares, warnings
 
     def nearest(self) -> int:
         """Of the choices measured, the one nearest to the budget."""
@@ -104,10 +104,10 @@ class Search:
     def found(self) -> Found:
         """The nearest of the choices that were measured at full length."""
         number = min(self.full, key=lambda number: self._off(statistics.median(self.full[number][0])))
-        shares, doubts = self.full[number]
+        shares, timing_warnings = self.full[number]
         why = self._why(number) if self.missed() else ""
         choice, macs = self.strengths.choices[number], self.strengths.cost(number)
-        return Found(choice, macs, shares, self.wanted, doubts, why, len(self.shares))
+        return Found(choice, macs, shares, self.wanted, timing_warnings, why, len(self.shares))
 
     def _why(self, number: int) -> str:
         share, last = statistics.median(self.full[number][0]), len(self.strengths.choices) - 1
@@ -161,4 +161,4 @@ def _measure(searches: Mapping[str, Search], numbers: Mapping[str, int | None], 
         shares = tuple(1 / ratio for ratio in timing.ratios(name, UNPRUNED))
         searches[name].shares.setdefault(number, []).extend(shares)
         if full:
-            searches[name].full[number] = shares, (*timing.doubts(), *timing.own_doubts(name))
+            searches[name].full[number] = shares, (*timing.shared_warnings(), *timing.own_warnings(name))

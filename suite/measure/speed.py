@@ -64,9 +64,9 @@ class Timing:
 
     def timing_warnings(self, model: str) -> str:
         """Why the ratios of a model are unreliable; empty if they are reliable."""
-        return "; ".join([*self.doubts(), *self.own_doubts(model)])
+        return "; ".join([*self.shared_warnings(), *self.own_warnings(model)])
 
-    def doubts(self) -> list[str]:
+    def shared_warnings(self) -> list[str]:
         """What speaks against all ratios."""
         reasons = [*self.remarks, *self.reading.timing_warnings()]
         if self.timed < TIMED_REQUIRED:
@@ -75,7 +75,7 @@ class Timing:
             reasons.append(f"drift: a round took {self.drift:+.0%} in the second half of them")
         return reasons
 
-    def own_doubts(self, model: str) -> list[str]:
+    def own_warnings(self, model: str) -> list[str]:
         """What speaks against the ratios of one model."""
         spreads = {name: self.spread(model, name) for name in (UNPRUNED, UNPRUNED_EAGER) if name in self.seconds}
         wide = {name: spread for name, spread in spreads.items() if spread > SPREAD_ALLOWED}

@@ -140,6 +140,11 @@ def settings_class(name: str) -> type[MethodSettings]:
     return found
 
 
+def reduces_nothing(name: str) -> bool:
+    """Whether a method leaves the model unpruned; one that a record names and that is not installed here reduces."""
+    return name in modules() and settings_class(name).reduces == "nothing"
+
+
 def default_settings(name: str) -> MethodSettings:
     """Settings of a method, all at their defaults; UserError as `settings_class`, or if a setting has no default."""
     try:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mlflow.entities import Metric
 
+from suite.reduction.registry import reduces_nothing
 from suite.run import mlflow_fields as runs
 from suite.run.mlflow_store import TROUBLE, open_experiment, unusable
 from suite.study.cells import Cell
@@ -57,7 +58,7 @@ class Tracker:
         self._shared = runs.shared_parameters(cells)
         self._study_key = f"study {_digest(self._shared)}"
         self.began = int(time.time() * 1000)
-        pruned = [cell for cell in cells if cell.identity.get("method", "none") != "none"]
+        pruned = [cell for cell in cells if not reduces_nothing(cell.identity.get("method", "none"))]
         self.several = len({cell.schedule for cell in pruned}) > 1
         try:
             self.client, self.experiment = open_experiment(study, folder)
@@ -96,14 +97,14 @@ class Tracker:
         """Whether the study has a run with these settings."""
         return bool(self.known[self._study_key])
 
-    def put_aside(self) -> None:
+    def archive(self) -> None:
         """Collect, below a run of their own, runs of cells, rows and settings that the study no longer asks for."""
         wanted = {cell.cell_id for cell in self.cells} | {self._row_key(cell) for cell in self._rows()}
         wanted |= {self._study_key, EARLIER}
-        aside = [run for key, found in self.known.items() if key not in wanted for run in found]
-        if aside:
+        archived = [run for key, found in self.known.items() if key not in wanted for run in found]
+        if archived:
             parent = self._group(EARLIER, "earlier: no longer in the study", EARLIER, None, {})
-            for run in aside:
+            for run in archived:
                 kind = run.tags.get("kind", "").removeprefix(f"{EARLIER} ")
                 self._place(run, f"{EARLIER} {kind}", parent.run_id)
             self._end(parent, [])

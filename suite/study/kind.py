@@ -6,7 +6,7 @@ module defines `KIND`. Importing that module loads nothing heavy: functions impo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from suite.report.layout import Table
     from suite.report.page.facts import Facts
     from suite.report.trace import Used
+    from suite.study.published import TableFigure
 
 PACKAGE, GROUP = "suite.kinds", "cropr_suite.kinds"
 
@@ -74,6 +75,7 @@ class Kind:
         plan: what would run, a mapping for each piece of work, with `status` (done, failed, to run); `suite plan`.
         run: run what is not done, on Ray or in this process (the last argument), and export the record to
             `results/NAME/`; returns the exit code. Tables are made by the caller.
+        track: write the study's runs into MLflow anew, from its finished cells; None if it has none there.
         publish: have in MLflow what a results folder holds, if the study's runs are there; returns whether it is.
         lines: the rows of the table, with all that is known of each, from the checked record of a results folder.
         table: the table of these lines; the name is that of the results folder.
@@ -83,6 +85,8 @@ class Kind:
             the CSV or "".
         label: what `suite trace` calls a line.
         missing: a sentence for everything that the study reads and that is not on this machine.
+        published: the published numbers that the table has, for the ledger, from its rows by column of the CSV; raises
+            UserError if the table is not of the numbers as they are published. None if the ledger reads none from it.
     """
 
     name: str
@@ -99,8 +103,10 @@ class Kind:
     check: Callable[[Loaded], str] = lambda _loaded: ""
     plan: Callable[[Loaded], Sequence[Mapping[str, Any]]] = lambda _loaded: ()
     run: Callable[[Loaded, Console, bool], int] | None = None
+    track: Callable[[Loaded, Console], None] | None = None
     publish: Callable[[Loaded, Path, Console], bool] = lambda _loaded, _folder, _console: False
     missing: Callable[[Any], Sequence[str]] = lambda _study: ()
+    published: Callable[[Loaded, Sequence[Mapping[str, Any]]], Iterable[TableFigure]] | None = None
 
 
 def kinds() -> dict[str, Kind]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import Field, field_validator
 
@@ -76,6 +76,18 @@ class Number(Strict):
         if value and (not is_number(value) or Decimal(value) < 0):
             raise ValueError(f"expected a number from 0, found {value!r}")
         return value
+
+
+class TableFigure(NamedTuple):
+    """A published number that a study's table has: its row, by columns of the CSV, and the column that measures it.
+
+    Without a column nothing does; `remark` is what the study says of it.
+    """
+
+    number: Number
+    row: Mapping[str, str]
+    column: str = ""
+    remark: str = ""
 
 
 def read_numbers(path: Path, required: Sequence[str]) -> list[tuple[str, Number]]:

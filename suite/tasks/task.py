@@ -42,6 +42,7 @@ class Metric:
         unit: such as "%".
         note: what a table says of it: "Accuracy: top-1 of the last epoch".
         limits: smallest and largest possible value.
+        decimals: that tables show.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Metric:
     unit: str = "%"
     note: str = ""
     limits: tuple[float, float] = (0, 100)
+    decimals: int = 1
 
     @property
     def last(self) -> str:
@@ -64,7 +66,11 @@ class Metric:
     @property
     def axis(self) -> str:
         """What stands at an axis of a figure."""
-        return f"{self.label}, {self.unit}"
+        return f"{self.label}, {self.unit}" if self.unit else self.label
+
+    def difference(self, percent: str = "pp") -> str:
+        """The unit of a difference of two scores; `percent` is what it is called where the score is in %."""
+        return percent if self.unit == "%" else self.unit
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,7 @@ class Task:
             columns (the last argument) are no padding; one value for each, ready for JSON.
         recipe: the class of its training recipes.
         parts: what the names of scores of parts, such as classes, begin with; empty if it has none.
+        part, part_score: how figures call one of them, and its score.
         fusions: the ways of bringing removed patches back that it can read.
         outputs: outputs of the model's head for a data set; by default one for each class of the target.
         usual_outputs: the same where no data set is named, as in a measurement of speed.
@@ -161,6 +168,8 @@ class Task:
     examples: Callable[[DataSet, int], tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]] | None]]
     recipe: type[TrainingRecipe] = TrainingRecipe
     parts: str = ""
+    part: str = "class"
+    part_score: str = "score"
     fusions: tuple[Fusion, ...] = ("none", "last-layer")
     outputs: Callable[[Task, DataSet], int] = _one_output_per_class
     usual_outputs: int = 1000

@@ -19,5 +19,6 @@ KIND = Kind(
     table=of("table", "cost_table"),
     facts=of("facts", "facts"),
     label=lambda line: line.figure.id,
+    published=of("table", "published"),
     cells=lambda _folder, _lines, _line, _key, _field: (),  # what was counted is in the record
 )

@@ -23,7 +23,7 @@ def facts(folder: Path, lines: Sequence[Line]) -> Facts:
     )
     if not computed:
         headline = f"None of the {len(lines)} published figures can be computed here: no claim."
-    return Facts(headline, tuple(_facts(lines, computed, fits, off)), tuple(_doubts(lines, fits)))
+    return Facts(headline, tuple(_facts(lines, computed, fits, off)), tuple(_warnings(lines, fits)))
 
 
 def _of(lines: Sequence[Line], verdict: str) -> list[Line]:
@@ -58,7 +58,7 @@ def _facts(
         yield "more that deviate", str(len(off) - NAMED)
 
 
-def _doubts(lines: Sequence[Line], fits: Sequence[Line]) -> Iterator[str]:
+def _warnings(lines: Sequence[Line], fits: Sequence[Line]) -> Iterator[str]:
     if fits:
         yield (
             "Each figure is read in the convention that its row states, else in the one in which most figures of its "

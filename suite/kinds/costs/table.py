@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from suite.errors import UserError
 from suite.kinds.costs.figures import FIELDS as FIGURE
-from suite.kinds.costs.figures import Line
+from suite.kinds.costs.figures import Line, read_published
 from suite.kinds.costs.schema import CONVENTIONS
 from suite.report.layout import Block, Column, Note, Row, Table, recorded
+from suite.study.kind import Loaded
+from suite.study.load import RESULTS
+from suite.study.published import TableFigure, half_a_unit
 
 PLAIN = ("full", "linear")  # conventions without norms
 FIELDS = [convention.replace(" ", "_") for convention in CONVENTIONS]
@@ -78,7 +82,24 @@ def _explanations(lines: Sequence[Line]) -> list[Note]:
     ]
 
 
-def column_read(record: Mapping[str, Any]) -> str:
+def published(loaded: Loaded, rows: Sequence[Mapping[str, Any]]) -> Iterator[TableFigure]:
+    """The published figures, each with the row and the convention that computes it."""
+    figures, name, path = read_published(loaded.study.published), loaded.name, loaded.study.published
+    if [(row["id"], row["value"], row["unit"]) for row in rows] != [(one.id, one.value, one.unit) for one in figures]:
+        raise UserError(f"{RESULTS / name} was not made from {path}; make it again with: suite run {name}")
+    for figure, row in zip(figures, rows, strict=True):
+        more = {"where": figure.where.partition(", ")[2], "tolerance": f"{half_a_unit(figure.value):.6g}"}
+        more |= {"tolerance_from": "half a unit of the last printed digit"}
+        if row["read_as"]:
+            number = figure.model_copy(update=more | {"command": f"suite run {name}"})
+            remark = ". ".join(filter(None, (f"read as {row['read_as']}", row["note"])))
+            yield TableFigure(number, {"id": figure.id}, _column_read(row), remark)
+        else:
+            needs = f"a model that can be computed: {row['note']}"
+            yield TableFigure(figure.model_copy(update=more | {"needs": needs}), {"id": figure.id})
+
+
+def _column_read(record: Mapping[str, Any]) -> str:
     """The field that holds the reading that was taken."""
     convention, _, unit = record["read_as"].replace(" with norms", "_with_norms").partition(", ")
     return f"change_{convention}" if record["unit"] == "%" else f"{unit.lower()}_{convention}"
@@ -128,7 +149,7 @@ def _texts(record: Mapping[str, Any]) -> dict[str, str | None]:
 
 def _computed_texts(record: Mapping[str, Any]) -> dict[str, str | None]:
     """What was computed, in the figure's own unit, with two more digits than are printed."""
-    digits, taken = len(record["value"].partition(".")[2]) + 2, record[column_read(record)]
+    digits, taken = len(record["value"].partition(".")[2]) + 2, record[_column_read(record)]
     if record["unit"] == "%":
         shown = {field: f"{record[f'change_{field}']:+.1f} %" for field in PLAIN}
         return {**shown, "computed": f"{taken:+.{digits}f} %", "off by": f"{record['deviation']:+.2f} pp"}

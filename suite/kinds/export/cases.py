@@ -1,4 +1,4 @@
-"""The models that `suite export` takes out of eager torch: every method, on small backbones of three families."""
+"""The models that `suite export` compiles and exports: every method, on small backbones of three families."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of `suite export`, `findings.csv`: a line for each deployed model and way out of eager torch."""
+"""The record of `suite export`, `findings.csv`: a line for each deployed model, compiled and exported."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from suite.kinds.export import KIND
 from suite.measure.export import Finding
+from suite.reduction.registry import reduces_nothing
 from suite.report.statistics.aggregates import spread
 from suite.study import records
 
@@ -39,7 +40,7 @@ def model_of(line: Line) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Model:
-    """A row of the table: one deployed model, with its line of the record for each path out of eager torch."""
+    """A row of the table: one deployed model, compiled and exported, with its line of the record for each path."""
 
     task: str
     backbone: str
@@ -82,7 +83,7 @@ def keep(new: Sequence[Line], origin: Mapping[str, Any], folder: Path) -> None:
     made = {model_of(line): origin for line in new}
     earlier = read_findings(folder) if (folder / KIND.record).is_file() else []
     kept = [line for line in earlier if model_of(line) not in made] + list(new)
-    kept.sort(key=lambda line: (line["task"], line["backbone"], line["method"] != "none", *model_of(line)))
+    kept.sort(key=lambda line: (line["task"], line["backbone"], not reduces_nothing(line["method"]), *model_of(line)))
     records.write(folder / KIND.record, FIELDS, kept)
     ran = records.merge(records.runs(folder) if earlier else [], made, made_key="models")
     records.write_provenance(folder, {"runs": ran})

@@ -1,4 +1,4 @@
-"""What `suite export` does: every method out of eager torch, on small backbones of three families."""
+"""What `suite export` does: every method compiled and exported, on small backbones of three families."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def cells(_folder: Path, _models: Sequence[Model], model: Model, key: str, _fiel
 
 def facts(_folder: Path, models: Sequence[Model]) -> Facts:
     """How many models work by each path, and the range of reliable speeds."""
-    found, doubts = [], []
+    found, warnings = [], []
     for path, short in SHORT.items():
         own = [model.paths[path] for model in models]
         speeds = [float(one["speed_median"]) for one in own if one["speed_median"] and not one["speed_timing_warnings"]]
@@ -79,9 +79,9 @@ def facts(_folder: Path, models: Sequence[Model]) -> Facts:
         if speeds:
             found.append((f"{path}, speed over eager", f"{min(speeds):.2f}x to {max(speeds):.2f}x"))
         if unreliable := sum(bool(one["speed_timing_warnings"]) for one in own):
-            doubts.append(f"{unreliable} timings of {short} are unreliable and left out here.")
+            warnings.append(f"{unreliable} timings of {short} are unreliable and left out here.")
     every = sum(all(one["status"] == "works" for one in model.paths.values()) for model in models)
-    return Facts(f"{every} of {len(models)} deployed models work by all three paths.", tuple(found), tuple(doubts))
+    return Facts(f"{every} of {len(models)} deployed models work by all three paths.", tuple(found), tuple(warnings))
 
 
 def export_table(name: str, models: Sequence[Model], *, explained: bool = True) -> Table:

@@ -13,15 +13,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+CLS, SEGM = "cls/vision_transformer", "segm/segmenter"  # of Cropr's checkout
+
 
 @dataclass(frozen=True)
 class Case:
-    """One official model: as `suite.official.load` wants it, whose checkout it is in and where, pixels, and builder."""
+    """One official model: as `suite.official.load` wants it, whose checkout it is in, pixels, and builder.
+
+    `module`: what of the checkout the builder imports, as a path without suffix.
+    """
 
     layout: str
     options: Mapping[str, Any]
     code: str
-    inside: str
+    module: str
     side: int
     build: Callable[[], Any]
 
@@ -106,14 +111,14 @@ def _cases() -> dict[str, Case]:
     classes = [of(cropr, cropr_settings(rate, llf=False), **image) for rate in (16, 8)]
     masks = [of(segmenter, cropr_settings(rate, num_queries=1024), **scene) for rate in (80, 40)]
     return {
-        "cropr-s": Case("cropr", {"heads": 6, "pruning_rate": 16}, "cropr", "cls", 224, of(classes[0], **small)),
-        "cropr-l": Case("cropr", {"pruning_rate": 8}, "cropr", "cls", 224, of(classes[1], **large)),
-        "cropr-segmentation-s": Case(maps, small_maps, "cropr", "segm", 512, of(masks[0], **small)),
-        "cropr-segmentation-l": Case(maps, large_maps, "cropr", "segm", 512, of(masks[1], **large)),
-        "evit-s": Case("evit", kept, "evit", "", 224, of(evit, rates, True, **small)),
-        "tome-s": Case("tome", merged_small, "tome", "", 224, of(merging, "timm", of(_timm, **small), 13)),
-        "tome-l": Case("tome", merged_large, "tome", "", 224, of(merging, "timm", of(_timm, **large), 8)),
-        "idlevit-s": Case("idlevit", idle, "idlevit", "", 224, of(idlevit, layers, ratios, **small)),
+        "cropr-s": Case("cropr", {"heads": 6, "pruning_rate": 16}, "cropr", CLS, 224, of(classes[0], **small)),
+        "cropr-l": Case("cropr", {"pruning_rate": 8}, "cropr", CLS, 224, of(classes[1], **large)),
+        "cropr-segmentation-s": Case(maps, small_maps, "cropr", SEGM, 512, of(masks[0], **small)),
+        "cropr-segmentation-l": Case(maps, large_maps, "cropr", SEGM, 512, of(masks[1], **large)),
+        "evit-s": Case("evit", kept, "evit", "evit", 224, of(evit, rates, True, **small)),
+        "tome-s": Case("tome", merged_small, "tome", "tome", 224, of(merging, "timm", of(_timm, **small), 13)),
+        "tome-l": Case("tome", merged_large, "tome", "tome", 224, of(merging, "timm", of(_timm, **large), 8)),
+        "idlevit-s": Case("idlevit", idle, "idlevit", "vit", 224, of(idlevit, layers, ratios, **small)),
     }
 
 

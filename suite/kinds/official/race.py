@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -77,7 +78,15 @@ def _chosen(options: Options) -> list[str]:
         raise UserError(f"{', '.join(lacking)}: no official code; give --code {CASES[lacking[0]].code}=FOLDER")
     if not there:
         raise UserError(f"no official code; give --code NAME=FOLDER, NAME one of {', '.join(_codes())}")
-    return list(options.cases) or [name for name in there if name.endswith("-s")]
+    chosen = list(options.cases) or [name for name in there if name.endswith("-s")]
+    for case in map(CASES.__getitem__, chosen):
+        path = options.code[case.code] / case.module
+        if not path.with_suffix(".py").is_file() and not (path / "__init__.py").is_file():
+            raise UserError(
+                f"{options.code[case.code]} is no checkout of {case.code}'s official code: it has neither "
+                f"{case.module}/ nor {case.module}.py; give the folder that git clone made as --code {case.code}=FOLDER"
+            )
+    return chosen
 
 
 def _codes() -> list[str]:
@@ -91,10 +100,13 @@ class Side:
         asked = {"side": side, "case": name, "batch": batch, "folder": str(options.code[CASES[name].code].resolve())}
         asked |= {key: value for key, value in asdict(options).items() if key in ("threads", "device", "precision")}
         python = options.python if side == "official" else sys.executable
+        self.name = f"the {side} code of {name}"
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (a pipe may fill up; `end` closes it)
         self.process = subprocess.Popen(  # noqa: S603
             [python, str(Path(__file__).with_name("serve.py")), json.dumps(asked)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self.errors,
             text=True,
             env=os.environ | ENVIRONMENT,
         )
@@ -108,14 +120,17 @@ class Side:
             self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            command = " ".join(map(str, self.process.args))  # type: ignore[arg-type]
-            raise UserError(f"{command} ended with {self.process.wait()}; what it wrote stands above")
+            code = self.process.wait()
+            self.errors.seek(0)
+            last = (self.errors.read().strip().splitlines() or ["it wrote nothing"])[-1]
+            raise UserError(f"{self.name} ended with exit code {code}: {last}")
         return json.loads(answer)
 
     def end(self) -> None:
         """Stop the process."""
         self.process.terminate()
         self.process.communicate()
+        self.errors.close()
 
 
 def race(name: str, batch: int, launch: int, options: Options) -> tuple[Rows, Rows]:

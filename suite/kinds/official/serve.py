@@ -54,7 +54,7 @@ def _model(asked: dict[str, Any], case: Any, fill: Any, shapes: dict[str, list[i
 
     torch.set_num_threads(asked["threads"])
     if asked["side"] == "official":
-        sys.path.insert(0, str(Path(asked["folder"]) / case.inside))
+        sys.path.insert(0, str((Path(asked["folder"]) / case.module).parent))
         model = case.build()
         shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
         model.load_state_dict({key: torch.from_numpy(value) for key, value in fill(shapes, SEED).items()})

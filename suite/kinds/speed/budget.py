@@ -164,7 +164,7 @@ def _as_mapping(found: Solution | Found | str) -> dict[str, Any]:
     if isinstance(found, str):
         return {"excluded": found}
     chosen = {"strength": found.choice.strength, "removed": found.choice.schedule.removed}
-    measured = {"timing_warnings": found.doubts} if isinstance(found, Found) else {}
+    measured = {"timing_warnings": found.timing_warnings} if isinstance(found, Found) else {}
     names = ("share", "wanted", "meets", *(("spread", "shares", "macs") if measured else ()))
     return chosen | measured | {name: getattr(found, name) for name in names}
 
@@ -184,9 +184,8 @@ def _row(method: str, found: Solution | Found | str) -> Row:
         return Row(values)
     low, _, high = quartiles(found.shares)
     values |= {"quartiles": (low, high), "spread": 100 * found.spread, "macs": found.macs}
-    return Row(
-        values | {"timing": MARK if found.doubts else "ok"}, {"spread": WIDE} if found.spread > TOLERANCE else {}
-    )
+    values |= {"timing": MARK if found.timing_warnings else "ok"}
+    return Row(values, {"spread": WIDE} if found.spread > TOLERANCE else {})
 
 
 def _notes(report: Report) -> Iterator[str]:
@@ -211,8 +210,9 @@ def _notes(report: Report) -> Iterator[str]:
             f"{WIDE} the middle half of rounds is wider than {TOLERANCE:.0%}: where it overlaps the budget (?), "
             "whether the method meets it cannot be decided here. A larger batch, an idle machine or more rounds help."
         )
-    for doubt in dict.fromkeys(doubt for one in timed.values() for doubt in one.doubts):
-        yield f"{MARK} {', '.join(method for method, one in timed.items() if doubt in one.doubts)}: {doubt}."
+    for warning in dict.fromkeys(warning for one in timed.values() for warning in one.timing_warnings):
+        warned = ", ".join(method for method, one in timed.items() if warning in one.timing_warnings)
+        yield f"{MARK} {warned}: {warning}."
     yield "The last column is `removed` of a study's schedule."
     if report.timed:
         yield "With it cells are the same on every machine, and only on one like this do they take that time."

@@ -181,11 +181,11 @@ def _notes(report: Report) -> Iterator[str]:
                     f"Batch of {size}, {name}: compiled beforehand in {told.seconds:.0f} s to {told.graphs} "
                     f"graph{'s' if told.graphs > 1 else ''}, {told.again or 'none'} compiled again."
                 )
-        if timing.doubts():
-            yield f"{MARK} batch of {size}, all models: {'; '.join(timing.doubts())}."
+        if timing.shared_warnings():
+            yield f"{MARK} batch of {size}, all models: {'; '.join(timing.shared_warnings())}."
         for name in timing.facts:
-            if timing.own_doubts(name):
-                yield f"{MARK} batch of {size}, {name}: {'; '.join(timing.own_doubts(name))}."
+            if timing.own_warnings(name):
+                yield f"{MARK} batch of {size}, {name}: {'; '.join(timing.own_warnings(name))}."
 
 
 def conditions(options: TimingOptions) -> str:

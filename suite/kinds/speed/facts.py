@@ -21,7 +21,7 @@ Pairs = Sequence[tuple[Line, Measured]]
 def facts(folder: Path, lines: Sequence[Line]) -> Facts:
     """The facts of a study of speed with these lines; unreliable timings are in no number."""
     setups = list(dict.fromkeys(line.setup for line in lines))
-    headlines, found, doubts = [], [], []
+    headlines, found, warnings = [], [], []
     for setup in setups:
         own = [line for line in lines if line.setup == setup]
         pairs = [(line, line.measured) for line in own if line.measured and line.row != UNPRUNED]
@@ -29,11 +29,11 @@ def facts(folder: Path, lines: Sequence[Line]) -> Facts:
         headlines.append(_headline(setup, reliable))
         place = f"{title(setup)}: " if len(setups) > 1 else ""
         found += [(f"{place}{name}", value) for name, value in _facts(pairs, reliable)]
-        doubts += [f"{place}{doubt}" for doubt in _doubts(pairs, reliable, own)]
-        doubts.append(SOURCE[setup.device_type])
+        warnings += [f"{place}{warning}" for warning in _warnings(pairs, reliable, own)]
+        warnings.append(SOURCE[setup.device_type])
     named = {"cpu": "processor", "cuda": "GPU"}
-    doubts += [f"No {named[name]} was measured." for name in devices_not_measured(load(folder.name).study, lines)]
-    return Facts(" ".join(headlines), tuple(found), tuple(dict.fromkeys(doubts)))
+    warnings += [f"No {named[name]} was measured." for name in devices_not_measured(load(folder.name).study, lines)]
+    return Facts(" ".join(headlines), tuple(found), tuple(dict.fromkeys(warnings)))
 
 
 def agrees(line: Line) -> bool:
@@ -78,7 +78,7 @@ def _facts(pairs: Pairs, reliable: Pairs) -> Iterator[tuple[str, str]]:
             yield name, f"{ratio.median:.3f}x (quartiles of {ratio.n} rounds {ratio.low:.3f}–{ratio.high:.3f})"
 
 
-def _doubts(pairs: Pairs, reliable: Pairs, lines: Sequence[Line]) -> Iterator[str]:
+def _warnings(pairs: Pairs, reliable: Pairs, lines: Sequence[Line]) -> Iterator[str]:
     counts = {
         "reduced rows have unreliable timings (drift or spread of their rounds) and are left out here": len(pairs)
         - len(reliable),

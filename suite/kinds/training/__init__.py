@@ -18,6 +18,7 @@ KIND = Kind(
     check=of("study", "check"),
     plan=of("study", "plan"),
     run=of("runner", "run"),
+    track=of("track", "track_study"),
     publish=of("track", "publish"),
     lines=of("summary", "lines_of"),
     table=of("table", "table"),

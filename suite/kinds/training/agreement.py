@@ -56,11 +56,11 @@ class Agreement:
         """Rows that a record says differ, and that stand the other way round in another: both records, both rows."""
         found = []
         for (name, lines), (other, others) in itertools.permutations(self.lines.items(), 2):
-            means = {line.label: line.accuracy.median for line in others if line.accuracy}
+            means = {line.label: line.score.median for line in others if line.score}
             for one, two in itertools.combinations(lines, 2):
-                if not (differs_significantly(one, two) and one.accuracy and two.accuracy):
+                if not (differs_significantly(one, two) and one.score and two.score):
                     continue
-                if (one.accuracy.median - two.accuracy.median) * (means[one.label] - means[two.label]) < 0:
+                if (one.score.median - two.score.median) * (means[one.label] - means[two.label]) < 0:
                     found.append(((name, other), (one.label, two.label)))
         return found
 
@@ -84,8 +84,7 @@ def agreement_table(found: Agreement) -> Table:
     """A row for each row of the study, a column for each record: mean over seeds; and what all pairs say."""
     labels = [line.label for line in next(iter(found.lines.values()))]
     medians = {
-        name: {line.label: line.accuracy.median for line in lines if line.accuracy}
-        for name, lines in found.lines.items()
+        name: {line.label: line.score.median for line in lines if line.score} for name, lines in found.lines.items()
     }
     columns = [Column("row", "row", align="left", fields=("row",))]
     columns += [Column(name, Path(name).name, "{:.1f}".format, fields=(Path(name).name,)) for name in medians]

@@ -10,7 +10,7 @@ from suite.kinds.training.row_cells import Speed
 from suite.kinds.training.summary import Line
 from suite.report.layout import Column, recorded
 from suite.report.statistics.intervals import LEVEL
-from suite.tasks.task import task
+from suite.tasks.task import Metric, task
 
 TEST = "Student's t of differences within a seed, two-sided"
 NAMED = "as the study's file and the record call it"
@@ -26,12 +26,11 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
     level = f"{100 * LEVEL:g} % " if any(line.interval for line in lines) else ""
     family = sum(line.in_focus and line.gap is not None for line in lines)
     headline = task(lines[0].task).headline
-    score = headline.last
     return (
         *_names(),
-        *_scores(f"{headline.short} {headline.unit}".rstrip(), score, level),
-        *_comparisons(score, level, family),
-        *_published(score),
+        *_scores(headline, level),
+        *_comparisons(headline, level, family),
+        *_published(headline),
         *_costs(),
         *_speeds(lines),
         *recorded("problem", how="why cells failed or were skipped"),
@@ -52,8 +51,10 @@ def _names() -> Iterator[Column]:
     yield from recorded("method", how=f"the method, {NAMED}")
 
 
-def _scores(heading: str, score: str, level: str) -> Iterator[Column]:
-    one, both = "{:.1f}".format, "{0[0]:.1f}–{0[1]:.1f}".format
+def _scores(headline: Metric, level: str) -> Iterator[Column]:
+    heading, score, digits = f"{headline.short} {headline.unit}".rstrip(), headline.last, f".{headline.decimals}f"
+    between = " to " if headline.limits[0] < 0 else "–"  # which a minus sign behind it would hide
+    one, both = f"{{:{digits}}}".format, f"{{0[0]:{digits}}}{between}{{0[1]:{digits}}}".format
     drawn, failed = "interval over seeds, by Student's t", "seeds without a score, by what became of them"
     quartiles = ("first quartile over the seeds", "third quartile over the seeds")
     long: dict[str, Any] = {"form": "long", "metric": score}
@@ -69,16 +70,18 @@ def _scores(heading: str, score: str, level: str) -> Iterator[Column]:
     yield Column("seeds", "seeds", how="cells with a score, of all that were tried", metric=score)
 
 
-def _comparisons(score: str, level: str, family: int) -> Iterator[Column]:
+def _comparisons(headline: Metric, level: str, family: int) -> Iterator[Column]:
     """With the row's control, of which the study has so many that p is corrected for."""
+    score, digits, unit = headline.last, f"+.{headline.decimals}f", headline.difference()
     gap = "mean over the seeds that both have of the row minus its control"
     won = ("seeds in which the row is above its control", "seeds tried in which its control has a score")
     corrected = f"for the {family} comparisons in focus, of others not corrected"
     every_pair = f"{TEST} of every two rows of the schedule, Holm-corrected for all these pairs"
-    signed, shares = "{0[0]:+.1f} to {0[1]:+.1f}".format, "{0[0]:.2f}–{0[1]:.2f}".format
+    signed, shares = f"{{0[0]:{digits}}} to {{0[1]:{digits}}}".format, "{0[0]:.2f}–{0[1]:.2f}".format
     long: dict[str, Any] = {"form": "long", "metric": score}
     yield from recorded("control", how="the row of random pruning that this one is compared with")
-    yield Column("gap", "Δ vs. random (pp)", "{:+.1f}".format, fields=("gap",), how=gap, metric=score)
+    heading = f"Δ vs. random ({unit})" if unit else "Δ vs. random"
+    yield Column("gap", heading, f"{{:{digits}}}".format, fields=("gap",), how=gap, metric=score)
     of = f"interval of the {gap}, by Student's t, {corrected}"
     yield _interval("gap interval", f"{level}interval of Δ", signed, "gap", of, metric=score)
     fields, beaten = ("beats_random", "compared"), "{0[0]} of {0[1]}".format
@@ -97,10 +100,11 @@ def _comparisons(score: str, level: str, family: int) -> Iterator[Column]:
     yield Column("group", "group", align="left", fields=("group",), how=every_pair, metric=score)
 
 
-def _published(score: str) -> Iterator[Column]:
+def _published(headline: Metric) -> Iterator[Column]:
+    score, signed = headline.last, f"{{:+.{headline.decimals}f}}".format
     difference, verdict = "median over the seeds minus the published score", "the published score beside the interval"
     yield Column("published", "published", fields=("published",), how="printed by the source")
-    yield Column("difference", "difference", "{:+.1f}".format, fields=("difference",), how=difference, metric=score)
+    yield Column("difference", "difference", signed, fields=("difference",), how=difference, metric=score)
     yield Column("verdict", "verdict", align="left", fields=("verdict",), how=verdict, metric=score)
 
 

@@ -56,6 +56,7 @@ class Compared:
     """One row.
 
     Attributes:
+        task: whose score it is.
         label: the row, with its schedule where there are several.
         scores: means over the shared seeds, of both sides.
         seeds: those that both have.
@@ -66,6 +67,7 @@ class Compared:
         p: of `trainings`, Holm-corrected for all rows; None where there is no test.
     """
 
+    task: str
     label: str
     scores: tuple[float, float]
     seeds: int
@@ -154,6 +156,7 @@ def _compared(key: tuple[str, ...], first: tuple[Side, Scores], second: tuple[Si
     whole = [(a, b) for a, b in drawn if a is not None and b is not None]
     interval, models = _over_images(key, whole) if len(whole) == len(pairs) else (None, None)
     return Compared(
+        task=key[0],
         label=f"{key[1]} [{key[2]}]" if key[1:] else f"{one.name} to {other.name}",
         scores=(float(np.mean([a.score for a, _ in pairs])), float(np.mean([b.score for _, b in pairs]))),
         seeds=len(pairs),
@@ -210,15 +213,17 @@ def comparison_table(
     one: Side, other: Side, found: Sequence[Compared], differences: Mapping[str, tuple[str, str]]
 ) -> Table:
     """What was compared, as a table."""
-    signed = "{0[0]:+.1f} to {0[1]:+.1f}".format
+    headline = task(found[0].task).headline
+    unit, digits, more = headline.difference(), f".{headline.decimals}f", f"+.{headline.decimals + 1}f"
+    signed, score = f"{{0[0]:+{digits}}} to {{0[1]:+{digits}}}".format, f"{{:{digits}}}".format
     kept, equal = any(row.interval for row in found), sum(row.equal for row in found)
-    unit = f"{ALPHA:g}"
+    heading = f"difference ({unit})" if unit else "difference"
     columns = (
         Column("row", "row", align="left", fields=("row",)),
         Column("seeds", "seeds", optional=True, fields=("seeds",)),
-        Column("first", Path(one.name).name, "{:.1f}".format, fields=("first",)),
-        Column("second", Path(other.name).name, "{:.1f}".format, fields=("second",)),
-        Column("difference", "difference (pp)", "{:+.2f}".format, fields=("difference",)),
+        Column("first", Path(one.name).name, score, fields=("first",)),
+        Column("second", Path(other.name).name, score, fields=("second",)),
+        Column("difference", heading, f"{{:{more}}}".format, fields=("difference",)),
         Column("trainings", "95 % interval, new trainings", signed, fields=("trainings_low", "trainings_high")),
         Column("images", "and new images", signed, fields=("images_low", "images_high")),
         Column("p", "p (Holm)", "{:.2g}".format, fields=("p",)),
@@ -232,13 +237,15 @@ def comparison_table(
         Note(
             f"Difference: mean over seeds of {other.name} less {one.name}, with Student's t: what new trainings give."
         ),
-        Note(f"p: of that, two-sided, Holm-corrected for all rows; below {unit} the rows differ."),
+        Note(f"p: of that, two-sided, Holm-corrected for all rows; below {ALPHA:g} the rows differ."),
         Note(f"{equal} of {total} cells are equal to the bit: every score, and the loss of every epoch."),
     ]
     if kept:
         notes[1:1] = [
             Note("And new images: crossed bootstrap over seeds and validation images."),
-            Note(f"Models differ: in so many seeds these two models differ over images (p < {unit}, Holm over seeds)."),
+            Note(
+                f"Models differ: in so many seeds these two models differ over images (p < {ALPHA:g}, Holm over seeds)."
+            ),
         ]
     notes += [
         Note(f"{name}: {before or 'not known'} / {after or 'not known'}.")

@@ -138,10 +138,10 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
 def _add_costs(result: Result, model: ReducedModel, task: Task) -> None:
     model.deploy()
     counted = count(model, task.read_out)
-    ledger, (full, linear) = counted.tokens, map(float, counted.macs)
-    check_tokens(model, ledger)
-    tokens = {"tokens_attention": ledger.attention, "tokens_mlp": ledger.mlp, "tokens_leaving": ledger.leaving}
-    result["metrics"] |= {"tokens_fewest": min(ledger.mlp), "macs_full": full, "macs_linear": linear}
+    tokens, (full, linear) = counted.tokens, map(float, counted.macs)
+    check_tokens(model, tokens)
+    metrics = {"tokens_attention": tokens.attention, "tokens_mlp": tokens.mlp, "tokens_leaving": tokens.leaving}
+    result["metrics"] |= {"tokens_fewest": min(tokens.mlp), "macs_full": full, "macs_linear": linear}
     result["units"] |= {"tokens_fewest": "tokens", "macs_full": "MACs", "macs_linear": "MACs"}
-    result["units"] |= dict.fromkeys(tokens, "tokens")
-    result["repetitions"] = {name: list(counts) for name, counts in tokens.items()}
+    result["units"] |= dict.fromkeys(metrics, "tokens")
+    result["repetitions"] = {name: list(counts) for name, counts in metrics.items()}

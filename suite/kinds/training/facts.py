@@ -30,7 +30,7 @@ def facts(folder: Path, lines: Sequence[Line]) -> Facts:
     study: Study | None = found.study if found else None
     focus, shown = focus_of(folder), _Shown(folder.name, lines)
     chosen = [line for name in focus.rows for line in lines if line.row == name]
-    leading = [line for line in [*chosen[:1], *_best(lines)] if line.accuracy]
+    leading = [line for line in [*chosen[:1], *_best(lines)] if line.score]
     headline = _headline(leading, shown) if leading else "No row has a score yet: no claim."
     first = [(name, "not in the record yet") for name in focus.rows if name not in {line.row for line in lines}]
     first += [(line.label, shown.whole(line)) for line in chosen]
@@ -53,7 +53,7 @@ class _Shown:
     """Values of lines as the table shows them."""
 
     def __init__(self, name: str, lines: Sequence[Line]) -> None:
-        self.lines = lines
+        self.lines, self.headline = lines, task(lines[0].task).headline
         self.columns: dict[str, Column] = {column.key: column for column in columns(lines)}
         self.rows: dict[str, Row] = dict(zip((line.label for line in lines), table(name, lines).rows(), strict=True))
         self.compared = [line for line in lines if line.in_focus and line.gap]
@@ -65,25 +65,33 @@ class _Shown:
 
     def score(self, line: Line) -> str:
         """Median with interval."""
-        if line.accuracy is None:
+        if line.score is None:
             return "no seed has a score"
         level = f"{100 * LEVEL:g} % interval {self.text(line, 'interval')}, " if line.interval else ""
-        return f"{self.text(line, 'score')} % ({level}{_plural(line.accuracy.n, 'seed')})"
+        score = f"{self.text(line, 'score')} {self.headline.unit}".rstrip()
+        return f"{score} ({level}{_plural(line.score.n, 'seed')})"
 
     def finding(self, line: Line) -> str:
         """How a row differs from random pruning, with the interval, or what it scores where it is not compared."""
         found, control = line.gap, line.versus.control
         if line.comparison is None:
-            return f"has {task(line.task).headline.label} {self.score(line)}"
+            return f"has {self.headline.label} {self.score(line)}"
         if found is None:
-            return f"is {line.comparison.gap:+.1f} points from {control}, in one seed: no interval"
+            return f"is {self._difference(line.comparison.gap, '+')} from {control}, in one seed: no interval"
         seeds = _plural(found.n, "seed")
         if not line.differs:
             which = "is not shown to differ from" if line.in_focus else "was compared, exploratory, with"
-            return f"{which} {control}: {found.mean:+.1f} points, {found.low:+.1f} to {found.high:+.1f}, {seeds}"
-        low, high = sorted((abs(found.low), abs(found.high)))
+            low, high = (self._number(end, "+") for end in (found.low, found.high))
+            return f"{which} {control}: {self._difference(found.mean, '+')}, {low} to {high}, {seeds}"
+        low, high = (self._number(end) for end in sorted((abs(found.low), abs(found.high))))
         more = "more" if found.mean > 0 else "fewer"
-        return f"keeps {abs(found.mean):.1f} points {more} than {control}, {low:.1f} to {high:.1f}, {seeds}"
+        return f"keeps {self._difference(abs(found.mean))} {more} than {control}, {low} to {high}, {seeds}"
+
+    def _number(self, value: float, sign: str = "") -> str:
+        return f"{value:{sign}.{self.headline.decimals}f}"
+
+    def _difference(self, value: float, sign: str = "") -> str:
+        return f"{self._number(value, sign)} {self.headline.difference('points')}".rstrip()
 
     def whole(self, line: Line) -> str:
         """Its score, the difference, and what the test of that says."""
@@ -99,7 +107,7 @@ class _Shown:
 
 def _best(lines: Sequence[Line]) -> list[Line]:
     """The reduced rows with the highest median of each schedule; more than one of a schedule if they tie."""
-    medians = {line: line.accuracy.median for line in lines if line.method != "none" and line.accuracy}
+    medians = {line: line.score.median for line in lines if not line.unpruned and line.score}
     return [
         line
         for line, median in medians.items()
@@ -112,7 +120,7 @@ def _facts(lines: Sequence[Line], shown: _Shown) -> Iterator[tuple[str, str]]:
         yield from _claims(shown)
     yield "seeds per row", _span(line.seeds for line in lines)
     for line in lines:
-        if line.method == "none" and line.accuracy:
+        if line.unpruned and line.score:
             yield "unpruned", shown.score(line)
     for line in _best(lines):
         name = "highest median" if len(schedules(lines)) < 2 else f"highest median [{line.schedule}]"
@@ -146,7 +154,7 @@ def _needed(line: Line, comparisons: int) -> int | None:
 
 
 def _cost(line: Line, shown: _Shown) -> str:
-    whole = next((one.macs for one in shown.lines if one.method == "none" and one.macs), None)
+    whole = next((one.macs for one in shown.lines if one.unpruned and one.macs), None)
     share = f" ({100 * line.macs / whole:.0f} % of unpruned)" if whole and line.macs else ""
     macs = f"{shown.text(line, 'macs')} GMACs{share}" if line.macs else "MACs not recorded"
     if line.speed is None:

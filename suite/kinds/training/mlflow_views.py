@@ -14,7 +14,7 @@ from typing import Any
 from suite.kinds.training.summary import Line, schedules
 from suite.tasks.task import task
 
-GAP = "gap_to_random"  # in percentage points
+GAP = "gap_to_random"  # in the unit of a difference of scores
 RELIABLE = "speed_reliable"  # 1, or 0 if it is not
 ALL = 1000  # runs that a chart shows
 ENDS = {"median": "median", "q25": "low", "q75": "high"}  # of a metric; field of `table.csv`

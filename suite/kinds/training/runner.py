@@ -197,6 +197,6 @@ def _scheduler(cells: Sequence[Cell], environment: Mapping[str, str], *, alone: 
 def _note(entry: Entry) -> str:
     metrics = entry.get("metrics", {})
     headlines = [one.headline for one in tasks().values()]
-    parts = [f"{one.short} {metrics[one.last]:.1f} {one.unit}" for one in headlines if one.last in metrics]
+    parts = [f"{one.short} {metrics[one.last]:.{one.decimals}f} {one.unit}" for one in headlines if one.last in metrics]
     parts += [f"{metrics['speed_ratio']:.2f} x"] if "speed_ratio" in metrics else []
     return ", ".join(filter(None, [*parts, last_line(entry)]))

@@ -14,6 +14,7 @@ from suite.errors import UserError
 from suite.kinds.training.checks import check_record, scores
 from suite.kinds.training.focus import focus_of
 from suite.kinds.training.row_cells import Speed, failed_seeds, marks, named_seeds, speeds_of
+from suite.reduction.registry import reduces_nothing
 from suite.report.statistics.aggregates import Spread, inter_quartile_mean, spread
 from suite.report.statistics.comparisons import Comparison, compare
 from suite.report.statistics.groups import letters, tied_groups
@@ -34,7 +35,7 @@ class Versus:
         control: the row of random pruning that it is compared with; empty without one.
         reason: why it is not compared; empty if it is, and for what needs no control.
         won: seeds in which it is above its control, of those tried in which the control has a score; None without one.
-        comparison: seed by seed, in percentage points; p is not corrected there.
+        comparison: seed by seed, in the unit of a difference of scores; p is not corrected there.
         mark: of seeds that have no pair.
     """
 
@@ -51,14 +52,14 @@ class Line:
 
     Attributes:
         label: how tables and figures call it: the row, and the schedule where the study has several.
-        accuracy: of the last epoch, percent, over seeds; mIoU for segmentation. None if no seed finished.
+        score: the headline metric of the task in the last epoch, over seeds. None if no seed finished.
         seeds: how many seeds were tried, failed ones included.
         tokens: the shortest sequence that any block computes, prefix tokens included.
         macs: multiply-accumulates per image, all matrix products counted.
         speeds: one for each batch size, the largest first.
         problem: why a seed failed or was skipped; empty if none did.
-        interval: of the accuracy over seeds, by Student's t; None with one seed.
-        iqm: inter-quartile mean of the scores that `accuracy` is of.
+        interval: of the score over seeds, by Student's t; None with one seed.
+        iqm: inter-quartile mean of the scores that `score` is of.
         failed: seeds without a score by what became of them: diverged, failed or skipped. A seed diverged if its
             training was stopped because numbers were not finite (`tasks.loop.TrainingFailed`), or if its score is not.
         marks: what else must be said about it: seeds that are missing, a spread or a test that there cannot be.
@@ -76,7 +77,7 @@ class Line:
     schedule: str
     method: str
     task: str
-    accuracy: Spread | None
+    score: Spread | None
     seeds: int
     tokens: float | None
     macs: float | None
@@ -93,6 +94,11 @@ class Line:
     gap: Mean | None = None
     p: float | None = None
     group: str = ""
+
+    @property
+    def unpruned(self) -> bool:
+        """Whether its method reduces nothing."""
+        return reduces_nothing(self.method)
 
     @property
     def speed(self) -> Spread | None:
@@ -141,7 +147,7 @@ def lines_of(folder: Path) -> list[Line]:
 def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
     """One line per row and schedule, in blocks: the unpruned model, then each control with what is compared with it.
 
-    The control comes first in its block, the others by rising accuracy. `focus` are rows whose comparisons are the
+    The control comes first in its block, the others by rising score. `focus` are rows whose comparisons are the
     family that p and intervals are corrected for; without them all comparisons are.
 
     Raises:
@@ -150,7 +156,7 @@ def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
     cells = frame[frame["kind"] == "accuracy"]
     if cells.empty:
         raise UserError("the record has no accuracy cells yet; resume with: suite run")
-    several = cells[cells["method"] != "none"]["schedule"].nunique() > 1
+    several = cells[~cells["method"].map(reduces_nothing)]["schedule"].nunique() > 1
     rows = cells.groupby(["row", "schedule"])
     lines = [_line(frame, str(row), str(schedule), own, several) for (row, schedule), own in rows]
     return sorted(_over_all_rows(lines, cells, focus), key=_place)
@@ -158,11 +164,11 @@ def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
 
 def _place(line: Line) -> tuple[object, ...]:
     return (
-        line.method != "none",
+        not line.unpruned,
         line.schedule,
         (not line.block, len(line.block), line.block),
         line.row != line.block,
-        line.accuracy.median if line.accuracy else -1.0,
+        line.score.median if line.score else -math.inf,
         line.row,
     )
 
@@ -171,17 +177,16 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
     """A line of a row, whose accuracy cells are `own`, without what takes all rows into account."""
     first, scores = own.iloc[0], _by_seed(own)
     column = np.array([scores[seed] for seed in sorted(scores)])
-    unpruned = first["method"] == "none"
+    unpruned = reduces_nothing(first["method"])
     control, others = ("", {}) if unpruned else _control(frame, schedule, first["fusion"])
-    compared = first["method"] not in ("none", CONTROL)
-    versus = _versus(own, scores, control, others) if compared else Versus()
+    versus = Versus() if unpruned or first["method"] == CONTROL else _versus(own, scores, control, others)
     return Line(
         label=f"{row} [{schedule}]" if several and not unpruned else row,
         row=row,
         schedule=schedule,
         method=first["method"],
         task=first["task"],
-        accuracy=spread(list(scores.values())) if scores else None,
+        score=spread(list(scores.values())) if scores else None,
         interval=mean(column.tolist()),
         iqm=inter_quartile_mean(column) if scores else None,
         seeds=own["seed"].nunique(),
@@ -256,12 +261,12 @@ def _groups(lines: Sequence[Line], cells: pd.DataFrame) -> dict[str, str]:
 
 def schedules(lines: Sequence[Line]) -> list[str]:
     """Those of the reduced rows; where there are several, labels and blocks name them."""
-    return sorted({line.schedule for line in lines if line.method != "none"})
+    return sorted({line.schedule for line in lines if not line.unpruned})
 
 
 def scores_of(cells: pd.DataFrame, schedule: str) -> dict[str, Seeds]:
     """Scores by seed of each reduced row of a schedule, of accuracy cells."""
-    rows = cells[(cells["schedule"] == schedule) & (cells["method"] != "none")]
+    rows = cells[(cells["schedule"] == schedule) & ~cells["method"].map(reduces_nothing)]
     return {str(row): _by_seed(own) for row, own in rows.groupby("row")}
 
 

@@ -45,11 +45,11 @@ def table(name: str, lines: Sequence[Line]) -> Table:
     """
     loaded = find(name)
     known = {row.label for row in loaded.study.methods} | {line.row for line in lines} if loaded else set()
-    return study_table(name, lines, read_scores(PUBLISHED, name, known))
+    return study_table(name, lines, read_scores(PUBLISHED, name, known, task(lines[0].task).headline.unit))
 
 
 def _row(line: Line, published: Number | None) -> Row:
-    score, failed = line.accuracy, [f"{count} {what}" for what, count in line.failed]
+    score, failed = line.score, [f"{count} {what}" for what, count in line.failed]
     values: dict[str, Any] = {
         **{name: getattr(line, name) for name in ("label", "row", "schedule", "method", "p", "tokens", "macs")},
         "n": score.n if score else 0,
@@ -86,13 +86,13 @@ def _compared(line: Line) -> dict[str, Any]:
 
 
 def _beside(line: Line, published: Number | None) -> dict[str, Any]:
-    if published is None or line.accuracy is None:
+    if published is None or line.score is None:
         return {"published": published and published.value}
-    score, interval = line.accuracy, _ends(line.interval)
+    score, interval = line.score, _ends(line.interval)
     return {
         "published": published.value,
         "difference": score.median - float(published.value),
-        "verdict": verdict(published.value, score.median, interval, score.n),
+        "verdict": verdict(published.value, score.median, interval, score.n, published.unit),
     }
 
 
@@ -135,9 +135,11 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
     yield Note("IQM: inter-quartile mean over seeds; below four seeds the mean.", only="long")
     yield from _about_comparisons(lines)
     if any(row.values.get("published") is not None for row in rows):
+        unit = task(lines[0].task).headline.difference()
+        single = f"; for a single seed, whether it is within {TOLERANCE:g} pp" if unit == "pp" else ""
         yield Note(
-            "Difference: measured minus published (pp). Verdict: whether the published score, up to its rounding, lies "
-            f"in the interval; for a single seed, whether it is within {TOLERANCE:g} pp."
+            f"Difference: measured minus published ({unit}). Verdict: whether the published score, up to its rounding, "
+            f"lies in the interval{single}."
         )
     yield Note(
         "Min. tokens: shortest sequence any block processes, class token included. GMACs: per image, with both matrix "
@@ -214,7 +216,7 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
 
 
 def _block(line: Line, several: bool) -> tuple[str, ...]:
-    if line.method == "none":
+    if line.unpruned:
         return ("unpruned",)
     against = f"compared with {line.block}" if line.block else "without a control"
     return (line.schedule, against) if several else (against,)

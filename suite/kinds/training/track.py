@@ -12,7 +12,6 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.results import read_curves
-from suite.kinds.training.schema import Study
 from suite.kinds.training.summary import lines_of, read_record
 from suite.kinds.training.table import study_table
 from suite.report.render import as_records, markdown
@@ -43,7 +42,7 @@ class Tracking:
                     self.sync(cell, entry)
                 bar.advance()
         if tracker := self.tracker:
-            self._try("earlier runs", tracker.put_aside)
+            self._try("earlier runs", tracker.archive)
 
     def sync(self, cell: Cell, entry: Entry) -> None:
         """Have the run of one cell."""
@@ -67,12 +66,9 @@ def track_study(loaded: Loaded, console: Console) -> None:
     """Write a study's runs into MLflow from the record in `.suite/`, and what is not there from `results/<study>/`.
 
     Raises:
-        UserError: if there is neither, if it is a study of another kind, or if MLflow's store cannot be used.
+        UserError: if there is neither, or if MLflow's store cannot be used.
     """
     from suite.run.mlflow_writer import Tracker
-
-    if not isinstance(loaded.study, Study):
-        raise UserError(f"only studies that train have runs in MLflow, and {loaded.name} is one of {loaded.kind.name}")
 
     cells, record, results = expand(loaded.study), Record(), RESULTS / loaded.name
     exported = entries_of(results, cells) if (results / "cells.csv").is_file() else {}
@@ -85,7 +81,7 @@ def track_study(loaded: Loaded, console: Console) -> None:
         for cell, entry in found:
             tracker.sync(cell, entry)
             bar.advance()
-    tracker.put_aside()
+    tracker.archive()
     if exported:
         _conclude(tracker, results, loaded.study.question, console)
     console.print(f"{len(found)} of {len(cells)} cells are in MLflow; see them with: suite ui {loaded.name}")

@@ -105,6 +105,7 @@ TASK = Task(
     examples=_examples,
     recipe=SegmentationRecipe,
     parts="iou_",
+    part_score="IoU",
     fusions=get_args(Fusion),
     usual_outputs=150,  # of ADE20k
     whole_patches=True,

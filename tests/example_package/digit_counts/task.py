@@ -1,4 +1,4 @@
-"""Counting: a regression, scored by the share of variance that it explains."""
+"""Counting: a regression, scored by its mean absolute error, in digits; with a minus sign, for higher is better."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from suite.reduction.model import ReducedModel
 
 
-NOTE = "Score: variance explained in the last epoch"
+NOTE = "Score: negative mean absolute error in the last epoch"
 
 
 def train(model: ReducedModel, training: Training) -> Sequence[Epoch]:
@@ -47,7 +47,7 @@ def train(model: ReducedModel, training: Training) -> Sequence[Epoch]:
             clip(model, recipe.clip_gradient)
             optimizer.step()
             total, done = total + loss.item() * len(batch), done + 1
-        scores = {"explained": explained(model, scored)}
+        scores = {"minus_error": minus_error(model, scored)}
         epochs.append(Epoch(epoch, total / len(counts), optimizer.param_groups[0]["lr"], scores))
         training.report(epochs[-1])
     return epochs
@@ -58,8 +58,8 @@ def squared_error(predicted: Tensor, counts: Tensor) -> Tensor:
     return (predicted.squeeze(-1) - counts).square().mean()
 
 
-def explained(model: nn.Module, examples: Examples) -> float:
-    """Share of the variance of the counts that the predictions explain, in percent; negative if the mean is better."""
+def minus_error(model: nn.Module, examples: Examples) -> float:
+    """Mean absolute error of the predicted counts, with a minus sign."""
     import torch
 
     from suite.tasks.loop import to_input
@@ -68,7 +68,7 @@ def explained(model: nn.Module, examples: Examples) -> float:
     counts = torch.from_numpy(examples.targets["count"])
     with torch.inference_mode():
         predicted = model(to_input(torch.from_numpy(examples.pixels))).squeeze(-1)
-    return 100 * (1 - float((predicted - counts).square().sum() / (counts - counts.mean()).square().sum()))
+    return -float((predicted - counts).abs().mean())
 
 
 def _itself(model: nn.Module) -> nn.Module:
@@ -86,7 +86,17 @@ def _examples(data: DataSet, count: int) -> tuple[list[np.ndarray[Any, Any]], No
 TASK = Task(
     name="counting",
     target="count",
-    metrics=(Metric("explained", "variance explained", "R2", note=NOTE, limits=(-math.inf, 100)),),
+    metrics=(
+        Metric(
+            "minus_error",
+            "negative mean absolute error",
+            "−MAE",
+            unit="digits",
+            note=NOTE,
+            limits=(-math.inf, 0),
+            decimals=2,
+        ),
+    ),
     train=train,
     read_out=_itself,
     read_out_unpruned=_itself,

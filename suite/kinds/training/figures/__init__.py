@@ -39,8 +39,8 @@ DRAWINGS = {
     ),
     "classes": Drawing(
         "Classes that gain and lose",
-        "Intersection over union of each class minus that of the unpruned model and of random pruning: median over "
-        "seeds, percentage points. Red is worse than the reference, blue is better, bold has the same sign in every "
+        "Score of each class, as its intersection over union, minus that of the unpruned model and of random pruning: "
+        "median over seeds. Red is worse than the reference, blue is better, bold has the same sign in every "
         "seed.",
         _by("classes", "draw_classes"),
     ),

@@ -25,7 +25,7 @@ class Look:
 
 def looks(lines: Sequence[Line]) -> dict[str, Look]:
     """By label: a colour for each method, a marker for each line; unpruned is black, random pruning grey."""
-    methods = sorted({line.method for line in lines} - {"none", CONTROL})
+    methods = sorted({line.method for line in lines if not line.unpruned} - {CONTROL})
     colours: dict[str, Colour] = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
-    colours |= {"none": BLACK, CONTROL: GREY}
+    colours |= {line.method: BLACK for line in lines if line.unpruned} | {CONTROL: GREY}
     return {line.label: Look(colours[line.method], MARKERS[place % len(MARKERS)]) for place, line in enumerate(lines)}

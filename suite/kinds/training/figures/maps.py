@@ -18,6 +18,7 @@ from suite.kinds.training.results import Example, Results, kept_after, read_exam
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import not_here, refuse
 from suite.measure.examples import EXAMPLES
+from suite.reduction.registry import reduces_nothing
 from suite.report.style import canvas, folded
 from suite.study.load import load
 from suite.tasks.segmentation.pixels import decode
@@ -63,9 +64,10 @@ def example_rows(study: Study, folder: Path) -> dict[str, Example]:
     """
     found: dict[str, Example] = {}
     examples = read_examples(folder)
-    several = len({one["schedule"] for one in examples if one["method"] != "none"}) > 1
+    several = len({one["schedule"] for one in examples if not reduces_nothing(one["method"])}) > 1
     for one in sorted(examples, key=lambda one: (int(one["seed"]), one["schedule"])):
-        label = f"{one['row']} [{one['schedule']}]" if several and one["method"] != "none" else one["row"]
+        named = several and not reduces_nothing(one["method"])
+        label = f"{one['row']} [{one['schedule']}]" if named else one["row"]
         found.setdefault(label, one)
     place = {row.label: index for index, row in enumerate(study.methods)}
     return dict(sorted(found.items(), key=lambda pair: place.get(pair[1]["row"], len(place))))

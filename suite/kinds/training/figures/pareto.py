@@ -48,7 +48,7 @@ def draw_pareto(results: Results, path: Path) -> None:
         UserError: if no line has a score and a cost.
     """
     lines = results.lines
-    costs = [cost for cost in _costs(lines) if any(line.accuracy and cost.of(line) for line in lines)]
+    costs = [cost for cost in _costs(lines) if any(line.score and cost.of(line) for line in lines)]
     if not costs:
         raise UserError("no row has both a score and a speed or MACs; resume with: suite run")
     size = (TWO_COLUMNS, 3.6)
@@ -79,8 +79,8 @@ def _costs(lines: Sequence[Line]) -> Iterator[_Cost]:
 
 def _panel(axes: Axes, lines: Sequence[Line], style: dict[str, Look], cost: _Cost) -> None:
     points, hollow = [], False
-    for line in sorted(lines, key=lambda line: -line.accuracy.median if line.accuracy else 0.0):
-        where, score = cost.of(line), line.accuracy
+    for line in sorted(lines, key=lambda line: -line.score.median if line.score else 0.0):
+        where, score = cost.of(line), line.score
         if where is None or score is None:
             continue
         _mark(axes, line.label, where, score, style[line.label], cost.reliable(line))
