@@ -68,7 +68,7 @@ def reduce(
         fusion: how removed patches come back: none, last-layer, concatenation, logits or cross-attention.
 
     Raises:
-        UserError: for an unknown method, or a rule that is none.
+        UserError: for an unknown method or fusion, or a rule that is none.
         TypeError: for a model whose blocks are not supported.
         ValueError: for a schedule, settings or fusion that the method cannot honour; `UnmetNeed` if the model lacks
             what the method needs.

@@ -16,6 +16,7 @@ import suite
 from suite import api
 from suite.errors import UserError
 from suite.reduction.schedule import constant
+from suite.reduction.settings import Fusion
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,7 +27,7 @@ def test_examples_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     found = api if name == "api" else getattr(api, name)
     tests = doctest.DocTestFinder(recurse=False).find(found, name, module=api, globs=vars(api).copy())
-    assert name in ("Results", "count") or tests[0].examples
+    assert name == "Results" or tests[0].examples
     for test in tests:
         assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 
@@ -53,6 +54,15 @@ def test_removed_and_schedule() -> None:
         api.reduce(build("vit"), "random", counts, schedule={"constant": 3})
     with pytest.raises(UserError, match=r"schedule: .*did you mean constant"):
         api.reduce(build("vit"), "random", schedule={"constat": 3})
+
+
+@pytest.mark.parametrize(
+    ("fusion", "message"), [("last_layer", "did you mean last-layer"), ("foo", "valid: concatenation")]
+)
+def test_an_unknown_fusion_is_refused(fusion: Fusion, message: str) -> None:
+    """Also where nothing is removed; the nearest name is offered."""
+    with pytest.raises(UserError, match=f"unknown fusion '{fusion}'; {message}"):
+        api.reduce(build("vit"), "none", fusion=fusion)
 
 
 def test_timing_leaves_everything_as_it_was() -> None:
