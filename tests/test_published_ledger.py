@@ -379,7 +379,7 @@ def test_damaged_files_are_refused(folder: Path) -> None:
         whole.replace(",12,", ",about 12,", 1): "paper.csv:2: value: expected a number, found 'about 12'",
         whole.replace(",12,", ",,", 1): "paper.csv:2: value: expected a number, found ''",
         whole.replace(",1,trial", ",-1,trial", 1): "paper.csv:2: tolerance: expected a number from 0, found '-1'",
-        whole.replace("primary", "hearsay", 1): "paper.csv:2: evidence: Input should be 'primary' or 'secondary'",
+        whole.replace("primary", "hearsay", 1): "paper.csv:2: evidence: unknown value 'hearsay'; valid: primary",
         "id,value\n": "lacks the columns unit, source, evidence; it has id, value",
         "": "lacks the columns value, unit, source, evidence; it has none",
     }.items():
