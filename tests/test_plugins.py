@@ -72,11 +72,15 @@ def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     def brought(points: str, code: str = "") -> None:
         (tmp_path / "foreign-1.dist-info/entry_points.txt").write_text(points)
         (tmp_path / "alien.py").write_text(code)
+        forget()
+
+    def forget() -> None:
         plugins.modules.cache_clear()
+        methods.cache_clear()
+        sys.modules.pop("alien", None)
 
     yield brought
-    plugins.modules.cache_clear()
-    sys.modules.pop("alien", None)
+    forget()
 
 
 @pytest.mark.parametrize(
@@ -105,10 +109,8 @@ def test_two_of_one_name_are_refused(bring: Callable[..., None]) -> None:
     for group, name, found in (("methods", "cropr", methods), ("data", "digit-scenes", data_sets)):
         bring(f"[cropr_suite.{group}]\n{name} = alien\n")
         point = f"the entry point {name} = alien of cropr_suite.{group} in the package foreign"
-        methods.cache_clear()
         with pytest.raises(UserError, match=rf"^[\w.]+ and {point} are both called '{name}'; rename one"):
             found()
-    methods.cache_clear()
     bring("[cropr_suite.kinds]\nmine = alien\n", "from suite.kinds.speed import KIND\n")
     with pytest.raises(UserError, match=r"^KIND of suite.kinds.speed and KIND of alien are both called 'speed'"):
         kinds()
