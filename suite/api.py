@@ -69,7 +69,7 @@ def reduce(
         fusion: how removed patches come back: none, last-layer, concatenation, logits or cross-attention.
 
     Raises:
-        UserError: for an unknown method, or counts, a rule or settings that are none.
+        UserError: for an unknown method or fusion, or counts, a rule or settings that are none.
         TypeError: for a model whose blocks are not supported.
         ValueError: for a schedule or fusion that the method cannot honour; `UnmetNeed` if the model lacks what the
             method needs.

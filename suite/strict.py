@@ -1,5 +1,6 @@
 """Base of everything a user writes in a YAML file, and what is wrong with it in sentences."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,32 @@ from suite.errors import UserError, suggest
 
 Place = tuple[str | int, ...]  # keys and indices from the top
 REQUIRED = "this key is required"
+MAPPING, LIST = "must be a mapping of keys", "must be a list"
+WHOLE, NUMBER, TRUTH = "must be a whole number", "must be a number", "must be true or false"
+SENTENCES = {  # by pydantic's type of error, with what it knows of the limits
+    "missing": REQUIRED,
+    "literal_error": "unknown value {found!r}; {hint}",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "finite_number": "must be a finite number",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have {max_length} or fewer entries",
+    "model_type": MAPPING,
+    "dict_type": MAPPING,
+    "list_type": LIST,
+    "tuple_type": LIST,
+    "int_type": WHOLE,
+    "int_parsing": WHOLE,
+    "int_from_float": WHOLE,
+    "float_type": NUMBER,
+    "float_parsing": NUMBER,
+    "bool_type": TRUTH,
+    "bool_parsing": TRUTH,
+    "string_type": "must be text",
+    "path_type": "must be the path of a file",
+}
 
 
 class Strict(BaseModel):
@@ -59,13 +86,14 @@ def dotted(place: Place) -> str:
 
 
 def _problem(detail: Any) -> tuple[Place, str]:
-    place, message = tuple(detail["loc"]), detail["msg"].removeprefix("Value error, ")
+    place, found, known = tuple(detail["loc"]), detail["input"], dict(detail.get("ctx", {}))
     if detail["type"] == "at_key":
-        return (*place, detail["ctx"]["key"]), message
-    if detail["type"] == "missing":
-        return place, REQUIRED
-    found = detail["input"]
-    shown = isinstance(found, str | int | float | list | tuple | type(None))
+        return (*place, known["key"]), detail["msg"]
+    if detail["type"] == "literal_error":
+        known |= {"found": found, "hint": suggest(str(found), re.findall(r"'([^']*)'", known["expected"]))}
+    sentence = SENTENCES.get(detail["type"])
+    message = detail["msg"].removeprefix("Value error, ") if sentence is None else sentence.format(**known)
+    shown = message != REQUIRED and isinstance(found, str | int | float | list | tuple | type(None))
     if shown and "found" not in message and repr(found) not in message:
         message += f", found {found!r}"
     return place, message

@@ -19,6 +19,7 @@ import suite
 from suite import api
 from suite.errors import UserError
 from suite.reduction.schedule import constant
+from suite.reduction.settings import Fusion
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +30,7 @@ def test_examples_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     found = api if name == "api" else getattr(api, name)
     tests = doctest.DocTestFinder(recurse=False).find(found, name, module=api, globs=vars(api).copy())
-    assert name in ("Results", "count") or tests[0].examples
+    assert name == "Results" or tests[0].examples
     for test in tests:
         assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 
@@ -56,6 +57,15 @@ def test_removed_and_schedule() -> None:
         api.reduce(build("vit"), "random", counts, schedule={"constant": 3})
     with pytest.raises(UserError, match=r"schedule: .*did you mean constant"):
         api.reduce(build("vit"), "random", schedule={"constat": 3})
+
+
+@pytest.mark.parametrize(
+    ("fusion", "message"), [("last_layer", "did you mean last-layer"), ("foo", "valid: concatenation")]
+)
+def test_an_unknown_fusion_is_refused(fusion: Fusion, message: str) -> None:
+    """Also where nothing is removed; the nearest name is offered."""
+    with pytest.raises(UserError, match=f"unknown fusion '{fusion}'; {message}"):
+        api.reduce(build("vit"), "none", fusion=fusion)
 
 
 def test_timing_leaves_everything_as_it_was() -> None:
@@ -101,7 +111,7 @@ def test_results_are_the_committed_ones(tmp_path: Path) -> None:
     """A score for each row and seed, whose medians are those of the table; studies without scores say so."""
     found = api.results("quickstart", ROOT / "results")
     scores = found.scores
-    assert list(scores["seed"].unique()) == [0, 1, 2]
+    assert sorted(scores["seed"].unique()) == [0, 1, 2, 3, 4]
     assert set(scores["metric"]) == {"acc1_last"}
     medians = scores.groupby("row")["score"].median()
     table = found.table.set_index("row")["score_median"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hand_made import SCHEDULE, Rows, cell, cells, diverged, lines, speed, written
+from scipy import stats
 
 from suite.errors import UserError
 from suite.kinds.training.figures.looks import BLACK, looks
@@ -47,8 +48,10 @@ def test_a_good_record_has_nothing_to_say(tmp_path: Path) -> None:
     found = line(tmp_path, good())
     assert (found.marks, found.versus.reason, found.problem, found.versus.control) == ((), "", "", "random")
     assert found.comparison is not None
-    assert (found.comparison.n, found.comparison.gap, found.p, found.smallest_p) == (6, 12.5, 0.03125, 0.03125)
-    assert found.testable
+    differences = [80 + 2 * seed - 70 - seed for seed in range(6)]
+    p = stats.ttest_1samp(differences, 0).pvalue
+    assert (found.comparison.n, found.comparison.gap, found.p) == (6, 12.5, pytest.approx(p))
+    assert found.differs
     assert found.interval is not None
     assert 80 <= found.interval.low < 85 < found.interval.high <= 90
     assert line(tmp_path, good()) == found
@@ -57,22 +60,18 @@ def test_a_good_record_has_nothing_to_say(tmp_path: Path) -> None:
 
 
 def test_p_is_corrected_for_all_comparisons(tmp_path: Path) -> None:
-    """Of two methods with 2/64 each, both have 2 x 2/64 and could have no less; together they are tied with random."""
-    rows = [*good(), *cells("other", *range(60, 66))]
-    found = line(tmp_path, rows)
-    assert found.comparison is not None
-    assert (found.comparison.p, found.p, found.smallest_p) == (0.03125, 0.0625, 0.0625)
-    assert not found.testable
-    assert {line(tmp_path, rows, row).group for row in ("good", "other", "random")} == {"a"}
-
-
-def test_rows_with_unequal_seeds_have_floors_of_their_own(tmp_path: Path) -> None:
-    """The row with nine seeds pays for both comparisons, the one with six for its own: 2 x 2/512 and 2/64."""
-    more = [one for seed in range(6, 9) for one in cell("random", seed, 70 + seed)]
-    rows = [*good(), *more, *cells("other", *range(60, 69))]
+    """Of two methods the smaller p counts twice; interval and p of the family say the same."""
+    rows = [*good(), *cells("other", 60, 62, 61, 66, 63, 65)]
     found, other = line(tmp_path, rows), line(tmp_path, rows, "other")
-    assert (found.p, found.smallest_p, found.testable) == (0.03125, 0.03125, True)
-    assert (other.p, other.smallest_p, other.testable) == (2 * 2 / 512, 2 * 2 / 512, True)
+    assert found.comparison is not None
+    assert other.comparison is not None
+    assert found.comparison.p is not None
+    ps = sorted([(found.comparison.p, found), (other.comparison.p, other)], key=lambda pair: pair[0] or 0)
+    assert ps[0][1].p == pytest.approx(2 * (ps[0][0] or 0))
+    assert ps[1][1].p == pytest.approx(max(ps[1][0] or 0, 2 * (ps[0][0] or 0)))
+    low, high = stats.ttest_1samp(found.comparison.differences, 0).confidence_interval(1 - 0.05 / 2)
+    assert found.gap is not None
+    assert (found.gap.low, found.gap.high) == pytest.approx((low, high))
 
 
 def test_one_seed_is_marked(tmp_path: Path) -> None:
@@ -80,10 +79,11 @@ def test_one_seed_is_marked(tmp_path: Path) -> None:
     rows = [*good(), *cell("single", 0, 75)]
     found = line(tmp_path, rows, "single")
     assert found.marks == ("one seed: no spread, no test",)
-    assert (found.interval, found.p, found.smallest_p, found.testable) == (None, None, None, False)
+    assert (found.interval, found.gap, found.p, found.differs) == (None, None, None, False)
     assert found.versus.won == (1, 1)
     other = line(tmp_path, rows)
-    assert (other.p, other.smallest_p) == (0.03125, 0.03125)
+    assert other.comparison is not None
+    assert other.p == other.comparison.p
 
 
 def test_a_missing_control_says_why(tmp_path: Path) -> None:

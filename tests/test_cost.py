@@ -441,6 +441,8 @@ def test_flops_always_compares_tokens(tmp_path: Path) -> None:
         ("deit_tiny_patch16_224 --method evit", "a schedule is needed for evit"),
         (EVIT + "'{blocks: [3]}'", "a schedule needs exactly one of removed, constant"),
         (EVIT + "'{constant: 3, blocks: [12]}'", r"some of the blocks 0 to 11, found \[12\]"),
+        (EVIT + "'{keep_rate: 0.7}'", "^schedule: keep_rate needs blocks, such as blocks: 0-11"),
+        (EVIT + "'{linear: 2}' --fusion lastlayer", "^fusion: unknown value 'lastlayer'; did you mean last-layer?"),
         (EVIT + "'{linear: 2}' --fusion last-layer", "this method fuses them"),
         ("deit_tiny_patch16_224 --option pretrained=true", "pretrained would load weights"),
         ("deit_tiny_patch16_224 --option num_classes=0", "num_classes is none of its options; say classes instead"),

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "tests/official/README.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -71,8 +72,34 @@ def test_python_runs(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def anchors(page: Path) -> set[str]:
+    """What a link can name of a page: its headings in lower case, with dashes for spaces, without other marks."""
+    text = re.sub(BLOCK, "", page.read_text())
+    headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def dead_links(page: Path) -> list[str]:
+    """Links of a page into this repository that lead to no file, or to none of its headings."""
+    links = [link.partition("#") for link in re.findall(r"\]\(([^):]+)\)", page.read_text())]
+    return [
+        f"{name}#{anchor}" if anchor else name
+        for name, _, anchor in links
+        if not (found := page.parent / name if name else page).exists() or (anchor and anchor not in anchors(found))
+    ]
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every link to a file of this repository has one."""
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    """Every link to a file of this repository, or to a heading in it, has one."""
+    assert not dead_links(page)
+
+
+def test_a_dead_link_is_found(tmp_path: Path) -> None:
+    """To a file or a heading, here or elsewhere; what a code block comments is no heading."""
+    page, other = tmp_path / "page.md", tmp_path / "other.md"
+    other.write_text("# Add a `task`, or two\n\n```bash\n# not this\n```\n")
+    page.write_text("## Here\n[](other.md) [](other.md#add-a-task-or-two) [](#here) [](https://example.org/#x)\n")
+    assert not dead_links(page)
+    page.write_text("[](another.md) [](other.md#add) [](other.md#not-this) [](#here)")
+    assert dead_links(page) == ["another.md", "other.md#add", "other.md#not-this", "#here"]

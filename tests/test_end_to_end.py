@@ -286,7 +286,8 @@ def test_a_diverging_cell_fails_with_a_sentence(tmp_path: Path) -> None:
     write(tmp_path, methods=["none"], seeds=[0], base={"recipe": STUDY["base"]["recipe"] | {"learning_rate": 1e30}})
     done = here(tmp_path, *RUN)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 cells failed and 1 were not run, 1 are finished and kept; resume with: suite run trial" in done.stdout
+    assert "1 cells failed and 1 were not run, 1 are finished and kept; " in done.stdout
+    assert "resume with: suite run trial.yaml --in-process\n" in done.stdout
 
 
 def test_what_cannot_be_written_is_named(ran: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from hand_made import Rows
+from scipy import stats
 from typer.testing import CliRunner
 
 from suite.cli.app import app
@@ -25,6 +26,7 @@ from suite.kinds.training.results import Results, read_curves, read_examples
 from suite.kinds.training.summary import lines_of, scores_of
 from suite.report import make, style
 from suite.report.page.write import is_outdated
+from suite.report.statistics.significance import correct
 from suite.study import exported as store
 from suite.study.cells import Cell
 from suite.study.kind import kind_of
@@ -168,12 +170,12 @@ def test_ranks_by_hand() -> None:
     assert found.mean.to_dict() == pytest.approx({"a": 1, "c": 6.5 / 3, "b": 8.5 / 3})
     assert list(found.mean.index) == ["a", "c", "b"]
     assert found.excluded == ["d", "e"]
-    assert set(found.p.to_numpy().ravel()) == {1.0}, "three seeds"
-    many = {row: dict(enumerate(np.arange(12) / 100 + level)) for row, level in zip("abc", (1, 2, 2), strict=True)}
-    many["c"][3] += 0.5
-    found = ranks.rank(many)
-    assert found.p.loc["a", "b"] == found.p.loc["b", "a"] == pytest.approx(3 * 2 / 2**12)
-    assert found.p.loc["b", "c"] == 1.0
+    three = {"a": (9.0, 8, 9.5), "b": (5.0, 6, 5), "c": (7.0, 6, 7)}
+    found = ranks.rank({row: dict(enumerate(own)) for row, own in three.items()})
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    wanted = correct([stats.ttest_rel(three[one], three[other]).pvalue for one, other in pairs])
+    for (one, other), p in zip(pairs, wanted, strict=True):
+        assert found.p.loc[one, other] == found.p.loc[other, one] == pytest.approx(p)
     with pytest.raises(UserError, match="the study has 1; give it more seeds"):
         ranks.rank({"a": {0: 1.0}, "b": {0: 2.0}})
     with pytest.raises(UserError, match="1 rows have a score in each of 2 seeds"):

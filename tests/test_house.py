@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Collection, Mapping
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -52,10 +54,31 @@ HEAVY = {
 }
 
 
-def imports(path: Path, modules: Collection[str] = ()) -> set[str]:
+COMES_WITH = {  # modules of packages that come with another, which needs them
+    "mlflow": "mlflow",  # not mlflow-skinny, which has the module too
+    "pydantic_core": "pydantic",
+    "safetensors": "timm",
+    "markupsafe": "jinja2",
+    "matplotlib": "seaborn",
+    "sqlalchemy": "mlflow",
+}
+OPTIONAL = (  # what runs with an extra only
+    "suite/run/",
+    "suite/tasks/segmentation/",
+    "suite/report/page/",
+    "suite/report/style.py",
+    "suite/ledger/",
+    "suite/kinds/training/figures/",
+    "suite/kinds/speed/figure.py",
+)
+
+
+def imports(path: Path, modules: Collection[str] = (), in_functions: bool = True) -> set[str]:
     """Every module that a file imports, wherever it does so, but for types alone; `modules` are all there are."""
     tree, found = ast.parse(path.read_text()), set()
     for block in ast.walk(tree):
+        if isinstance(block, ast.FunctionDef) and not in_functions:
+            block.body = []
         if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
             block.body = []
     for node in ast.walk(tree):
@@ -130,6 +153,31 @@ def test_an_import_against_the_order_is_found(tmp_path: Path, file: str, line: s
         level("suite.loose")
 
 
+def packages(modules: Collection[str]) -> set[str]:
+    """The packages that have to be asked for to have modules that are neither Python's nor ours."""
+    known = packages_distributions()
+    top = {module.split(".")[0] for module in modules} - {"", "suite", "baselines"} - sys.stdlib_module_names
+    return {COMES_WITH.get(module) or plain(known.get(module, [module])[0]) for module in top}
+
+
+def plain(requirement: str) -> str:
+    """The name of a package in a requirement, written in one way."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~ ]", requirement)[0]).lower()
+
+
+def test_what_is_imported_is_required() -> None:
+    """Of other packages: in functions and in optional places by an extra, elsewhere by every installation."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = set(map(plain, project["dependencies"]))
+    extras = {plain(one) for extra, ones in project["optional-dependencies"].items() if extra != "dev" for one in ones}
+    used = set()
+    for path in [*(ROOT / "suite").rglob("*.py"), *(ROOT / "baselines").rglob("*.py")]:
+        used |= packages(imports(path))
+        if not path.relative_to(ROOT).as_posix().startswith(OPTIONAL):
+            assert packages(imports(path, in_functions=False)) <= required, path
+    assert required <= used <= required | extras
+
+
 def test_files_and_functions_are_small() -> None:
     """Files in suite/ have under 300 lines, methods under 90 besides docstring and imports, functions at most 60."""
     for path in [*(ROOT / "suite").rglob("*.py"), *(ROOT / "baselines").glob("*.py")]:
@@ -202,19 +250,18 @@ print(tokens.leaving)
 
 
 def test_missing_torchvision_operators_are_declared_and_refuse_to_run() -> None:
-    """Where torchvision's library does not load, timm still imports, and calling nms says why it cannot."""
+    """Where torchvision's library does not load, as here by force, timm still imports, and nms says why it cannot."""
     program = """
 import torch
-import suite.torchvision_operators as operators
-declared = operators.declare_missing() is not None
+def refuse(path):
+    raise OSError(path)
+torch.ops.load_library = refuse
+import suite.torchvision_operators
 import timm
-if declared:
-    try:
-        torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
-    except RuntimeError as error:
-        print(error)
-else:
-    print("only declared" if torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5) is not None else "")
+try:
+    torch.ops.torchvision.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+except RuntimeError as error:
+    print(error)
 """
     assert "only declared" in subprocess.check_output([sys.executable, "-c", program], text=True)
 
@@ -236,6 +283,6 @@ def test_nothing_names_this_machine() -> None:
     pattern = re.compile(r"/(?:root|home|work)/\w|(?:index|extra-index|find-links)[-_]?url\s*=", re.IGNORECASE)
     for name in tracked:
         path = ROOT / name
-        if path.suffix not in {".png", ".pt"} and path.name != Path(__file__).name and path.is_file():
+        if path.suffix not in {".png", ".pt", ".npz"} and path.name != Path(__file__).name and path.is_file():
             found = pattern.search(path.read_text())
             assert not found, f"{name}: {found and found[0]}"

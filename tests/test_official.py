@@ -378,7 +378,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (TOME, {"r": 10**400, "inflect": -1.0}, "counts of merges must be from 0 to 1000000"),
     (TOME, {"r": "x"}, "r: cannot be 'x'; see docs/checkpoints.md"),
     (EVIT, {"keep_rate": "x"}, "keep_rate: cannot be 'x'"),
-    (EVIT, {"crop": 1e-300}, "crop: Input should be greater than or equal to 0.1"),
+    (EVIT, {"crop": 1e-300}, "crop: must be at least 0.1"),
     (IDLE, {"keep_ratios": [1.0, *[0.5] * 8]}, "a ratio must be above 0 and below 1"),
     (IDLE, {"keep_ratios": []}, "keep_ratios has 0 ratios for 9 idle blocks"),
     (IDLE, {"keep_ratios": [0.5]}, "keep_ratios has 1 ratios for 9 idle blocks"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from suite import plugins
+from suite.cli.studies import run
 from suite.data.dataset import data_sets
 from suite.errors import UserError
+from suite.reduction.registry import modules as methods
+from suite.study.kind import Loaded, kinds
 from suite.study.load import load
 from suite.tasks.task import task, tasks
 
@@ -57,6 +60,68 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         .replace("focus: [mine]\n", "")
     )
     plugins.modules.cache_clear()
+
+
+@pytest.fixture
+def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Install a package `foreign` with such entry points, whose module `alien` holds such code."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "foreign-1.dist-info").mkdir()
+    (tmp_path / "foreign-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1\n")
+
+    def brought(points: str, code: str = "") -> None:
+        (tmp_path / "foreign-1.dist-info/entry_points.txt").write_text(points)
+        (tmp_path / "alien.py").write_text(code)
+        forget()
+
+    def forget() -> None:
+        plugins.modules.cache_clear()
+        methods.cache_clear()
+        sys.modules.pop("alien", None)
+
+    yield brought
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("import nowhere", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_an_entry_point_that_cannot_be_imported_is_named(
+    bring: Callable[[str, str], None], code: str, cause: str
+) -> None:
+    """With its group, its package, the cause and the cure."""
+    bring("[cropr_suite.tasks]\nguess = alien\n", code)
+    with pytest.raises(UserError) as refused:
+        tasks()
+    assert str(refused.value) == (
+        "the entry point guess = alien of cropr_suite.tasks in the package foreign cannot be imported, it raises "
+        f"{cause}; mend or uninstall that package"
+    )
+
+
+def test_two_of_one_name_are_refused(bring: Callable[..., None]) -> None:
+    """Nothing of ours, or of another package, is replaced; whatever the file or entry point is called."""
+    for group, name, found in (("methods", "cropr", methods), ("data", "digit-scenes", data_sets)):
+        bring(f"[cropr_suite.{group}]\n{name} = alien\n")
+        point = f"the entry point {name} = alien of cropr_suite.{group} in the package foreign"
+        with pytest.raises(UserError, match=rf"^[\w.]+ and {point} are both called '{name}'; rename one"):
+            found()
+    bring("[cropr_suite.kinds]\nmine = alien\n", "from suite.kinds.speed import KIND\n")
+    with pytest.raises(UserError, match=r"^KIND of suite.kinds.speed and KIND of alien are both called 'speed'"):
+        kinds()
+
+
+def test_a_kind_without_a_run_names_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that writes its record."""
+    loaded = Loaded(Path("trial.yaml"), "trial", None, kinds()["official"])
+    monkeypatch.setattr("suite.study.load.load", lambda *_: loaded)
+    with pytest.raises(UserError, match=r"a study of official has a command of its own: suite race$"):
+        run("trial")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,6 @@ VALUES = {  # SHA-256 of the sorted lines before; a record that is measured anew
     "imagenet-vitl-speed/rounds.csv": "74f627554622a0898211800b77719ba85197732ba572f9d39377ce8e4155a4e1",
     "official-speed/operators.csv": "4e7a9874db5655684f89e2772ddf79f6e118407744af5285cad66aa806833ff2",
     "official-speed/rounds.csv": "34ca0bdebc2b11c745d2eb1447fca668d0208cf6af5b7a9b61a4abd6d697f960",
-    "quickstart/cells.csv": "d7dca641dfd6fc7ff6995bd696aa2aa327cd1bb78b714296ff91b2d4f04cd2dd",
-    "quickstart/curves.csv": "9c537a92979703284ea2adeee77ed3c8bfa6ba7570517b0b6a1f484d207e5087",
 }
 
 
@@ -36,7 +35,7 @@ def test_no_value_was_changed(name: str) -> None:
 
 def test_a_changed_value_is_noticed(tmp_path: Path) -> None:
     """In the last digit."""
-    path = RESULTS / "quickstart/cells.csv"
-    copy = tmp_path / "cells.csv"
-    copy.write_text(path.read_text().replace(",82.8,", ",82.9,", 1))
+    path = RESULTS / "imagenet-vitl-speed/rounds.csv"
+    copy = tmp_path / "rounds.csv"
+    copy.write_text(re.sub(r"(\d)(\n)$", r"\g<1>1\2", path.read_text()))
     assert digest(copy) != digest(path)

@@ -118,12 +118,12 @@ def test_committed_results_are_rebuilt_to_the_byte(committed: Path) -> None:
 
 
 def test_the_committed_quickstart_trained_and_kept_to_its_schedule(committed: Path) -> None:
-    """The unpruned model reaches 85 %, every seed finished, and measured tokens are those of the schedule."""
+    """The unpruned model reaches 80 %, every seed finished, and measured tokens are those of the schedule."""
     frame = read_record(committed / "results/quickstart")
     by_row = {line.row: line for line in summarise(frame)}
     assert by_row["none"].score is not None
-    assert by_row["none"].score.median >= 85
-    assert all(line.score and line.score.n == line.seeds >= 3 for line in by_row.values())
+    assert by_row["none"].score.median >= 80
+    assert all(line.score and line.score.n == line.seeds == 5 for line in by_row.values())
     assert set(frame["status"]) == {"done"}
     dropped = [53, 41, 29, 17, 17, 17]
     wanted = {

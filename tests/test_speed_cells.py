@@ -126,7 +126,7 @@ def test_a_speed_cell_is_of_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
         ("graph: true", "speed.graph: CUDA graphs are replayed on a GPU only; leave it out, or say device: cuda"),
         ("batch_size: [4, 4]", "speed.batch_size: batch sizes are different counts from 1, found [4, 4]"),
         ("batch_size: []", "speed.batch_size: "),
-        ("precision: float8", "speed.precision: Input should be 'float32', 'bfloat16' or 'float16', found 'float8'"),
+        ("precision: float8", "speed.precision: unknown value 'float8'; did you mean"),
     ],
 )
 def test_what_cannot_be_anywhere_is_refused_with_its_line(said: str, message: str) -> None:
@@ -197,7 +197,7 @@ def test_a_speed_cell_records_memory_and_what_was_done_for_it(monkeypatch: pytes
         assert result["status"] == "done"
         assert result["metrics"].keys() == result["units"].keys()
         assert not result["repetitions"].keys() & {"seconds", "seconds_unpruned"}
-        assert result["origin"].keys() == {"device", "allocator"}
+        assert result["origin"].keys() == {"device", "numerics", "allocator"}
         for name in ("speed_ratio", "speed_ratio_eager"):
             assert len(result["repetitions"][name]) == 6
             assert result["metrics"][name] == statistics.median(result["repetitions"][name])

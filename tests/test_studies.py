@@ -97,6 +97,7 @@ SAME_PLACE = [  # other ways to the last row or the schedule
         for rule in (
             "{}",
             "{linear: 2, fused: true}",
+            "{constant: 2}",
             "removed: [9, 9, 0, 0]",
             "removed: [4, -1, 0, 0]",
             "{constant: 2, blocks: [1, 7]}",
@@ -129,6 +130,14 @@ def test_bad_studies_are_refused_with_line_and_place(place: str, old: str, new: 
         ("task: classification", "task: clasification", "did you mean classification"),
         ("recipe: digit-scenes", "recipe: digit-scene", "did you mean digit-scenes"),
         ("task: classification", "kind: trainig\ntask: classification", "did you mean training"),
+        ("seeds: [0, 1]", "seeds: []", r"seeds: must have 1 or more entries, found \[\]$"),
+        ("seeds: [0, 1]", "seeds: 3", "seeds: must be a list, found 3$"),
+        (STUDY[STUDY.index("{recipe") : STUDY.index("\nbackbone")], "3", "data: must be a mapping of keys, found 3$"),
+        ("digit_size: [8, 10]", "digit_size: [8]", "data.digit_size.1: this key is required$"),
+        ("digit_size: [8, 10]", "digit_size: [8, 9, 10]", "must have 2 or fewer entries, found"),
+        ("digit_size: [8, 10]", "digits: 0", "digits: must be at least 1, found 0$"),
+        ("finetune: {epochs: 1", "finetune: {epochs: few", "finetune.epochs: must be a whole number, found 'few'$"),
+        ("fusion: last-layer", "fusion: last_layer", "fusion: unknown value 'last_layer'; did you mean last-layer"),
     ],
 )
 def test_files_that_are_no_study_are_refused(old: str, new: str, message: str) -> None:
@@ -197,10 +206,14 @@ def test_an_alias_changes_in_one_place() -> None:
         (["methods.9.name=x"], "--set methods.9.name=x: methods.9.name: a list of 3 has no entry 9"),
         (["seeds=[1]", "seeds=[2]"], "--set seeds=[2]: seeds is changed twice"),
         (["seeds=["], "--set seeds=[: the value is not readable as YAML"),
+        (["schedules.0.removed=[1,2]"], "trial.yaml:11 with --set schedules.0.removed=[1,2]: schedules.0: 2 counts"),
+        (["finetune.epochs.x=2"], "trial.yaml:9 with --set finetune.epochs.x=2: finetune.epochs: must be a whole numb"),
+        (["base="], "trial.yaml:1 with --set base=: study: cells start either from"),
+        (["seeds=[1]", "data.canvas=24"], "trial.yaml:6 with --set seeds=[1] --set data.canvas=24: backbone.options"),
     ],
 )
 def test_wrong_changes_are_refused(changes: list[str], message: str) -> None:
-    """The change is named instead of a line of the file."""
+    """The change is named instead of a line of the file, or beside it where the two do not fit together."""
     study()
     with pytest.raises(UserError) as refused:
         load("trial.yaml", changes)
@@ -263,6 +276,14 @@ def test_a_backbone_that_cannot_be_built_is_refused(old: str, new: str, message:
     with pytest.raises(UserError) as refused:
         check_backbone(load("trial.yaml"))
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("change", ["backbone.name=vit_tony_patch16_224", "backbone.options.num_heads=5"])
+def test_a_backbone_that_a_change_spoils_is_refused(change: str) -> None:
+    """With the change beside the line."""
+    study()
+    with pytest.raises(UserError, match=rf"^trial.yaml:4 with --set {change}: backbone: "):
+        check_backbone(load("trial.yaml", [change]))
 
 
 def test_a_named_timm_model_is_asked_for_its_size() -> None:

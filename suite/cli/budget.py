@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from suite.cli import options
-from suite.errors import UserError, suggest
+from suite.errors import UserError
 
 PANEL = "How --latency is measured"
 Share = float | None
@@ -59,13 +59,10 @@ def budget(
 
     from suite.kinds.speed import budget as shown
     from suite.kinds.speed.command import WARMUP_ROUNDS
-    from suite.reduction.settings import Fusion
     from suite.strict import explained
     from suite.study.configuration import Configuration
     from suite.study.schema import Budget
 
-    if fusion not in get_args(Fusion):
-        raise UserError(f"unknown fusion {fusion!r}; {suggest(fusion, get_args(Fusion))}")
     how = {"batch_size": batch_size, "device": device, "precision": precision, "threads": threads, "rounds": rounds}
     wanted = _one_budget({"macs": macs, "tokens": tokens, "latency": latency}, how, convention)
     names = _names(methods)

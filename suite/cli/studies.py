@@ -74,7 +74,8 @@ def run(
 
     console, loaded = Console(markup=False), load(study, change or [])
     if loaded.kind.run is None:
-        raise UserError(f"a study of {loaded.kind.name} has a command of its own: suite {loaded.kind.name}")
+        command = loaded.kind.command.format(loaded.name)
+        raise UserError(f"a study of {loaded.kind.name} has a command of its own: {command}")
     code = loaded.kind.run(loaded, console, in_process)
     remember(loaded)
     folder = RESULTS / loaded.name

@@ -125,7 +125,7 @@ def total(parts: Iterable[Part]) -> Macs:
 
 @torch.inference_mode()
 def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
-    """Count tokens and multiply-accumulates of a model for one image.
+    """Count tokens and multiply-accumulates of a model for one image, (1, 3, height, width) as the model takes it.
 
     The model is left as it is. It is counted deployed: what only training needs does not count.
 
@@ -133,10 +133,23 @@ def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
         model: a timm model or a `ReducedModel`, with weights or on the meta device.
         read_out: what is counted of a reduced model, see `Task.read_out`; by default the model, which classifies.
 
+    Returns:
+        `.tokens.attention`, `.tokens.mlp` and `.tokens.leaving`, tokens of each block, prefix included; `.macs.full`
+        and `.macs.linear`, multiply-accumulates (not FLOPs) in both conventions; `.parts`, these by place and product;
+        `.norms`, operations of norms as fvcore counts them. `print` shows tokens of the MLPs, and GMACs.
+
     Raises:
         TypeError: for a backbone that is not supported.
         UserError: if the method runs an operator that torch cannot count and does not state it in `uncounted_macs`, or
             states one without running any.
+
+    >>> import timm
+    >>> found = count(timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, depth=2))
+    >>> found.tokens.mlp
+    (65, 65)
+    >>> print(found)
+    tokens: 65 65
+    GMACs: 0.0615 (full), 0.0583 (linear)
     """
     reduced = _on_meta(model)
     reduced.method = watched = _Watched(reduced.method)

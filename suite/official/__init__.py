@@ -1,9 +1,9 @@
 """Models from checkpoints that authors released, with the outputs of their official code.
 
 ```python
-from suite import official
+from suite import load
 
-model = official.load("evit_deit_s_0.7.pth", layout="evit", keep_rate=0.7, fuse_token=True)
+model = load("evit_deit_s_0.7.pth", layout="evit", keep_rate=0.7, fuse_token=True)
 logits = model(images)
 ```
 
@@ -15,7 +15,6 @@ are given, else read from the training script's arguments inside the file, else 
 from __future__ import annotations
 
 import functools
-import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -102,15 +101,14 @@ class Released:
 @functools.cache
 def layouts() -> dict[str, Layout]:
     """All layouts by name, of `baselines/official/` and of the entry points `cropr_suite.layouts`."""
-    modules = [importlib.import_module(module) for _, module in sorted(plugins.modules(PACKAGE, GROUP).items())]
     found = [
         kind()
-        for module in modules
+        for _, module in sorted(plugins.imported(PACKAGE, GROUP).items())
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Layout) and kind.__module__ == module.__name__
         if "name" in vars(kind)
     ]
-    return {layout.name: layout for layout in found}
+    return plugins.by_name((one.name, one, f"{type(one).__module__}.{type(one).__name__}") for one in found)
 
 
 def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Module:

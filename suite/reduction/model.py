@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from suite.errors import named
 from suite.reduction import blocks
 from suite.reduction.fusion import CrossAttention, ExitHeads, build_fusion
 from suite.reduction.method import Context, Method, Output
 from suite.reduction.registry import build_method
 from suite.reduction.schedule import Schedule
-from suite.reduction.settings import Fusion, MethodSettings
+from suite.reduction.settings import FUSIONS, Fusion, MethodSettings
 from suite.reduction.tokens import Tokens
 
 
@@ -129,8 +130,8 @@ def reduce(
 ) -> ReducedModel:
     """Put a backbone under the method `name`, removing `removed[i]` patches in block i (by default none).
 
-    UserError for an unknown method; TypeError for a backbone that is not supported; ValueError for a schedule or
-    settings the method cannot honour; UnmetNeed if the backbone lacks what the method needs.
+    UserError for an unknown method or fusion; TypeError for a backbone that is not supported; ValueError for a schedule
+    or settings the method cannot honour; UnmetNeed if the backbone lacks what the method needs.
     """
     blocks.check_supported(backbone)
     context = _context(backbone, removed, fusion)
@@ -158,5 +159,5 @@ def _context(backbone: blocks.TimmModule, removed: tuple[int, ...] | None, fusio
         has_class_token=backbone.cls_token is not None,
         classes=backbone.num_classes,
         schedule=schedule,
-        fusion=fusion,
+        fusion=named(fusion, FUSIONS, "fusion"),
     )

@@ -7,6 +7,7 @@ from suite.reduction.schedule import Schedule
 from suite.strict import Strict
 
 Fusion = Literal["none", "last-layer", "concatenation", "logits", "cross-attention"]
+FUSIONS: dict[str, Fusion] = {name: name for name in get_args(Fusion)}
 STASHING: tuple[Fusion, ...] = ("last-layer", "concatenation", "logits")  # these need removed patches as they were
 Stage = Literal["pre", "mid", "post"]  # the block, its attention and its MLP, the block
 
@@ -96,7 +97,7 @@ class ScoringSettings(MethodSettings):
 def fusions_of(settings: MethodSettings, schedule: Schedule) -> list[Fusion]:
     """The ways in which patches that a method removes by a schedule can come back; none if it removes nothing."""
     found: list[Fusion] = []
-    for fusion in get_args(Fusion):
+    for fusion in FUSIONS.values():
         with suppress(ValueError):
             settings.check(schedule, fusion)
             found.append(fusion)

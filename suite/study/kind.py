@@ -110,9 +110,10 @@ class Kind:
 
 
 def kinds() -> dict[str, Kind]:
-    """Every kind by its name; heavy imports stay in their functions."""
+    """Every kind by its name, UserError if two have one; heavy imports stay in their functions."""
     found: dict[str, Kind] = plugins.every(PACKAGE, GROUP, "KIND")
-    return {kind.name: kind for kind in found.values()}
+    modules = plugins.modules(PACKAGE, GROUP)
+    return plugins.by_name((kind.name, kind, f"KIND of {modules[name]}") for name, kind in found.items())
 
 
 def kind_of(folder: Path) -> Kind:

@@ -113,18 +113,18 @@ def load(name: str, changes: Sequence[str] = ()) -> Loaded:
         kind = known.get(str(said))
         if kind is None:
             message = f"unknown kind of study {said!r}; {suggest(str(said), known)}"
-            raise _refused(path, root, made, [*found, (("kind",), message)])
+            raise _refused(path, root, changes, [*found, (("kind",), message)])
         study = _checked(kind, content, path, found)
     except RecursionError as error:
         raise UserError(f"{path}: a YAML alias contains itself") from error
     if found or study is None:
-        raise _refused(path, root, made, found)
+        raise _refused(path, root, changes, found)
     return Loaded(path, path.stem + _suffix(changes), study, kind, changes)
 
 
-def refusal(path: Path, place: Place, message: object) -> UserError:
-    """What is wrong at a place of a study's file that was read before."""
-    return _refused(path, _read(path)[0], {}, [(place, str(message))])
+def refusal(loaded: Loaded, place: Place, message: object) -> UserError:
+    """What is wrong at a place of a study that was read before."""
+    return _refused(loaded.path, _read(loaded.path)[0], loaded.changes, [(place, str(message))])
 
 
 def _read(path: Path) -> tuple[yaml.Node, dict[str, Any]]:
@@ -146,12 +146,13 @@ def _checked(kind: Kind, content: dict[str, Any], path: Path, found: list[tuple[
     return study
 
 
-def _refused(path: Path, root: yaml.Node, made: dict[Place, Any], found: Sequence[tuple[Place, str]]) -> UserError:
-    """One line for each problem: file, line and place, or the change that caused it."""
-    lines = []
+def _refused(path: Path, root: yaml.Node, changes: Sequence[str], found: Sequence[tuple[Place, str]]) -> UserError:
+    """One line for each problem: the change that it lies in, or file and line, and all changes, which may cause it."""
+    said = {place: f"--set {change}" for place, change in zip(_parsed(changes), changes, strict=True)}
+    lines, with_all = [], f" with {' '.join(said.values())}" if said else ""
     for place, message in found:
-        change = next((part for part in made if place[: len(part)] == part), None)
-        where = f"--set {dotted(change)}={made[change]}" if change else f"{path}:{line_of(root, place)}"
+        change = next((text for part, text in said.items() if place[: len(part)] == part), None)
+        where = change or f"{path}:{line_of(root, place)}{with_all}"
         lines.append(f"{where}: {dotted(place) or 'study'}: {message}")
     return UserError("\n".join(lines))
 

@@ -187,6 +187,8 @@ class ScheduleRule(Strict):
         idle = sorted(self.model_fields_set - {"name", "multiple_of", *self.USES} - self.USES[chosen[0]])
         if idle:
             raise ValueError(f"the rule {chosen[0]} does not read {', '.join(idle)}; leave it out")
+        if "blocks" in self.USES[chosen[0]] and not self.blocks:
+            raise ValueError(f"{chosen[0]} needs blocks, such as blocks: 0-11")
         return self
 
     def resolve(self, patches: int, depth: int, prefix: int | None = None) -> Schedule:

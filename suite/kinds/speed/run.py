@@ -111,7 +111,7 @@ def _all_macs(loaded: Loaded) -> dict[str, dict[str, float]]:
             found[one.name] = macs_of(one.configurations())
         except UserError as error:
             named = UserError(f"{one.name}: {error}")
-            raise refusal(loaded.path, ("backbones", index, "backbone"), named) from error
+            raise refusal(loaded, ("backbones", index, "backbone"), named) from error
     return found
 
 

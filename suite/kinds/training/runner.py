@@ -116,7 +116,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     failed = sum(record.finished(cell) is None and record.failed(cell) is not None for cell in cells)
     console.print(
         f"{failed} cells failed and {len(cells) - finished - failed} were not run, {finished} are finished and kept; "
-        f"resume with: suite run {argument_of(loaded)}",
+        f"resume with: suite run {argument_of(loaded)}{' --in-process' if alone else ''}",
         style="yellow",
         soft_wrap=True,
     )

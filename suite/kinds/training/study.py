@@ -41,11 +41,11 @@ def check_backbone(loaded: Loaded) -> None:
         model = on_meta(backbone.name, backbone.options, study.classes)
         study.goal.check_backbone(model)
     except (UserError, TypeError, ValueError) as error:
-        raise refusal(loaded.path, ("backbone",), error) from error
+        raise refusal(loaded, ("backbone",), error) from error
     found, stated = sizes(model), backbone.stated_size()
     if stated not in (None, found):
         message = f"side, patches, depth are {found} in timm, {stated} in the options"
-        raise refusal(loaded.path, ("backbone",), message)
+        raise refusal(loaded, ("backbone",), message)
 
 
 def missing(study: Study) -> list[str]:
