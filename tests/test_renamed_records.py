@@ -37,5 +37,5 @@ def test_a_changed_value_is_noticed(tmp_path: Path) -> None:
     """In the last digit."""
     path = RESULTS / "imagenet-vitl-speed/rounds.csv"
     copy = tmp_path / "rounds.csv"
-    copy.write_text(re.sub(r"(\d)(\n)$", r"\g<1>1\2", path.read_text()))
+    copy.write_text(re.sub(r"(\d\.\d+)", r"\g<1>1", path.read_text(), count=1))
     assert digest(copy) != digest(path)
