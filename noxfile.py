@@ -60,9 +60,16 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def reproduce(session: nox.Session) -> None:
-    """Run the demo study and compare its record with the committed one; fails if a row differs."""
-    session.run(str(BIN / "suite"), "run", "quickstart", *session.posargs)
-    session.run(str(BIN / "suite"), "compare", "quickstart@HEAD", "quickstart")
+    """Run the demo study anew, apart from what is there, and compare its record with the committed one.
+
+    Fails if a row differs. An interrupted session goes on where it stopped.
+    """
+    suite, place = str((BIN / "suite").resolve()), Path(".suite", "reproduce")
+    shutil.copytree("studies", place / "studies", dirs_exist_ok=True)
+    with session.chdir(place):
+        session.run(suite, "run", "quickstart", *session.posargs)
+    shutil.rmtree(place / ".suite")  # the next session begins anew; the record stays
+    session.run(suite, "compare", "quickstart", str(place / "results" / "quickstart"))
 
 
 @nox.session(python=False, requires=["install"])
@@ -82,8 +89,9 @@ def reproduction(session: nox.Session) -> None:
         (place / study).write_text(text)
         with session.chdir(place):
             session.run(suite, "run", "reproduction", env=environment)
+        shutil.rmtree(home / name, ignore_errors=True)
         made = shutil.ignore_patterns("table.*", "*.png")
-        shutil.copytree(place / "results" / "reproduction", home / name, ignore=made, dirs_exist_ok=True)
+        shutil.copytree(place / "results" / "reproduction", home / name, ignore=made)
     records = [str(home / name) for name in PLAYED if (home / name / "cells.csv").is_file()]
     if len(records) > 1:
         files = ["--figure", str(home / "agreement.png"), "--html", str(home / "agreement.html")]

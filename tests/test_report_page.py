@@ -17,7 +17,7 @@ from statistics import stdev
 import browser
 import numpy as np
 import pytest
-from hand_made import cell, cells, lines, speed
+from hand_made import cell, cells, lines, speed, written
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from scipy import stats
@@ -39,6 +39,7 @@ from suite.report.statistics.power import seeds_needed
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
 from suite.study.load import load
+from suite.study.records import stated
 
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "link", "img", "br", "hr"}
@@ -170,15 +171,18 @@ def test_without_significance_there_is_no_claim(tmp_path: Path, gaps: list[float
 def test_a_focus_that_was_declared_too_late_is_post_hoc(tmp_path: Path) -> None:
     """It stays as it was first declared, and what is outside is exploratory: its p is not corrected."""
     folder = tmp_path / "trial"
-    first = lines(tmp_path, trial(4, cropr=[5, 6, 5, 7], evit=[1, 2, 1, 3]))
-    for begun, rows in ((False, ("cropr",)), (True, ("cropr",)), (True, ("evit",))):
-        declare(folder, rows, begun=begun)
-        assert focus_of(folder).post_hoc == (rows == ("evit",))
+    declare(folder, ("cropr",))
+    rows = trial(4, cropr=[5, 6, 5, 7], evit=[1, 2, 1, 3])
+    written(tmp_path, rows, {"runs": [], "focus": stated(folder, "focus")})
+    for names in (("cropr",), ("evit",)):
+        declare(folder, names)
+        assert focus_of(folder).post_hoc == (names == ("evit",))
     late = {line.row: line for line in lines_of(folder)}
     assert (late["evit"].in_focus, late["cropr"].in_focus) == (True, False)
-    assert late["cropr"].comparison is not None
-    assert late["cropr"].p == late["cropr"].comparison.p
-    assert all(line.in_focus for line in first if line.comparison), "without a focus all are one family"
+    assert (late["cropr"].p, late["cropr"].differs) == (None, False)
+    all_of_them = lines(tmp_path, rows)
+    assert all(line.in_focus for line in all_of_them if line.comparison), "without a focus all are one family"
+    declare(folder, ("evit",))
     assert facts(folder, [*late.values()]).warnings[0].startswith("Post hoc")
 
 

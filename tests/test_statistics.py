@@ -70,8 +70,8 @@ def test_what_has_no_spread_has_no_test() -> None:
     assert equal is not None
     assert zeros is not None
     assert rounded is not None
-    assert (equal.low, equal.high, equal.p) == (2, 2, None)
-    assert (zeros.p, rounded.p) == (1.0, None)
+    assert (equal.low, equal.high, equal.p) == (2, 2, 0.25), "as of three signs"
+    assert (zeros.p, rounded.p) == (1.0, 0.5)
     with pytest.raises(ValueError, match="finite"):
         mean([1, float("nan")])
 

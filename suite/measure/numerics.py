@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import platform
 import re
 import sys
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ ENVIRONMENT: dict[str, dict[str, str]] = {  # read when torch, MKL and oneDNN ar
 }
 CAPABILITY = {"portable": "AVX2", "compatible": "DEFAULT"}  # as torch calls it
 BRANCHES = {1: "off", 2: "auto", 3: "compatible", 9: "avx", 10: "avx2", 12: "avx512", 14: "avx512-e1"}  # mkl_types.h
-BRANCH = {"portable": {"auto", "avx2"}, "compatible": {"compatible"}}
+BRANCH = {"portable": {"avx2", "unknown"}, "compatible": {"compatible", "unknown"}}  # elsewhere than on Intel also auto
 BEFORE = "CROPR_SUITE_ENVIRONMENT_BEFORE"  # what `enter` has changed, as JSON; empty after `leave`
 
 
@@ -45,13 +46,24 @@ def check(level: Numerics) -> None:
     found = facts()
     if level in CAPABILITY and found["torch_capability"] != CAPABILITY[level]:
         wrong.append(f"torch computes with {found['torch_capability']}, not {CAPABILITY[level]}")
-    if level in BRANCH and found["mkl_branch"] not in BRANCH[level]:
-        wrong.append(f"the branch of MKL is {found['mkl_branch']!r}, not {' or '.join(sorted(BRANCH[level]))}")
+    ignored = level == "portable" and "GenuineIntel" not in found.get("processor_id", "")
+    if level in BRANCH and found["mkl_branch"] not in BRANCH[level] | ({"auto"} if ignored else set()):
+        wrong.append(f"the branch of MKL is {found['mkl_branch']!r}, not that of {asked['MKL_CBWR']}")
     if wrong:
         raise UserError(
             f"numerics: {level} is not what this process has ({'; '.join(wrong)}); run on an x86-64 processor with "
             "AVX2 and a torch built with MKL, or take `numerics: native`"
         )
+
+
+def missing(level: Numerics) -> str:
+    """Why this machine cannot compute so, as far as it shows without torch; empty if nothing speaks against it."""
+    if level == "native" or (platform.machine() == "x86_64" and "avx2" in _cpuinfo()):
+        return ""
+    return (
+        f"numerics: {level} needs an x86-64 processor with AVX2, and this is {platform.machine()}; take "
+        "--set numerics=native, whose results are a record of their own"
+    )
 
 
 def facts() -> dict[str, Any]:
@@ -72,16 +84,20 @@ def facts() -> dict[str, Any]:
 
 def processor() -> dict[str, str]:
     """Maker, family, model and stepping of the processor, and the sizes of its caches; of Linux only."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return {}
+    text = _cpuinfo()
     known = dict(re.findall(r"^(vendor_id|cpu family|model|stepping)\s*: (.*)$", text, re.MULTILINE))
     caches = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
     return {
         "processor_id": " ".join(known.get(name, "?") for name in ("vendor_id", "cpu family", "model", "stepping")),
         "caches": " ".join(size.read_text(encoding="utf-8").strip() for size in caches),
     }
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def enter(level: Numerics) -> None:

@@ -53,10 +53,8 @@ def run_cells(work: Work, queue: Queue, scratch: Path) -> None:
     try:
         while cell := queue.take():
             queue.started(cell.cell_id)
-            weights = queue.weights(cell)
             places = cell.places | {"scratch": str(scratch.resolve())}
-            start = weights.read_bytes() if weights else None
-            job = Job(cell.identity, start, functools.partial(queue.advanced, cell.cell_id), places)
+            job = Job(cell.identity, queue.weights(cell), functools.partial(queue.advanced, cell.cell_id), places)
             queue.ended(cell.cell_id, attempt(work, job))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -178,7 +178,7 @@ def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
 def _work(config: dict[str, Any], work: Work) -> None:
     """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
     cell = config["cell"]
-    start = Path(cell["start"]).read_bytes() if cell["start"] else None
+    start = Path(cell["start"]) if cell["start"] else None
     job = Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), cell["places"])
     tune.report({"result": pickle.dumps(attempt(work, job))})
 

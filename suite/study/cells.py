@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 Identity = dict[str, Any]
@@ -83,12 +84,12 @@ class Job:
 
     Attributes:
         identity, places: see `Cell`; `places` also has `scratch`, a folder for temporary files.
-        weights: of the base cell that it starts from, as bytes; None where there is none.
+        weights: the file of those of the base cell that it starts from; None where there is none.
         progress: called with the number of steps done.
     """
 
     identity: Identity
-    weights: bytes | None
+    weights: Path | None
     progress: Callable[[int], None] = lambda _steps: None
     places: dict[str, str] = field(default_factory=dict)
 

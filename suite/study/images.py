@@ -45,9 +45,10 @@ def read(folder: Path, cell_id: str) -> dict[str, np.ndarray[Any, Any]] | None:
     import numpy as np
 
     path, digests = folder / FOLDER / f"{cell_id}.npz", stated(folder, DIGESTS)
-    if not path.is_file():
+    known = digests.get(f"{FOLDER}/{path.name}") if isinstance(digests, dict) else None
+    if known is None and not path.is_file():
         return None
-    if not isinstance(digests, dict) or digests.get(f"{FOLDER}/{path.name}") != digest_of(path):
+    if not path.is_file() or known != digest_of(path):
         raise UserError(
             f"{path} is not the file that provenance.json knows; restore it, or run: suite run {folder.name}"
         )

@@ -172,7 +172,10 @@ def stated(folder: Path, key: str) -> object:
 def state(folder: Path, said: Mapping[str, object]) -> None:
     """Add something to `provenance.json`, by keys."""
     path = folder / PROVENANCE
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": [], DIGESTS: {}}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": [], DIGESTS: {}}
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it, or delete it and run the study again") from error
     replace(path, json.dumps(content | dict(said), indent=1) + "\n")
 
 

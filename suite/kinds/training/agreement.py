@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from suite.errors import UserError
 from suite.kinds.training.compare import Compared, Side, compared
 from suite.kinds.training.facts import differs_significantly
 from suite.kinds.training.summary import Line, lines_of
@@ -35,14 +36,19 @@ class Agreement:
 
     @property
     def inside(self) -> tuple[int, int]:
-        """Of how many rows of pairs 0 lies in the interval of the difference, and of how many there is one."""
-        found = [row.trainings for rows in self.pairs.values() for row in rows if row.trainings]
+        """Of how many rows of pairs 0 lies in the interval of the difference, and of how many there is one.
+
+        Rows that are equal to the bit say nothing and do not count.
+        """
+        rows = [row for rows in self.pairs.values() for row in rows if row.equal < row.seeds]
+        found = [row.trainings for row in rows if row.trainings]
         return sum(one.low <= 0 <= one.high for one in found), len(found)
 
     @property
     def p_inside(self) -> float:
         """That so few lie inside by chance, if each does in 95 %."""
-        return float(stats.binomtest(*self.inside, LEVEL, alternative="less").pvalue)
+        inside, total = self.inside
+        return float(stats.binomtest(inside, total, LEVEL, alternative="less").pvalue) if total else 1.0
 
     @property
     def differing(self) -> list[tuple[Pair, str]]:
@@ -60,6 +66,8 @@ class Agreement:
             for one, two in itertools.combinations(lines, 2):
                 if not (differs_significantly(one, two) and one.score and two.score):
                     continue
+                if not {one.label, two.label} <= means.keys():
+                    continue
                 if (one.score.median - two.score.median) * (means[one.label] - means[two.label]) < 0:
                     found.append(((name, other), (one.label, two.label)))
         return found
@@ -76,12 +84,14 @@ def agreement(sides: Sequence[Side]) -> Agreement:
     Raises:
         UserError: as `compared`.
     """
+    if any(side.row for side in sides) or len({side.name for side in sides}) < len(sides):
+        raise UserError("of three records or more, name each once and no row of it")
     pairs = {(one.name, other.name): compared(one, other) for one, other in itertools.combinations(sides, 2)}
     return Agreement({side.name: lines_of(side.folder) for side in sides}, pairs)
 
 
 def agreement_table(found: Agreement) -> Table:
-    """A row for each row of the study, a column for each record: mean over seeds; and what all pairs say."""
+    """A row for each row of the study, a column for each record: median over seeds; and what all pairs say."""
     labels = [line.label for line in next(iter(found.lines.values()))]
     medians = {
         name: {line.label: line.score.median for line in lines if line.score} for name, lines in found.lines.items()
@@ -96,10 +106,10 @@ def agreement_table(found: Agreement) -> Table:
     equal = sum(row.equal for compared in found.pairs.values() for row in compared)
     swapped = [" and ".join(rows) for _, rows in found.swapped]
     notes = [
-        Note("Median over seeds. All below is of every two records, row by row, over seeds."),
+        Note("Median over seeds. All below is of every two records, row by row, over seeds; pairs share records."),
         Note(
             f"0 lies in the {100 * LEVEL:g} % interval of the difference in {inside} of {total} "
-            f"({100 * inside / total:.1f} %); p that so few do by chance: {found.p_inside:.2g}."
+            f"({100 * inside / max(total, 1):.1f} %); p that so few do by chance: {found.p_inside:.2g}."
         ),
         Note(f"After Holm's correction {len(found.differing)} differ{_named(label for _, label in found.differing)}."),
         Note(f"Rows said to differ that change places: {len(found.swapped)}{_named(swapped)}."),
@@ -115,7 +125,7 @@ def draw_agreement(found: Agreement, folders: Sequence[Path], path: Path) -> Non
     with canvas(path, 1, 1, size=size, records=records) as (figure, axes):
         axis = axes[0, 0]
         for place, (name, lines) in enumerate(found.lines.items()):
-            by_label = {line.label: line.interval for line in lines if line.interval}
+            by_label = {line.label: line.interval for line in lines if line.interval and line.label in labels}
             height = np.array([labels.index(label) for label in by_label]) + (place - len(found.lines) / 2) / 8
             middle = np.array([one.mean for one in by_label.values()])
             half = middle - np.array([one.low for one in by_label.values()])

@@ -17,7 +17,7 @@ NAMED = "as the study's file and the record call it"
 EAGER = "speed_ratio_eager"
 ROUNDS = "over the rounds; each is images per second over those of the unpruned model, timed interleaved"
 # columns made of more than the row's own cells: its control's too, those of all comparisons, those of the schedule
-CONTROL_TOO = ("control", "won", "pairs", "gap", "wilcoxon", "improvement", "improvement interval")
+CONTROL_TOO = ("control", "won", "pairs", "gap", "wilcoxon", "uncorrected", "improvement", "improvement interval")
 ALL_COMPARED, ALL_OF_SCHEDULE = ("p", "gap interval"), ("group",)
 
 
@@ -95,7 +95,8 @@ def _comparisons(headline: Metric, level: str, family: int) -> Iterator[Column]:
     yield _interval("improvement interval", heading, shares, "improvement", improved, **long)
     exact = "Wilcoxon's signed-rank test of the same differences, two-sided and exact, not corrected"
     yield Column("wilcoxon", "p (Wilcoxon)", "{:.2g}".format, fields=("p_wilcoxon",), how=exact, **long)
-    holm = f"{TEST}, Holm-corrected {corrected}"
+    yield Column("uncorrected", form="record", fields=("p",), how=f"{TEST}, not corrected", metric=score)
+    holm = f"{TEST}, Holm-corrected for the {family} comparisons in focus"
     yield Column("p", "p (Holm)", "{:.2g}".format, fields=("p_holm",), how=holm, metric=score)
     yield Column("group", "group", align="left", fields=("group",), how=every_pair, metric=score)
 

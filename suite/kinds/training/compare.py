@@ -41,9 +41,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Scored:
-    """A cell with a score: its id, the score, and all values that training left behind."""
+    """A cell with a score: its id, the digest of its data, the score, and all values that training left behind."""
 
     cell_id: str
+    data: str
     score: float
     values: tuple[object, ...]
 
@@ -82,8 +83,7 @@ class Compared:
         """Whether the rows differ by what other trainings would give."""
         if self.trainings is None:
             return "one seed: no interval"
-        differs = self.p < ALPHA if self.p is not None else self.trainings.mean != 0
-        return DIFFERENT if differs else SAME
+        return DIFFERENT if self.p is not None and self.p < ALPHA else SAME
 
 
 @contextlib.contextmanager
@@ -105,8 +105,11 @@ def side(name: str) -> Iterator[Side]:
 
 def _check_out(study: str, commit: str, place: Path) -> None:
     asked = ["git", "archive", commit, str(RESULTS / study)]
-    found = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603
-    if found.returncode:
+    try:
+        found = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603
+    except OSError as error:
+        raise UserError(f"git cannot be run ({error.strerror}); name a results folder instead of {commit}") from error
+    if found.returncode or commit.startswith("-"):
         raise UserError(f"git has no {RESULTS / study} in {commit}: {found.stderr.decode().strip()}")
     with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
         archive.extractall(place, filter="data")
@@ -118,6 +121,8 @@ def compared(one: Side, other: Side) -> list[Compared]:
     Raises:
         UserError: if a record cannot be used, or both have no row, seed or task in common.
     """
+    if bool(one.row) != bool(other.row):
+        raise UserError(f"{one.name} and {other.name}: name a row of both, or of neither")
     first, second = (_rows(found) for found in (one, other))
     shared = [
         _compared(label, (one, first[label]), (other, second[label]))
@@ -138,6 +143,8 @@ def _rows(found: Side) -> dict[tuple[str, ...], Scores]:
     cells = frame[frame["kind"] == "accuracy"]
     if found.row and found.row not in set(cells["row"]):
         raise UserError(f"{found.name}: there is no row {found.row!r}; {suggest(found.row, set(cells['row']))}")
+    if found.row and cells[cells["row"] == found.row]["schedule"].nunique() > 1:
+        raise UserError(f"{found.name}: {found.row} has several schedules; compare the records, or rows with one")
     rows: dict[tuple[str, ...], Scores] = {}
     for cell_id, own in cells.groupby("cell_id"):
         first = own.iloc[0]
@@ -145,7 +152,8 @@ def _rows(found: Side) -> dict[tuple[str, ...], Scores]:
         if found.row in ("", first["row"]) and len(score) and np.isfinite(score.iloc[0]):
             key = (first["task"],) if found.row else (first["task"], first["row"], first["schedule"])
             left = [*own.sort_values(["metric", "repetition"])["value"], *curves[curves["cell_id"] == cell_id]["value"]]
-            rows.setdefault(key, {})[int(first["seed"])] = Scored(str(cell_id), float(score.iloc[0]), tuple(left))
+            scored = Scored(str(cell_id), first["data"], float(score.iloc[0]), tuple(left))
+            rows.setdefault(key, {})[int(first["seed"])] = scored
     return rows
 
 
@@ -154,7 +162,8 @@ def _compared(key: tuple[str, ...], first: tuple[Side, Scores], second: tuple[Si
     pairs = [(these[seed], those[seed]) for seed in sorted(these.keys() & those.keys())]
     drawn = [(images.read(one.folder, a.cell_id), images.read(other.folder, b.cell_id)) for a, b in pairs]
     whole = [(a, b) for a, b in drawn if a is not None and b is not None]
-    interval, models = _over_images(key, whole) if len(whole) == len(pairs) else (None, None)
+    same = len(whole) == len(pairs) and all(a.data == b.data for a, b in pairs)
+    interval, models = _over_images(key, whole) if same else (None, None)
     return Compared(
         task=key[0],
         label=f"{key[1]} [{key[2]}]" if key[1:] else f"{one.name} to {other.name}",
@@ -172,7 +181,7 @@ def _over_images(
 ) -> tuple[tuple[float, float] | None, int | None]:
     """The interval over trainings and images, and in how many seeds the two models differ over images."""
     goal = task(key[0])
-    if goal.rescore is None or any(len(a[name]) != len(b[name]) for a, b in pairs for name in a):
+    if goal.rescore is None:
         return None, None
     generator = np.random.default_rng(seed_for("comparison", *key))
     drawn = over_images(goal.rescore, pairs, generator)
@@ -218,11 +227,13 @@ def comparison_table(
     signed, score = f"{{0[0]:+{digits}}} to {{0[1]:+{digits}}}".format, f"{{:{digits}}}".format
     kept, equal = any(row.interval for row in found), sum(row.equal for row in found)
     heading = f"difference ({unit})" if unit else "difference"
+    short = [Path(found.name).name for found in (one, other)]
+    headings = short if short[0] != short[1] else [one.name, other.name]
     columns = (
         Column("row", "row", align="left", fields=("row",)),
         Column("seeds", "seeds", optional=True, fields=("seeds",)),
-        Column("first", Path(one.name).name, score, fields=("first",)),
-        Column("second", Path(other.name).name, score, fields=("second",)),
+        Column("first", headings[0], score, fields=("first",)),
+        Column("second", headings[1], score, fields=("second",)),
         Column("difference", heading, f"{{:{more}}}".format, fields=("difference",)),
         Column("trainings", "95 % interval, new trainings", signed, fields=("trainings_low", "trainings_high")),
         Column("images", "and new images", signed, fields=("images_low", "images_high")),

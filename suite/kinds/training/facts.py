@@ -79,8 +79,14 @@ class _Shown:
         if found is None:
             return f"is {self._difference(line.comparison.gap, '+')} from {control}, in one seed: no interval"
         seeds = _plural(found.n, "seed")
-        if not line.differs:
-            which = "is not shown to differ from" if line.in_focus else "was compared, exploratory, with"
+        if not line.differs or found.low * found.high < 0:  # Holm's correction finds more than the intervals at once
+            which = (
+                "differs from"
+                if line.differs
+                else "is not shown to differ from"
+                if line.in_focus
+                else "was compared, exploratory, with"
+            )
             low, high = (self._number(end, "+") for end in (found.low, found.high))
             return f"{which} {control}: {self._difference(found.mean, '+')}, {low} to {high}, {seeds}"
         low, high = (self._number(end) for end in sorted((abs(found.low), abs(found.high))))
@@ -98,10 +104,8 @@ class _Shown:
         if line.comparison is None:
             reason = f"not compared with random: {line.versus.reason}" if line.versus.reason else ""
             return "; ".join(filter(None, [self.score(line), reason]))
-        corrected = (
-            f"Holm-corrected for {_plural(len(self.compared), 'comparison')}" if line.in_focus else "exploratory"
-        )
-        p = "" if line.p is None else f"p = {self.text(line, 'p')} ({corrected})"
+        family = f"Holm-corrected for {_plural(len(self.compared), 'comparison')}"
+        p = "" if line.p is None else f"p = {self.text(line, 'p')} ({family})"
         return "; ".join(filter(None, [self.score(line), self.finding(line), p]))
 
 

@@ -29,15 +29,16 @@ def focus_of(folder: Path) -> Focus:
     """The focus that the record of a results folder states; of one that does not, that of its study's file."""
     known = stated(folder, "focus")
     if isinstance(known, dict):
-        return Focus(tuple(known["rows"]), known["commit"], known["post_hoc"])
+        return Focus(tuple(known.get("rows", ())), known.get("commit", ""), known.get("post_hoc", False))
     loaded = find(folder.name)
     return Focus(tuple(loaded.study.focus)) if loaded else Focus()
 
 
-def declare(folder: Path, rows: tuple[str, ...], *, begun: bool) -> None:
+def declare(folder: Path, rows: tuple[str, ...]) -> None:
     """State a study's focus in its results folder before it runs; one that is stated already stays as it was declared.
 
-    `begun`: whether a cell has ended.
+    It is post hoc if there is a record, and without a commit if something of the code or a study is not committed.
     """
     if stated(folder, "focus") is None or focus_of(folder).rows != rows:
-        state(folder, {"focus": asdict(Focus(rows, provenance()["commit"], begun))})
+        commit = "" if provenance()["uncommitted_changes"] else provenance()["commit"]
+        state(folder, {"focus": asdict(Focus(rows, commit, (folder / "cells.csv").is_file()))})

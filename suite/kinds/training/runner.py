@@ -42,6 +42,7 @@ class CellQueue:
     ) -> None:
         self.left = list(cells)  # to hand out
         self.open = {cell.cell_id: cell for cell in cells}  # that have not ended
+        self.failed: set[str] = set()
         self.record, self.progress, self.tell = record, progress, tell
         self.started, self.advanced = progress.started, progress.advanced
 
@@ -64,7 +65,7 @@ class CellQueue:
         return self.record.weights_file(cell.start) if cell.start else None
 
     def _ready(self, cell: Cell) -> bool:
-        return cell.start is None or (cell.start not in self.open and self.record.has(cell.start))
+        return cell.start is None or (cell.start not in {*self.open, *self.failed} and self.record.has(cell.start))
 
     def ended(self, cell_id: str, result: Result) -> None:
         cell = self.open.pop(cell_id, None)
@@ -73,6 +74,8 @@ class CellQueue:
         weights = result.pop("weights", None)
         origin = provenance() | result.pop("origin", {})
         entry = self.record.add(cell, result | {"provenance": origin}, weights)
+        if entry["status"] == "failed":
+            self.failed.add(cell_id)
         self.progress.ended(cell_id, entry["status"], _note(entry))
         self.tell(cell, entry)
 
@@ -99,10 +102,11 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
         found = f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run{estimate}"
         console.print(found, soft_wrap=True)
         if left:
-            declare(RESULTS / loaded.name, loaded.study.focus, begun=len(left) < len(cells))
             check_backbone(loaded)
             refuse(lacking(left, here=alone))
             check_inputs(loaded.study, console)
+        declare(RESULTS / loaded.name, loaded.study.focus)
+        if left:
             try:
                 _run(loaded.study, cells, rounds, record, tracking, console)
             except KeyboardInterrupt:
@@ -129,8 +133,9 @@ def _estimate(name: str, left: Sequence[Cell], cores: int) -> str:
     if not left or not isinstance(took, dict) or any(cell.cell_id not in took for cell in left if not cell.alone):
         return ""
     alone, beside = (sum(took.get(cell.cell_id, 0.0) for cell in left if cell.alone == is_alone) for is_alone in (1, 0))
-    minutes = (alone + beside / cores) / 60
-    return f"; about {minutes:.0f} min on {cores} idle cores, if they are as fast as those of the record in {RESULTS}/"
+    minutes, unknown = (alone + beside / cores) / 60, sum(cell.cell_id not in took for cell in left)
+    more = f", and {unknown} timings" if unknown else ""
+    return f"; about {minutes:.0f} min on {cores} idle cores as fast as those of the record in {RESULTS}/{more}"
 
 
 def _rounds_here(study: Study, left: Sequence[Cell]) -> Rounds:

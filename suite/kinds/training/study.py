@@ -11,6 +11,7 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.schema import Study
+from suite.measure import numerics
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
 from suite.study.load import refusal
@@ -90,11 +91,14 @@ def lacking(cells: Sequence[Cell], *, here: bool = False) -> list[str]:
     speeds = [cell.identity for cell in cells if cell.kind == "speed"]
     devices = {cell.device for cell in cells}
     unusual = {(one["device"], one["precision"], one["speed"]["compile"]) for one in speeds} - {USUAL}
-    if (os.environ.get("RAY_ADDRESS") and not here) or (devices <= {"cpu"} and not unusual):
+    if os.environ.get("RAY_ADDRESS") and not here:
         return []
+    levels = {cell.identity["numerics"] for cell in cells if "numerics" in cell.identity}
+    sentences = [why for level in sorted(levels) if (why := numerics.missing(level))]
+    if devices <= {"cpu"} and not unusual:
+        return sentences
     import torch
 
-    sentences = []
     if "cuda" in devices and not torch.cuda.is_available():
         trains = any(cell.kind != "speed" and cell.device == "cuda" for cell in cells)
         sentences.append(

@@ -68,7 +68,7 @@ class Line:
         same_start: whether its seeds all started from the same weights, so that they differ in fine-tuning only.
         in_focus: whether its comparison is one of the family that the study is about; others are exploratory.
         gap: the difference from its control, in the family with an interval that holds for all of it at once.
-        p: of that comparison, in the family after Holm's correction; None with one seed.
+        p: of that comparison, after Holm's correction for the family; None outside of it, and with one seed.
         group: letters; reduced rows of the same schedule that share one do not differ significantly.
     """
 
@@ -123,7 +123,7 @@ class Line:
     @property
     def differs(self) -> bool:
         """Whether it differs significantly from its control, as one of the family."""
-        return self.in_focus and self.p is not None and self.p < ALPHA
+        return self.p is not None and self.p < ALPHA
 
 
 def read_record(folder: Path) -> pd.DataFrame:
@@ -230,11 +230,9 @@ def _over_all_rows(lines: Sequence[Line], cells: pd.DataFrame, focus: Collection
     """Lines with p and intervals corrected for the comparisons of the family, and letters of groups."""
     found = {line.label: line.comparison for line in lines if line.comparison}
     family = {line.label for line in lines if line.label in found and (not focus or line.row in focus)}
-    ps = {label: one.p for label, one in found.items() if one.p is not None}
-    tested = [label for label in ps if label in family]
-    ps |= dict(zip(tested, correct([ps[label] for label in tested]), strict=True))
-    several = sum(found[label].found is not None for label in family)
-    gaps = {label: mean(one.differences, several if label in family else 1) for label, one in found.items()}
+    tested = {label: one.p for label, one in found.items() if label in family and one.p is not None}
+    ps = dict(zip(tested, correct([*tested.values()]), strict=True))
+    gaps = {label: mean(one.differences, len(tested) if label in tested else 1) for label, one in found.items()}
     groups = _groups(lines, cells)
     return [
         replace(

@@ -82,6 +82,7 @@ def _compared(line: Line) -> dict[str, Any]:
         "improvement": found.improvement,
         "improvement interval": _ends(found.improvement_interval),
         "wilcoxon": found.wilcoxon,
+        "uncorrected": found.p,
     }
 
 
@@ -200,7 +201,7 @@ def _about_comparisons(lines: Sequence[Line]) -> Iterator[Note]:
             f"for the {family} comparisons that the study is about."
         )
     if any(line.comparison and not line.in_focus for line in lines):
-        yield Note("exploratory: not in the study's focus, neither interval nor p is corrected.", EXPLORATORY)
+        yield Note("exploratory: not in the study's focus, the interval is not corrected.", EXPLORATORY)
     if any(line.group for line in lines):
         yield Note(
             "Group: rows of one schedule sharing a letter do not differ significantly (paired t-tests, "

@@ -49,7 +49,7 @@ def letters(groups: Sequence[tuple[str, ...]]) -> dict[str, str]:
 
 def _p(one: Mapping[int, float], other: Mapping[int, float]) -> float:
     found = mean([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
-    return 1.0 if found is None or found.p is None else found.p
+    return found.p if found else 1.0
 
 
 def _without(group: frozenset[str], one: str, other: str) -> list[frozenset[str]]:

@@ -25,12 +25,12 @@ class Interval:
 class Mean(Interval):
     """A mean of n values with its interval.
 
-    `p`: that the true mean is 0, two-sided, not corrected; None where all values are equal, and not 0.
+    `p`: that the true mean is 0, two-sided, not corrected; of values without spread that of the exact sign test.
     """
 
     n: int
     mean: float
-    p: float | None
+    p: float
 
 
 def mean(values: Sequence[float], comparisons: int = 1) -> Mean | None:
@@ -48,12 +48,12 @@ def mean(values: Sequence[float], comparisons: int = 1) -> Mean | None:
         raise ValueError("values must be finite")
     if len(found) < 2:
         return None
-    middle, error = float(found.mean()), float(found.std(ddof=1)) / len(found) ** 0.5
+    middle, error = float(found.mean()), round(float(found.std(ddof=1)), DECIMALS) / len(found) ** 0.5
     half = float(stats.t.isf((1 - LEVEL) / comparisons / 2, len(found) - 1)) * error
     return Mean(middle - half, middle + half, len(found), middle, _p(middle, error, len(found)))
 
 
-def _p(middle: float, error: float, n: int) -> float | None:
+def _p(middle: float, error: float, n: int) -> float:
     if error == 0:
-        return None if middle else 1.0
+        return 2.0 ** (1 - n) if middle else 1.0
     return float(2 * stats.t.sf(abs(middle) / error, n - 1))
