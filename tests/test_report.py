@@ -45,7 +45,7 @@ def test_the_table_is_what_the_record_says(results: Path) -> None:
     }
     low, high = stats.ttest_1samp([10, 11, 9], 0).confidence_interval(1 - 0.05 / 3)  # of three that have an interval
     assert rows["good"][:3] == ["81.0", "78.5–83.5", "3/3"]
-    assert rows["good"][3:] == ["+10.0", f"{low:+.1f} to {high:+.1f}", "0.0066", "a", "17", "1.50", "2.00x"]
+    assert rows["good"][3:] == ["+10.0", f"{low:+.1f} to {high:+.1f}", "0.01", "a", "17", "1.50", "2.00x"]
     assert rows["poor †"][:4] == ["71.0", "71.0–71.0", "3/3", "+0.0"]
     assert rows["poor †"][-1] == "1.50x ‡"
     assert rows["broken †"] == ["90.0", "–", "1/2, 1 failed", "+20.0", "–", "–", "abc", "17", "1.50", "–"]
