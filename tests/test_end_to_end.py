@@ -264,7 +264,7 @@ home = Path({str(ran)!r}) / ".suite"
 entries = [json.loads(path.read_text()) for path in sorted((home / "cells").glob("*.json"), reverse=True)]
 for entry in [entry for entry in entries if entry["identity"]["kind"] != "speed"]:
     identity = entry["identity"]
-    start = (home / "weights" / (identity["start"] + ".pt")).read_bytes() if "start" in identity else None
+    start = home / "weights" / (identity["start"] + ".pt") if "start" in identity else None
     again = run_cell(Job(identity, start))
     assert again["metrics"] == entry["metrics"], (identity, again["metrics"], entry["metrics"])
     assert again["curves"] == entry["curves"], identity

@@ -74,7 +74,7 @@ def run_accuracy(job: Job, identity: Identity) -> Result:
     """Fine-tune one method from the weights it starts from, then measure its tokens and MACs as deployed."""
     model, task = _reduced(job, identity), identity.goal
     if job.weights is not None:
-        model.backbone.load_state_dict(torch.load(io.BytesIO(job.weights.read_bytes()), weights_only=True))
+        model.backbone.load_state_dict(torch.load(job.weights, weights_only=True))
     elif "start" in job.places:
         start = Path(job.places["start"])
         if (found := known_weights(start)) != identity.start:
