@@ -146,6 +146,8 @@ def test_a_record_of_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     done = command("trial@HEAD", "trial", "--json")
     assert json.loads(done.output)["rows"][0]["difference"] == 9
     assert "git has no results/other in HEAD" in str(command("other@HEAD", "trial").exception)
+    assert "is no commit" in str(command("trial@--output=stolen", "trial").exception)
+    assert not Path("stolen").exists()
     assert made.is_dir()
 
 

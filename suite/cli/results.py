@@ -49,7 +49,7 @@ def compare(
         raise UserError(f"{records[0]} is one record; name two or more")
     with ExitStack() as stack:
         sides = [stack.enter_context(side(name)) for name in records]
-        differences = {}
+        differences, among = {}, None
         if len(sides) == 2:
             one, other = sides
             found, differences = compared(one, other), environment(one, other)
@@ -59,7 +59,7 @@ def compare(
             among = agreement(sides)
             table, differs = agreement_table(among), not among.agrees
         if figure is not None:
-            draw_agreement(agreement(sides), [one.folder for one in sides], figure)
+            draw_agreement(among or agreement(sides), [one.folder for one in sides], figure)
     if html is not None:
         html.write_text(as_html_file(table), encoding="utf-8")
     if as_json:

@@ -54,7 +54,7 @@ class Agreement:
     def differing(self) -> list[tuple[Pair, str]]:
         """Rows that differ between two records after Holm's correction for all rows of all pairs."""
         found = [(pair, row) for pair, rows in self.pairs.items() for row in rows if row.trainings]
-        raw = [1.0 if row.trainings is None or row.trainings.p is None else row.trainings.p for _, row in found]
+        raw = [row.trainings.p for _, row in found if row.trainings]
         return [(pair, row.label) for (pair, row), p in zip(found, correct(raw), strict=True) if p < ALPHA]
 
     @property

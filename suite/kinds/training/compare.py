@@ -18,15 +18,15 @@ from suite.errors import UserError, suggest
 from suite.kinds.training.results import read_curves
 from suite.kinds.training.summary import read_record
 from suite.report.layout import Block, Column, Note, Row, Table
-from suite.report.statistics.crossed import Images, crossed_interval, mcnemar_p, over_images
+from suite.report.statistics.crossed import crossed_interval, mcnemar_p, over_images
 from suite.report.statistics.intervals import Mean, mean
 from suite.report.statistics.significance import ALPHA, correct
 from suite.seeds import seed_for
 from suite.study import images
+from suite.study.load import RESULTS
 from suite.study.records import runs
-from suite.tasks.task import task
+from suite.tasks.task import Images, task
 
-RESULTS = Path("results")
 DIFFERENT, SAME = "differs", "consistent"
 
 
@@ -104,12 +104,14 @@ def side(name: str) -> Iterator[Side]:
 
 
 def _check_out(study: str, commit: str, place: Path) -> None:
+    if commit.startswith("-"):
+        raise UserError(f"{commit} is no commit; write STUDY@COMMIT")  # git would take it for an option
     asked = ["git", "archive", commit, str(RESULTS / study)]
     try:
         found = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603
     except OSError as error:
         raise UserError(f"git cannot be run ({error.strerror}); name a results folder instead of {commit}") from error
-    if found.returncode or commit.startswith("-"):
+    if found.returncode:
         raise UserError(f"git has no {RESULTS / study} in {commit}: {found.stderr.decode().strip()}")
     with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
         archive.extractall(place, filter="data")

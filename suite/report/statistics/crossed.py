@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import stats
 
-Images = Mapping[str, NDArray[Any]]
+from suite.tasks.task import Images
+
 Rescore = Callable[[Images, NDArray[Any]], NDArray[Any]]
 DRAWS = 1000
 
