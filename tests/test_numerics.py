@@ -17,6 +17,7 @@ from suite.measure import numerics
 HERE = Path(__file__).parent
 SEEN = json.loads((HERE / "numerics.json").read_text())
 HOSTILE = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "AUTO", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_DYNAMIC": "TRUE"}
+HOSTILE["MKL_ENABLE_INSTRUCTIONS"] = "SSE4_2"
 
 
 def digest(task: str, level: str, folder: Path) -> dict[str, Any]:
@@ -52,6 +53,14 @@ def test_a_process_with_other_instruction_sets_is_refused() -> None:
     numerics.check("native")
     with pytest.raises(UserError, match=r"ATEN_CPU_CAPABILITY is .*torch computes with"):
         numerics.check("compatible")
+
+
+def test_an_interactive_session_is_not_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that it has would be lost."""
+    monkeypatch.setattr("os.execve", lambda *_: pytest.fail("started anew"))
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    with pytest.raises(UserError, match=r"^numerics: portable .* an interactive session cannot; run the study with"):
+        numerics.enter("portable")
 
 
 def test_facts_name_what_decides() -> None:

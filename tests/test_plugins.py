@@ -114,6 +114,10 @@ def test_two_of_one_name_are_refused(bring: Callable[..., None]) -> None:
     bring("[cropr_suite.kinds]\nmine = alien\n", "from suite.kinds.speed import KIND\n")
     with pytest.raises(UserError, match=r"^KIND of suite.kinds.speed and KIND of alien are both called 'speed'"):
         kinds()
+    code = "import dataclasses; from suite.kinds.speed import KIND as S; KIND = dataclasses.replace(S, name='mine')"
+    bring("[cropr_suite.kinds]\nmine = alien\n", code)
+    with pytest.raises(UserError, match=r"^the record of KIND of .*speed and .* alien are both called 'rounds.csv'"):
+        kinds()
 
 
 def test_a_kind_without_a_run_names_its_command(monkeypatch: pytest.MonkeyPatch) -> None:

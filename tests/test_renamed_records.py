@@ -15,7 +15,7 @@ VALUES = {  # SHA-256 of the sorted lines before; a record that is measured anew
     "export/findings.csv": "fd344253d0768daf967beafff29262bfdba9a73d14ae0d7780e15673e00ad7b3",
     "imagenet-vitl-speed/rounds.csv": "74f627554622a0898211800b77719ba85197732ba572f9d39377ce8e4155a4e1",
     "official-speed/operators.csv": "4e7a9874db5655684f89e2772ddf79f6e118407744af5285cad66aa806833ff2",
-    "official-speed/rounds.csv": "34ca0bdebc2b11c745d2eb1447fca668d0208cf6af5b7a9b61a4abd6d697f960",
+    "official-speed/race.csv": "34ca0bdebc2b11c745d2eb1447fca668d0208cf6af5b7a9b61a4abd6d697f960",
 }
 
 

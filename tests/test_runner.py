@@ -57,11 +57,11 @@ def test_a_result_that_arrives_twice_is_kept_once(tmp_path: Path) -> None:
     assert "origin" not in entry
 
 
-@pytest.mark.parametrize(("kind", "quiet"), [("speed", 1), ("accuracy", 0.001), ("base", 0.001)])
+@pytest.mark.parametrize(("own", "quiet"), [({"speed": {}}, 1), ({"recipe": {}}, 0.001)])
 @pytest.mark.parametrize(("device", "gpu"), [("cpu", {}), ("cuda", {"GPU": 1})])
-def test_a_speed_cell_takes_all_of_its_machine(kind: str, quiet: float, device: str, gpu: dict[str, int]) -> None:
+def test_a_speed_cell_takes_all_of_its_machine(own: Any, quiet: float, device: str, gpu: dict[str, int]) -> None:
     """Nobody else can hold any of `quiet` while it runs; all others share it. On cuda it takes a GPU of any node."""
-    cell = Cell({"kind": kind, "threads": 2, "device": device}, "a", "b")
+    cell = Cell({"threads": 2, "device": device} | own, "a", "b")
     assert _resources({"cell": _config(cell, None, Path())}).bundles == [{"CPU": 2, "quiet": quiet} | gpu]
 
 

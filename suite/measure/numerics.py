@@ -23,7 +23,7 @@ from typing import Any, Literal
 from suite.errors import UserError
 
 Numerics = Literal["native", "portable", "compatible"]
-FIXED = {"MKL_DYNAMIC": "FALSE"}
+FIXED = {"MKL_DYNAMIC": "FALSE", "MKL_ENABLE_INSTRUCTIONS": ""}
 ENVIRONMENT: dict[str, dict[str, str]] = {  # read when torch, MKL and oneDNN are loaded
     "native": {},
     "portable": FIXED | {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2,STRICT", "ONEDNN_MAX_CPU_ISA": "AVX2"},
@@ -101,7 +101,16 @@ def _cpuinfo() -> str:
 
 
 def enter(level: Numerics) -> None:
-    """Start this command anew with fixed instruction sets. Nothing must be open that is to be closed."""
+    """Start this command anew with fixed instruction sets. Nothing must be open that is to be closed.
+
+    Raises:
+        UserError: in an interactive session, which would be lost.
+    """
+    if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+        raise UserError(
+            f"numerics: {level} is fixed before torch is loaded, so that a process must start anew for it, which an "
+            "interactive session cannot; run the study with the command, or take `numerics: native`"
+        )
     outer = {name: os.environ.get(name) for name in ENVIRONMENT[level]}
     _start_anew(os.environ | ENVIRONMENT[level] | {BEFORE: json.dumps(outer)})
 

@@ -20,10 +20,7 @@ LONGEST = 6000  # characters of a parameter, which MLflow limits
 
 def cell_name(cell: Cell, several: bool) -> str:
     """What tells it from its siblings, then its row; `several`: whether the study has several schedules to name."""
-    if cell.kind == "base":
-        return f"{cell.variant} · base"
-    what = f"speed, {cell.variant}" if cell.kind == "speed" else cell.variant
-    return f"{what} · {row_name(cell, several)}"
+    return f"{cell.variant} · {row_name(cell, several)}"
 
 
 def row_name(cell: Cell, several: bool) -> str:
@@ -60,18 +57,18 @@ def row_parameters(cell: Cell) -> dict[str, str]:
 
 
 def cell_parameters(cell: Cell) -> dict[str, str]:
-    """Those of its row, and its seed or batch size; a base has no row, so that it has all of its own."""
-    if cell.kind == "base":
+    """Those of its row, and its seed or batch size; a cell that is of no row has all of its own."""
+    if not cell.of_row:
         return {name: str(value) for name, value in _flatten(cell.identity).items()}
-    if cell.kind == "speed":
+    if cell.alone:
         return row_parameters(cell) | {"batch_size": str(cell.identity["speed"]["batch_size"])}
     return row_parameters(cell) | {"seed": str(cell.identity["seed"])}
 
 
 def shared_parameters(cells: Sequence[Cell]) -> dict[str, str]:
-    """What all accuracy cells have in common, and how all speed cells time."""
-    shared = _common(_flatten(cell.identity) for cell in cells if cell.kind == "accuracy")
-    speed = _common(_flatten(cell.identity) for cell in cells if cell.kind == "speed")
+    """What the trained cells of all rows have in common, and how all speed cells time."""
+    shared = _common(_flatten(cell.identity) for cell in cells if cell.of_row and not cell.alone)
+    speed = _common(_flatten(cell.identity) for cell in cells if cell.alone)
     shared |= {name: value for name, value in speed.items() if name.startswith("speed/")}
     return {name: str(value) for name, value in shared.items() if not name.startswith(NOT_SHARED)}
 

@@ -69,7 +69,7 @@ class Tracker:
 
     def sync(self, cell: Cell, entry: Entry) -> None:
         """Have one run that says what `entry` says; a run that was cut short or says something else is replaced."""
-        parent = self._study_run if cell.kind == "base" else self._row_run(cell)
+        parent = self._row_run(cell) if cell.of_row else self._study_run
         name, found = runs.cell_name(cell, self.several), self.known[cell.cell_id]
         digest = digest_of(cell, entry, self.several)
         if [run.tags.get(COMPLETE) for run in found] == [digest]:
@@ -164,7 +164,7 @@ class Tracker:
         return self._group(self._study_key, self.study, "study", None, self._shared)
 
     def _rows(self) -> Iterable[Cell]:
-        return {(cell.row, cell.schedule): cell for cell in self.cells if cell.kind != "base"}.values()
+        return {(cell.row, cell.schedule): cell for cell in self.cells if cell.of_row}.values()
 
     def _row_key(self, cell: Cell) -> str:
         return f"row {_digest(runs.row_parameters(cell))}"

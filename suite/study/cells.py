@@ -47,8 +47,13 @@ class Cell:
 
     @property
     def kind(self) -> str:
-        """`base`, `accuracy` or `speed`."""
+        """What its study calls cells of its sort, such as `accuracy`."""
         return str(self.identity["kind"])
+
+    @property
+    def of_row(self) -> bool:
+        """Whether it belongs to a row of the table; a model that rows start from belongs to none."""
+        return "method" in self.identity
 
     @property
     def threads(self) -> int:
@@ -63,7 +68,7 @@ class Cell:
     @property
     def alone(self) -> bool:
         """Whether nothing else may run on its machine meanwhile."""
-        return self.kind == "speed"
+        return "speed" in self.identity
 
     @property
     def variant(self) -> str:
@@ -74,8 +79,8 @@ class Cell:
 
     @property
     def steps(self) -> int:
-        """How many steps of progress the cell reports: epochs, or 1 for a speed cell."""
-        return 1 if self.kind == "speed" else int(self.identity["recipe"]["epochs"])
+        """How many steps of progress the cell reports: epochs, or 1 where nothing is trained."""
+        return int(self.identity.get("recipe", {}).get("epochs", 1))
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ class Kind:
 
     Attributes:
         name: what a study says as `kind:`.
-        record: the file in `results/NAME/` that table, figures, page and trace are made from.
+        record: the file in `results/NAME/` that table, figures, page and trace are made from; no other kind has one of
+            that name.
         command: what writes it; {} is NAME.
         schema: what a study's file may say; None for a kind that has a command of its own instead of a file.
         problems: what is wrong between parts of a study that are right on their own: place in the file, message.
@@ -110,10 +111,16 @@ class Kind:
 
 
 def kinds() -> dict[str, Kind]:
-    """Every kind by its name, UserError if two have one; heavy imports stay in their functions."""
+    """Every kind by its name; heavy imports stay in their functions.
+
+    Raises:
+        UserError: if two have one name, or records of one name.
+    """
     found: dict[str, Kind] = plugins.every(PACKAGE, GROUP, "KIND")
-    modules = plugins.modules(PACKAGE, GROUP)
-    return plugins.by_name((kind.name, kind, f"KIND of {modules[name]}") for name, kind in found.items())
+    origins = {name: f"KIND of {module}" for name, module in plugins.modules(PACKAGE, GROUP).items()}
+    named = plugins.by_name((kind.name, kind, origins[name]) for name, kind in found.items())
+    plugins.by_name((kind.record, kind, f"the record of {origins[name]}") for name, kind in found.items())
+    return named
 
 
 def kind_of(folder: Path) -> Kind:

@@ -9,7 +9,7 @@ of = partial(later, __name__)
 
 KIND = Kind(
     name="official",
-    record="operators.csv",
+    record="race.csv",
     command="suite race",
     lines=of("record", "lines"),
     table=of("table", "official_table"),

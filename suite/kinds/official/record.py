@@ -1,4 +1,4 @@
-"""The record of the race against official code: `rounds.csv` and `operators.csv`, by case, batch and device."""
+"""The record of the race against official code: `race.csv` and `operators.csv`, by case, batch and device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from suite.kinds.official import KIND
 from suite.study import records
 from suite.study.provenance import provenance
 
-ROUNDS = "rounds.csv"  # beside the kind's own record, because studies of speed have rounds.csv as well
+OPERATORS = "operators.csv"
 SETTING = ("case", "batch", "device", "precision", "threads")
 SECONDS = ("official_seconds", "own_seconds")  # of a GPU only
 ROUND_FIELDS = (*SETTING, "launch", "others_cores", "round", "ratio", *SECONDS)
@@ -40,8 +40,8 @@ class Setting:
 
 def lines(folder: Path) -> list[Setting]:
     """The settings of a folder's record."""
-    rounds = records.lines(folder / ROUNDS, ROUND_FIELDS, KIND.command)
-    operators = records.lines(folder / KIND.record, OPERATOR_FIELDS, KIND.command)
+    rounds = records.lines(folder / KIND.record, ROUND_FIELDS, KIND.command)
+    operators = records.lines(folder / OPERATORS, OPERATOR_FIELDS, KIND.command)
     return [
         Setting(
             **dict(zip(SETTING, setting, strict=True)),
@@ -58,8 +58,8 @@ def keep(rounds: Rows, operators: Rows, folder: Path) -> None:
     made = {" ".join(_setting(row)): provenance() for row in rounds}
     earlier = lines(folder) if (folder / KIND.record).is_file() else []
     kept = [setting for setting in earlier if setting.name not in made]
-    _write(folder / ROUNDS, ROUND_FIELDS, [row for setting in kept for row in setting.rounds] + rounds)
-    _write(folder / KIND.record, OPERATOR_FIELDS, [row for setting in kept for row in setting.operators] + operators)
+    _write(folder / KIND.record, ROUND_FIELDS, [row for setting in kept for row in setting.rounds] + rounds)
+    _write(folder / OPERATORS, OPERATOR_FIELDS, [row for setting in kept for row in setting.operators] + operators)
     ran = records.merge(records.runs(folder) if earlier else [], made, made_key="settings")
     records.write_provenance(folder, {"runs": ran})
 

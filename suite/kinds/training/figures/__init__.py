@@ -33,7 +33,7 @@ DRAWINGS = {
     "ranks": Drawing(
         "Ranks over seeds",
         "Critical-difference diagram: mean rank of each reduced row over seeds, further left is better. Bars join "
-        "rows without a significant difference by the table's test (pairwise Wilcoxon, Holm-corrected). Ranks say "
+        "rows without a significant difference by the table's test (paired t-tests, Holm-corrected). Ranks say "
         "nothing about how large a difference is.",
         _by("ranks", "draw_ranks"),
     ),

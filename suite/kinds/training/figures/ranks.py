@@ -46,7 +46,7 @@ def rank(scores: Mapping[str, Mapping[int, float]]) -> Ranks:
     table = pd.DataFrame({row: own for row, own in scores.items() if own}).T
     seeds = table.shape[1]
     if seeds < 2:
-        raise UserError(f"ranks are compared over seeds, and the study has {seeds}; give it more seeds, six or more")
+        raise UserError(f"ranks are compared over seeds, and the study has {seeds}; give it more seeds")
     whole = table.dropna()
     if len(whole) < 2:
         raise UserError(f"{len(whole)} rows have a score in each of {seeds} seeds; ranks compare two or more")
