@@ -147,6 +147,10 @@ class DataSet(Strict):
             UserError: naming files, cause and cure.
         """
 
+    def foreground(self, examples: Examples) -> np.ndarray[Any, Any] | None:
+        """Which pixels of these examples show an object, (n, height, width), bool; None where that is not known."""
+        return None
+
     def class_names(self, target: str) -> tuple[str, ...]:
         """Names of a target's classes, in the order of their numbers."""
         return tuple(map(str, range(self.targets[target])))

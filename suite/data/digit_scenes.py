@@ -79,6 +79,9 @@ class DigitScenes(DataSet):
     def count(self, split: Split) -> int:
         return self.train if split == "train" else self.validation
 
+    def foreground(self, examples: Examples) -> np.ndarray[Any, Any] | None:
+        return examples.targets["maps"] != BACKGROUND  # type: ignore[no-any-return]
+
     def class_names(self, target: str) -> tuple[str, ...]:
         digits = tuple(map(str, range(CLASSES)))
         return (*digits, "background") if target == "maps" else digits

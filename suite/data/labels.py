@@ -8,6 +8,7 @@ from suite.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 IGNORED = 255
 
@@ -24,6 +25,13 @@ def check_labels(labels: np.ndarray[Any, Any], classes: int, where: str) -> None
             f"{where}: class {wrong[0]} on {wrong.size} pixels; classes run from 0 to {classes - 1}, and {IGNORED} is "
             "ignored (in ADE20k's masks class c is written as c + 1, and 0 is ignored)"
         )
+
+
+def patch_labels(labels: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Label of each patch, (B, N0), by nearest neighbour as torch has it, from label maps, (B, height, width)."""
+    from torch.nn import functional as F
+
+    return F.interpolate(labels.unsqueeze(1).float(), size=tuple(grid), mode="nearest").flatten(1).long()
 
 
 def mask_shape(where: object, labels: np.ndarray[Any, Any], wanted: tuple[int, ...]) -> str:

@@ -40,11 +40,12 @@ def data_order(task: str, seed: int) -> torch.Generator:
 
 
 def optimizer_for(
-    model: nn.Module, recipe: TrainingRecipe, updates: int, decay: str = "cosine"
+    model: ReducedModel, recipe: TrainingRecipe, updates: int, decay: str = "cosine"
 ) -> tuple[torch.optim.Optimizer, Any]:
     """AdamW, and timm's scheduler of its learning rate, whose `step_update` must be called before every update.
 
     An epoch has so many `updates`. After a linear warm-up the rate falls by `decay`: `cosine`, or `poly`, (1 - t)^0.9.
+    The method's own parameters have `method_learning_rate`, if the recipe says one.
     """
     import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
@@ -53,6 +54,8 @@ def optimizer_for(
     from timm.scheduler import create_scheduler_v2
 
     optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    if recipe.method_learning_rate is not None:
+        _scale(optimizer, model.method, recipe.method_learning_rate / recipe.learning_rate)
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched=decay,
@@ -66,6 +69,16 @@ def optimizer_for(
         updates_per_epoch=updates,
     )
     return optimizer, scheduler
+
+
+def _scale(optimizer: torch.optim.Optimizer, method: nn.Module, scale: float) -> None:
+    """Have a method's parameters learn at so many times the rate of the others; timm's schedulers read `lr_scale`."""
+    own = {id(parameter) for parameter in method.parameters()}
+    for group in list(optimizer.param_groups):
+        apart = [parameter for parameter in group["params"] if id(parameter) in own]
+        if apart:
+            group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
+            optimizer.add_param_group(group | {"params": apart, "lr_scale": scale})
 
 
 def precise(model: nn.Module, precision: str) -> torch.autocast:

@@ -12,11 +12,13 @@ class TrainingRecipe(Strict):
     """Training of one cell.
 
     AdamW; the learning rate rises linearly over `warmup_epochs` and falls along a cosine to `min_learning_rate`,
-    stepped at every update. An epoch sees every training image once, or only the first `images` of them. `drop_path`
-    rises linearly over the blocks. `curriculum` says how the schedule's counts rise over the first half of the epochs:
-    not at all, `linear`ly from nothing, or by Cropr's `official` rule for segmentation. `threads` is part of it because
-    1 and 2 threads end in different bits. So are `device` (on cuda two runs of one seed end in different bits, too) and
-    `precision`, below float32 by autocast and for float16 with scaled gradients.
+    stepped at every update. `method_learning_rate` is that of a method's own parameters, such as Cropr's queries and
+    auxiliary heads, if it is another; it follows the same curve. An epoch sees every training image once, or only
+    the first `images` of them. `drop_path` rises linearly over the blocks. `curriculum` says how the schedule's counts
+    rise over the first half of the epochs: not at all, `linear`ly from nothing, or by Cropr's `official` rule for
+    segmentation. `threads` is part of it because 1 and 2 threads end in different bits. So are `device` (on cuda two
+    runs of one seed end in different bits, too) and `precision`, below float32 by autocast and for float16 with scaled
+    gradients.
     """
 
     epochs: int = Field(ge=1, le=100_000)
@@ -24,6 +26,7 @@ class TrainingRecipe(Strict):
     batch_size: int = Field(64, ge=1)
     learning_rate: float = Field(gt=0)
     min_learning_rate: float = Field(1e-6, ge=0)
+    method_learning_rate: float | None = Field(None, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     warmup_epochs: float = Field(0.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)

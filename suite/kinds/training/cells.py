@@ -44,6 +44,7 @@ def expand(study: Study) -> list[Cell]:
         for seed in study.seeds:
             start = bases[seed].cell_id if bases else None
             begun = {"start": start or known_weights(study.start or Path()), "seed": seed}
+            begun |= {"track_scores": True} if study.track_scores else {}
             identity = Identity(kind="accuracy", **trained, **method, **begun)
             accuracy.append(Cell(identity.content(), row.label, label, start, _resolved(places | code)))
         if timing := study.speed:
@@ -63,7 +64,8 @@ def _label(rule: ScheduleRule, counts: tuple[int, ...]) -> str:
 def _training(study: Study, recipe: TrainingRecipe) -> dict[str, Any]:
     placed = recipe.model_dump(mode="json", include={"device", "precision", "threads"})  # of the identity itself
     fixed = {} if study.numerics == "native" else {"numerics": study.numerics}
-    return {"recipe": recipe.model_dump(mode="json", exclude={"device", "precision"})} | placed | fixed
+    unsaid = {"method_learning_rate"} if recipe.method_learning_rate is None else set[str]()  # ids of before it stay
+    return {"recipe": recipe.model_dump(mode="json", exclude={"device", "precision"} | unsaid)} | placed | fixed
 
 
 def _resolved(places: Mapping[str, Path]) -> dict[str, str]:

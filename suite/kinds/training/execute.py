@@ -18,6 +18,7 @@ from suite.kinds.training.identity import Identity
 from suite.measure import numerics
 from suite.measure.count import count
 from suite.measure.examples import EXAMPLES, example
+from suite.measure.scores import probe
 from suite.measure.tokens import check_tokens
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.checkpoints import Checkpoint
@@ -112,8 +113,11 @@ def _reduced(job: Job, identity: Identity) -> ReducedModel:
 def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
     task, data = identity.goal, identity.data_set(job.places)
     scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
+    look = probe(data, task, model.backbone.patch_embed.patch_size) if identity.track_scores else lambda _model: {}
+    facts = list[dict[str, float]]()
 
     def report(epoch: Epoch) -> None:
+        facts.append(look(model))
         job.progress(epoch.epoch + 1)
 
     epochs = task.train(model, Training(data, identity.training, identity.seed, report, scratch))
@@ -130,7 +134,8 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
             "loss": [epoch.loss for epoch in epochs],
             headline.name: scores,
             "learning_rate": [epoch.learning_rate for epoch in epochs],
-        },
+        }
+        | {name: [found[name] for found in facts] for name in facts[-1]},
         "details": {"pixels": pixels} if pixels else {},  # of a folder's the digest of the data set knows
     } | kept
 

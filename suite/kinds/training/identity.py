@@ -27,6 +27,7 @@ class Identity(Strict):
     removed: patches removed in each block; empty for none in any.
     data, recipe, seed, start: of cells that train; `start` is the id of a base cell or the digest of a file.
     numerics: with which instruction sets it trains; stated where it is not `native`.
+    track_scores: whether scores are looked at after each epoch; stated if so.
     speed, device_name: how a speed cell is timed, and on what.
     """
 
@@ -50,6 +51,7 @@ class Identity(Strict):
     seed: int = 0
     start: str = ""
     numerics: Numerics = "native"
+    track_scores: bool = False
     speed: dict[str, Any] = {}
 
     @property

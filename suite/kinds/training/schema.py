@@ -51,6 +51,7 @@ class Study(Strict):
     task: its name; the task says what a recipe may say.
     data: name and settings of a data set.
     numerics: instruction sets that models are trained with, see `suite.measure.numerics`; speed is always `native`.
+    track_scores: also record, after each epoch, what the scores of patches follow, see `suite.measure.scores`.
     """
 
     question: str
@@ -67,6 +68,7 @@ class Study(Strict):
     seeds: tuple[int, ...] = Field(min_length=1)
     speed: TimingOptions | None = None
     numerics: Numerics = "native"
+    track_scores: bool = False
 
     @property
     def goal(self) -> Task:

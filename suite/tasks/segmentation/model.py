@@ -18,7 +18,7 @@ from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-from suite.data.labels import IGNORED
+from suite.data.labels import IGNORED, patch_labels
 from suite.reduction.model import ReducedModel
 from suite.tasks.loop import precise
 from suite.tasks.segmentation.data import SegmentationData
@@ -60,11 +60,6 @@ class ReducedSegmentor(EncoderDecoder):  # type: ignore[misc]
         losses = {"decode.loss": self.criterion(output.logits, labels, ignore_index=IGNORED)}
         extra = method.auxiliary_loss(output.auxiliary, patch_labels(labels, method.context.grid), patch_loss)
         return losses if extra is None else losses | {"auxiliary.loss": extra}
-
-
-def patch_labels(labels: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Label of each patch, (B, N0), by nearest neighbour as torch has it, from label maps, (B, height, width)."""
-    return F.interpolate(labels.unsqueeze(1).float(), size=tuple(grid), mode="nearest").flatten(1).long()
 
 
 def patch_loss(logits: Tensor, target: Tensor) -> Tensor:

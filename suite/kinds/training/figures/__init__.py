@@ -56,6 +56,13 @@ DRAWINGS = {
         "method adds to the task's loss is included, so each panel has its own scale.",
         _by("curves", "draw_losses"),
     ),
+    "scores": Drawing(
+        "What scores follow",
+        "After each epoch, on validation images under the full schedule: how much of the variance of scores within an "
+        "image the position alone explains, how scores correlate with objects, how many patches with an object are "
+        "left after the last removal, and how often auxiliary heads are right. Mean over blocks, median over seeds.",
+        _by("scores", "draw_track"),
+    ),
     "tokens": Drawing(
         "Tokens in each block",
         "Number of tokens that attention and MLP compute in each block, per image in the deployed model, class token "
