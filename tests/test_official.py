@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from suite import official
 from suite.cli.app import main
+from suite.data.labels import patch_labels
 from suite.errors import UserError
 from suite.kinds.official.weights import fill, images
 from suite.measure.tokens import count_tokens
@@ -119,6 +120,37 @@ def test_cropr_trains_as_officially(name: str) -> None:
     assert len(auxiliary) == len(case["training"]["auxiliary"])
     for found, expected in zip(auxiliary, case["training"]["auxiliary"], strict=True):
         assert_equal(found.reshape(torch.tensor(expected).shape), expected)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("cropr")])
+def test_cropr_learns_as_officially(name: str) -> None:
+    """The loss, all predictions' added up, before each of five updates of all weights by AdamW."""
+    case = case_of(name)
+    recorded, model = case["training"], load(case).requires_grad_(True).train()
+    pixels = torch.from_numpy(images(**case["image"]))
+    optimizer, losses = torch.optim.AdamW(model.parameters(), recorded["rate"], weight_decay=0.05), []
+    for _ in recorded["losses"]:
+        logits, _, auxiliary = model.outputs(pixels)
+        classes = logits.shape[1]
+        if logits.dim() == 4:
+            labels = (torch.arange(logits[:, 0].numel()) % classes).reshape(logits[:, 0].shape)
+        else:
+            labels = torch.arange(len(pixels))
+        loss = nn.functional.cross_entropy(logits, labels)
+        if logits.dim() == 4:
+            for part in auxiliary:
+                loss = loss + nn.functional.cross_entropy(
+                    part, patch_labels(labels, part.shape[2:]).unflatten(1, part.shape[2:])
+                )
+        else:
+            extra = model.method.auxiliary_loss(auxiliary, labels, nn.functional.cross_entropy)
+            loss = loss if extra is None else loss + extra
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses == pytest.approx(recorded["losses"], rel=1e-4)
+    assert losses[-1] < 0.99 * losses[0]
 
 
 @pytest.mark.parametrize("reading", ["all", "official"])

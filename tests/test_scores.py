@@ -101,8 +101,9 @@ def test_a_look_changes_nothing() -> None:
 
 
 def test_a_study_tracks_scores(tmp_path: Path) -> None:
-    """After every epoch, in `curves.csv` and a figure; it trains as it would without."""
-    rows = {"methods": ["random", "cropr"], "seeds": [0], "speed": None}
+    """After every epoch, in `curves.csv` and a figure; it trains as it would without. The table has the own rate."""
+    recipe = {"epochs": 2, "learning_rate": 1e-3, "method_learning_rate": 5e-3, "batch_size": 16}
+    rows = {"methods": ["random", "cropr"], "seeds": [0], "speed": None, "finetune": recipe}
     found = {}
     for name, asked in (("with", {"track_scores": True}), ("without", {})):
         (tmp_path / name).mkdir()
@@ -122,6 +123,10 @@ def test_a_study_tracks_scores(tmp_path: Path) -> None:
     assert values[0] == values[1]
     assert (tmp_path / "with/results/trial/scores.png").is_file()
     assert not (tmp_path / "without/results/trial/scores.png").exists()
+    assert (
+        "own parameters, such as queries and auxiliary heads, learn at 0.005: cropr."
+        in (tmp_path / "without/results/trial/table.md").read_text()
+    ), "random pruning has none"
 
 
 def test_own_parameters_of_a_method_learn_at_their_own_rate() -> None:

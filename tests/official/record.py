@@ -41,6 +41,7 @@ SEED, IMAGES_SEED, TEACHER_SEED = 1, 2, 3
 IMAGES, HEADS, PATCH = 4, 4, 4
 SMALL = {"patch_size": PATCH, "embed_dim": 48, "num_heads": HEADS}
 CLASSES = {"num_classes": 10} | SMALL
+RATE, UPDATES = 1e-3, 5  # of AdamW, with decay 0.05
 PIXEL_STEP = 5  # of a segmentation's masks, every 5th row and column is stored
 LARGEST_ROUND_OFF = 1e-5  # between float32 and float64; more means that a choice of tokens is a near tie
 NUDGE, LARGEST_ECHO = 1e-5, 1e-3  # pixels changed by this much may change logits by that much
@@ -66,7 +67,28 @@ class Case:
 def _cropr_training(model: nn.Module, pixels: torch.Tensor) -> dict[str, Any]:
     output = model.train()(pixels)
     main, *auxiliary = output if isinstance(output, list) else [output]
-    return {"logits": main.tolist(), "auxiliary": [prediction.tolist() for prediction in auxiliary]}
+    found = {"logits": main.tolist(), "auxiliary": [prediction.tolist() for prediction in auxiliary]}
+
+    def pairs(output: Any) -> Any:
+        for part in output:  # with several queries each predicts the label, which the official loop has no loss for
+            yield part.flatten(0, -2), torch.arange(IMAGES).repeat_interleave(part.flatten(0, -2).shape[0] // IMAGES)
+
+    return found | _updates(model, pixels, pairs)
+
+
+def _updates(model: nn.Module, pixels: torch.Tensor, pairs: Callable[[Any], Any]) -> dict[str, Any]:
+    """The loss before each of a few updates: the sum over all predictions, as the official loops have it."""
+    optimizer, losses = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.05), []
+    for _ in range(UPDATES):
+        with torch.enable_grad():
+            output = model.train()(pixels)
+            output = output if isinstance(output, list | tuple) else [output]
+            loss = sum(nn.functional.cross_entropy(*pair) for pair in pairs(output))
+            optimizer.zero_grad()
+            loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return {"rate": RATE, "losses": losses}
 
 
 def cropr_cases(_: Path | None) -> Iterator[Case]:
@@ -110,7 +132,15 @@ def _segmentation_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor
 def _segmentation_training(model: nn.Module, pixels: torch.Tensor) -> dict[str, Any]:
     output = model.train()(pixels)
     masks, *auxiliary = output if isinstance(output, tuple) else [output]
-    return {"logits": _thinned(masks).tolist(), "auxiliary": [part.squeeze(0).tolist() for part in auxiliary]}
+    found = {"logits": _thinned(masks).tolist(), "auxiliary": [part.squeeze(0).tolist() for part in auxiliary]}
+
+    def pairs(output: Any) -> Any:
+        labels = (torch.arange(masks[:, 0].numel()) % masks.shape[1]).reshape(masks[:, 0].shape)
+        for part in (output[0], *(part.squeeze(0) for part in output[1:])):
+            small = nn.functional.interpolate(labels.unsqueeze(1).float(), size=part.shape[2:], mode="nearest")
+            yield part, small.squeeze(1).long()
+
+    return found | _updates(model, pixels, pairs)
 
 
 def segmentation_cases(_: Path | None) -> Iterator[Case]:

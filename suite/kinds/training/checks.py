@@ -13,11 +13,13 @@ from suite.tasks.task import is_of_part, recorded_metrics, task, tasks
 
 COSTS = ("tokens_fewest", "macs_full")
 SPEED = "speed_ratio"
+OWN_RATE = "method_learning_rate"
 RUN = ["row", "schedule", "seed"]
 KINDS, STATUSES = ("base", "accuracy", "speed"), ("done", "failed", "skipped")
 KNOWN = {  # besides the scores of tasks
     *COSTS,
     SPEED,
+    OWN_RATE,
     *("macs_linear", "tokens_attention", "tokens_mlp"),
     *("batch_size", "seconds", "seconds_unpruned", "memory_bytes", "memory_bytes_unpruned"),
     *("tokens_leaving", "speed_ratio_eager", "others_cores", "own_share", "page_faults", "round_drift", "timed_share"),

@@ -14,6 +14,7 @@ from suite.data.dataset import SPLITS
 from suite.errors import UserError
 from suite.kinds.speed.cell import time_cell
 from suite.kinds.training.cells import known_weights
+from suite.kinds.training.checks import OWN_RATE
 from suite.kinds.training.identity import Identity
 from suite.measure import numerics
 from suite.measure.count import count
@@ -84,7 +85,9 @@ def run_accuracy(job: Job, identity: Identity) -> Result:
                 "that one back, on every node, or run the study again to plan it with this one"
             )
         fitted(model.backbone, Checkpoint.read(start)).load_into(model.backbone)
-    result = _train(model, job, identity)
+    result, own = _train(model, job, identity), identity.training.method_learning_rate
+    if own is not None and any(True for _ in model.method.parameters()):
+        result["metrics"][OWN_RATE], result["units"][OWN_RATE] = own, "1"
     _add_costs(result, model.cpu(), task)
     images, _ = task.examples(identity.data_set(job.places), EXAMPLES)
     result["details"]["example"] = example(model, images, task)

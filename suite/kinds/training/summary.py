@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from suite.errors import UserError
-from suite.kinds.training.checks import check_record, scores
+from suite.kinds.training.checks import OWN_RATE, check_record, scores
 from suite.kinds.training.focus import focus_of
 from suite.kinds.training.row_cells import Speed, failed_seeds, marks, named_seeds, speeds_of
 from suite.reduction.registry import reduces_nothing
@@ -66,6 +66,7 @@ class Line:
         block: the row of random pruning whose block it stands in: its control, and itself for that control; empty for
             the unpruned model and where there is none.
         same_start: whether its seeds all started from the same weights, so that they differ in fine-tuning only.
+        own_rate: the learning rate of its method's own parameters, where the study says one.
         in_focus: whether its comparison is one of the family that the study is about; others are exploratory.
         gap: the difference from its control, in the family with an interval that holds for all of it at once.
         p: of that comparison, after Holm's correction for the family; None outside of it, and with one seed.
@@ -90,6 +91,7 @@ class Line:
     block: str = ""
     versus: Versus = Versus()
     same_start: bool = False
+    own_rate: float | None = None
     in_focus: bool = False
     gap: Mean | None = None
     p: float | None = None
@@ -191,6 +193,7 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
         iqm=inter_quartile_mean(column) if scores else None,
         seeds=own["seed"].nunique(),
         failed=failed_seeds(own),
+        own_rate=_only(own, OWN_RATE),
         tokens=_only(own, "tokens_fewest"),
         macs=_only(own, "macs_full"),
         speeds=speeds_of(frame, row, schedule),
