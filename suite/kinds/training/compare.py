@@ -133,6 +133,8 @@ def compared(one: Side, other: Side) -> list[Compared]:
     ]
     if not shared:
         raise UserError(f"{one.name} and {other.name} have no row with a score of the same task and seed in common")
+    if len({schedule for *_, schedule in first if schedule != "none"}) < 2:
+        shared = [replace(row, label=row.label.partition(" [")[0]) for row in shared]
     tested = [found.trainings.p if found.trainings else None for found in shared]
     ps = iter(correct([p for p in tested if p is not None]))
     found = [replace(row, p=None if p is None else next(ps)) for row, p in zip(shared, tested, strict=True)]
