@@ -137,6 +137,9 @@ class Cropr(ScoringMethod):
         x = tokens.x if module.aggregator is None else tokens.patches.detach()  # deployed: a slice would be copied
         return (module.norm(x) @ module.folded())[:, -tokens.count :]  # type: ignore[no-any-return]
 
+    def direction(self, layer: int) -> Tensor:
+        return self.croppers[str(layer)].folded()  # type: ignore[no-any-return]
+
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         if not self.training or str(layer) not in self.croppers:
             return tokens

@@ -94,10 +94,23 @@ def test_a_look_changes_nothing() -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    facts = probe(data, task("classification"), (4, 4))(model)
+    facts = probe(model, data, task("classification"))()
     assert facts.keys() >= {"position_share/2", "foreground_kept/2"}, "under the whole schedule"
     assert torch.equal(torch.rand(1), expected)
     assert (model.training, model.method.training, model.method.counts) == (True, True, (1, 0, 0, 0))
+
+
+def test_a_direction_turns() -> None:
+    """Away from where it was when the probe was made; the norm is that of the sum of all queries."""
+    data = data_set({"recipe": "digit-scenes", "canvas": 32, "train": 1, "validation": 2})
+    model = reduce(BACKBONES["vit"](), "cropr", (16, 16, 16, 0), {"queries": 2})
+    look = probe(model, data, task("classification"))
+    assert look()["direction_cosine/1"] == pytest.approx(1)
+    with torch.no_grad():
+        model.method.croppers["1"].queries.mul_(-3)
+    facts = look()
+    assert facts["direction_cosine/1"] == pytest.approx(-1)
+    assert facts["direction_norm/1"] == pytest.approx(float(model.method.croppers["1"].folded().detach().norm()))
 
 
 def test_a_study_tracks_scores(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -70,31 +70,52 @@ def recorded(method: ScoringMethod) -> Iterator[dict[int, Scored]]:
         del vars(method)["score"]
 
 
-def probe(data: DataSet, task: Task, patch: tuple[int, int]) -> Callable[[ReducedModel], dict[str, float]]:
-    """What `score_facts` says of a model and the first validation images; leaves the model as it was.
+def probe(model: ReducedModel, data: DataSet, task: Task) -> Callable[[], dict[str, float]]:
+    """What `score_facts` and `direction_facts` say of a model while it trains, on the first validation images.
+
+    The model stays as it is.
 
     Raises:
         UserError: for images that are files.
     """
     examples = data.open("validation")
     images = to_input(torch.from_numpy(examples.pixels[:IMAGES]))
-    grid = (images.shape[2] // patch[0], images.shape[3] // patch[1])
+    patch, method, first = model.backbone.patch_embed.patch_size, model.method, _directions(model)
     target = torch.from_numpy(examples.targets[task.target][:IMAGES])
     objects = data.foreground(examples)
     foreground = None
     if objects is not None:
         foreground = F.avg_pool2d(torch.from_numpy(objects[:IMAGES]).float().unsqueeze(1), patch).flatten(1)
 
-    def run(model: ReducedModel) -> dict[str, float]:
-        was_training, counts, method = model.training, model.method.counts, model.method
+    def run() -> dict[str, float]:
+        was_training, counts = model.training, method.counts
         method.counts = method.context.schedule.removed  # whatever a curriculum removes now
         with torch.random.fork_rng(devices=[]):
-            facts = score_facts(model, images, foreground, patch_labels(target, grid) if task.dense else target)
+            facts = score_facts(
+                model, images, foreground, patch_labels(target, method.context.grid) if task.dense else target
+            )
         model.train(was_training)
         method.counts = counts
-        return facts
+        return facts | direction_facts(first, _directions(model))
 
     return run
+
+
+def _directions(model: ReducedModel) -> dict[int, Tensor]:
+    method = model.method
+    if not isinstance(method, ScoringMethod):
+        return {}
+    layers = [layer for layer, count in enumerate(method.context.schedule.removed) if count]
+    found = {layer: method.direction(layer) for layer in layers}
+    return {layer: one.detach().clone() for layer, one in found.items() if one is not None}
+
+
+def direction_facts(first: Mapping[int, Tensor], now: Mapping[int, Tensor]) -> dict[str, float]:
+    """By block, of the vectors that score: `direction_norm`, and `direction_cosine` with where each began."""
+    facts = {f"direction_norm/{layer}": float(one.norm()) for layer, one in now.items()}
+    return facts | {
+        f"direction_cosine/{layer}": float(F.cosine_similarity(one, first[layer], dim=0)) for layer, one in now.items()
+    }
 
 
 @torch.no_grad()

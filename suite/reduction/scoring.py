@@ -26,6 +26,10 @@ class ScoringMethod(Method, ABC):
         `projection` is that of the block's attention. Before the block it is None unless `reads_attention` asks for it.
         """
 
+    def direction(self, layer: int) -> Tensor | None:
+        """The vector whose product with a token is its score in this block, (D,), of methods that score so."""
+        return None
+
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         """Look at all tokens before any of them leaves; a place for auxiliary outputs."""
         return tokens

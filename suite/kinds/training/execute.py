@@ -116,11 +116,11 @@ def _reduced(job: Job, identity: Identity) -> ReducedModel:
 def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
     task, data = identity.goal, identity.data_set(job.places)
     scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
-    look = probe(data, task, model.backbone.patch_embed.patch_size) if identity.track_scores else lambda _model: {}
+    look = probe(model, data, task) if identity.track_scores else dict[str, float]
     facts = list[dict[str, float]]()
 
     def report(epoch: Epoch) -> None:
-        facts.append(look(model))
+        facts.append(look())
         job.progress(epoch.epoch + 1)
 
     epochs = task.train(model, Training(data, identity.training, identity.seed, report, scratch))

@@ -15,6 +15,7 @@ PANELS = {  # what `measure.scores` calls them, and a factor that makes them wha
     "position_share": ("variance of scores that\nthe position explains, %", 100),
     "foreground_correlation": ("correlation of scores\nwith objects", 1),
     "foreground_kept": ("patches with an object\nthat are left, %", 1),
+    "direction_cosine": ("cosine of the summed queries\nwith where they began", 1),
     "auxiliary_accuracy": ("accuracy of\nauxiliary heads, %", 1),
 }
 
