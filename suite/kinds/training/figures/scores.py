@@ -18,6 +18,7 @@ PANELS = {  # what `measure.scores` calls them, and a factor that makes them wha
     "direction_cosine": ("cosine of the summed queries\nwith where they began", 1),
     "auxiliary_accuracy": ("accuracy of\nauxiliary heads, %", 1),
 }
+ACROSS = 3  # panels beside each other
 
 
 def draw_track(results: Results, path: Path) -> None:
@@ -33,13 +34,16 @@ def draw_track(results: Results, path: Path) -> None:
     if not shown:
         raise UserError(f"{results.folder / 'curves.csv'} says nothing about scores; set track_scores: true")
     style, records = looks(results.lines), results.records("curves.csv")
-    with canvas(path, 1, len(shown), size=(TWO_COLUMNS, 3.0), records=records) as (figure, axes):
-        for axis, (name, (title, factor)) in zip(axes.flat, shown.items(), strict=True):
+    down = -(-len(shown) // ACROSS)
+    with canvas(path, down, ACROSS, size=(TWO_COLUMNS, 0.8 + 1.9 * down), records=records) as (figure, axes):
+        for axis, (name, (title, factor)) in zip(axes.flat, shown.items(), strict=False):
             for label, own in frame[frame["fact"] == name].groupby("label", sort=False):
                 middle = _over_epochs(own, name) * factor
                 look = style[str(label)]
                 axis.plot(middle.index, middle, color=look.colour, marker=look.marker, markersize=3, label=label)
             axis.set_title(title, fontsize=7)
+        for axis in axes.flat[len(shown) :]:
+            axis.set_axis_off()
         found = {
             label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
