@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`bin` of an environment with the wheel of this tree; what it needs comes from the present one."""
+    """`bin` of an environment that has the wheel of this tree, with what it requires, and nothing else."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in ("suite", "baselines"):
         shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -28,10 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     (wheel,) = folder.glob("*.whl")
     python = folder / "venv/bin/python"
-    subprocess.run([*PIP, "--python", python, "install", "--no-deps", wheel], check=True)
-    paths = {"base": str(folder / "venv"), "platbase": str(folder / "venv")}
-    site = Path(sysconfig.get_path("purelib", vars=paths))
-    (site / "present.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    subprocess.run([*PIP, "--python", python, "install", "-c", ROOT / "constraints.txt", f"{wheel}[study]"], check=True)
     return python.parent
 
 
