@@ -142,12 +142,16 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["install"])
 def tables(session: nox.Session) -> None:
-    """Rebuild tables, figures, ledger and pages of all committed results, and the table of the README, from records."""
+    """Rebuild tables, in README and docs too, figures, ledger and pages of all committed results, from records."""
     suite = str(BIN / "suite")
+    pages = [Path("README.md"), *Path("docs").glob("*.md")]
     made = sorted(path.parent.name for path in Path("results").glob("*/table.csv"))
-    studies = [name for name in made if Path("studies", f"{name}.yaml").is_file()]  # others have a command
+    studies = [
+        name for name in made if Path("studies", f"{name.split('+')[0]}.yaml").is_file()
+    ]  # others have a command
     for name in made:
-        session.run(suite, "table", name, *(["--into", "README.md"] if name == "quickstart" else []))
+        into = [str(page) for page in pages if f"<!-- table: {name} -->" in page.read_text()]
+        session.run(suite, "table", name, *(["--into", into[0]] if into else []))
     for name in studies:
         if any(Path("results", name).glob("*.png")):
             session.run(suite, "figures", name)
