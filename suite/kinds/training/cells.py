@@ -34,13 +34,13 @@ def expand(study: Study) -> list[Cell]:
         own = 0 if study.base.shared else seed
         identity = Identity(kind="base", **common, **data, **_training(study, study.base.recipe), seed=own)
         bases[seed] = Cell(identity.content(), "base", "none", places=_resolved(places))
-    trained = common | data | _training(study, study.finetune)
     _, patches, depth = study.backbone.size()
-    for rule, row in itertools.product(study.schedules, study.methods):
+    for rule, (length, recipe), row in itertools.product(study.schedules, study.finetunings.items(), study.methods):
+        trained = common | data | _training(study, recipe)
         counts = schedule_of(study, rule, row, patches, depth).removed
         settings = settings_class(row.method)(**row.settings).model_dump(mode="json")
         method = registry.identity(row.method) | {"settings": settings, "removed": counts, "fusion": row.fusion}
-        label, code = _label(rule, counts), {"method": Path(row.method)} if registry.is_file(row.method) else {}
+        label, code = _label(rule, counts, length), {"method": Path(row.method)} if registry.is_file(row.method) else {}
         for seed in study.seeds:
             start = bases[seed].cell_id if bases else None
             begun = {"start": start or known_weights(study.start or Path()), "seed": seed}
@@ -55,10 +55,11 @@ def expand(study: Study) -> list[Cell]:
     return list({cell.cell_id: cell for cell in cells}.values())  # the unpruned model is one under every schedule
 
 
-def _label(rule: ScheduleRule, counts: tuple[int, ...]) -> str:
+def _label(rule: ScheduleRule, counts: tuple[int, ...], length: str) -> str:
     if not any(counts):
-        return "none"
-    return rule.name or (rule.budget.label if rule.budget else " ".join(map(str, counts)))
+        return length or "none"
+    removed = rule.name or (rule.budget.label if rule.budget else " ".join(map(str, counts)))
+    return f"{removed}, {length}" if length else removed
 
 
 def _training(study: Study, recipe: TrainingRecipe) -> dict[str, Any]:

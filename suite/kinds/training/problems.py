@@ -24,6 +24,7 @@ def problems(study: Study) -> Iterator[Problem]:
     """Place and message of everything that contradicts something else."""
     yield from _names(study)
     yield from _recipes(study)
+    yield from _lengths(study)
     if study.goal.target not in study.data.targets:
         offers = ", ".join(study.data.targets)
         yield ("data", "recipe"), f"{study.task} needs {study.goal.target}, {study.data.recipe} offers {offers}"
@@ -59,6 +60,19 @@ def _recipes(study: Study) -> Iterator[Problem]:
             study.goal.check_recipe(recipe)
         except ValueError as error:
             yield place, str(error)
+
+
+def _lengths(study: Study) -> Iterator[Problem]:
+    for index, epochs in enumerate(study.lengths):
+        if epochs in study.lengths[:index]:
+            yield ("lengths", index), f"{epochs} is a duplicate"
+        if epochs <= study.finetune.warmup_epochs:
+            yield (
+                ("lengths", index),
+                f"{epochs} epochs are no more than the {study.finetune.warmup_epochs} of the warm-up",
+            )
+    if study.lengths and (study.speed or len(study.schedules) > 1):
+        yield ("lengths",), "a study of several lengths has one schedule and no speed; make another study of these"
 
 
 def _wrong_size(study: Study, side: int, patches: int) -> Iterator[Problem]:

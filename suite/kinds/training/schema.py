@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -51,6 +51,7 @@ class Study(Strict):
     task: its name; the task says what a recipe may say.
     data: name and settings of a data set.
     numerics: instruction sets that models are trained with, see `suite.measure.numerics`; speed is always `native`.
+    lengths: epochs of fine-tuning, each a training of its own with the whole decay, instead of `finetune.epochs`.
     track_scores: also record, after each epoch, what the scores of patches follow, see `suite.measure.scores`.
     """
 
@@ -63,6 +64,7 @@ class Study(Strict):
     base: Base[Any] | None = None
     start: Path | None = None
     finetune: TrainingRecipe
+    lengths: tuple[Annotated[int, Field(ge=1)], ...] = ()
     schedules: tuple[ScheduleRule, ...] = Field(min_length=1)
     methods: tuple[Row, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
@@ -74,6 +76,17 @@ class Study(Strict):
     def goal(self) -> Task:
         """The task itself."""
         return task(self.task)
+
+    @property
+    def finetunings(self) -> dict[str, TrainingRecipe]:
+        """The recipes by what labels of schedules say of their length; empty where there is one length."""
+        if not self.lengths:
+            return {"": self.finetune}
+        recipe = type(self.finetune)
+        return {
+            f"{epochs} epochs": recipe.model_validate(self.finetune.model_dump() | {"epochs": epochs})
+            for epochs in self.lengths
+        }
 
     @property
     def fine_tuning_only(self) -> bool:

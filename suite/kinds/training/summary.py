@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from suite.study.exported import COLUMNS
 from suite.study.records import read
 
 CONTROL = "random"
+LENGTH = re.compile(r"(\d+) epochs$")  # how labels of schedules end where a study has several lengths
 Seeds = dict[int, float]
 
 
@@ -70,6 +72,7 @@ class Line:
         in_focus: whether its comparison is one of the family that the study is about; others are exploratory.
         gap: the difference from its control, in the family with an interval that holds for all of it at once.
         p: of that comparison, after Holm's correction for the family; None outside of it, and with one seed.
+        gain: of the score for every doubling of the epochs since the next shorter training of the row; None without.
         group: letters; reduced rows of the same schedule that share one do not differ significantly.
     """
 
@@ -95,7 +98,14 @@ class Line:
     in_focus: bool = False
     gap: Mean | None = None
     p: float | None = None
+    gain: float | None = None
     group: str = ""
+
+    @property
+    def epochs(self) -> int | None:
+        """Of fine-tuning, where the study has several lengths."""
+        found = LENGTH.search(self.schedule)
+        return int(found[1]) if found else None
 
     @property
     def unpruned(self) -> bool:
@@ -183,7 +193,7 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
     control, others = ("", {}) if unpruned else _control(frame, schedule, first["fusion"])
     versus = Versus() if unpruned or first["method"] == CONTROL else _versus(own, scores, control, others)
     return Line(
-        label=f"{row} [{schedule}]" if several and not unpruned else row,
+        label=f"{row} [{schedule}]" if several and (not unpruned or LENGTH.search(schedule)) else row,
         row=row,
         schedule=schedule,
         method=first["method"],
@@ -243,10 +253,19 @@ def _over_all_rows(lines: Sequence[Line], cells: pd.DataFrame, focus: Collection
             in_focus=line.label in family,
             gap=gaps.get(line.label),
             p=ps.get(line.label),
+            gain=_gain(line, lines),
             group=groups.get(line.label, ""),
         )
         for line in lines
     ]
+
+
+def _gain(line: Line, lines: Sequence[Line]) -> float | None:
+    shorter = [one for one in lines if one.row == line.row and one.epochs and one.epochs < (line.epochs or 0)]
+    last = max(shorter, key=lambda one: one.epochs or 0, default=None)
+    if not (last and last.epochs and line.epochs and last.score and line.score):
+        return None
+    return (line.score.median - last.score.median) / math.log2(line.epochs / last.epochs)
 
 
 def _groups(lines: Sequence[Line], cells: pd.DataFrame) -> dict[str, str]:

@@ -51,7 +51,7 @@ def table(name: str, lines: Sequence[Line]) -> Table:
 def _row(line: Line, published: Number | None) -> Row:
     score, failed = line.score, [f"{count} {what}" for what, count in line.failed]
     values: dict[str, Any] = {
-        **{name: getattr(line, name) for name in ("label", "row", "schedule", "method", "p", "tokens", "macs")},
+        **{name: getattr(line, name) for name in ("label", "row", "schedule", "method", "p", "tokens", "macs", "gain")},
         "n": score.n if score else 0,
         "tried": line.seeds,
         "failed": ", ".join(failed),

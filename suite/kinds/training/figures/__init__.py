@@ -37,6 +37,12 @@ DRAWINGS = {
         "nothing about how large a difference is.",
         _by("ranks", "draw_ranks"),
     ),
+    "lengths": Drawing(
+        "Score over the length of training",
+        "Validation score of the last epoch over the updates of fine-tuning, each point a training of its own with the "
+        "whole decay: median over seeds, shaded from the lowest to the highest seed.",
+        _by("lengths", "draw_lengths"),
+    ),
     "classes": Drawing(
         "Classes that gain and lose",
         "Score of each class, as its intersection over union, minus that of the unpruned model and of random pruning: "

@@ -1,0 +1,58 @@
+"""A study of several lengths: each row trained for each, compared within its length, and what a doubling gains."""
+
+from pathlib import Path
+
+import pytest
+from tiny_study import RUN, STUDY, here, write
+
+from suite.errors import UserError
+from suite.kinds.training.cells import expand
+from suite.kinds.training.summary import lines_of
+from suite.study.load import load
+
+ROWS = {"methods": ["none", "random", "cropr"], "seeds": [0, 1], "speed": None}
+
+
+def test_each_length_is_a_training_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the same bases; the control is random pruning of the same length, and a doubling gains the difference."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, lengths=[1, 4], **ROWS)
+    cells = [cell for cell in expand(load("trial.yaml").study) if cell.kind == "accuracy"]
+    assert {(cell.row, cell.schedule, cell.identity["recipe"]["epochs"]) for cell in cells} == {
+        *(("none", f"{epochs} epochs", epochs) for epochs in (1, 4)),
+        *((row, f"4 4 0 0, {epochs} epochs", epochs) for row in ("random", "cropr") for epochs in (1, 4)),
+    }
+    assert len({cell.start for cell in cells}) == 2
+    assert here(tmp_path, *RUN).returncode == 0
+    lines = {line.label: line for line in lines_of(tmp_path / "results/trial")}
+    short, long = (lines[f"cropr [4 4 0 0, {epochs} epochs]"] for epochs in (1, 4))
+    assert short.score
+    assert long.score
+    assert long.comparison
+    control = lines["random [4 4 0 0, 4 epochs]"]
+    assert control.score
+    assert long.comparison.gap == pytest.approx(long.score.median - control.score.median)
+    assert (short.gain, long.gain) == (None, pytest.approx((long.score.median - short.score.median) / 2))
+    assert "gain per doubling (pp)" in (tmp_path / "results/trial/table.md").read_text()
+    assert here(tmp_path, "figures", "trial").returncode == 0
+    assert (tmp_path / "results/trial/lengths.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"lengths": [2, 2]}, "lengths.1: 2 is a duplicate"),
+        ({"lengths": [1], "finetune": STUDY["finetune"] | {"warmup_epochs": 1}}, "1 epochs are no more than the 1.0"),
+        ({"lengths": [1, 2], "speed": STUDY["speed"]}, "has one schedule and no speed"),
+        ({"lengths": [0]}, "lengths.0"),
+    ],
+)
+def test_lengths_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, object], message: str
+) -> None:
+    """Named with their place."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, **ROWS | wrong)
+    with pytest.raises(UserError) as refused:
+        load("trial.yaml")
+    assert message in str(refused.value)
