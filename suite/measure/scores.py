@@ -92,7 +92,7 @@ def probe(model: ReducedModel, data: DataSet, task: Task) -> Callable[[], dict[s
         method.counts = method.context.schedule.removed  # whatever a curriculum removes now
         with torch.random.fork_rng(devices=[]):
             facts = score_facts(
-                model, images, foreground, patch_labels(target, method.context.grid) if task.dense else target
+                model, images, foreground, patch_labels(target, method.context.grid) if target.dim() == 3 else target
             )
         model.train(was_training)
         method.counts = counts
@@ -126,7 +126,7 @@ def score_facts(model: ReducedModel, images: Tensor, foreground: Tensor | None, 
         model: is left with its backbone in evaluation mode and its method in training mode.
         images: (B, 3, height, width), as the model reads them.
         foreground: share of each patch that shows an object, (B, N0), if it is known.
-        target: labels, (B,), or of patches, (B, N0).
+        target: labels, (B,), or of patches, (B, N0); of numbers that are no classes heads are left out.
 
     Returns:
         `position_share`; with a foreground `foreground_correlation` and `foreground_kept`, the share of patches with an
@@ -145,7 +145,7 @@ def score_facts(model: ReducedModel, images: Tensor, foreground: Tensor | None, 
             facts[f"foreground_correlation/{layer}"] = one.correlation(foreground)
             facts[f"foreground_kept/{layer}"] = 100 * float(steps[layer].is_kept()[foreground > 0].float().mean())
     method.train()
-    auxiliary = model.tokens(images).auxiliary
+    auxiliary = () if target.is_floating_point() else model.tokens(images).auxiliary  # only classes can be right
     for layer, prediction in zip(sorted(scored), auxiliary, strict=False):
         facts |= {f"{name}/{layer}": value for name, value in _head(model, prediction, target).items()}
     return facts

@@ -45,7 +45,7 @@ DRAWINGS = {
     ),
     "classes": Drawing(
         "Classes that gain and lose",
-        "Score of each class, as its intersection over union, minus that of the unpruned model and of random pruning: "
+        "Score of each class (in segmentation IoU) minus that of the unpruned model and of random pruning: "
         "median over seeds. Red is worse than the reference, blue is better, bold has the same sign in every "
         "seed.",
         _by("classes", "draw_classes"),
