@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training.agreement import agreement
-from suite.kinds.training.compare import compared, side
+from suite.kinds.training.compare import Side, compared, side
 from suite.report.statistics.crossed import crossed_interval, mcnemar_p, over_images
 from suite.study import images
 from suite.study.exported import CURVE_COLUMNS, write_csv
@@ -62,6 +62,22 @@ def test_a_row_that_moved_differs_and_one_that_did_not_is_consistent(tmp_path: P
     assert same.exit_code == 0
     assert "10 of 10 cells are equal to the bit" in " ".join(same.output.split())
     assert "consistent" in (tmp_path / "found.html").read_text()
+
+
+def test_rows_name_their_schedule_where_there_are_several(tmp_path: Path) -> None:
+    """A name with brackets of its own stays as it is; what was looked at besides is no difference."""
+    rows = [*cells("tome [r 8]", 80.0, 81.0), *cells("none", 85.0, 86.0, schedule="none")]
+    one, other = record(tmp_path / "a", rows), record(tmp_path / "b", rows)
+    seen = {"cell_id": "none-0", "kind": "accuracy", "row": "none", "schedule": "none", "seed": 0, "epoch": 1}
+    write(other / "curves.csv", CURVE_COLUMNS, [seen | {"metric": "position_share/0", "value": "0.5"}])
+    write_csv(other / "cells.csv", rows, {"runs": []})
+    found = compared(Side("a", one), Side("b", other))
+    assert [(row.label, row.equal) for row in found] == [("tome [r 8]", 2), ("none", 2)]
+    rows = [*rows, *cells("tome [r 8]", 70.0, 71.0, schedule="16 16 0", cell_id="more")]
+    more = [row | {"cell_id": f"{row['cell_id']}-{row['seed']}"} for row in rows]
+    one = record(tmp_path / "c", more)
+    labels = {row.label for row in compared(Side("c", one), Side("d", one))}
+    assert labels == {"tome [r 8] [8 8 0]", "tome [r 8] [16 16 0]", "none [none]"}
 
 
 def test_two_rows_of_one_record(tmp_path: Path) -> None:
