@@ -1,6 +1,7 @@
 """Records compared: over new trainings, over new images too, and as the models that they are."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -73,6 +74,10 @@ def test_rows_name_their_schedule_where_there_are_several(tmp_path: Path) -> Non
     write_csv(other / "cells.csv", rows, {"runs": []})
     found = compared(Side("a", one), Side("b", other))
     assert [(row.label, row.equal) for row in found] == [("tome [r 8]", 2), ("none", 2)]
+    write(other / "curves.csv", CURVE_COLUMNS, [seen | {"metric": "loss", "value": "0.5"}])
+    write_csv(other / "cells.csv", rows, {"runs": []})
+    found = compared(Side("a", one), Side("b", other))
+    assert [row.equal for row in found] == [2, 1], "another loss in an epoch is another training"
     rows = [*rows, *cells("tome [r 8]", 70.0, 71.0, schedule="16 16 0", cell_id="more")]
     more = [row | {"cell_id": f"{row['cell_id']}-{row['seed']}"} for row in rows]
     one = record(tmp_path / "c", more)
@@ -106,6 +111,10 @@ def test_models_are_compared_over_images(tmp_path: Path) -> None:
     assert found.interval is not None
     assert 0 < found.interval[0] < 10 < found.interval[1] < 20
     assert found.models == 3
+    elsewhere = record(tmp_path / "elsewhere", [row | {"data": "others"} for row in rows], right)
+    with side(f"{made}:evit") as one, side(f"{elsewhere}:tome") as other:
+        (found,) = compared(one, other)
+    assert (found.interval, found.models) == (None, None), "they are other images"
     path = made / "images" / "tome-1.npz"
     path.write_bytes((made / "images" / "evit-1.npz").read_bytes())
     with side(str(made)) as one, pytest.raises(UserError, match="is not the file that provenance"):
@@ -197,4 +206,6 @@ def test_several_records_agree_or_not(tmp_path: Path) -> None:
         found = agreement([one, other])
     assert {label.split()[0] for _, label in found.differing} == {"random", "tome"}
     assert found.inside == (0, 2)
+    with side(apart) as one, side(str(shutil.copytree(apart, tmp_path / "copy"))) as other:
+        assert agreement([one, other]).inside == (0, 0), "rows that are equal to the bit say nothing"
     assert found.p_inside == pytest.approx(0.05**2)
