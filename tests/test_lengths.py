@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hand_made import cell, written
 from tiny_study import RUN, STUDY, here, write
 
 from suite.errors import UserError
@@ -36,6 +37,22 @@ def test_each_length_is_a_training_of_its_own(tmp_path: Path, monkeypatch: pytes
     assert "gain per doubling (pp)" in (tmp_path / "results/trial/table.md").read_text()
     assert here(tmp_path, "figures", "trial").returncode == 0
     assert (tmp_path / "results/trial/lengths.png").is_file()
+
+
+def test_a_gain_is_of_the_row_itself(tmp_path: Path) -> None:
+    """For each doubling since its next shorter training, whatever others gain."""
+    rows = []
+    for row, scores in {"random": {2: 50.0, 8: 54.0}, "cropr": {2: 40.0, 4: 47.0, 16: 60.0}}.items():
+        for epochs, score in scores.items():
+            rows += cell(row, 0, score, schedule=f"8 8 0, {epochs} epochs", cell_id=f"{row}-{epochs}")
+    gains = {(line.row, line.epochs): line.gain for line in lines_of(written(tmp_path, rows))}
+    assert gains == {
+        ("random", 2): None,
+        ("random", 8): 2.0,
+        ("cropr", 2): None,
+        ("cropr", 4): 7.0,
+        ("cropr", 16): 6.5,
+    }
 
 
 @pytest.mark.parametrize(
