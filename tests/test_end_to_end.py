@@ -76,6 +76,11 @@ def test_a_study_runs_with_little_installed(tmp_path: Path) -> None:
     assert not made & {"table.md", "pareto.png"}
     assert "pareto.png is not drawn" in done.stdout
     assert "Not written: table.md" in done.stdout
+    assert "Outdated" not in done.stdout
+    for name in ("pareto.png", "table.md"):
+        (tmp_path / "results/trial" / name).write_text("of a record before")
+    said = run("table", "trial").stdout
+    assert "\nOutdated: pareto.png, table.md, of an earlier run; when all is installed make them with: suite table" in said
 
 
 @pytest.mark.parametrize("act", ["SIGKILL", "SIGINT"])

@@ -317,7 +317,7 @@ def test_a_run_that_is_stopped_keeps_what_it_measured(folder: Path, how: signal.
     assert all(json.loads(path.read_text())["status"] == "done" for path in kept)
     assert ended.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
     if how == signal.SIGINT:
-        assert "resume with: suite run studies/trial.yaml" in ended.stdout + ended.stderr
+        assert "resume with: suite run trial\n" in ended.stdout + ended.stderr
         assert "not measured" in Path("results/trial/table.md").read_text()
     again = suite("run", "trial")
     assert again.exit_code == 0, again.output + str(again.exception)
@@ -338,6 +338,8 @@ def test_a_batch_that_does_not_fit_is_refused_and_the_rest_is_measured(
     assert done.exit_code == 1
     assert "second, batch of 512: a batch of 512 does not fit into memory: unpruned (eager) needs" in done.output
     assert "the largest that fits is about" in done.output
+    again = suite("run", "trial", "--set", "question=which")
+    assert "resume with: suite run trial+question=which\n" in again.output
     found = {(backbone, size) for _, backbone, _, size in rounds_of(Path("results/trial"))}
     assert found == {("tiny", "2"), ("second", "1")}
     table = [line.split("|") for line in Path("results/trial/table.md").read_text().splitlines()]

@@ -248,12 +248,12 @@ def test_questions_without_an_answer_are_refused(words: dict[str, Any], message:
 
 def test_the_command_power() -> None:
     """It says the seeds that are needed, and the power of others."""
-    words = ["power", "--gap", "1", "--sd", "0.5", "--comparisons", "10"]
+    words = ["power", "--difference", "1", "--sd", "0.5", "--comparisons", "10"]
     shown, found = (CliRunner().invoke(app, [*words, *more]).output for more in ([], ["--json"]))
     needed = seeds_needed(1, 0.5, comparisons=10)
-    assert f"* {needed} seeds find a gap of 1" in shown
+    assert f"* {needed} seeds find a difference of 1" in shown
     assert json.loads(found)["needed"] == needed
     assert json.loads(found)["power"][str(needed)] == t_power(needed, 1, 0.5, comparisons=10)
     assert "nan" not in shown
-    refused = CliRunner().invoke(app, ["power", "--gap", "0", "--sd", "1"])
+    refused = CliRunner().invoke(app, ["power", "--difference", "0", "--sd", "1"])
     assert isinstance(refused.exception, UserError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,10 +37,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 
 def print_json(found: object) -> None:
-    """Print what was found as JSON; what JSON has no word for is written as text."""
+    """Print what was found as JSON; what JSON has no word for is written as text, nan and infinity as null."""
     import json
 
-    typer.echo(json.dumps(found, indent=1, default=str, allow_nan=False))
+    typer.echo(json.dumps(_finite(found), indent=1, default=str, allow_nan=False))
+
+
+def _finite(found: object) -> object:
+    if isinstance(found, float):
+        return found if math.isfinite(found) else None
+    if isinstance(found, dict):
+        return {name: _finite(value) for name, value in found.items()}
+    return [_finite(one) for one in found] if isinstance(found, list | tuple) else found
 
 
 BackboneName = Annotated[str, typer.Argument(metavar="BACKBONE", help="A timm model, such as vit_small_patch16_224.")]
