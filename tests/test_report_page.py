@@ -380,7 +380,7 @@ def test_a_changed_studys_page_says_what_was_changed(made: Path) -> None:
     state(folder, {"study": "quickstart", "changes": changes})
     run(folder.name)
     page = text_of(made, folder.name)
-    assert "<pre tabindex=\"0\"><code>suite report quickstart+changed</code></pre>" in page
+    assert '<pre tabindex="0"><code>suite report quickstart+changed</code></pre>' in page
     command = "python3 -m nox -s table -- quickstart --set &#39;seeds=[0, 1]&#39; --set finetune.epochs=2</code>"
     assert command in page
     assert "quickstart+changed</code>" not in page[page.index("The numbers, from nothing") :]
