@@ -494,7 +494,7 @@ def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
     assert [line.ratio and line.ratio.text for line in (unpruned, drawn, learned, attended, second)] == [
         *("1.00", "1.74", "1.72", None, "2.1")
     ]
-    assert ats.status == "not available"
+    assert ats.status == "excluded"
     assert ats.ratio
     assert ats.ratio.text == f"{0.49 / 0.86:.2f}"
     assert learned.measured is not None
@@ -601,7 +601,7 @@ def test_the_csv_has_every_line_at_full_precision(folder: Path) -> None:
             assert float(row["realised_of_macs"]) == float(row["measured_median"]) / float(row["macs_ratio"])
             assert (row["throughput"], row["speedup"], row["evidence"]) == ("1.48", "1.7", "primary")
             assert bool(row["images_per_second"]) == (row["device_type"] == "cuda")
-    assert [row["status"] for row in found if "ATS" in row["row"]] == ["not available"] * 2
+    assert [row["status"] for row in found if "ATS" in row["row"]] == ["excluded"] * 2
 
 
 # ---------------------------------------------------------------- the committed study
