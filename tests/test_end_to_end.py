@@ -14,7 +14,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 from tiny_study import CELLS, RUN, STUDY, finished, here, rows_of, runs, strange, strangers, suite, write
 
-ABSENT = ("ray", "mlflow", "mmengine", "mmseg", "mmcv", "matplotlib", "seaborn", "jinja2", "tabulate")
+ABSENT = (
+    *("ray", "mlflow", "sqlalchemy", "mmengine", "mmseg", "mmcv", "matplotlib", "seaborn", "scikit_posthocs"),
+    *("jinja2", "tabulate", "onnx"),
+)
 
 
 @pytest.fixture(scope="module")
