@@ -464,6 +464,10 @@ def test_half_precision_trains_and_scores(ade20k: Ade20k, precision: str) -> Non
         ({"data": {"recipe": "ade20k"}}, "data.folder: this key is required"),
         ({"data": {"recipe": "ade20k", "folder": "ade", "scale": [2.0, 0.5]}}, "data: scale must rise"),
         ({"data": {"recipe": "ade20k", "folder": "ade", "stride": 513}}, "data: stride must be at most the size of a"),
+        (
+            {"track_scores": True},
+            "track_scores: scores are looked at on images in memory, and those of ade20k are files",
+        ),
         ({"data": {"recipe": "coco"}}, "data.recipe: unknown data set 'coco'"),
     ],
 )

@@ -1,6 +1,7 @@
 """Records compared: over new trainings, over new images too, and as the models that they are."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training.agreement import agreement
-from suite.kinds.training.compare import compared, side
+from suite.kinds.training.compare import Side, compared, side
 from suite.report.statistics.crossed import crossed_interval, mcnemar_p, over_images
 from suite.study import images
 from suite.study.exported import CURVE_COLUMNS, write_csv
@@ -64,6 +65,26 @@ def test_a_row_that_moved_differs_and_one_that_did_not_is_consistent(tmp_path: P
     assert "consistent" in (tmp_path / "found.html").read_text()
 
 
+def test_rows_name_their_schedule_where_there_are_several(tmp_path: Path) -> None:
+    """A name with brackets of its own stays as it is; what was looked at besides is no difference."""
+    rows = [*cells("tome [r 8]", 80.0, 81.0), *cells("none", 85.0, 86.0, schedule="none")]
+    one, other = record(tmp_path / "a", rows), record(tmp_path / "b", rows)
+    seen = {"cell_id": "none-0", "kind": "accuracy", "row": "none", "schedule": "none", "seed": 0, "epoch": 1}
+    write(other / "curves.csv", CURVE_COLUMNS, [seen | {"metric": "position_share/0", "value": "0.5"}])
+    write_csv(other / "cells.csv", rows, {"runs": []})
+    found = compared(Side("a", one), Side("b", other))
+    assert [(row.label, row.equal) for row in found] == [("tome [r 8]", 2), ("none", 2)]
+    write(other / "curves.csv", CURVE_COLUMNS, [seen | {"metric": "loss", "value": "0.5"}])
+    write_csv(other / "cells.csv", rows, {"runs": []})
+    found = compared(Side("a", one), Side("b", other))
+    assert [row.equal for row in found] == [2, 1], "another loss in an epoch is another training"
+    rows = [*rows, *cells("tome [r 8]", 70.0, 71.0, schedule="16 16 0", cell_id="more")]
+    more = [row | {"cell_id": f"{row['cell_id']}-{row['seed']}"} for row in rows]
+    one = record(tmp_path / "c", more)
+    labels = {row.label for row in compared(Side("c", one), Side("d", one))}
+    assert labels == {"tome [r 8] [8 8 0]", "tome [r 8] [16 16 0]", "none [none]"}
+
+
 def test_two_rows_of_one_record(tmp_path: Path) -> None:
     """Named with a colon; what there is not is refused with the nearest names."""
     made = record(
@@ -90,6 +111,10 @@ def test_models_are_compared_over_images(tmp_path: Path) -> None:
     assert found.interval is not None
     assert 0 < found.interval[0] < 10 < found.interval[1] < 20
     assert found.models == 3
+    elsewhere = record(tmp_path / "elsewhere", [row | {"data": "others"} for row in rows], right)
+    with side(f"{made}:evit") as one, side(f"{elsewhere}:tome") as other:
+        (found,) = compared(one, other)
+    assert (found.interval, found.models) == (None, None), "they are other images"
     path = made / "images" / "tome-1.npz"
     path.write_bytes((made / "images" / "evit-1.npz").read_bytes())
     with side(str(made)) as one, pytest.raises(UserError, match="is not the file that provenance"):
@@ -181,4 +206,6 @@ def test_several_records_agree_or_not(tmp_path: Path) -> None:
         found = agreement([one, other])
     assert {label.split()[0] for _, label in found.differing} == {"random", "tome"}
     assert found.inside == (0, 2)
+    with side(apart) as one, side(str(shutil.copytree(apart, tmp_path / "copy"))) as other:
+        assert agreement([one, other]).inside == (0, 0), "rows that are equal to the bit say nothing"
     assert found.p_inside == pytest.approx(0.05**2)

@@ -11,6 +11,7 @@ import torch
 from backbones import PATCHES, build
 from PIL import Image
 
+from suite.data.labels import decode, encode
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.figures.maps import Shown, draw_maps, example_rows, shown
@@ -21,7 +22,7 @@ from suite.measure.watched import left_after, presence
 from suite.reduction.model import reduce
 from suite.report.style import DPI
 from suite.study.store import Record
-from suite.tasks.segmentation.pixels import PixelModel, decode, encode
+from suite.tasks.segmentation.pixels import PixelModel
 from suite.tasks.task import task as task_of
 
 

@@ -55,6 +55,19 @@ def test_a_process_with_other_instruction_sets_is_refused() -> None:
         numerics.check("compatible")
 
 
+def test_what_is_not_set_is_as_good_as_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where empty is what is asked."""
+    for name, value in numerics.ENVIRONMENT["portable"].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MKL_ENABLE_INSTRUCTIONS")
+    found = numerics.facts() | {"torch_capability": "AVX2", "mkl_branch": "avx2"}
+    monkeypatch.setattr(numerics, "facts", lambda: found)
+    numerics.check("portable")
+    monkeypatch.setenv("MKL_ENABLE_INSTRUCTIONS", "SSE4_2")
+    with pytest.raises(UserError, match="MKL_ENABLE_INSTRUCTIONS is SSE4_2"):
+        numerics.check("portable")
+
+
 def test_an_interactive_session_is_not_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that it has would be lost."""
     monkeypatch.setattr("os.execve", lambda *_: pytest.fail("started anew"))

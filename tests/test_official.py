@@ -122,6 +122,20 @@ def test_cropr_trains_as_officially(name: str) -> None:
         assert_equal(found.reshape(torch.tensor(expected).shape), expected)
 
 
+def official_loss(model: Any, pixels: Tensor) -> Tensor:
+    """The loss of the image or of its pixels and that of every head, added up, on labels in turn."""
+    logits, _, auxiliary = model.outputs(pixels)
+    method, labels = getattr(model, "reduced", model).method, torch.arange(len(pixels))
+    target = labels
+    if logits.dim() == 4:
+        labels = (torch.arange(logits[:, 0].numel()) % logits.shape[1]).reshape(logits[:, 0].shape)
+        target = patch_labels(labels, method.context.grid)
+        auxiliary = [part.flatten(2).transpose(1, 2) for part in auxiliary]
+    extra = method.auxiliary_loss(auxiliary, target, nn.functional.cross_entropy)
+    loss = nn.functional.cross_entropy(logits, labels)
+    return loss if extra is None else loss + extra
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("cropr")])
 def test_cropr_learns_as_officially(name: str) -> None:
     """The loss, all predictions' added up, before each of five updates of all weights by AdamW."""
@@ -130,21 +144,7 @@ def test_cropr_learns_as_officially(name: str) -> None:
     pixels = torch.from_numpy(images(**case["image"]))
     optimizer, losses = torch.optim.AdamW(model.parameters(), recorded["rate"], weight_decay=0.05), []
     for _ in recorded["losses"]:
-        logits, _, auxiliary = model.outputs(pixels)
-        classes = logits.shape[1]
-        if logits.dim() == 4:
-            labels = (torch.arange(logits[:, 0].numel()) % classes).reshape(logits[:, 0].shape)
-        else:
-            labels = torch.arange(len(pixels))
-        loss = nn.functional.cross_entropy(logits, labels)
-        if logits.dim() == 4:
-            for part in auxiliary:
-                loss = loss + nn.functional.cross_entropy(
-                    part, patch_labels(labels, part.shape[2:]).unflatten(1, part.shape[2:])
-                )
-        else:
-            extra = model.method.auxiliary_loss(auxiliary, labels, nn.functional.cross_entropy)
-            loss = loss if extra is None else loss + extra
+        loss = official_loss(model, pixels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

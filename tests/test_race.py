@@ -64,6 +64,13 @@ def test_what_is_behind_a_number() -> None:
     assert facts(COMMITTED, settings).headline.startswith("On cpu, this suite runs 0.99x to 1.11x as fast")
 
 
+def test_a_record_of_another_name_is_not_lost(tmp_path: Path) -> None:
+    """Rounds once were in `rounds.csv`."""
+    (tmp_path / "rounds.csv").write_text("case\n")
+    with pytest.raises(UserError, match=r"rounds.csv has been called race.csv since; rename it"):
+        keep(*rows("a", [1.0, 1.0]), tmp_path)
+
+
 def test_a_later_race_replaces_its_own_settings_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds, operators and runs."""
     for started, case, ratio in (("1", "a", 1.0), ("2", "b", 2.0), ("3", "a", 3.0)):

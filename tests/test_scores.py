@@ -12,8 +12,12 @@ from backbones import BACKBONES
 from tiny_study import RUN, suite, write
 from torch import Tensor
 
+from baselines.cropr import Cropr
+from suite.contract.run import CHECKS, SLOW, judge
 from suite.data.dataset import data_set
-from suite.measure.scores import Scored, probe, score_facts
+from suite.measure.scores import Scored, Shown, _accuracy, probe, score_facts
+from suite.measure.scores import shown as shown_of
+from suite.reduction.backbone import create_backbone
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.tokens import Tokens
 from suite.tasks.loop import optimizer_for
@@ -21,6 +25,8 @@ from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.task import task
 
 IMAGES, PATCHES = 30, 64
+VARIANTS = Path(__file__).parents[1] / "studies/variants"
+SMALL = {"img_size": 32, "patch_size": 4, "embed_dim": 32, "depth": 4, "num_heads": 2}
 WHERE = torch.arange(PATCHES).expand(IMAGES, -1)
 LABELS = torch.zeros(IMAGES, dtype=torch.long)
 
@@ -38,6 +44,8 @@ def test_the_share_of_the_position() -> None:
     by_place, by_content = torch.tensor([[1.0, 3.0], [3.0, 1.0]]), torch.tensor([[1.0, 3.0], [1.0, 3.0]])
     assert Scored(by_place + level, where).position_share(4) == pytest.approx(1)
     assert Scored(by_content + level, where).position_share(4) == pytest.approx(0, abs=1e-6)
+    elsewhere = Scored(torch.tensor([[0.0, 1.0], [1.0, 2.0]]), torch.tensor([[0, 1], [1, 2]]))
+    assert elsewhere.position_share(4) == pytest.approx(1), "also where images have kept other patches"
     three = Scored(torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([[0, 1]] * 3))
     assert three.position_share(2) == pytest.approx(1 / 9), "means are off by a sixth where scores are by a half"
 
@@ -64,7 +72,7 @@ def test_scores_that_follow_objects(monkeypatch: pytest.MonkeyPatch, shown: Tens
     """They correlate in every block, also where patches are gone, and objects stay or leave first."""
     model = scoring(monkeypatch, lambda tokens: sign * shown.gather(1, tokens.where))
     images = torch.zeros(IMAGES, 3, *model.backbone.patch_embed.img_size)
-    facts = score_facts(model, images, shown, LABELS)
+    facts = score_facts(model, Shown(images, LABELS, shown))
     assert facts["foreground_correlation/0"] == pytest.approx(sign, rel=1e-4)
     assert facts["foreground_kept/2"] == left
     assert facts["position_share/0"] < 0.1
@@ -79,17 +87,20 @@ def test_scores_that_follow_the_position(monkeypatch: pytest.MonkeyPatch, shown:
     """All of their variance, in every block."""
     model = scoring(monkeypatch, lambda tokens: tokens.where.float(), "attention-topk")
     images = torch.zeros(IMAGES, 3, *model.backbone.patch_embed.img_size)
-    facts = score_facts(model, images, shown, LABELS)
+    facts = score_facts(model, Shown(images, LABELS, shown))
     assert [facts[f"position_share/{layer}"] for layer in range(3)] == pytest.approx([1, 1, 1])
     assert facts["foreground_kept/2"] == pytest.approx(100 * float((shown[:, 48:] > 0).sum() / (shown > 0).sum()))
     assert not any(name.startswith("auxiliary") for name in facts), "there are no heads"
-    assert score_facts(reduce(BACKBONES["vit"](), "tome", (16, 16, 16, 0)), images, shown, LABELS) == {}
+    unscored = reduce(BACKBONES["vit"](), "tome", (16, 16, 16, 0))
+    assert score_facts(unscored, Shown(images, LABELS, shown)) == {}
 
 
-def test_a_look_changes_nothing() -> None:
-    """Neither modes, counts nor what random numbers come next."""
+@pytest.mark.parametrize("method", ["random", str(VARIANTS / "content_only.py")])
+def test_a_look_changes_nothing(method: str) -> None:
+    """Neither modes, counts, a method's own means nor what random numbers come next."""
     data = data_set({"recipe": "digit-scenes", "canvas": 32, "train": 1, "validation": 20})
-    model = reduce(BACKBONES["vit"](), "random", (16, 16, 16, 0)).train()
+    model = reduce(BACKBONES["vit"](), method, (16, 16, 16, 0)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     model.method.counts = (1, 0, 0, 0)
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -97,7 +108,57 @@ def test_a_look_changes_nothing() -> None:
     facts = probe(model, data, task("classification"))()
     assert facts.keys() >= {"position_share/2", "foreground_kept/2"}, "under the whole schedule"
     assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert (model.training, model.method.training, model.method.counts) == (True, True, (1, 0, 0, 0))
+
+
+def test_smaller_images_of_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are padded as in training, and no head is right or wrong about the padding."""
+    data = data_set({"recipe": "digit-scenes", "canvas": 30, "digits": 2, "train": 1, "validation": 20})
+    backbone = create_backbone("vit_tiny_patch16_224", SMALL, classes=11, drop_path=0.0)
+    model = reduce(backbone, "cropr", (16, 16, 0, 0), {"queries": 64}, "last-layer")
+    monkeypatch.setattr(Cropr, "auxiliary_loss", lambda *_: None)
+    at = shown_of(model, data, task("segmentation"))
+    assert at.images.shape[2:] == (32, 32)
+    assert at.target is not None
+    assert at.foreground is not None
+    maps = data.open("validation").targets["maps"]
+    assert not (at.target[:, :7] == 255).any()
+    assert at.foreground.sum() * 16 == pytest.approx(float((maps != 10).sum()))
+    facts = score_facts(model, at)
+    assert 0 <= facts["auxiliary_accuracy/0"] <= 100
+    assert "auxiliary_loss/0" not in facts
+
+
+def test_heads_are_right_by_classes() -> None:
+    """The mean over the classes that there are, so that always saying the commonest gains nothing."""
+    labels = torch.tensor([0] * 8 + [1, 2, 255])
+    always = torch.eye(3)[torch.zeros(11, dtype=torch.long)]
+    assert _accuracy(always, labels) == pytest.approx(100 / 3)
+    assert _accuracy(torch.eye(3)[labels.clamp(max=2)], labels) == 100
+
+
+@pytest.mark.parametrize("variant", sorted(path.name for path in VARIANTS.glob("*.py")))
+@pytest.mark.parametrize("check", [name for name in CHECKS if name not in SLOW])
+def test_variants_keep_the_contract(variant: str, check: str) -> None:
+    """As installed methods do; but that means are of the batch in training, as in batch normalisation."""
+    if (variant, check) == ("content_only.py", "batch"):
+        return
+    result = judge(str(VARIANTS / variant), "vit", check)
+    assert result.status in ("holds", "skipped"), result.reason
+
+
+def test_content_only_knows_positions_in_every_block() -> None:
+    """In training as in evaluation: after a pass every mean is that of the patches at its position."""
+    found = []
+    for look in (ReducedModel.outputs, lambda model, images: list(model.steps(images, track=True))):
+        torch.manual_seed(0)
+        model = reduce(BACKBONES["vit"](), str(VARIANTS / "content_only.py"), (16, 16, 16, 0)).train()
+        look(model, torch.rand(4, 3, *model.backbone.patch_embed.img_size))
+        found.append(model.method)
+    assert torch.equal(found[0].means, found[1].means)
+    assert torch.equal(found[0].seen, found[1].seen)
+    assert found[0].seen[2].any()
 
 
 def test_a_direction_turns() -> None:
@@ -137,7 +198,7 @@ def test_a_study_tracks_scores(tmp_path: Path) -> None:
     assert (tmp_path / "with/results/trial/scores.png").is_file()
     assert not (tmp_path / "without/results/trial/scores.png").exists()
     assert (
-        "own parameters, such as queries and auxiliary heads, learn at 0.005: cropr."
+        "such as queries and auxiliary heads, learns at 0.005: cropr."
         in (tmp_path / "without/results/trial/table.md").read_text()
     ), "random pruning has none"
 

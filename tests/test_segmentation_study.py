@@ -13,12 +13,13 @@ import torch
 from tiny_study import RUN, STUDY, here, rows_of
 from torch import nn
 
+from suite.data.labels import decode
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.study.load import load
-from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels, decode
+from suite.tasks.segmentation.pixels import PixelModel, UnprunedPixels
 
 SEGMENTATION: dict[str, Any] = STUDY | {
     "task": "segmentation",

@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
+from suite.kinds.training.execute import run_cell
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import check_backbone
 from suite.reduction.registry import settings_class
 from suite.study import protocol
-from suite.study.cells import Cell
+from suite.study.cells import Cell, Job
 from suite.study.load import find, find_study, load, remember, words_of
 
 STUDY = """\
@@ -52,6 +53,10 @@ def study(text: str = STUDY) -> Study:
 
 BAD = {  # what is said instead, with line and place of the problem that it makes
     "9: finetune.curriculum": ("finetune: {", "finetune: {curriculum: fast, "),
+    "8: base.recipe.method_learning_rate": (
+        "recipe: {epochs: 1, ",
+        "recipe: {epochs: 1, method_learning_rate: 1.0e-2, ",
+    ),
     "16: sedes": ("seeds: [0, 1]", "sedes: [0, 1]"),
     "16: seeds": ("seeds: [0, 1]", "seeds: []"),
     "16: seeds.1": ("seeds: [0, 1]", "seeds: [0, 0]"),
@@ -180,6 +185,14 @@ def test_a_method_is_named_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert before.keys() == {"seed 0", "seed 1", "batch 2"}
     Path("there/mine.py").write_text(code.replace(".norm(dim=-1)", ".amax(-1)"))
     assert not set(before.values()) & set(cells("there").values())
+    cell = next(
+        cell for cell in expand(load("here/trial.yaml").study) if cell.row == "mine" and cell.variant == "seed 0"
+    )
+    places = cell.places | {"method": str(Path("there/mine.py").resolve())}
+    with pytest.raises(
+        UserError, match=r"there/mine.py is not the code that this study was planned with \(\w+, planned"
+    ):
+        run_cell(Job(cell.identity, None, places=places))
     Path("there/mine.py").unlink()
     with pytest.raises(UserError, match=r"there/trial.yaml:14: methods.1.method: there/mine.py does not exist"):
         load("there/trial.yaml")

@@ -3,12 +3,12 @@
 Scored are features less their mean at the same position, a running mean over training images (momentum 0.1).
 """
 
-from typing import Any
+from dataclasses import replace
 
 import torch
 
 from baselines.cropr import Cropr, Settings
-from suite.methods import Context, MethodSettings, Projection, Tensor, Tokens
+from suite.methods import Context, MethodSettings, Projection, Tensor, Tokens, nn
 
 __all__ = ["Method", "Settings"]
 
@@ -16,12 +16,17 @@ __all__ = ["Method", "Settings"]
 class Method(Cropr):
     """Scores are those of Cropr plus a bias for each position, which makes the mean score of all positions equal."""
 
-    means: Tensor
+    means: Tensor  # (depth, N0, D)
+    seen: Tensor  # whether there is a mean, (depth, N0)
 
     def __init__(self, context: Context, settings: MethodSettings) -> None:
         super().__init__(context, settings)
-        rows, columns = context.grid
-        self.register_buffer("means", torch.zeros(context.depth, rows * columns, context.width))
+        places = context.depth, context.grid[0] * context.grid[1]
+        self.register_buffer("means", torch.zeros(*places, context.width))
+        self.register_buffer("seen", torch.zeros(*places, dtype=torch.bool))
+
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
+        return super().forward_block(block, replace(tokens, tracked=True), layer)  # positions are needed in every block
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:
         if self.training:
@@ -34,8 +39,10 @@ class Method(Cropr):
 
     @torch.no_grad()
     def _average(self, tokens: Tokens, layer: int) -> None:
-        where, mean = tokens.where.flatten(), self.means[layer]
-        count = torch.zeros(len(mean)).index_add_(0, where, torch.ones(len(where)))
-        total: Any = torch.zeros_like(mean).index_add_(0, where, tokens.patches.detach().flatten(0, 1))
-        seen = count > 0
-        mean[seen] += 0.1 * (total[seen] / count[seen].unsqueeze(1) - mean[seen])
+        where, means, seen = tokens.where.flatten(), self.means[layer], self.seen[layer]
+        count = means.new_zeros(len(means)).index_add_(0, where, torch.ones_like(where, dtype=means.dtype))
+        total = torch.zeros_like(means).index_add_(0, where, tokens.patches.detach().flatten(0, 1).to(means.dtype))
+        now = count > 0
+        momentum = torch.where(seen[now], 0.1, 1.0).unsqueeze(1)
+        means[now] += momentum * (total[now] / count[now].unsqueeze(1) - means[now])
+        seen |= now

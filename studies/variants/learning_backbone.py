@@ -1,12 +1,16 @@
 """Cropr without stop-gradient: its auxiliary losses also train the backbone."""
 
-from baselines.cropr import Cropr, Settings
+from baselines import cropr
 from suite.methods import Tokens
 
-__all__ = ["Method", "Settings"]
+
+class Settings(cropr.Settings):
+    """As Cropr's."""
+
+    auxiliary_trains_backbone = True
 
 
-class Method(Cropr):
+class Method(cropr.Cropr):
     """Auxiliary heads read features that are not detached."""
 
     def observe(self, tokens: Tokens, layer: int) -> Tokens:

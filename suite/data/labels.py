@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UserError
@@ -25,6 +27,23 @@ def check_labels(labels: np.ndarray[Any, Any], classes: int, where: str) -> None
             f"{where}: class {wrong[0]} on {wrong.size} pixels; classes run from 0 to {classes - 1}, and {IGNORED} is "
             "ignored (in ADE20k's masks class c is written as c + 1, and 0 is ignored)"
         )
+
+
+def encode(labels: np.ndarray[Any, Any]) -> str:
+    """A label map, (height, width), of bytes as text: a PNG in base64."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(labels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def decode(text: str) -> np.ndarray[Any, Any]:
+    """The label map that `encode` made text of."""
+    import numpy as np
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 
 def patch_labels(labels: Tensor, grid: tuple[int, ...]) -> Tensor:

@@ -42,7 +42,9 @@ def check(level: Numerics) -> None:
         UserError: naming what was asked and what was found.
     """
     asked = ENVIRONMENT[level]
-    wrong = [f"{name} is {os.environ.get(name, 'not set')}" for name in asked if os.environ.get(name) != asked[name]]
+    wrong = [
+        f"{name} is {os.environ.get(name, 'not set')}" for name in asked if os.environ.get(name, "") != asked[name]
+    ]
     found = facts()
     if level in CAPABILITY and found["torch_capability"] != CAPABILITY[level]:
         wrong.append(f"torch computes with {found['torch_capability']}, not {CAPABILITY[level]}")
@@ -106,7 +108,7 @@ def enter(level: Numerics) -> None:
     Raises:
         UserError: in an interactive session, which would be lost.
     """
-    if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+    if hasattr(sys, "ps1"):
         raise UserError(
             f"numerics: {level} is fixed before torch is loaded, so that a process must start anew for it, which an "
             "interactive session cannot; run the study with the command, or take `numerics: native`"

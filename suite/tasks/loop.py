@@ -45,7 +45,7 @@ def optimizer_for(
     """AdamW, and timm's scheduler of its learning rate, whose `step_update` must be called before every update.
 
     An epoch has so many `updates`. After a linear warm-up the rate falls by `decay`: `cosine`, or `poly`, (1 - t)^0.9.
-    The method's own parameters have `method_learning_rate`, if the recipe says one.
+    Parameters that the backbone does not have get `method_learning_rate`, if the recipe says one.
     """
     import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
@@ -55,7 +55,7 @@ def optimizer_for(
 
     optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.method_learning_rate is not None:
-        _scale(optimizer, model.method, recipe.method_learning_rate / recipe.learning_rate)
+        _scale(optimizer, model, recipe.method_learning_rate / recipe.learning_rate)
     scheduler, _ = create_scheduler_v2(
         optimizer,
         sched=decay,
@@ -71,13 +71,13 @@ def optimizer_for(
     return optimizer, scheduler
 
 
-def _scale(optimizer: torch.optim.Optimizer, method: nn.Module, scale: float) -> None:
-    """Have a method's parameters learn at so many times the rate of the others; timm's schedulers read `lr_scale`."""
-    own = {id(parameter) for parameter in method.parameters()}
+def _scale(optimizer: torch.optim.Optimizer, model: ReducedModel, scale: float) -> None:
+    """Have all but the backbone learn at so many times its rate; timm's schedulers read `lr_scale`."""
+    backbone = {id(parameter) for parameter in model.backbone.parameters()}
     for group in list(optimizer.param_groups):
-        apart = [parameter for parameter in group["params"] if id(parameter) in own]
+        apart = [parameter for parameter in group["params"] if id(parameter) not in backbone]
         if apart:
-            group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
+            group["params"] = [parameter for parameter in group["params"] if id(parameter) in backbone]
             optimizer.add_param_group(group | {"params": apart, "lr_scale": scale})
 
 

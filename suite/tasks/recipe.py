@@ -12,13 +12,14 @@ class TrainingRecipe(Strict):
     """Training of one cell.
 
     AdamW; the learning rate rises linearly over `warmup_epochs` and falls along a cosine to `min_learning_rate`,
-    stepped at every update. `method_learning_rate` is that of a method's own parameters, such as Cropr's queries and
-    auxiliary heads, if it is another; it follows the same curve. An epoch sees every training image once, or only
-    the first `images` of them. `drop_path` rises linearly over the blocks. `curriculum` says how the schedule's counts
-    rise over the first half of the epochs: not at all, `linear`ly from nothing, or by Cropr's `official` rule for
-    segmentation. `threads` is part of it because 1 and 2 threads end in different bits. So are `device` (on cuda two
-    runs of one seed end in different bits, too) and `precision`, below float32 by autocast and for float16 with scaled
-    gradients.
+    stepped at every update. `method_learning_rate` is that of parameters which the backbone does not have, such as
+    Cropr's queries and auxiliary heads or a fusion's attention, if it is another; it follows the same curve in
+    proportion, and AdamW's decay, which is the rate times `weight_decay`, with it. An epoch sees every training image
+    once, or only the first `images` of them. `drop_path` rises linearly over the blocks. `curriculum` says how the
+    schedule's counts rise over the first half of the epochs: not at all, `linear`ly from nothing, or by Cropr's
+    `official` rule for segmentation. `threads` is part of it because 1 and 2 threads end in different bits. So are
+    `device` (on cuda two runs of one seed end in different bits, too) and `precision`, below float32 by autocast and
+    for float16 with scaled gradients.
     """
 
     epochs: int = Field(ge=1, le=100_000)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suite.errors import UserError
 from suite.kinds.official import KIND
 from suite.study import records
 from suite.study.provenance import provenance
@@ -54,6 +55,8 @@ def lines(folder: Path) -> list[Setting]:
 
 def keep(rounds: Rows, operators: Rows, folder: Path) -> None:
     """Put rounds and operators into a folder's record, in place of earlier ones of the same settings."""
+    if (old := folder / "rounds.csv").is_file():
+        raise UserError(f"{old} has been called {KIND.record} since; rename it, or the rounds in it are lost")
     rounds = [row | (dict.fromkeys(SECONDS, "") if row["device"] == "cpu" else {}) for row in rounds]
     made = {" ".join(_setting(row)): provenance() for row in rounds}
     earlier = lines(folder) if (folder / KIND.record).is_file() else []

@@ -126,15 +126,14 @@ def compared(one: Side, other: Side) -> list[Compared]:
     if bool(one.row) != bool(other.row):
         raise UserError(f"{one.name} and {other.name}: name a row of both, or of neither")
     first, second = (_rows(found) for found in (one, other))
+    several = len({schedule for *_, schedule in first if schedule != "none"}) > 1
     shared = [
-        _compared(label, (one, first[label]), (other, second[label]))
+        _compared(label, several, (one, first[label]), (other, second[label]))
         for label in first
         if label in second and first[label].keys() & second[label].keys()
     ]
     if not shared:
         raise UserError(f"{one.name} and {other.name} have no row with a score of the same task and seed in common")
-    if len({schedule for *_, schedule in first if schedule != "none"}) < 2:
-        shared = [replace(row, label=row.label.partition(" [")[0]) for row in shared]
     tested = [found.trainings.p if found.trainings else None for found in shared]
     ps = iter(correct([p for p in tested if p is not None]))
     found = [replace(row, p=None if p is None else next(ps)) for row, p in zip(shared, tested, strict=True)]
@@ -144,6 +143,7 @@ def compared(one: Side, other: Side) -> list[Compared]:
 def _rows(found: Side) -> dict[tuple[str, ...], Scores]:
     """Scored cells by seed, of every row, under task, row and schedule; of one that is asked for, under the task."""
     frame, curves = read_record(found.folder), read_curves(found.folder)
+    curves = curves[~curves["metric"].str.contains("/")]  # what was looked at besides
     cells = frame[frame["kind"] == "accuracy"]
     if found.row and found.row not in set(cells["row"]):
         raise UserError(f"{found.name}: there is no row {found.row!r}; {suggest(found.row, set(cells['row']))}")
@@ -161,7 +161,7 @@ def _rows(found: Side) -> dict[tuple[str, ...], Scores]:
     return rows
 
 
-def _compared(key: tuple[str, ...], first: tuple[Side, Scores], second: tuple[Side, Scores]) -> Compared:
+def _compared(key: tuple[str, ...], several: bool, first: tuple[Side, Scores], second: tuple[Side, Scores]) -> Compared:
     (one, these), (other, those) = first, second
     pairs = [(these[seed], those[seed]) for seed in sorted(these.keys() & those.keys())]
     drawn = [(images.read(one.folder, a.cell_id), images.read(other.folder, b.cell_id)) for a, b in pairs]
@@ -170,7 +170,7 @@ def _compared(key: tuple[str, ...], first: tuple[Side, Scores], second: tuple[Si
     interval, models = _over_images(key, whole) if same else (None, None)
     return Compared(
         task=key[0],
-        label=f"{key[1]} [{key[2]}]" if key[1:] else f"{one.name} to {other.name}",
+        label=_label(key, several) or f"{one.name} to {other.name}",
         scores=(float(np.mean([a.score for a, _ in pairs])), float(np.mean([b.score for _, b in pairs]))),
         seeds=len(pairs),
         equal=sum(a.values == b.values for a, b in pairs),
@@ -178,6 +178,12 @@ def _compared(key: tuple[str, ...], first: tuple[Side, Scores], second: tuple[Si
         interval=interval,
         models=models,
     )
+
+
+def _label(key: tuple[str, ...], several: bool) -> str:
+    """The row, with its schedule where there are several; empty where single rows are compared."""
+    _, row, schedule = key if key[1:] else (*key, "", "")
+    return f"{row} [{schedule}]" if several else row
 
 
 def _over_images(

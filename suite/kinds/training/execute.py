@@ -25,6 +25,7 @@ from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
+from suite.reduction.registry import code_digest
 from suite.seeds import seed_for
 from suite.study.cells import Job, Result
 from suite.study.images import packed
@@ -86,7 +87,7 @@ def run_accuracy(job: Job, identity: Identity) -> Result:
             )
         fitted(model.backbone, Checkpoint.read(start)).load_into(model.backbone)
     result, own = _train(model, job, identity), identity.training.method_learning_rate
-    if own is not None and any(True for _ in model.method.parameters()):
+    if own is not None and len(list(model.parameters())) > len(list(model.backbone.parameters())):
         result["metrics"][OWN_RATE], result["units"][OWN_RATE] = own, "1"
     _add_costs(result, model.cpu(), task)
     images, _ = task.examples(identity.data_set(job.places), EXAMPLES)
@@ -110,6 +111,11 @@ def _reduced(job: Job, identity: Identity) -> ReducedModel:
     )
     identity.goal.prepare(backbone)
     method = job.places.get("method", identity.method)
+    if identity.code and (found := code_digest(Path(method))) != identity.code:
+        raise UserError(
+            f"{method} is not the code that this study was planned with ({found}, planned: {identity.code}); run the "
+            "study again to plan it with this one"
+        )
     return reduce(backbone, method, identity.removed or None, identity.settings, identity.fusion)
 
 

@@ -25,6 +25,9 @@ def problems(study: Study) -> Iterator[Problem]:
     yield from _names(study)
     yield from _recipes(study)
     yield from _lengths(study)
+    if study.track_scores and study.data.places:
+        message = f"scores are looked at on images in memory, and those of {study.data.recipe} are files; leave it out"
+        yield ("track_scores",), message
     if study.goal.target not in study.data.targets:
         offers = ", ".join(study.data.targets)
         yield ("data", "recipe"), f"{study.task} needs {study.goal.target}, {study.data.recipe} offers {offers}"
@@ -56,6 +59,8 @@ def _recipes(study: Study) -> Iterator[Problem]:
     for place, recipe in recipes.items():
         if count is not None and (recipe.images or 0) > count:
             yield (*place, "images"), f"{recipe.images} images to train on, but the data have only {count}"
+        if place[0] == "base" and recipe.method_learning_rate is not None:
+            yield (*place, "method_learning_rate"), "a base has no method whose parameters could learn at it"
         try:
             study.goal.check_recipe(recipe)
         except ValueError as error:

@@ -68,7 +68,7 @@ class Line:
         block: the row of random pruning whose block it stands in: its control, and itself for that control; empty for
             the unpruned model and where there is none.
         same_start: whether its seeds all started from the same weights, so that they differ in fine-tuning only.
-        own_rate: the learning rate of its method's own parameters, where the study says one.
+        own_rate: the learning rate of parameters that the backbone does not have, where the study says one.
         in_focus: whether its comparison is one of the family that the study is about; others are exploratory.
         gap: the difference from its control, in the family with an interval that holds for all of it at once.
         p: of that comparison, after Holm's correction for the family; None outside of it, and with one seed.

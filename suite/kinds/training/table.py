@@ -133,7 +133,9 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         yield Note(FINE_TUNING_ONLY)
     for rate in sorted({line.own_rate for line in lines if line.own_rate is not None}):
         named = ", ".join(line.label for line in lines if line.own_rate == rate)
-        yield Note(f"The method's own parameters, such as queries and auxiliary heads, learn at {rate:g}: {named}.")
+        yield Note(
+            f"What the backbone does not have, such as queries and auxiliary heads, learns at {rate:g}: {named}."
+        )
     if intervals:
         yield Note("Intervals of scores are of one row each and not corrected for the number of rows.")
     yield Note("IQM: inter-quartile mean over seeds; below four seeds the mean.", only="long")

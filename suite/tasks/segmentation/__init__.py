@@ -42,7 +42,7 @@ def _predict(model: ReducedModel, images: Tensor, size: tuple[int, int]) -> list
     """The label map as a PNG in base64."""
     import torch
 
-    from suite.tasks.segmentation.pixels import encode
+    from suite.data.labels import encode
 
     maps = _read_out(model)(images).argmax(1).to(torch.uint8).numpy()
     return [encode(labels[: size[0], : size[1]]) for labels in maps]

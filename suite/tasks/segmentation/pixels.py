@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -114,15 +109,3 @@ def upsample(logits: Tensor, grid: tuple[int, int], padded: Tensor, images: Tens
     height, width = images.shape[-2:]
     pixels = F.interpolate(on_grid(logits, grid), size=padded.shape[-2:], mode="bilinear", align_corners=False)
     return pixels[:, :, :height, :width]
-
-
-def encode(labels: np.ndarray[Any, Any]) -> str:
-    """A label map, (height, width), of bytes as text."""
-    buffer = io.BytesIO()
-    Image.fromarray(labels).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def decode(text: str) -> np.ndarray[Any, Any]:
-    """The label map that `encode` made text of."""
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))

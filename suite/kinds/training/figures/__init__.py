@@ -45,7 +45,7 @@ DRAWINGS = {
     ),
     "classes": Drawing(
         "Classes that gain and lose",
-        "Score of each class, as its intersection over union, minus that of the unpruned model and of random pruning: "
+        "Score of each class (in segmentation IoU) minus that of the unpruned model and of random pruning: "
         "median over seeds. Red is worse than the reference, blue is better, bold has the same sign in every "
         "seed.",
         _by("classes", "draw_classes"),
@@ -65,8 +65,9 @@ DRAWINGS = {
     "scores": Drawing(
         "What scores follow",
         "After each epoch, on validation images under the full schedule: how much of the variance of scores within an "
-        "image the position alone explains, how scores correlate with objects, how many patches with an object are "
-        "left after the last removal, and how often auxiliary heads are right. Mean over blocks, median over seeds.",
+        "image the position explains, how scores correlate with objects, how many patches with an object are left "
+        "after the last removal, how far the vector that scores has turned, and how often auxiliary heads are right "
+        "(mean over classes). Mean over blocks, median over seeds.",
         _by("scores", "draw_track"),
     ),
     "tokens": Drawing(

@@ -32,8 +32,8 @@ def draw_lengths(results: Results, path: Path) -> None:
             own = sorted((line for line in lines if line.row == row), key=lambda line: line.epochs or 0)
             look: Look = style[own[0].label]
             at = [(line.epochs or 0) * updates for line in own]
-            scores = results.frame[(results.frame["metric"] == task(results.task).headline.last)]
-            scores = scores[scores["row"] == row].groupby("schedule")["value"]
+            found = results.frame[(results.frame["metric"] == task(results.task).headline.last)]
+            scores = found[found["row"] == row].groupby("schedule")["value"]
             low, high = ([of.loc[line.schedule] for line in own] for of in (scores.min(), scores.max()))
             axis.fill_between(at, low, high, color=look.colour, alpha=0.25, linewidth=0)
             middle = [line.score.median for line in own if line.score]

@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from numpy.typing import NDArray
 
+from suite.data.labels import decode
 from suite.kinds.training.results import Example, Results, kept_after, read_examples
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import not_here, refuse
@@ -21,7 +22,6 @@ from suite.measure.examples import EXAMPLES
 from suite.reduction.registry import reduces_nothing
 from suite.report.style import canvas, folded
 from suite.study.load import load
-from suite.tasks.segmentation.pixels import decode
 
 Bytes = NDArray[np.uint8]
 SIDE = 0.6  # of a map, inches

@@ -16,7 +16,7 @@ PANELS = {  # what `measure.scores` calls them, and a factor that makes them wha
     "foreground_correlation": ("correlation of scores\nwith objects", 1),
     "foreground_kept": ("patches with an object\nthat are left, %", 1),
     "direction_cosine": ("cosine of the summed queries\nwith where they began", 1),
-    "auxiliary_accuracy": ("accuracy of\nauxiliary heads, %", 1),
+    "auxiliary_accuracy": ("accuracy of auxiliary heads,\nmean over classes, %", 1),
 }
 ACROSS = 3  # panels beside each other
 
