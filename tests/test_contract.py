@@ -212,7 +212,7 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
         GOOD,
         "",
     ),
-    "idles nobody": ("tokens", "does not keep to its schedule", 'reduces = "idles"', "return tokens", ""),
+    "idles no patch": ("tokens", "does not keep to its schedule", 'reduces = "idles"', "return tokens", ""),
     "idles by cutting": (
         "tokens",
         r"it declares that it idles, but tokens leave the sequence: \[56, 48, 41, 35\]",

@@ -1,17 +1,21 @@
-"""README and docs/: commands parse, studies validate, Python runs, links lead somewhere."""
+"""README and docs/: commands parse and light ones run, studies validate, Python runs, links lead somewhere."""
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tiny_study import here
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LINKED = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "tests/official/README.md"]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "tests/official/README.md"]
+LIGHT = ("flops", "ledger", "list", "plan", "power", "trace", "validate")  # commands that take seconds
+MEANT = {"STUDY": "quickstart", "TABLE:ROW:COLUMN": "quickstart:cropr:seeds", "[ID]": "", "A": "1", "D": "1", "S": "1"}
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -20,27 +24,71 @@ def blocks(page: Path, language: str) -> list[str]:
     return [text for found, text in BLOCK.findall(page.read_text()) if found == language]
 
 
-def parsed(line: str) -> str | None:
-    """The command of ours in a line of a shell block, None if there is none; click refuses what it does not know."""
+def commands() -> set[tuple[str, ...]]:
+    """The words of every `suite ...` in shell blocks and sentences, with examples for names in capitals."""
+    found = set()
+    for page in PAGES:
+        sentences = re.findall(r"`(suite [a-z][^`]*)`", BLOCK.sub("", page.read_text()))
+        lines = "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
+        for line in [*lines, *sentences]:
+            words = [MEANT.get(word, word) for word in shlex.split(line.partition(" #")[0])]
+            if "suite" in words:
+                found.add(tuple(filter(None, words[words.index("suite") + 1 :])))
+    return found
+
+
+def parse(name: str, *arguments: str) -> None:
+    """Refuse a command that there is not, and arguments if it does not know them; a bare name stands for itself."""
     from suite.cli.app import app
 
-    words = shlex.split(line.partition(" #")[0])
-    if "suite" not in words:
-        return None
-    name, *arguments = words[words.index("suite") + 1 :]
-    context = get_command(app).commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
-    return str(context.info_name)
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    if arguments:
+        command.make_context(name, list(arguments))
 
 
 def test_commands_parse() -> None:
-    """Every `suite ...` in a shell block has a command, options and values that exist."""
-    texts = [text for page in PAGES for text in blocks(page, "bash")]
-    lines = [line for text in texts for line in text.replace("\\\n", " ").splitlines()]
-    assert {parsed(line) for line in lines} >= {"budget", "evaluate", "flops", "pack", "run", "speed", "unpack"}
+    """Every `suite ...` has a command, options and values that exist."""
+    for words in commands():
+        parse(*words)
+    named = {name for name, *_ in commands()}
+    assert named >= {"budget", "check-method", "evaluate", "flops", "pack", "power", "run", "speed", "unpack"}
     with pytest.raises(Exception, match="No such option: --method-s"):
-        parsed("suite speed vit_tiny_patch16_224 --method-s tome")
+        parse("speed", "vit_tiny_patch16_224", "--method-s", "tome")
     with pytest.raises(KeyError):
-        parsed("suite sped vit_tiny_patch16_224")
+        parse("sped", "vit_tiny_patch16_224")
+
+
+def test_light_commands_run(committed: Path) -> None:
+    """With the committed results, and the study that docs/studies.md begins with."""
+    shutil.copytree(ROOT / "studies", committed / "studies")
+    (committed / "studies/my-study.yaml").write_text(blocks(ROOT / "docs/studies.md", "yaml")[0])
+    bare = {("ledger",), ("list",)}
+    light = sorted(words for words in commands() if words[0] in LIGHT and (words[1:] or words in bare))
+    assert {name for name, *_ in light} == set(LIGHT)
+    for words in light:
+        done = here(committed, *words)
+        assert done.returncode == 0, (words, done.stderr)
+
+
+def unknown_sessions(text: str) -> list[str]:
+    """What a text calls a session of nox, and noxfile.py does not have."""
+    defined = re.findall(r"^@nox\.session\((.*)\)\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    known = {re.findall(r'name="(.*?)"', options)[0] if "name=" in options else name for options, name in defined}
+    named = " ".join(re.findall(r"nox -s((?: [a-z][\w-]*)+)", text)).split()
+    return [name for name in named if name not in known]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "noxfile.py", ".ci/run"])
+def test_sessions_exist(name: str) -> None:
+    """Every `nox -s NAME`."""
+    for path in sorted((ROOT / name).glob("*.md")) if name == "docs" else [ROOT / name]:
+        assert not unknown_sessions(path.read_text()), path
+
+
+def test_an_unknown_session_is_found() -> None:
+    """In a sentence or a block."""
+    assert unknown_sessions("`nox -s tests-slow` and nox -s lint type tests   # all") == ["type"]
+    assert unknown_sessions("nox -s tests_slow\nnox -s table -- costs") == ["tests_slow"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 PACKAGE = Path(__file__).parent / "example_package"
 
@@ -67,6 +68,26 @@ def test_a_study_of_another_task_data_set_and_method(there: Path) -> None:
     trace = suite(there, "trace", "counting:mine:score_median")
     assert trace.returncode == 0, trace.stderr
     assert "minus_error_last" in trace.stdout
+
+
+def test_its_runs_are_in_mlflow_and_its_figures_are_drawn(there: Path) -> None:
+    """Rows and cells have the headline metric of the task, in medians and curves, and so do both views."""
+    tracked = suite(there, "track", "counting.yaml")
+    assert tracked.returncode == 0, tracked.stdout + tracked.stderr
+    assert "no saved views" not in tracked.stdout
+    client = MlflowClient(tracking_uri=f"sqlite:///{there / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("counting")
+    found = {run.info.run_name: run.data for run in client.search_runs([experiment.experiment_id])}
+    rows = {row["row"]: row for row in table(there, "counting")}
+    for name, row in rows.items():
+        assert found[name].metrics["minus_error_last/median"] == pytest.approx(float(row["score_median"]), rel=1e-4)
+    mine, cell = found["mine"].metrics, found["seed 0 · mine"].metrics
+    assert mine["difference_to_random/mean"] == pytest.approx(float(rows["mine"]["gap"]), rel=1e-4)
+    assert {"minus_error_last", "minus_error_best", "epoch/minus_error"} <= cell.keys()
+    assert "Y-axis `minus_error_last`" in experiment.tags["mlflow.note.content"]
+    drawn = suite(there, "figures", "counting.yaml")
+    assert drawn.returncode == 0, drawn.stdout + drawn.stderr
+    assert "pareto           written to results/counting/pareto.png" in drawn.stdout
 
 
 def test_a_changed_method_file_makes_new_cells(there: Path) -> None:

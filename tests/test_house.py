@@ -153,6 +153,18 @@ def test_an_import_against_the_order_is_found(tmp_path: Path, file: str, line: s
         level("suite.loose")
 
 
+def test_contributing_shows_the_house() -> None:
+    """In ten lines, room by room, in the order in which they may import."""
+    block = (ROOT / "CONTRIBUTING.md").read_text().split("```")[1].strip()
+    leaves, *rooms = [re.split(r"  +", line)[0].replace("/", "").split(", ") for line in block.splitlines()]
+    assert set(leaves) == LEAVES
+    assert len(rooms) == 9
+    order = dict.fromkeys(room.split(".")[0] for line in ORDER for room in line)
+    assert [room for line in rooms for room in line] == [room for room in order if room not in ("", "__main__")]
+    for found in (path for path in (ROOT / "suite").iterdir() if path.is_dir() and (path / "__init__.py").is_file()):
+        assert found.name in order
+
+
 def packages(modules: Collection[str]) -> set[str]:
     """The packages that have to be asked for to have modules that are neither Python's nor ours."""
     known = packages_distributions()

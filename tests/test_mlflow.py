@@ -304,7 +304,7 @@ def test_views_compare_what_the_task_is_judged_by(written: Path) -> None:
             }
             named_in[view, lines[0] is bare] = shown
     assert named_in["methods", False] - named_in["methods", True] == {
-        *("acc1_last/ci95_low", "acc1_last/ci95_high", "gap_to_random/mean", "gap_to_random/p_holm"),
+        *("acc1_last/ci95_low", "acc1_last/ci95_high", "difference_to_random/mean", "difference_to_random/p_holm"),
         *("speed_ratio/median", "speed_reliable"),
     }
 
@@ -323,7 +323,7 @@ def test_a_speed_says_whether_it_is_reliable() -> None:
 
 
 def test_parents_of_an_older_store_get_what_is_new(copy: Path) -> None:
-    """The gap with its interval and p, and seeds, on the same runs; no cell is written again.
+    """The difference with its interval and p, and seeds, on the same runs; no cell is written again.
 
     All names are such that MLflow's box plot can take them: it cuts a name at a hyphen.
     """
@@ -338,10 +338,10 @@ def test_parents_of_an_older_store_get_what_is_new(copy: Path) -> None:
     assert row.metrics == spreads | {
         "acc1_last/ci95_low": 0.5,
         "acc1_last/ci95_high": 2.5,
-        "gap_to_random/mean": 4,
-        "gap_to_random/ci95_low": 3.5,
-        "gap_to_random/ci95_high": 4.5,
-        "gap_to_random/p_holm": 0.75,
+        "difference_to_random/mean": 4,
+        "difference_to_random/ci95_low": 3.5,
+        "difference_to_random/ci95_high": 4.5,
+        "difference_to_random/p_holm": 0.75,
         "seeds": 2,
         "seeds_tried": 3,
         "seeds_above_random": 1,
@@ -429,7 +429,7 @@ def test_a_browser_shows_seeds_as_box_plots(copy: Path, tmp_path: Path) -> None:
             "Emulation.setDeviceMetricsOverride", width=2400, height=1000, deviceScaleFactor=1, mobile=False
         )
         chromium.visit(address)
-        chromium.wait("document.body.innerText.includes('gap_to_random/p_holm')")
+        chromium.wait("document.body.innerText.includes('difference_to_random/p_holm')")
         assert chromium.ask("document.body.innerText.includes('Compare, Box Plot, X-axis row, Y-axis acc1_last.')")
         chromium.visit(address.replace("Key=methods", "Key=seeds"))
         chromium.wait("document.body.innerText.includes('seed 1 · tome')")

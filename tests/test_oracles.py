@@ -421,7 +421,7 @@ def test_tome_is_lossless_on_twins(name: str) -> None:
     ["vit", "vit without class token", "vit with registers", "vit with layer scale", "eva02", "eva mixed rope"],
 )
 def test_tome_equals_loops(name: str) -> None:
-    """Four merging blocks in a row: logits, sizes, positions, and which token speaks for each patch."""
+    """Four merging blocks in a row: logits, sizes, positions, and which token represents each patch."""
     removed = (20, 12, 8, 6)
     model = reduced(name, "tome", removed)
     images = draw_images(model.backbone)

@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_study import RUN, finished, strange, strangers, suite, write
+from tiny_study import RUN, finished, here, strange, strangers, suite, write
 
 from suite.errors import UserError
-from suite.kinds.training.study import plan
 from suite.study.cells import Cell
-from suite.study.kind import Loaded
-from suite.study.load import load
-from suite.study.pack import pack, pack_study, unpack
+from suite.study.pack import pack, unpack
 from suite.study.store import Record
 
 BASE = Cell({"kind": "base", "seed": 0}, "base", "none")
@@ -55,7 +52,7 @@ def rewrite(path: Path, files: dict[str, bytes], digests: bool) -> None:
             tar.addfile(member, io.BytesIO(content))
 
 
-def test_a_half_run_study_goes_on_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_run_study_goes_on_elsewhere(tmp_path: Path) -> None:
     """What was finished is not run again, the base neither, and the rest is."""
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir(), other.mkdir()
@@ -65,24 +62,18 @@ def test_a_half_run_study_goes_on_elsewhere(tmp_path: Path, monkeypatch: pytest.
     suite(one, *RUN, **environment)
     kept = finished(one)
     assert len(kept) == 2
-    monkeypatch.chdir(one)
-    monkeypatch.syspath_prepend(tmp_path / "package")
     write(one, methods=["none", "random"], seeds=[0], speed=None)
-    kind: Any = type("Training", (), {"plan": staticmethod(plan)})
-    loaded = Loaded(one / "trial.yaml", "trial", load("trial.yaml").study, kind)
-    assert pack_study(loaded, tmp_path / "cells.tar") == "2 of 3 cells"
-    monkeypatch.chdir(other)
-    assert unpack(tmp_path / "cells.tar", Record()) == (2, 0)
+    assert here(one, "pack", "trial.yaml").stdout == "Written to trial.cells.tar: 2 of 3 cells\n"
+    unpacked = here(other, "unpack", str(one / "trial.cells.tar"))
+    assert unpacked.stdout == "2 cells are new here, 0 were here already\n"
     times = finished(other)
     done = suite(other, *RUN, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 cells, 2 finished, 2 to run" in done.stdout
     assert {cell: finished(other)[cell] for cell in kept} == times
     write(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    empty = Loaded(tmp_path / "trial.yaml", "trial", load("trial.yaml").study, kind)
-    with pytest.raises(UserError, match="no cell of trial is finished here"):
-        pack_study(empty, tmp_path / "empty.tar")
+    empty = here(tmp_path, "pack", "trial.yaml", "--file", "empty.tar")
+    assert empty.stderr.startswith("error: no cell of trial is finished here; run it with: suite run trial.yaml")
     assert not (tmp_path / "empty.tar").exists()
 
 

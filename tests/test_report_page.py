@@ -39,7 +39,7 @@ from suite.report.statistics.power import seeds_needed
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
 from suite.study.load import load
-from suite.study.records import stated
+from suite.study.records import state, stated
 
 ROOT = Path(__file__).parents[1]
 VOID = {"meta", "link", "img", "br", "hr"}
@@ -371,6 +371,23 @@ def test_what_a_study_says_is_text_and_no_markup(made: Path) -> None:
     run("nasty")
     assert "of the record are not among them" in text_of(made, "nasty")
     assert "not finished" not in text_of(made, "nasty"), "other cells, but of the same rows and seeds"
+
+
+def test_a_changed_studys_page_says_what_was_changed(made: Path) -> None:
+    """Above the file, and in the command that makes it in a clone without its results."""
+    changes, folder = ["seeds=[0, 1]", "finetune.epochs=2"], made / "results/quickstart+changed"
+    shutil.copytree(made / "results/quickstart", folder)
+    state(folder, {"study": "quickstart", "changes": changes})
+    run(folder.name)
+    page = text_of(made, folder.name)
+    assert '<pre tabindex="0"><code>suite report quickstart+changed</code></pre>' in page
+    command = "python3 -m nox -s table -- quickstart --set &#39;seeds=[0, 1]&#39; --set finetune.epochs=2</code>"
+    assert command in page
+    assert "quickstart+changed</code>" not in page[page.index("The numbers, from nothing") :]
+    said = page.index("<li><code>finetune.epochs=2</code></li>")
+    assert page.index("<li><code>seeds=[0, 1]</code></li>") < said < page.index("question: &gt;")
+    assert "--set" not in text_of(made, "quickstart")
+    assert "python3 -m nox -s table -- quickstart</code>" in text_of(made, "quickstart")
 
 
 def test_the_ledgers_lines_that_a_study_answers_are_shown(made: Path) -> None:

@@ -54,7 +54,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, A
     """The table and the JSON of a small run."""
     file = tmp_path_factory.mktemp("speed") / "speed.json"
     settings = ["--setting=stage=pre", "--setting=cropr.heads=2"]
-    fixed = ["--batch-size=1", "--batch-size=6", "--rounds=5", "--option=num_classes=7", f"--json={file}"]
+    fixed = ["--batch-size=1", "--batch-size=6", "--rounds=5", "--option=num_classes=7", f"--output={file}"]
     done = suite(*BACKBONE, *METHODS, *settings, *fixed)
     assert done.exit_code == 0, done.output + str(done.exception)
     return done.stdout, json.loads(file.read_text())
@@ -155,7 +155,7 @@ REFUSED: list[tuple[list[str], str]] = [
     ([*BACKBONE, "--device=gpu"], "device: unknown value 'gpu'; "),
     ([*BACKBONE, "--graph"], "graph: CUDA graphs are replayed on a GPU only"),
     ([*BACKBONE, "--batch-size=100000000000"], "a batch of 100000000000 does not fit .* about --batch-size"),
-    ([*BACKBONE, "--json=nowhere/speed.json"], "nowhere/speed.json cannot be written: there is no folder nowhere"),
+    ([*BACKBONE, "--output=nowhere/speed.json"], "nowhere/speed.json cannot be written: there is no folder nowhere"),
 ]  # fmt: skip
 
 

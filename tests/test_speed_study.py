@@ -317,7 +317,7 @@ def test_a_run_that_is_stopped_keeps_what_it_measured(folder: Path, how: signal.
     assert all(json.loads(path.read_text())["status"] == "done" for path in kept)
     assert ended.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
     if how == signal.SIGINT:
-        assert "resume with: suite run studies/trial.yaml" in ended.stdout + ended.stderr
+        assert "resume with: suite run trial\n" in ended.stdout + ended.stderr
         assert "not measured" in Path("results/trial/table.md").read_text()
     again = suite("run", "trial")
     assert again.exit_code == 0, again.output + str(again.exception)
@@ -338,6 +338,8 @@ def test_a_batch_that_does_not_fit_is_refused_and_the_rest_is_measured(
     assert done.exit_code == 1
     assert "second, batch of 512: a batch of 512 does not fit into memory: unpruned (eager) needs" in done.output
     assert "the largest that fits is about" in done.output
+    again = suite("run", "trial", "--set", "question=which")
+    assert "resume with: suite run trial+question=which\n" in again.output
     found = {(backbone, size) for _, backbone, _, size in rounds_of(Path("results/trial"))}
     assert found == {("tiny", "2"), ("second", "1")}
     table = [line.split("|") for line in Path("results/trial/table.md").read_text().splitlines()]
@@ -492,7 +494,7 @@ def test_what_the_table_says_of_known_rounds(folder: Path) -> None:
     assert [line.ratio and line.ratio.text for line in (unpruned, drawn, learned, attended, second)] == [
         *("1.00", "1.74", "1.72", None, "2.1")
     ]
-    assert ats.status == "not available"
+    assert ats.status == "excluded"
     assert ats.ratio
     assert ats.ratio.text == f"{0.49 / 0.86:.2f}"
     assert learned.measured is not None
@@ -599,7 +601,7 @@ def test_the_csv_has_every_line_at_full_precision(folder: Path) -> None:
             assert float(row["realised_of_macs"]) == float(row["measured_median"]) / float(row["macs_ratio"])
             assert (row["throughput"], row["speedup"], row["evidence"]) == ("1.48", "1.7", "primary")
             assert bool(row["images_per_second"]) == (row["device_type"] == "cuda")
-    assert [row["status"] for row in found if "ATS" in row["row"]] == ["not available"] * 2
+    assert [row["status"] for row in found if "ATS" in row["row"]] == ["excluded"] * 2
 
 
 # ---------------------------------------------------------------- the committed study

@@ -211,12 +211,14 @@ def test_groups_are_all_largest_ones(seed: int) -> None:
 
 
 def test_power_by_the_noncentral_t() -> None:
-    """A gap of half a standard deviation takes 34 pairs for a power of 0.8, as textbooks have it."""
+    """A difference of half a standard deviation takes 34 pairs for a power of 0.8, as textbooks have it."""
     assert t_power(33, 0.5, 1) < 0.8 < t_power(34, 0.5, 1) == pytest.approx(0.8078, abs=5e-4)
     assert t_power(34, -0.5, 1) == pytest.approx(t_power(34, 0.5, 1))
     assert t_power(34, 0.5, 1, comparisons=10) == pytest.approx(t_power(34, 0.5, 1, alpha=0.005))
-    for seeds, gap, sd in ((120, 1, 1), (20, 2, 1), (8, 2, 0.5)):
-        assert t_power(seeds, gap, sd) == pytest.approx(1, abs=0.01), "also where the other tail cannot be computed"
+    for seeds, difference, sd in ((120, 1, 1), (20, 2, 1), (8, 2, 0.5)):
+        assert t_power(seeds, difference, sd) == pytest.approx(1, abs=0.01), (
+            "where the other tail cannot be computed too"
+        )
 
 
 def test_seeds_needed_are_the_fewest() -> None:
@@ -230,14 +232,14 @@ def test_seeds_needed_are_the_fewest() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"gap": 0, "sd": 1}, "the gap must not be 0"),
-        ({"gap": 1, "sd": 0}, "standard deviation be above 0"),
-        ({"gap": float("nan"), "sd": 1}, "gap nan"),
-        ({"gap": 1, "sd": 1, "alpha": 0.9}, "alpha <= power"),
-        ({"gap": 1, "sd": 1, "power": 1.0}, "power 1"),
-        ({"gap": 1, "sd": 1, "comparisons": 0}, "at least one"),
-        ({"gap": 0.001, "sd": 1}, "more than 300 seeds"),
-        ({"gap": 1, "sd": 1, "alpha": 1e-200}, "more than 300 seeds"),
+        ({"difference": 0, "sd": 1}, "the difference must not be 0"),
+        ({"difference": 1, "sd": 0}, "standard deviation be above 0"),
+        ({"difference": float("nan"), "sd": 1}, "difference nan"),
+        ({"difference": 1, "sd": 1, "alpha": 0.9}, "alpha <= power"),
+        ({"difference": 1, "sd": 1, "power": 1.0}, "power 1"),
+        ({"difference": 1, "sd": 1, "comparisons": 0}, "at least one"),
+        ({"difference": 0.001, "sd": 1}, "more than 300 seeds"),
+        ({"difference": 1, "sd": 1, "alpha": 1e-200}, "more than 300 seeds"),
     ],
 )
 def test_questions_without_an_answer_are_refused(words: dict[str, Any], message: str) -> None:
@@ -248,12 +250,12 @@ def test_questions_without_an_answer_are_refused(words: dict[str, Any], message:
 
 def test_the_command_power() -> None:
     """It says the seeds that are needed, and the power of others."""
-    words = ["power", "--gap", "1", "--sd", "0.5", "--comparisons", "10"]
+    words = ["power", "--difference", "1", "--sd", "0.5", "--comparisons", "10"]
     shown, found = (CliRunner().invoke(app, [*words, *more]).output for more in ([], ["--json"]))
     needed = seeds_needed(1, 0.5, comparisons=10)
-    assert f"* {needed} seeds find a gap of 1" in shown
+    assert f"* {needed} seeds find a difference of 1" in shown
     assert json.loads(found)["needed"] == needed
     assert json.loads(found)["power"][str(needed)] == t_power(needed, 1, 0.5, comparisons=10)
     assert "nan" not in shown
-    refused = CliRunner().invoke(app, ["power", "--gap", "0", "--sd", "1"])
+    refused = CliRunner().invoke(app, ["power", "--difference", "0", "--sd", "1"])
     assert isinstance(refused.exception, UserError)

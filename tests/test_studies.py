@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from tiny_study import SUITE
+from typer.testing import CliRunner
 
+from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.execute import run_cell
@@ -14,7 +16,7 @@ from suite.kinds.training.study import check_backbone
 from suite.reduction.registry import settings_class
 from suite.study import protocol
 from suite.study.cells import Cell, Job
-from suite.study.load import find, find_study, load, remember
+from suite.study.load import find, find_study, load, remember, words_of
 
 STUDY = """\
 question: Does it work?
@@ -247,6 +249,18 @@ def test_a_results_folder_finds_its_study(changes: tuple[str, ...]) -> None:
         Path(place).unlink()
         assert find(loaded.name) is None
     assert find("other") is None
+
+
+@pytest.mark.parametrize(("place", "name"), [("studies/trial.yaml", "trial"), ("elsewhere.yaml", "elsewhere.yaml")])
+def test_without_results_a_study_is_called_by_file_and_changes(place: str, name: str) -> None:
+    """As a shell takes them; there the name of its results finds nothing."""
+    Path("studies").mkdir()
+    Path(place).write_text(STUDY)
+    assert words_of(load(place)) == name
+    assert words_of(load(place, ["seeds=[1, 2]", "speed="])) == f"{name} --set 'seeds=[1, 2]' --set speed="
+    for command in ("track", "pack"):
+        refused = CliRunner().invoke(app, [command, place, "--set", "speed="]).exception
+        assert str(refused).endswith(f"suite run {name} --set speed=")
 
 
 def test_merging_more_than_half_is_refused() -> None:

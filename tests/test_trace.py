@@ -222,8 +222,8 @@ def test_a_published_speed_has_its_source_and_an_unmeasured_one_says_why(monkeyp
     assert (printed.cells, printed.runs) == ((), ())
     assert {"source", "evidence", "id", "throughput"} <= printed.facts.keys()
     never = trace("imagenet-vitl-speed:ViT-L/16 ATS R=8 pool=cls:measured")
-    assert (never.shown, never.cells) == ("not available", ())
-    assert never.facts["status"] == "not available"
+    assert (never.shown, never.cells) == ("excluded", ())
+    assert never.facts["status"] == "excluded"
     assert never.facts["note"]
 
 

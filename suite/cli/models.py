@@ -20,7 +20,12 @@ STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 50, 100)  # numbers of seeds that
 
 def check_method(
     methods: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE_OR_NAME", help="Files or names; by default all methods.")
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE_OR_NAME",
+            help="Files or names; by default all methods.",
+            autocompletion=options.complete_method,
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out what needs torch.compile.")] = False,
 ) -> None:
@@ -66,7 +71,9 @@ def evaluate(
 
 def flops(
     backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="A timm model.")],
-    method: Annotated[str, typer.Option(help="A method by name or file.")] = "none",
+    method: Annotated[
+        str, typer.Option(help="A method by name or file.", autocompletion=options.complete_method)
+    ] = "none",
     setting: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the method; repeatable.")] = None,
     schedule: options.ScheduleText = None,
     option: options.BackboneOptions = None,
@@ -116,7 +123,7 @@ def speed(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     rounds: Annotated[int, typer.Option(min=5, help="How often each model is timed.")] = 20,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads to compute with.")] = 1,
-    json: Annotated[Path | None, typer.Option(help="Write every repetition, with provenance, into this file.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write every repetition, with provenance, as JSON.")] = None,
     self_test: Annotated[bool, typer.Option("--self-test", help="Only test the protocol, on known costs.")] = False,
 ) -> None:
     """Time methods side by side with the unpruned model, with fused and with eager attention."""
@@ -127,7 +134,7 @@ def speed(
         raise typer.Exit(0 if command.test_protocol(device, console) else 1)
     if not backbone:
         raise UserError("name a timm model to time, for example: suite speed vit_small_patch16_224 --method random ...")
-    options.check_output(json)
+    options.check_output(output)
     timing = options.timing_options(
         batch_size=tuple(dict.fromkeys(batch_size)),
         precision=precision,
@@ -145,13 +152,16 @@ def speed(
     rows = command.configurations(backbone, timm_options, methods, settings, rule, fusion, task)
     report = command.measure(rows, timing, console)
     command.show(report, console)
-    if json:
-        command.write(report, json)
+    if output:
+        command.write(report, output)
 
 
 def export(
     methods: Annotated[
-        list[str] | None, typer.Argument(metavar="METHOD", help="Names or files; by default all methods.")
+        list[str] | None,
+        typer.Argument(
+            metavar="METHOD", help="Names or files; by default all methods.", autocompletion=options.complete_method
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A tiny ViT; no code is generated, nothing timed, nothing written.")
@@ -202,7 +212,7 @@ def race(
 
 
 def power(
-    gap: Annotated[float, typer.Option(help="The difference of two methods that shall be found.")],
+    difference: Annotated[float, typer.Option(help="The difference of two methods that shall be found.")],
     sd: Annotated[float, typer.Option(help="Standard deviation, over seeds, of that difference within a seed.")],
     alpha: Annotated[float, typer.Option(help="p must be below this.")] = 0.05,
     power: Annotated[float, typer.Option(help="The share of studies that shall find it.")] = 0.8,
@@ -212,9 +222,9 @@ def power(
     """Tell how many seeds a comparison needs: the power of the paired t-test that tables are made with."""
     from suite.report.statistics.power import seeds_needed, t_power
 
-    needed = seeds_needed(gap, sd, alpha, power, comparisons)
+    needed = seeds_needed(difference, sd, alpha, power, comparisons)
     found = {
-        seeds: t_power(seeds, gap, sd, alpha, comparisons)
+        seeds: t_power(seeds, difference, sd, alpha, comparisons)
         for seeds in sorted({needed, *(step for step in STEPS if step < 2 * needed)})
     }
     if as_json:
@@ -226,7 +236,7 @@ def power(
     console = Console(markup=False)
     console.print(table)
     console.print(
-        f"* {needed} seeds find a gap of {gap:g} (standard deviation {sd:g}) in {100 * power:g} % of studies or more.\n"
-        f"Power of the paired t-test, two-sided, p times {comparisons} for Holm's correction, where differences are "
-        "normal: by the noncentral t distribution."
+        f"* {needed} seeds find a difference of {difference:g} (standard deviation {sd:g}) in {100 * power:g} % of "
+        f"studies or more.\nPower of the paired t-test, two-sided, p times {comparisons} for Holm's correction, where "
+        "differences are normal: by the noncentral t distribution."
     )

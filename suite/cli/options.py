@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,13 +17,32 @@ if TYPE_CHECKING:
     from suite.study.schema import ScheduleRule
 
 
-def _complete_study(beginning: str) -> list[str]:
+def complete_study(beginning: str) -> list[str]:
     """Names in studies/ for the shell's completion."""
     return sorted(path.stem for path in Path("studies").glob(f"{beginning}*.yaml"))
 
 
+def complete_results(beginning: str) -> list[str]:
+    """Folders in results/ that have a table."""
+    return sorted(path.parent.name for path in Path("results").glob(f"{beginning}*/table.csv"))
+
+
+def complete_method(beginning: str) -> list[str]:
+    """Names of methods."""
+    from suite.reduction.registry import modules
+
+    return sorted(name for name in modules() if name.startswith(beginning))
+
+
+def complete_task(beginning: str) -> list[str]:
+    """Names of tasks."""
+    from suite.tasks.task import tasks
+
+    return sorted(name for name in tasks() if name.startswith(beginning))
+
+
 StudyName = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A path, or a name in studies/.", autocompletion=_complete_study)
+    str, typer.Argument(metavar="STUDY", help="A path, or a name in studies/.", autocompletion=complete_study)
 ]
 Changes = Annotated[
     list[str] | None,
@@ -36,15 +56,26 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 
 def print_json(found: object) -> None:
-    """Print what was found as JSON; what JSON has no word for is written as text."""
+    """Print what was found as JSON; what JSON has no word for is written as text, nan and infinity as null."""
     import json
 
-    typer.echo(json.dumps(found, indent=1, default=str, allow_nan=False))
+    typer.echo(json.dumps(_finite(found), indent=1, default=str, allow_nan=False))
+
+
+def _finite(found: object) -> object:
+    if isinstance(found, float):
+        return found if math.isfinite(found) else None
+    if isinstance(found, dict):
+        return {name: _finite(value) for name, value in found.items()}
+    return [_finite(one) for one in found] if isinstance(found, list | tuple) else found
 
 
 BackboneName = Annotated[str, typer.Argument(metavar="BACKBONE", help="A timm model, such as vit_small_patch16_224.")]
 Methods = Annotated[
-    list[str] | None, typer.Option("--method", metavar="NAME_OR_FILE", help="A method or its file; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--method", metavar="NAME_OR_FILE", help="A method or its file; repeatable.", autocompletion=complete_method
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -54,7 +85,7 @@ BackboneOptions = Annotated[
     list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="For timm's create_model; repeatable.")
 ]
 FusionName = Annotated[str, typer.Option("--fusion", help="How removed patches come back, in all methods.")]
-TaskName = Annotated[str, typer.Option("--task", help="A task that `suite list` names.")]
+TaskName = Annotated[str, typer.Option("--task", help="A task that `suite list` names.", autocompletion=complete_task)]
 
 ScheduleText = Annotated[
     str | None,

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from suite.cli.options import AsJson, StudyName, print_json
+from suite.cli.options import AsJson, StudyName, complete_results, print_json
 from suite.errors import UserError
 
 RECORD = "A study, a results folder, or STUDY@COMMIT; with :ROW one row of it."
@@ -33,7 +33,7 @@ def table(
 
 
 def compare(
-    records: Annotated[list[str], typer.Argument(help=RECORD)],
+    records: Annotated[list[str], typer.Argument(help=RECORD, autocompletion=complete_results)],
     html: Annotated[Path | None, typer.Option(help="Also write the comparison to this file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Also draw the rows of all records into this file.")] = None,
     as_json: AsJson = False,
@@ -125,7 +125,11 @@ def report(study: StudyName) -> None:
 def trace(
     address: Annotated[
         str,
-        typer.Argument(metavar="TABLE:ROW:COLUMN", help="As the table calls them, such as 'quickstart:cropr:acc. %'."),
+        typer.Argument(
+            metavar="TABLE:ROW:COLUMN",
+            help="As the table calls them, such as 'quickstart:cropr:acc. %'.",
+            autocompletion=complete_results,
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:

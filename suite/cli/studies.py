@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from suite.cli.options import AsJson, Changes, StudyName, print_json
+from suite.cli.options import AsJson, Changes, StudyName, complete_study, print_json
 from suite.errors import UserError
 
 
@@ -133,7 +133,12 @@ def unpack(file: Annotated[Path, typer.Argument(help="What `suite pack` wrote.")
 
 def ui(
     study: Annotated[
-        str | None, typer.Argument(metavar="STUDY", help="A path, or a name in studies/; without it all experiments.")
+        str | None,
+        typer.Argument(
+            metavar="STUDY",
+            help="A path, or a name in studies/; without it all experiments.",
+            autocompletion=complete_study,
+        ),
     ] = None,
     port: Annotated[
         int, typer.Option(min=1, max=65_535, help="On 127.0.0.1, reachable from this machine only.")

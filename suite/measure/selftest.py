@@ -145,7 +145,7 @@ def _known(name: str, device: KnownDevice, verdict: str = "", caught: bool = Fal
 
 
 def _spun() -> Check:
-    """The processor, kept busy for known times; beside a busy neighbour nobody can be right about it."""
+    """The processor, kept busy for known times; on a machine that others keep busy a wrong time is no fault."""
     runs = {name: functools.partial(_spin, cost * SPIN_SECONDS) for name, cost in COSTS.items()}
     for _ in range(SPIN_TRIES):
         timing = race(runs, WallClock(), ROUNDS, warmup_rounds=2, threads=1)

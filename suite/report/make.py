@@ -33,8 +33,8 @@ def make_table(folder: Path, console: Console, into: Path | None = None) -> Tabl
     kind = kind_of(folder)
     lines = kind.lines(folder)
     table = kind.table(folder.name, lines)
-    files = [*write(table, folder)]
-    for drawn in draw(kind, folder, lines, ".png", [*kind.drawings][:1]):
+    files, figures = [*write(table, folder)], [*kind.drawings][:1]
+    for drawn in draw(kind, folder, lines, ".png", figures):
         if drawn.path:
             files.append(drawn.path.name)
         else:
@@ -45,6 +45,10 @@ def make_table(folder: Path, console: Console, into: Path | None = None) -> Tabl
     console.print(f"Written to {folder}/: {', '.join(files)}, from {kind.record}", soft_wrap=True)
     if missing := FORMATS.keys() - files:
         console.print(f"Not written: {', '.join(sorted(missing))}; get what they need with: {EXTRAS}", soft_wrap=True)
+    wanted = sorted({*FORMATS, *(f"{name}.png" for name in figures)} - {*files})
+    if outdated := [name for name in wanted if (folder / name).is_file()]:
+        cure = f"when all is installed make them with: suite table {folder.name}"
+        console.print(f"Outdated: {', '.join(outdated)}, of an earlier run; {cure}", style="yellow", soft_wrap=True)
     return table
 
 

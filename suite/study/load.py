@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,21 @@ def find_study(name: str) -> Path:
 def remember(loaded: Loaded) -> None:
     """State in `provenance.json` what finds a study by its results: a file outside of `studies/`, and its changes."""
     if loaded.changes or not _is_known(loaded.path):
-        file = loaded.path.stem if _is_known(loaded.path) else str(loaded.path)
-        records.state(RESULTS / loaded.name, {STUDY: file, CHANGES: list(loaded.changes)})
+        records.state(RESULTS / loaded.name, {STUDY: _file_of(loaded), CHANGES: list(loaded.changes)})
 
 
 def argument_of(loaded: Loaded) -> str:
     """What the command line calls a study, once its changes are stated in its results."""
     return loaded.name if loaded.changes or _is_known(loaded.path) else str(loaded.path)
+
+
+def words_of(loaded: Loaded) -> str:
+    """What the command line calls a study where it has no results: its file and its changes."""
+    return shlex.join([_file_of(loaded), *(word for change in loaded.changes for word in ("--set", change))])
+
+
+def _file_of(loaded: Loaded) -> str:
+    return loaded.path.stem if _is_known(loaded.path) else str(loaded.path)
 
 
 def _is_known(path: Path) -> bool:

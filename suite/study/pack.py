@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from suite.errors import UserError
 from suite.strict import Strict, explain
 from suite.study.cells import id_of
+from suite.study.load import words_of
 from suite.study.records import digest_of
 from suite.study.store import FORMAT, Record
 
@@ -50,7 +51,7 @@ def pack_study(loaded: Loaded, path: Path) -> str:
     if not planned:
         raise UserError(f"{loaded.name} is a study of {loaded.kind.name} and has no cells to pack")
     if not cells:
-        raise UserError(f"no cell of {loaded.name} is finished here; run it with: suite run {loaded.name}")
+        raise UserError(f"no cell of {loaded.name} is finished here; run it with: suite run {words_of(loaded)}")
     return f"{pack(cells, Record(), path)} of {len(planned)} cells"
 
 

@@ -83,7 +83,7 @@ def _warnings(pairs: Pairs, reliable: Pairs, lines: Sequence[Line]) -> Iterator[
         "reduced rows have unreliable timings (drift or spread of their rounds) and are left out here": len(pairs)
         - len(reliable),
         "rows of the study are not measured": sum(line.status == "not measured" for line in lines),
-        "published rows cannot be run here; see the notes": sum(line.status == "not available" for line in lines),
+        "published rows cannot be run here; see the notes": sum(line.status == "excluded" for line in lines),
     }
     yield from (f"{count} {what}." for what, count in counts.items() if count)
 

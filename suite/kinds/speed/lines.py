@@ -16,7 +16,7 @@ from suite.kinds.speed.schema import SpeedBackbone, SpeedStudy
 from suite.measure.timing_options import UNPRUNED, DeviceType
 from suite.report.statistics.aggregates import Spread, spread
 
-Status = Literal["measured", "not measured", "not available"]
+Status = Literal["measured", "not measured", "excluded"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Line:
     """One row on one device.
 
     Attributes:
-        status: `not available` if nothing here can run it; its `row` and `setting` are then the source's.
+        status: `excluded` if nothing here can run it; its `row` and `setting` are then the source's.
         ratio: the published one; None if there is none.
         compare_to: the row that `measured.compare_to` is the ratio to.
         published_compare_to: the ratio of both published throughputs.
@@ -166,4 +166,4 @@ def _excluded(setup: Setup, study: SpeedStudy, published: Mapping[str, Published
             if any(fnmatchcase(figure.id, pattern) for pattern in left.published):
                 ratio = figure.ratio(references.get(figure.backbone))
                 row = f"{figure.method} {figure.setting.replace(';', ' ')}"
-                yield Line(setup, figure.backbone, row, "", "not available", figure, ratio, note=left.note)
+                yield Line(setup, figure.backbone, row, "", "excluded", figure, ratio, note=left.note)

@@ -24,7 +24,7 @@ from suite.measure.side_by_side import time_side_by_side
 from suite.measure.speed import Timing
 from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER
 from suite.study.kind import Loaded
-from suite.study.load import refusal
+from suite.study.load import argument_of, refusal
 from suite.study.provenance import device_name, provenance
 from suite.study.store import Entry, Record
 from suite.terminal import ManualProgress
@@ -98,7 +98,7 @@ def run(loaded: Loaded, console: Console, _in_process: bool = True, folder: Path
     if dropped:
         console.print(f"left out of rounds.csv: {dropped} rows that the study no longer asks for", style="yellow")
     if problems:
-        resume = f"what is measured is kept; resume with: suite run {loaded.path}"
+        resume = f"what is measured is kept; resume with: suite run {argument_of(loaded)}"
         console.print("\n".join([*problems, resume]), soft_wrap=True)
     return code
 

@@ -14,14 +14,14 @@ from typing import Any
 from suite.kinds.training.summary import Line, schedules
 from suite.tasks.task import task
 
-GAP = "gap_to_random"  # in the unit of a difference of scores
+DIFFERENCE = "difference_to_random"  # in the unit of a difference of scores
 RELIABLE = "speed_reliable"  # 1, or 0 if it is not
 ALL = 1000  # runs that a chart shows
 ENDS = {"median": "median", "q25": "low", "q75": "high"}  # of a metric; field of `table.csv`
 
 
 def row_metrics(records: Sequence[Mapping[str, Any]], task_name: str) -> dict[tuple[str, str], dict[str, float]]:
-    """By row and schedule, what `table.csv` has: medians over seeds with their spread, the gap to random pruning, cost.
+    """By row and schedule, what `table.csv` has: medians over seeds with spread, difference to random pruning, cost.
 
     `speed_reliable` is 0 where the table marks the timing as unreliable, else 1. What there is not is left out. Five
     digits, because MLflow's page shows all there are. The score comes first: a comparison in MLflow's page begins with
@@ -32,8 +32,8 @@ def row_metrics(records: Sequence[Mapping[str, Any]], task_name: str) -> dict[tu
     fields |= {f"speed_ratio/{name}": f"speed_{end}" for name, end in ENDS.items()}
     fields |= {f"{score}/ci95_low": "interval_low", f"{score}/ci95_high": "interval_high"}
     fields |= {"seeds": "n", "seeds_tried": "seeds", "seeds_above_random": "beats_random", "seeds_compared": "compared"}
-    fields |= {f"{GAP}/mean": "gap", f"{GAP}/ci95_low": "gap_low", f"{GAP}/ci95_high": "gap_high"}
-    fields |= {f"{GAP}/p_holm": "p_holm", "tokens_fewest": "min_tokens"}
+    fields |= {f"{DIFFERENCE}/mean": "gap", f"{DIFFERENCE}/ci95_low": "gap_low", f"{DIFFERENCE}/ci95_high": "gap_high"}
+    fields |= {f"{DIFFERENCE}/p_holm": "p_holm", "tokens_fewest": "min_tokens"}
     found = {}
     for row in records:
         metrics = {name: row[field] for name, field in fields.items() if row[field] is not None}
@@ -52,13 +52,13 @@ def views(lines: Sequence[Line], known: Collection[str]) -> dict[str, dict[str, 
     """
     headline = task(lines[0].task).headline
     score, median, curve = headline.last, f"{headline.last}/median", f"epoch/{headline.name}"
-    gap, speed = f"{GAP}/mean", "speed_ratio/median"
+    difference, p, speed = f"{DIFFERENCE}/mean", f"{DIFFERENCE}/p_holm", "speed_ratio/median"
     interval = [f"{score}/ci95_low", f"{score}/ci95_high"]
-    columns = [median, *interval, gap, f"{GAP}/p_holm", "seeds", "tokens_fewest", "gmacs", speed, RELIABLE]
+    columns = [median, *interval, difference, p, "seeds", "tokens_fewest", "gmacs", speed, RELIABLE]
     rows = ["row", "schedule"] if len(schedules(lines)) > 1 else ["row"]
     methods = [
         *(_scatter(cost, median) for cost in (speed, "gmacs") if cost in known),
-        *(_chart("BAR", metric, metricKey=metric) for metric in (median, gap, speed) if metric in known),
+        *(_chart("BAR", metric, metricKey=metric) for metric in (median, difference, speed) if metric in known),
         _parallel(rows, [name for name in ("tokens_fewest", "gmacs", speed, median) if name in known]),
     ]
     seeds = [

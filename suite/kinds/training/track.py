@@ -17,7 +17,7 @@ from suite.kinds.training.table import study_table
 from suite.report.render import as_records, markdown
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
-from suite.study.load import RESULTS
+from suite.study.load import RESULTS, words_of
 from suite.study.records import runs
 from suite.study.store import Entry, Record
 from suite.terminal import ManualProgress
@@ -75,7 +75,8 @@ def track_study(loaded: Loaded, console: Console) -> None:
     known = [(cell, record.finished(cell) or exported.get(cell.cell_id) or record.failed(cell)) for cell in cells]
     found = [(cell, entry) for cell, entry in known if entry]
     if not found:
-        raise UserError(f"there is nothing of {loaded.name} in .suite or {results}; run it: suite run {loaded.path}")
+        cure = f"run it: suite run {words_of(loaded)}"
+        raise UserError(f"there is nothing of {loaded.name} in .suite or {results}; {cure}")
     tracker = Tracker(loaded.name, cells)
     with ManualProgress(console, len(found), text="writing to MLflow") as bar:
         for cell, entry in found:

@@ -19,6 +19,7 @@ from suite.report.page.origin import read_origin
 from suite.report.render import as_html, coded
 from suite.report.style import drawn_from
 from suite.study.kind import Drawing, Loaded
+from suite.study.load import words_of
 from suite.study.records import digest_of
 from suite.terminal import track
 
@@ -67,6 +68,8 @@ def page(loaded: Loaded, folder: Path, console: Console, published: Sequence[Any
         name=folder.name,
         file=loaded.path.name,
         text=loaded.path.read_text(encoding="utf-8"),
+        changes=loaded.changes,
+        words=words_of(loaded),
         question=loaded.study.question,
         facts=kind.facts(folder, lines),
         table=_boxed(as_html(table)),
