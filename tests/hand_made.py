@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from suite.kinds.training.summary import Line, lines_of
+from suite.kinds.training.line import Line
+from suite.kinds.training.summary import lines_of
 from suite.study.exported import COLUMNS, write_csv
 
 Rows = list[dict[str, Any]]

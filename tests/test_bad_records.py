@@ -10,7 +10,8 @@ from scipy import stats
 
 from suite.errors import UserError
 from suite.kinds.training.figures.looks import BLACK, looks
-from suite.kinds.training.summary import Line, Versus, read_record, summarise
+from suite.kinds.training.line import Line, Versus
+from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
 from suite.reduction import registry
 from suite.study.cells import Cell

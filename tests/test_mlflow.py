@@ -27,9 +27,9 @@ from mlflow.entities import Run
 from test_on_ray import listening
 from tiny_study import SUITE, here
 
+from suite.kinds.training.line import Line, Versus
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 from suite.kinds.training.row_cells import Speed
-from suite.kinds.training.summary import Line, Versus
 from suite.kinds.training.table import study_table
 from suite.report.render import as_records
 from suite.report.statistics.aggregates import Spread

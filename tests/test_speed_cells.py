@@ -19,10 +19,11 @@ from suite.kinds.speed.cell import _result
 from suite.kinds.training import cells
 from suite.kinds.training.cells import expand
 from suite.kinds.training.execute import run_cell
+from suite.kinds.training.line import Line
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import lacking
 from suite.kinds.training.study import refuse as refuse_for
-from suite.kinds.training.summary import Line, read_record, summarise
+from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import columns, study_table
 from suite.measure import device, fit, side_by_side
 from suite.measure.passes import prepare

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training.columns import columns
+from suite.kinds.training.line import Line
 from suite.kinds.training.row_cells import Speed
-from suite.kinds.training.summary import Line
 from suite.report.layout import MISSING
 from suite.report.trace import trace, trace_in
 from suite.study.kind import kind_of, kinds

@@ -13,7 +13,8 @@ from scipy import stats
 from suite.errors import UserError
 from suite.kinds.training.compare import Compared, Side, compared
 from suite.kinds.training.facts import differs_significantly
-from suite.kinds.training.summary import Line, lines_of
+from suite.kinds.training.line import Line
+from suite.kinds.training.summary import lines_of
 from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.statistics.intervals import LEVEL
 from suite.report.statistics.significance import ALPHA, correct

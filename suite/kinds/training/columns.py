@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from suite.kinds.training.checks import SPEED
+from suite.kinds.training.line import Line
 from suite.kinds.training.row_cells import Speed
-from suite.kinds.training.summary import Line
 from suite.report.layout import Column, recorded
 from suite.report.statistics.intervals import LEVEL
 from suite.tasks.task import Metric, task

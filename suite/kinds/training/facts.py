@@ -11,8 +11,9 @@ from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.columns import columns
 from suite.kinds.training.focus import focus_of
+from suite.kinds.training.line import Line
 from suite.kinds.training.schema import Study
-from suite.kinds.training.summary import Line, read_record, schedules
+from suite.kinds.training.summary import read_record, schedules
 from suite.kinds.training.table import FINE_TUNING_ONLY, table
 from suite.report.layout import Column, Row
 from suite.report.page.facts import Facts

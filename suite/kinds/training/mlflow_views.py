@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from suite.kinds.training.summary import Line, schedules
+from suite.kinds.training.line import Line
+from suite.kinds.training.summary import schedules
 from suite.tasks.task import task
 
 DIFFERENCE = "difference_to_random"  # in the unit of a difference of scores

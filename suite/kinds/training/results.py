@@ -17,7 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from suite.errors import UserError
-from suite.kinds.training.summary import Line, read_record
+from suite.kinds.training.line import Line
+from suite.kinds.training.summary import read_record
 from suite.study.exported import CURVE_COLUMNS
 from suite.study.records import check_unedited, read
 

@@ -7,9 +7,10 @@ from itertools import groupby
 from typing import Any
 
 from suite.kinds.training.columns import columns, speeds_by_key
+from suite.kinds.training.line import Line
 from suite.kinds.training.published import PUBLISHED, TOLERANCE, read_scores, score_of, verdict
 from suite.kinds.training.row_cells import ONE_SEED
-from suite.kinds.training.summary import Line, schedules
+from suite.kinds.training.summary import schedules
 from suite.report.layout import BELOW, EXPLORATORY, UNRELIABLE, Block, Note, Row, Table
 from suite.report.statistics.aggregates import Spread
 from suite.report.statistics.intervals import Interval

@@ -9,8 +9,9 @@ import pandas as pd
 
 from suite.kinds.training.checks import SPEED
 from suite.kinds.training.columns import ALL_COMPARED, ALL_OF_SCHEDULE, CONTROL_TOO, EAGER, columns
+from suite.kinds.training.line import Line
 from suite.kinds.training.row_cells import of_batch
-from suite.kinds.training.summary import Line, read_record
+from suite.kinds.training.summary import read_record
 from suite.report.trace import Used
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import seaborn as sns
 
-from suite.kinds.training.summary import CONTROL, Line
+from suite.kinds.training.line import Line
+from suite.kinds.training.summary import CONTROL
 
 MARKERS = "osD^vP<X>*hpd8"
 BLACK, GREY = (0.0, 0.0, 0.0), (0.55, 0.55, 0.55)

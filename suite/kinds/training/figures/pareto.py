@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 
 from suite.errors import UserError
 from suite.kinds.training.figures.looks import Look, looks
+from suite.kinds.training.line import Line
 from suite.kinds.training.results import Results
-from suite.kinds.training.summary import Line
 from suite.report.statistics.aggregates import Spread, pareto_front
 from suite.report.style import TWO_COLUMNS, canvas
 from suite.tasks.task import task
