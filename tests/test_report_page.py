@@ -367,7 +367,7 @@ def test_what_a_study_says_is_text_and_no_markup(made: Path) -> None:
     run("nasty")
     rows = {row["row"] for row in rows_of(made, "quickstart")}
     assert f"The study is not finished: {len(rows)} seeds of its rows are missing" in text_of(made, "nasty")
-    path.write_text(text.replace("{epochs: 1, images", "{epochs: 2, images"))
+    path.write_text(text.replace("  epochs: 1\n  images", "  epochs: 2\n  images"))
     run("nasty")
     assert "of the record are not among them" in text_of(made, "nasty")
     assert "not finished" not in text_of(made, "nasty"), "other cells, but of the same rows and seeds"

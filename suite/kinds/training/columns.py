@@ -29,6 +29,7 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
     return (
         *_names(),
         *_scores(headline, level),
+        *([_gain(headline)] if any(line.epochs for line in lines) else []),
         *_comparisons(headline, level, family),
         *_published(headline),
         *_costs(),
@@ -67,10 +68,13 @@ def _scores(headline: Metric, level: str) -> Iterator[Column]:
     yield Column("quartiles", "IQR", both, fields=fields, how=made, parts=quartiles, **long)
     middle = "inter-quartile mean: the mean of the middle half of the seeds"
     yield Column("iqm", "IQM", one, fields=("score_iqm",), how=middle, **long)
-    heading, doubled = f"gain per doubling ({headline.difference() or headline.short})", "median score less that of"
-    how = f"{doubled} the next shorter training of the row, over the doublings of epochs between them"
-    yield Column("gain", heading, f"{{:+{digits}}}".format, fields=("gain",), optional=True, how=how, metric=score)
     yield Column("seeds", "seeds", how="cells with a score, of all that were tried", metric=score)
+
+
+def _gain(headline: Metric) -> Column:
+    heading, digits = f"gain per doubling ({headline.difference() or headline.short})", f"+.{headline.decimals}f"
+    how = "median score less that of the next shorter training of the row, over the doublings of epochs between them"
+    return Column("gain", heading, f"{{:{digits}}}".format, fields=("gain",), how=how, metric=headline.last)
 
 
 def _comparisons(headline: Metric, level: str, family: int) -> Iterator[Column]:
