@@ -19,6 +19,7 @@ from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.statistics.intervals import LEVEL
 from suite.report.statistics.significance import ALPHA, correct
 from suite.report.style import TWO_COLUMNS, canvas
+from suite.tasks.task import task
 
 Pair = tuple[str, str]  # names of two records
 
@@ -133,7 +134,8 @@ def draw_agreement(found: Agreement, folders: Sequence[Path], path: Path) -> Non
             axis.errorbar(middle, height, xerr=half, fmt="o", markersize=3, capsize=2, label=Path(name).name)
         axis.set_yticks(range(len(labels)), labels)
         axis.invert_yaxis()
-        axis.set_xlabel(f"score, mean over seeds and {100 * LEVEL:g} % interval")
+        score = task(next(iter(found.lines.values()))[0].task).headline.axis
+        axis.set_xlabel(f"{score}: mean over seeds and {100 * LEVEL:g} % interval")
         figure.legend(loc="outside lower center", ncols=len(found.lines))
 
 
