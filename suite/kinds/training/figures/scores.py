@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from suite.errors import UserError
 from suite.kinds.training.figures.looks import looks
@@ -35,20 +36,21 @@ def draw_track(results: Results, path: Path) -> None:
         raise UserError(f"{results.folder / 'curves.csv'} says nothing about scores; set track_scores: true")
     style, records = looks(results.lines), results.records("curves.csv")
     down = -(-len(shown) // ACROSS)
-    with canvas(path, down, ACROSS, size=(TWO_COLUMNS, 0.8 + 1.9 * down), records=records) as (figure, axes):
+    with canvas(path, down, ACROSS, size=(TWO_COLUMNS, 0.8 + 2.0 * down), records=records) as (figure, axes):
         for axis, (name, (title, factor)) in zip(axes.flat, shown.items(), strict=False):
             for label, own in frame[frame["fact"] == name].groupby("label", sort=False):
                 middle = _over_epochs(own, name) * factor
                 look = style[str(label)]
                 axis.plot(middle.index, middle, color=look.colour, marker=look.marker, markersize=3, label=label)
             axis.set_title(title, fontsize=7)
+            axis.set_xlabel("epoch", fontsize=7)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axis in axes.flat[len(shown) :]:
             axis.set_axis_off()
         found = {
             label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
         figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=3)
-        figure.supxlabel("epoch", fontsize=7)
 
 
 def _over_epochs(own: pd.DataFrame, name: str) -> pd.Series[float]:
