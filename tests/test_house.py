@@ -1,6 +1,7 @@
 """The house: one direction of imports, small files, a fast command line, a README that works."""
 
 import ast
+import functools
 import graphlib
 import os
 import re
@@ -165,9 +166,12 @@ def test_contributing_shows_the_house() -> None:
         assert found.name in order
 
 
+distributions = functools.cache(packages_distributions)  # reading all that is installed takes a second
+
+
 def packages(modules: Collection[str]) -> set[str]:
     """The packages that have to be asked for to have modules that are neither Python's nor ours."""
-    known = packages_distributions()
+    known = distributions()
     top = {module.split(".")[0] for module in modules} - {"", "suite", "baselines"} - sys.stdlib_module_names
     return {COMES_WITH.get(module) or plain(known.get(module, [module])[0]) for module in top}
 

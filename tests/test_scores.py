@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from backbones import BACKBONES
-from tiny_study import RUN, suite, write
+from tiny_study import RUN, here, write
 from torch import Tensor
 
 from baselines.cropr import Cropr
@@ -182,8 +182,8 @@ def test_a_study_tracks_scores(tmp_path: Path) -> None:
     for name, asked in (("with", {"track_scores": True}), ("without", {})):
         (tmp_path / name).mkdir()
         write(tmp_path / name, **rows, **asked)
-        assert suite(tmp_path / name, *RUN).returncode == 0
-        assert suite(tmp_path / name, "figures", "trial").returncode == 0
+        assert here(tmp_path / name, *RUN).returncode == 0
+        assert here(tmp_path / name, "figures", "trial").returncode == 0
         with (tmp_path / name / "results/trial/curves.csv").open() as file:
             found[name] = list(csv.DictReader(file))
     tracked = [line for line in found["with"] if "/" in line["metric"]]
