@@ -8,7 +8,7 @@ from tiny_study import RUN, STUDY, here, write
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
-from suite.kinds.training.summary import lines_of
+from suite.kinds.training.summary import lines_of, schedules
 from suite.study.load import load
 
 ROWS = {"methods": ["none", "random", "cropr"], "seeds": [0, 1], "speed": None}
@@ -37,6 +37,17 @@ def test_each_length_is_a_training_of_its_own(tmp_path: Path, monkeypatch: pytes
     assert "gain per doubling (pp)" in (tmp_path / "results/trial/table.md").read_text()
     assert here(tmp_path, "figures", "trial").returncode == 0
     assert (tmp_path / "results/trial/lengths.png").is_file()
+
+
+def test_lengths_stand_in_their_order(tmp_path: Path) -> None:
+    """Of numbers, not of letters."""
+    rows = []
+    for epochs in (16, 2, 4):
+        rows += cell("random", 0, 50.0, schedule=f"8 8 0, {epochs} epochs", cell_id=f"random-{epochs}")
+        rows += cell("none", 0, 60.0, schedule=f"{epochs} epochs", cell_id=f"none-{epochs}")
+    lines = lines_of(written(tmp_path, rows))
+    assert [line.epochs for line in lines] == [2, 4, 16, 2, 4, 16]
+    assert schedules(lines) == ["8 8 0, 2 epochs", "8 8 0, 4 epochs", "8 8 0, 16 epochs"]
 
 
 def test_a_gain_is_of_the_row_itself(tmp_path: Path) -> None:

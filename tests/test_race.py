@@ -67,8 +67,8 @@ def test_what_is_behind_a_number() -> None:
 def test_a_record_of_another_name_is_not_lost(tmp_path: Path) -> None:
     """Rounds once were in `rounds.csv`."""
     (tmp_path / "rounds.csv").write_text("case\n")
-    with pytest.raises(UserError, match=r"rounds.csv has been called race.csv since; rename it"):
-        keep(*rows("a", [1.0, 1.0]), tmp_path)
+    with pytest.raises(UserError, match=r"rounds.csv is called race.csv now; rename it"):
+        record.check(tmp_path)
 
 
 def test_a_later_race_replaces_its_own_settings_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

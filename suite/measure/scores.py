@@ -110,7 +110,9 @@ def probe(model: ReducedModel, data: DataSet, task: Task) -> Callable[[], dict[s
         device = next(model.parameters()).device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             facts = score_facts(model, at.to(device))
-        method.load_state_dict(buffers, strict=False)
+        with torch.no_grad():
+            for name, buffer in method.named_buffers():
+                buffer.copy_(buffers[name])
         model.train(was_training)
         method.counts = counts
         return facts | direction_facts(first, _directions(model))

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from suite.errors import UserError, suggest
 from suite.kinds.official.models import CASES
-from suite.kinds.official.record import SETTING, Rows, keep
+from suite.kinds.official.record import SETTING, Rows, check, keep
 from suite.measure.allocator import ENVIRONMENT
 from suite.measure.machine import busy
 from suite.study.provenance import device_name
@@ -57,7 +57,8 @@ class Options:
 
 
 def run(options: Options, folder: Path, console: Console) -> None:
-    """Race every case and keep each in the record of `folder`; UserError as `race`, or for a case without checkout."""
+    """Race every case and keep each in the record of `folder`; UserError as `race`, `check`, or without a checkout."""
+    check(folder)
     for name in _chosen(options):
         for batch in options.batches:
             rows, spent = Rows(), Rows()

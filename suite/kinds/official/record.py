@@ -53,10 +53,18 @@ def lines(folder: Path) -> list[Setting]:
     ]
 
 
+def check(folder: Path) -> None:
+    """Refuse a folder whose rounds have the name that they once had.
+
+    Raises:
+        UserError: naming both.
+    """
+    if (old := folder / "rounds.csv").is_file():
+        raise UserError(f"{old} is called {KIND.record} now; rename it, and what was raced before is kept")
+
+
 def keep(rounds: Rows, operators: Rows, folder: Path) -> None:
     """Put rounds and operators into a folder's record, in place of earlier ones of the same settings."""
-    if (old := folder / "rounds.csv").is_file():
-        raise UserError(f"{old} has been called {KIND.record} since; rename it, or the rounds in it are lost")
     rounds = [row | (dict.fromkeys(SECONDS, "") if row["device"] == "cpu" else {}) for row in rounds]
     made = {" ".join(_setting(row)): provenance() for row in rounds}
     earlier = lines(folder) if (folder / KIND.record).is_file() else []

@@ -111,12 +111,13 @@ def _reduced(job: Job, identity: Identity) -> ReducedModel:
     )
     identity.goal.prepare(backbone)
     method = job.places.get("method", identity.method)
+    model = reduce(backbone, method, identity.removed or None, identity.settings, identity.fusion)
     if identity.code and (found := code_digest(Path(method))) != identity.code:
         raise UserError(
-            f"{method} is not the code that this study was planned with ({found}, planned: {identity.code}); run the "
-            "study again to plan it with this one"
+            f"{method} is not the code that this study was planned with ({found}, planned: {identity.code}); put that "
+            "one back, on every node, or run the study again to plan it with this one"
         )
-    return reduce(backbone, method, identity.removed or None, identity.settings, identity.fusion)
+    return model
 
 
 def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:

@@ -79,7 +79,7 @@ class Study(Strict):
 
     @property
     def finetunings(self) -> dict[str, TrainingRecipe]:
-        """The recipes by what labels of schedules say of their length; empty where there is one length."""
+        """The recipes by what labels of schedules say of their length, which is nothing without `lengths`."""
         if not self.lengths:
             return {"": self.finetune}
         recipe = type(self.finetune)

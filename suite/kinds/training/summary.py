@@ -67,7 +67,7 @@ def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
 def _place(line: Line) -> tuple[object, ...]:
     return (
         not line.unpruned,
-        line.schedule,
+        (line.epochs or 0, line.schedule),
         (not line.block, len(line.block), line.block),
         line.row != line.block,
         line.score.median if line.score else -math.inf,
@@ -171,7 +171,8 @@ def _groups(lines: Sequence[Line], cells: pd.DataFrame) -> dict[str, str]:
 
 def schedules(lines: Sequence[Line]) -> list[str]:
     """Those of the reduced rows; where there are several, labels and blocks name them."""
-    return sorted({line.schedule for line in lines if not line.unpruned})
+    found = {line.schedule: line.epochs or 0 for line in lines if not line.unpruned}
+    return sorted(found, key=lambda schedule: (found[schedule], schedule))
 
 
 def scores_of(cells: pd.DataFrame, schedule: str) -> dict[str, Seeds]:

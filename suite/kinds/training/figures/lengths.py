@@ -39,7 +39,8 @@ def draw_lengths(results: Results, path: Path) -> None:
             middle = [line.score.median for line in own if line.score]
             axis.plot(at, middle, color=look.colour, marker=look.marker, markersize=3.5, label=row)
         axis.set_xscale("log", base=2)
-        axis.set_xticks(at, [f"{x:,.0f}" for x in at])
+        ticks = sorted({(line.epochs or 0) * updates for line in lines})
+        axis.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel("updates" if updates > 1 else "epochs")
         axis.set_ylabel(task(results.task).headline.axis)
