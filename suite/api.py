@@ -196,24 +196,14 @@ class Results:
         """Scores in the last epoch of every finished run: row, schedule, method, fusion, seed, metric, score, unit.
 
         Raises:
-            UserError: if the study trains nothing, or its record was edited.
+            UserError: if studies of its kind have none, or its record was edited.
         """
-        import pandas as pd
-
-        from suite.study.exported import COLUMNS
         from suite.study.kind import kind_of
-        from suite.study.records import read
-        from suite.tasks.task import tasks
 
-        path, kind = self.folder / "cells.csv", kind_of(self.folder)
-        if not path.is_file():
-            raise UserError(f"{self.folder} is of kind {kind.name}, which trains nothing: no scores; use table")
-        record = read(path, COLUMNS)
-        headlines = [task.headline.last for task in tasks().values()]
-        found = record[(record["kind"] == "accuracy") & record["metric"].isin(headlines)].reset_index(drop=True)
-        numbers = {"seed": pd.to_numeric(found["seed"]), "score": pd.to_numeric(found["value"])}
-        columns = ["row", "schedule", "method", "fusion", "seed", "metric", "score", "unit"]
-        return found.assign(**numbers)[columns]
+        kind = kind_of(self.folder)
+        if kind.scores is None:
+            raise UserError(f"{self.folder} is of kind {kind.name}, which has no scores over seeds; use table")
+        return kind.scores(self.folder)
 
 
 def results(name: str, folder: str | Path = "results") -> Results:

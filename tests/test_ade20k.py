@@ -359,7 +359,7 @@ def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_maps_of_ade20k(ran: Path) -> None:
     """A line for every row, from the folder's images."""
-    done = here(ran, "maps", "trial.yaml")
+    done = here(ran, "figures", "trial.yaml", "--only", "maps")
     assert done.returncode == 0, done.stderr
     image = np.asarray(Image.open(ran / "results/trial/maps.png"))
     assert image.shape[0] > 13 * 100

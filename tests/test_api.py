@@ -116,7 +116,7 @@ def test_results_are_the_committed_ones(tmp_path: Path) -> None:
     medians = scores.groupby("row")["score"].median()
     table = found.table.set_index("row")["score_median"]
     assert medians.sort_index().tolist() == pytest.approx(table.sort_index().tolist())
-    with pytest.raises(UserError, match=r"costs is of kind costs, which trains nothing: no scores; use table$"):
+    with pytest.raises(UserError, match=r"costs is of kind costs, which has no scores over seeds; use table$"):
         _ = api.results("costs", ROOT / "results").scores
     with pytest.raises(UserError, match="did you mean quickstart"):
         api.results("quickstrat", ROOT / "results")

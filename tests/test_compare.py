@@ -14,13 +14,15 @@ from typer.testing import CliRunner, Result
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.kinds.training.agreement import agreement
-from suite.kinds.training.compare import Side, compared, side
+from suite.kinds.training.compare import compared
 from suite.report.statistics.crossed import crossed_interval, mcnemar_p, over_images
 from suite.study import images
 from suite.study.exported import CURVE_COLUMNS, write_csv
 from suite.study.records import write, write_provenance
+from suite.study.sides import Side, side
 from suite.tasks.task import task
 
+ROOT = Path(__file__).parents[1]
 IMAGES = 400
 SCORES = (80.0, 81.0, 82.0, 80.5, 81.5)
 
@@ -98,7 +100,11 @@ def test_two_rows_of_one_record(tmp_path: Path) -> None:
     refused = command(f"{made}:tomme", f"{made}:evit")
     assert "no row 'tomme'; did you mean tome" in str(refused.exception)
     assert "name two or more" in str(command(str(made)).exception)
-    assert "does not exist" in str(command(str(made), "nowhere").exception)
+    assert "results/nowhere has no record; make it with" in str(command(str(made), "nowhere").exception)
+    other = command(str(made), str(ROOT / "results/costs")).exception
+    assert "costs is of kind costs; only records of one kind can be compared" in str(other)
+    alike = command("costs", str(ROOT / "results/costs")).exception
+    assert "records of kind costs cannot be compared" in str(alike)
 
 
 def test_models_are_compared_over_images(tmp_path: Path) -> None:

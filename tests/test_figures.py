@@ -431,7 +431,7 @@ def test_maps_make_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copytree(ROOT / "studies", tmp_path / "studies")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    done = CliRunner().invoke(app, ["maps", "quickstart"], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["figures", "quickstart", "--only", "maps"], catch_exceptions=False)
     assert "written to results/quickstart/maps.png" in done.output
     assert not Path("mlflow.db").exists()
 

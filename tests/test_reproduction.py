@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from suite.kinds.training.agreement import Agreement, agreement
-from suite.kinds.training.compare import Side
 from suite.report.style import drawn_from
 from suite.study.records import digest_of, runs
+from suite.study.sides import Side
 
 HOME = Path(__file__).parents[1] / "results" / "reproduction"
 RECORDS = sorted(path.parent for path in HOME.glob("*/cells.csv"))

@@ -146,7 +146,7 @@ def test_pixels_of_the_unpruned_model_are_timms(side: tuple[int, int]) -> None:
 def test_maps_are_drawn_and_kept(ran: Path) -> None:
     """A figure in results/ and, however often it is drawn, on the one run of the study."""
     for _ in range(2):
-        done = here(ran, "maps", "trial.yaml")
+        done = here(ran, "figures", "trial.yaml", "--only", "maps")
         assert done.returncode == 0, done.stderr
         assert "written to results/trial/maps.png" in done.stdout
     assert (ran / "results/trial/maps.png").read_bytes().startswith(b"\x89PNG")
@@ -167,7 +167,7 @@ def test_images_that_are_not_whole_patches(tmp_path: Path) -> None:
     example = next(entry["details"]["example"] for entry in entries if entry["identity"]["kind"] == "accuracy")
     assert example["grid"] == [4, 4]
     assert [decode(text).shape for text in example["prediction"]] == [(14, 14)] * 3
-    assert here(tmp_path, "maps", "trial.yaml").returncode == 0
+    assert here(tmp_path, "figures", "trial.yaml", "--only", "maps").returncode == 0
     write(tmp_path, data=data | {"canvas": 12})
     refused = here(tmp_path, "validate", "trial.yaml")
     assert "the backbone takes 16 pixels, data.canvas is 12" in refused.stderr

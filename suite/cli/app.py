@@ -10,7 +10,7 @@ import typer
 from suite.cli.budget import budget
 from suite.cli.ledger import ledger
 from suite.cli.models import check_method, evaluate, export, flops, power, race, speed
-from suite.cli.results import compare, figures, maps, report, table, trace
+from suite.cli.results import compare, figures, report, table, trace
 from suite.cli.studies import list_, pack, plan, run, track, ui, unpack, validate
 from suite.errors import UserError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Studies": (list_, validate, plan, run, track, pack, unpack, ui),
-    "Results": (table, compare, figures, maps, report, trace, ledger),
+    "Results": (table, compare, figures, report, trace, ledger),
     "Methods and models": (check_method, evaluate, flops, budget, speed, export, race, power),
 }
 for panel, commands in COMMANDS.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,48 +41,38 @@ def compare(
     """Compare two records, or two rows, over seeds and images, or every two of several; exit code 1 if they differ."""
     from contextlib import ExitStack
 
-    from suite.kinds.training.agreement import agreement, agreement_table, draw_agreement
-    from suite.kinds.training.compare import DIFFERENT, compared, comparison_table, environment, side
+    from suite.report.layout import Note
     from suite.report.render import as_html_file, as_records, show
+    from suite.study.sides import environment, kind_of_all, side
 
     if len(records) < 2:
         raise UserError(f"{records[0]} is one record; name two or more")
     with ExitStack() as stack:
         sides = [stack.enter_context(side(name)) for name in records]
-        differences, among = {}, None
-        if len(sides) == 2:
-            one, other = sides
-            found, differences = compared(one, other), environment(one, other)
-            table = comparison_table(one, other, found, differences)
-            differs = any(row.verdict == DIFFERENT for row in found)
-        else:
-            among = agreement(sides)
-            table, differs = agreement_table(among), not among.agrees
+        kind, differences = kind_of_all(sides), environment(*sides) if len(sides) == 2 else {}
+        if kind.compare is None:
+            raise UserError(f"records of kind {kind.name} cannot be compared; see their tables: suite table STUDY")
+        found = kind.compare(sides)
         if figure is not None:
-            draw_agreement(among or agreement(sides), [one.folder for one in sides], figure)
+            found.draw(figure)
+    said = (f"{name}: {one or 'not known'} / {other or 'not known'}." for name, (one, other) in differences.items())
+    table = replace(found.table, notes=(*found.table.notes, *map(Note, said)))
     if html is not None:
         html.write_text(as_html_file(table), encoding="utf-8")
     if as_json:
-        print_json({"agree": not differs, "rows": as_records(table), "environment": differences})
+        print_json({"agree": not found.differs, "rows": as_records(table), "environment": differences})
     else:
         show(table, Console(markup=False))
-    raise typer.Exit(differs)
+    raise typer.Exit(found.differs)
 
 
 def figures(
     study: StudyName,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write vector graphics instead of PNG.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Only the figure of this name, such as maps; again.")] = None,
 ) -> None:
     """Draw all figures of a study again from results/STUDY/; nothing is trained."""
-    _draw(study, ".pdf" if pdf else ".png")
-
-
-def maps(study: StudyName) -> None:
-    """Draw, for a few images, when each patch left and what each method predicts, from results/STUDY/examples.json."""
-    _draw(study, ".png", "maps")
-
-
-def _draw(study: str, suffix: str, only: str = "") -> None:
+    from suite.errors import named
     from suite.report.make import draw
     from suite.study.kind import kind_of
     from suite.study.load import find, results_of
@@ -90,11 +80,14 @@ def _draw(study: str, suffix: str, only: str = "") -> None:
 
     console, folder = Console(markup=False), results_of(study)
     kind = kind_of(folder)
-    names = [name for name in kind.drawings if only in ("", name)]
-    if not names:
-        raise UserError(f"a study of {kind.name} has no {only or 'figures'}; its table: suite table {study}")
-    written = 0
-    for drawn in track(draw(kind, folder, kind.lines(folder), suffix, names), "figures", len(names), console):
+    if not kind.drawings:
+        raise UserError(f"a study of {kind.name} has no figures; its table: suite table {study}")
+    for name in only or ():
+        named(name, kind.drawings, "figure")
+    names, written = only or [*kind.drawings], 0
+    for drawn in track(
+        draw(kind, folder, kind.lines(folder), ".pdf" if pdf else ".png", names), "figures", len(names), console
+    ):
         written += drawn.path is not None
         said = f"written to {drawn.path}" if drawn.path else f"not drawn: {drawn.reason}"
         console.print(f"{drawn.name:<16} {said}", soft_wrap=True, highlight=False)
@@ -108,18 +101,21 @@ def report(study: StudyName) -> None:
     """Write results/STUDY/report.html: question, answer, table, figures and provenance, on one page without network."""
     from suite.ledger.lines import read_lines
     from suite.report.page.write import page
+    from suite.study.kind import kind_of
     from suite.study.load import load, results_of
 
-    console, loaded, folder = Console(markup=False), load(study), results_of(study)
+    console, folder = Console(markup=False), results_of(study)
+    kind = kind_of(folder)
+    loaded, command = load(study) if kind.schema else None, kind.command.format(folder.name)
     ledger = folder.parent / "ledger.csv"
     numbers = read_lines(ledger) if ledger.is_file() else []
-    answered = [line for line in numbers if line.command == f"suite run {folder.name}"]
-    text = page(loaded, folder, console, answered)
+    text = page(kind, folder, console, loaded, [line for line in numbers if line.command == command])
     path = folder / "report.html"
     path.write_text(text, encoding="utf-8")
     size = len(text.encode()) / 2**20
     console.print(f"Written to {path}: {size:.1f} MiB, opens in any browser", highlight=False, soft_wrap=True)
-    loaded.kind.publish(loaded, folder, console)
+    if loaded:
+        kind.publish(loaded, folder, console)
 
 
 def trace(

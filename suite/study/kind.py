@@ -17,12 +17,14 @@ from suite.strict import Strict
 from suite.study.records import COMMAND
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.console import Console
 
     from suite.report.layout import Table
     from suite.report.page.facts import Facts
     from suite.report.trace import Used
     from suite.study.published import TableFigure
+    from suite.study.sides import Comparison, Side
 
 PACKAGE, GROUP = "suite.kinds", "cropr_suite.kinds"
 
@@ -88,6 +90,8 @@ class Kind:
         missing: a sentence for everything that the study reads and that is not on this machine.
         published: the published numbers that the table has, for the ledger, from its rows by column of the CSV; raises
             UserError if the table is not of the numbers as they are published. None if the ledger reads none from it.
+        scores: the scores of a results folder, tidy, with columns row, seed and score at least; None if rows have none.
+        compare: what two records or more say of each other; None if there is no such comparison.
     """
 
     name: str
@@ -108,6 +112,8 @@ class Kind:
     publish: Callable[[Loaded, Path, Console], bool] = lambda _loaded, _folder, _console: False
     missing: Callable[[Any], Sequence[str]] = lambda _study: ()
     published: Callable[[Loaded, Sequence[Mapping[str, Any]]], Iterable[TableFigure]] | None = None
+    scores: Callable[[Path], DataFrame] | None = None
+    compare: Callable[[Sequence[Side]], Comparison] | None = None
 
 
 def kinds() -> dict[str, Kind]:

@@ -143,6 +143,7 @@ class Task:
         recipe: the class of its training recipes.
         parts: what the names of scores of parts, such as classes, begin with; empty if it has none.
         part, part_score: how figures call one of them, and its score.
+        dense: whether it reads every patch, so that removed ones must be brought back.
         fusions: the ways of bringing removed patches back that it can read.
         outputs: outputs of the model's head for a data set; by default one for each class of the target.
         usual_outputs: the same where no data set is named, as in a measurement of speed.
@@ -170,6 +171,7 @@ class Task:
     parts: str = ""
     part: str = "class"
     part_score: str = "score"
+    dense: bool = False
     fusions: tuple[Fusion, ...] = ("none", "last-layer")
     outputs: Callable[[Task, DataSet], int] = _one_output_per_class
     usual_outputs: int = 1000
@@ -185,11 +187,6 @@ class Task:
     def headline(self) -> Metric:
         """The metric by which methods are compared."""
         return self.metrics[0]
-
-    @property
-    def dense(self) -> bool:
-        """Whether it reads every patch, so that removed ones must be brought back."""
-        return "concatenation" in self.fusions
 
     def check_fusion(self, fusion: str) -> None:
         """Refuse a fusion that it does not read.

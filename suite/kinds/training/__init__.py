@@ -26,4 +26,6 @@ KIND = Kind(
     drawings=DRAWINGS,
     label=lambda line: str(line.label),
     cells=of("trace", "cells"),
+    scores=of("results", "last_scores"),
+    compare=of("agreement", "compare"),
 )

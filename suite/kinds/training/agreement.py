@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from suite.errors import UserError
-from suite.kinds.training.compare import Compared, Side, compared
+from suite.kinds.training.compare import DIFFERENT, Compared, compared, comparison_table
 from suite.kinds.training.facts import differs_significantly
 from suite.kinds.training.line import Line
 from suite.kinds.training.summary import lines_of
@@ -19,6 +20,7 @@ from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.statistics.intervals import LEVEL
 from suite.report.statistics.significance import ALPHA, correct
 from suite.report.style import TWO_COLUMNS, canvas
+from suite.study.sides import Comparison, Side
 from suite.tasks.task import task
 
 Pair = tuple[str, str]  # names of two records
@@ -78,6 +80,18 @@ class Agreement:
     def agrees(self) -> bool:
         """Whether 0 lies inside as often as it must, no row differs, and no two change places."""
         return self.p_inside >= 0.01 and not self.differing and not self.swapped
+
+
+def compare(sides: Sequence[Side]) -> Comparison:
+    """Two records row by row, or every two of several."""
+    folders = [one.folder for one in sides]
+    if len(sides) > 2:
+        among = agreement(sides)
+        return Comparison(agreement_table(among), not among.agrees, partial(draw_agreement, among, folders))
+    found = compared(sides[0], sides[1])
+    table = comparison_table(sides[0], sides[1], found)
+    differs = any(row.verdict == DIFFERENT for row in found)
+    return Comparison(table, differs, lambda path: draw_agreement(agreement(sides), folders, path))
 
 
 def agreement(sides: Sequence[Side]) -> Agreement:

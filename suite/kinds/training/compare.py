@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import subprocess
-import tarfile
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,20 +18,10 @@ from suite.report.statistics.intervals import Mean, mean
 from suite.report.statistics.significance import ALPHA, correct
 from suite.seeds import seed_for
 from suite.study import images
-from suite.study.load import RESULTS
-from suite.study.records import runs
+from suite.study.sides import Side
 from suite.tasks.task import Images, task
 
 DIFFERENT, SAME = "differs", "consistent"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two: a results folder, and a row of it if rows are compared; `name` is as it was asked for."""
-
-    name: str
-    folder: Path
-    row: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,37 +69,6 @@ class Compared:
         if self.trainings is None:
             return "one seed: no interval"
         return DIFFERENT if self.p is not None and self.p < ALPHA else SAME
-
-
-@contextlib.contextmanager
-def side(name: str) -> Iterator[Side]:
-    """What NAME, NAME@COMMIT or a folder means, each with :ROW behind it or not; a commit's record is there meanwhile.
-
-    Raises:
-        UserError: if there is no such record or commit.
-    """
-    where, _, row = name.partition(":")
-    study, _, commit = where.partition("@")
-    if commit:
-        with tempfile.TemporaryDirectory() as place:
-            _check_out(study, commit, Path(place))
-            yield Side(name, Path(place) / RESULTS / study, row)
-        return
-    yield Side(name, Path(where) if (Path(where) / "cells.csv").is_file() else RESULTS / where, row)
-
-
-def _check_out(study: str, commit: str, place: Path) -> None:
-    if commit.startswith("-"):
-        raise UserError(f"{commit} is no commit; write STUDY@COMMIT")  # git would take it for an option
-    asked = ["git", "archive", commit, str(RESULTS / study)]
-    try:
-        found = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603
-    except OSError as error:
-        raise UserError(f"git cannot be run ({error.strerror}); name a results folder instead of {commit}") from error
-    if found.returncode:
-        raise UserError(f"git has no {RESULTS / study} in {commit}: {found.stderr.decode().strip()}")
-    with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
-        archive.extractall(place, filter="data")
 
 
 def compared(one: Side, other: Side) -> list[Compared]:
@@ -207,30 +161,7 @@ def _bootstrap_p(drawn: NDArray[np.float64]) -> float:
     return float(min(1.0, 2 * min(below, above) + 1 / len(drawn)))
 
 
-def environment(one: Side, other: Side) -> dict[str, tuple[str, str]]:
-    """What the provenance of two records says differently, by its name."""
-    first, second = (_facts(found.folder) for found in (one, other))
-    return {
-        name: (first.get(name, ""), second.get(name, ""))
-        for name in sorted(first.keys() | second.keys())
-        if first.get(name) != second.get(name)
-    }
-
-
-def _facts(folder: Path) -> dict[str, str]:
-    """Facts of all runs of a record, joined where there are several."""
-    values: dict[str, set[str]] = {}
-    for run in runs(folder):
-        for name in ("commit", "system", "processor", "cores", "python", "versions", "numerics"):
-            content = run.get(name, "")
-            for key, value in content.items() if isinstance(content, dict) else [("", content)]:
-                values.setdefault(f"{name} {key}".strip(), set()).add(str(value))
-    return {name: ", ".join(sorted(found)) for name, found in values.items()}
-
-
-def comparison_table(
-    one: Side, other: Side, found: Sequence[Compared], differences: Mapping[str, tuple[str, str]]
-) -> Table:
+def comparison_table(one: Side, other: Side, found: Sequence[Compared]) -> Table:
     """What was compared, as a table."""
     headline = task(found[0].task).headline
     unit, digits, more = headline.difference(), f".{headline.decimals}f", f"+.{headline.decimals + 1}f"
@@ -268,10 +199,6 @@ def comparison_table(
                 f"Models differ: in so many seeds these two models differ over images (p < {ALPHA:g}, Holm over seeds)."
             ),
         ]
-    notes += [
-        Note(f"{name}: {before or 'not known'} / {after or 'not known'}.")
-        for name, (before, after) in differences.items()
-    ]
     return Table("comparison", f"{one.name} and {other.name}, row by row", columns, (Block("", rows),), tuple(notes))
 
 

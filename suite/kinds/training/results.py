@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from suite.errors import UserError
+from suite.kinds.training.checks import scores
 from suite.kinds.training.line import Line
 from suite.kinds.training.summary import read_record
 from suite.study.exported import CURVE_COLUMNS
@@ -60,6 +61,18 @@ class Results:
         names = {(line.row, line.schedule): line.label for line in self.lines}
         label = pd.Series([*zip(frame["row"], frame["schedule"], strict=True)], frame.index, dtype=object).map(names)
         return frame.assign(label=label).dropna(subset="label")
+
+
+def last_scores(folder: Path) -> pd.DataFrame:
+    """Scores in the last epoch of every finished run: row, schedule, method, fusion, seed, metric, score, unit.
+
+    Raises:
+        UserError: as `read_record`.
+    """
+    record = read_record(folder)
+    found = record[(record["kind"] == "accuracy") & record["metric"].isin(scores())].rename(columns={"value": "score"})
+    found["seed"] = pd.to_numeric(found["seed"])
+    return found[["row", "schedule", "method", "fusion", "seed", "metric", "score", "unit"]].reset_index(drop=True)
 
 
 def read_curves(folder: Path) -> pd.DataFrame:

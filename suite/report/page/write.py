@@ -18,7 +18,7 @@ from suite.report.make import draw
 from suite.report.page.origin import read_origin
 from suite.report.render import as_html, coded
 from suite.report.style import drawn_from
-from suite.study.kind import Drawing, Loaded
+from suite.study.kind import Drawing, Kind, Loaded
 from suite.study.load import words_of
 from suite.study.records import digest_of
 from suite.terminal import track
@@ -37,19 +37,22 @@ class Figure:
     height: int
 
 
-def page(loaded: Loaded, folder: Path, console: Console, published: Sequence[Any] = ()) -> str:
-    """The page of a study, out of its file and its results folder; outdated figures are drawn first.
+def page(
+    kind: Kind, folder: Path, console: Console, loaded: Loaded | None = None, published: Sequence[Any] = ()
+) -> str:
+    """The page of a results folder; outdated figures are drawn first.
 
     Args:
-        loaded: the study.
-        folder: of its results.
+        kind: of its record.
+        folder: where the results are.
         console: where the bar of the figures is shown.
+        loaded: the study; None where a command makes the record and there is no file.
         published: lines of the ledger that the study answers.
 
     Raises:
         UserError: for a record or a provenance that cannot be read.
     """
-    kind, lines = loaded.kind, loaded.kind.lines(folder)
+    lines = kind.lines(folder)
     names = [name for name in kind.drawings if is_outdated(folder / f"{name}.png")]
     drawn = track(draw(kind, folder, lines, ".png", names), "figures", len(names), console)
     undrawn = {kind.drawings[one.name].title: one.reason for one in drawn if one.path is None}
@@ -66,11 +69,9 @@ def page(loaded: Loaded, folder: Path, console: Console, published: Sequence[Any
     environment.filters["coded"] = lambda text: Markup(coded(text))  # noqa: S704 - `coded` escapes
     return environment.get_template("page.html").render(
         name=folder.name,
-        file=loaded.path.name,
-        text=loaded.path.read_text(encoding="utf-8"),
-        changes=loaded.changes,
-        words=words_of(loaded),
-        question=loaded.study.question,
+        study=loaded,
+        text=loaded.path.read_text(encoding="utf-8") if loaded else "",
+        command=f"python3 -m nox -s table -- {words_of(loaded)}" if loaded else kind.command.format(folder.name),
         facts=kind.facts(folder, lines),
         table=_boxed(as_html(table)),
         address=f"{folder.name}:{kind.label(lines[0])}:{first}",

@@ -88,6 +88,7 @@ def _rescore(images: Images, weights: np.ndarray[Any, Any]) -> np.ndarray[Any, A
 TASK = Task(
     name="segmentation",
     target="maps",
+    dense=True,
     metrics=(
         Metric(
             "miou",
