@@ -8,6 +8,8 @@ from tiny_study import RUN, STUDY, here, write
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
+from suite.kinds.training.figures.classes import _references
+from suite.kinds.training.results import Results
 from suite.kinds.training.summary import lines_of, schedules
 from suite.study.load import load
 
@@ -66,6 +68,34 @@ def test_a_gain_is_of_the_row_itself(tmp_path: Path) -> None:
     }
 
 
+def test_each_length_has_its_own_unpruned_model(tmp_path: Path) -> None:
+    """As a label of its own, also before a reduced row has a score, and as the reference of its length."""
+    rows = [
+        line
+        for epochs, score in ((2, 60.0), (4, 64.0))
+        for line in cell("none", 0, score, schedule=f"{epochs} epochs", cell_id=f"none-{epochs}")
+    ]
+    labels = [line.label for line in lines_of(written(tmp_path / "a", rows))]
+    assert labels == ["none [2 epochs]", "none [4 epochs]"]
+    more = [
+        line
+        for epochs, score in ((2, 50.0), (4, 55.0))
+        for line in cell("random", 0, score, schedule=f"8 8 0, {epochs} epochs", cell_id=f"random-{epochs}")
+    ]
+    folder = written(tmp_path / "b", [*rows, *more])
+    references = _references(Results(folder, lines_of(folder)))["the unpruned model"]
+    assert references == {f"random [8 8 0, {epochs} epochs]": f"none [{epochs} epochs]" for epochs in (2, 4)}
+
+
+def test_one_length_needs_no_name(tmp_path: Path) -> None:
+    """Nor does a name that ends like one make a length."""
+    rows = [*cell("random", 0, 50.0, schedule="8 8 0, 4 epochs"), *cell("none", 0, 60.0, schedule="4 epochs")]
+    folder = written(tmp_path, rows)
+    assert [line.label for line in lines_of(folder)] == ["none", "random"]
+    other = written(tmp_path / "other", cell("random", 0, 50.0, schedule="of 4 epochs"))
+    assert [line.epochs for line in lines_of(other)] == [None]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -73,6 +103,7 @@ def test_a_gain_is_of_the_row_itself(tmp_path: Path) -> None:
         ({"lengths": [1], "finetune": STUDY["finetune"] | {"warmup_epochs": 1}}, "1 epochs are no more than the 1.0"),
         ({"lengths": [1, 2], "speed": STUDY["speed"]}, "has one schedule and no speed"),
         ({"lengths": [0]}, "lengths.0"),
+        ({"schedules": [{"name": "2 epochs", "removed": [4, 4, 0, 0]}]}, "reads as one of several lengths"),
     ],
 )
 def test_lengths_that_cannot_be(

@@ -15,6 +15,8 @@ from suite.data.labels import decode, encode
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
 from suite.kinds.training.figures.maps import Shown, draw_maps, example_rows, shown
+from suite.kinds.training.line import Line
+from suite.kinds.training.results import Results
 from suite.kinds.training.runner import export
 from suite.kinds.training.schema import Study
 from suite.measure.examples import example
@@ -97,16 +99,20 @@ def test_rows_are_the_cells_with_the_lowest_seed(tmp_path: Path) -> None:
     """Of the exported examples, in the study's order; rows without a finished cell are left out."""
     study, record, folder = study_of("classification"), Record(tmp_path), tmp_path / "results/trial"
     with pytest.raises(UserError, match=r"examples.json does not exist; make it with: suite run trial"):
-        example_rows(study, folder)
+        example_rows(study, Results(folder, []))
     export(folder, expand(study), record)
     with pytest.raises(UserError, match=r"examples.json has no example"):
-        example_rows(study, folder)
+        example_rows(study, Results(folder, []))
     for cell in expand(study):
         if cell.kind == "accuracy" and cell.row != "none":
             example = {"grid": [8, 8], "depth": 4, "left_after": [[4] * 64], "prediction": [cell.identity["seed"]]}
             record.add(cell, {"status": "done", "reason": "", "provenance": {"started": ""}} | details(example), None)
     export(folder, expand(study), record)
-    rows = example_rows(study, folder)
+    lines = [
+        Line(row, row, cell.schedule, row, study.task, None, 2, None, None)
+        for row, cell in {cell.row: cell for cell in expand(study)}.items()
+    ]
+    rows = example_rows(study, Results(folder, lines))
     assert list(rows) == ["variance", "random"]
     assert [example["prediction"] for example in rows.values()] == [[1], [1]]
 

@@ -80,7 +80,7 @@ def compared(one: Side, other: Side) -> list[Compared]:
     if bool(one.row) != bool(other.row):
         raise UserError(f"{one.name} and {other.name}: name a row of both, or of neither")
     first, second = (_rows(found) for found in (one, other))
-    several = len({schedule for *_, schedule in first if schedule != "none"}) > 1
+    several = len({key[:2] for key in first}) < len(first)
     shared = [
         _compared(label, several, (one, first[label]), (other, second[label]))
         for label in first

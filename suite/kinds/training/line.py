@@ -12,7 +12,7 @@ from suite.report.statistics.comparisons import Comparison
 from suite.report.statistics.intervals import Mean
 from suite.report.statistics.significance import ALPHA
 
-LENGTH = re.compile(r"(\d+) epochs$")  # how labels of schedules end where a study has several lengths
+LENGTH = re.compile(r"(?:^|, )(\d+) epochs$")  # how labels of schedules end where a study has several lengths
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
 from suite.kinds.training.cells import resolved, schedule_of
+from suite.kinds.training.line import LENGTH
 from suite.kinds.training.schema import Row, Study
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
@@ -76,6 +77,9 @@ def _lengths(study: Study) -> Iterator[Problem]:
                 ("lengths", index),
                 f"{epochs} epochs are no more than the {study.finetune.warmup_epochs} of the warm-up",
             )
+    for index, rule in enumerate(study.schedules):
+        if LENGTH.search(rule.name or ""):
+            yield ("schedules", index, "name"), f"{rule.name!r} reads as one of several lengths; name it otherwise"
     if study.lengths and (study.speed or len(study.schedules) > 1):
         yield ("lengths",), "a study of several lengths has one schedule and no speed; make another study of these"
 

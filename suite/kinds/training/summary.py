@@ -13,7 +13,7 @@ import pandas as pd
 from suite.errors import UserError
 from suite.kinds.training.checks import OWN_RATE, check_record, scores
 from suite.kinds.training.focus import focus_of
-from suite.kinds.training.line import LENGTH, Line, Versus
+from suite.kinds.training.line import Line, Versus
 from suite.kinds.training.row_cells import failed_seeds, marks, named_seeds, speeds_of
 from suite.reduction.registry import reduces_nothing
 from suite.report.statistics.aggregates import inter_quartile_mean, spread
@@ -58,7 +58,8 @@ def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
     cells = frame[frame["kind"] == "accuracy"]
     if cells.empty:
         raise UserError("the record has no accuracy cells yet; resume with: suite run")
-    several = cells[~cells["method"].map(reduces_nothing)]["schedule"].nunique() > 1
+    unpruned = cells["method"].map(reduces_nothing)
+    several = [cells[unpruned == which]["schedule"].nunique() > 1 for which in (False, True)]
     rows = cells.groupby(["row", "schedule"])
     lines = [_line(frame, str(row), str(schedule), own, several) for (row, schedule), own in rows]
     return sorted(_over_all_rows(lines, cells, focus), key=_place)
@@ -75,15 +76,18 @@ def _place(line: Line) -> tuple[object, ...]:
     )
 
 
-def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, several: bool) -> Line:
-    """A line of a row, whose accuracy cells are `own`, without what takes all rows into account."""
+def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, several: Sequence[bool]) -> Line:
+    """A line of a row, whose accuracy cells are `own`, without what takes all rows into account.
+
+    `several`: whether reduced and unpruned rows have several schedules.
+    """
     first, scores = own.iloc[0], _by_seed(own)
     column = np.array([scores[seed] for seed in sorted(scores)])
     unpruned = reduces_nothing(first["method"])
     control, others = ("", {}) if unpruned else _control(frame, schedule, first["fusion"])
     versus = Versus() if unpruned or first["method"] == CONTROL else _versus(own, scores, control, others)
     return Line(
-        label=f"{row} [{schedule}]" if several and (not unpruned or LENGTH.search(schedule)) else row,
+        label=f"{row} [{schedule}]" if several[unpruned] else row,
         row=row,
         schedule=schedule,
         method=first["method"],

@@ -61,10 +61,11 @@ def _by_part(results: Results) -> pd.DataFrame:
 
 def _references(results: Results) -> dict[str, dict[str, str | None]]:
     """What rows are compared with: by label of the row the label of the reference, if the study has it."""
-    unpruned, lines = next((line.label for line in results.lines if line.unpruned), None), results.lines
+    lines = results.lines
+    unpruned = {line.epochs: line.label for line in lines if line.unpruned}
     control = {line.label: results.label(line.block, line.schedule) for line in lines if line.method != CONTROL}
     return {
-        "the unpruned model": {line.label: unpruned for line in lines if not line.unpruned},
+        "the unpruned model": {line.label: unpruned.get(line.epochs) for line in lines if not line.unpruned},
         "random pruning": control,
     }
 

@@ -22,7 +22,7 @@ def draw_lengths(results: Results, path: Path) -> None:
         UserError: if all rows have one length.
     """
     lines = [line for line in results.lines if line.epochs and line.score]
-    if not lines:
+    if len({line.epochs for line in lines}) < 2:
         raise UserError("every row is trained for one length; give the study several `lengths`")
     updates = _updates(results.folder.name)
     style = looks(results.lines)

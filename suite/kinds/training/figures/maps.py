@@ -19,7 +19,6 @@ from suite.kinds.training.results import Example, Results, kept_after, read_exam
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import not_here, refuse
 from suite.measure.examples import EXAMPLES
-from suite.reduction.registry import reduces_nothing
 from suite.report.style import canvas, folded
 from suite.study.load import load
 
@@ -51,24 +50,22 @@ class Shown:
 def draw_study_maps(results: Results, path: Path) -> None:
     """Draw the maps of a study in `studies/` from its results folder; the images come from its recipe."""
     study = load(results.folder.name).study
-    rows = example_rows(study, results.folder)
+    rows = example_rows(study, results)
     refuse(not_here(study))
     draw_maps(rows, shown(study), path, [results.folder / "examples.json"])
 
 
-def example_rows(study: Study, folder: Path) -> dict[str, Example]:
+def example_rows(study: Study, results: Results) -> dict[str, Example]:
     """By label, for each row and schedule of a results folder, the cell with the lowest seed; in the study's order.
 
     Raises:
         UserError: if there is none.
     """
     found: dict[str, Example] = {}
-    examples = read_examples(folder)
-    several = len({one["schedule"] for one in examples if not reduces_nothing(one["method"])}) > 1
+    examples = read_examples(results.folder)
     for one in sorted(examples, key=lambda one: (int(one["seed"]), one["schedule"])):
-        named = several and not reduces_nothing(one["method"])
-        label = f"{one['row']} [{one['schedule']}]" if named else one["row"]
-        found.setdefault(label, one)
+        if label := results.label(one["row"], one["schedule"]):
+            found.setdefault(label, one)
     place = {row.label: index for index, row in enumerate(study.methods)}
     return dict(sorted(found.items(), key=lambda pair: place.get(pair[1]["row"], len(place))))
 
