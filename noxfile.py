@@ -14,6 +14,7 @@ lint, types  what `.ci/run` checks besides the tests
 """
 
 import hashlib
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -66,6 +67,10 @@ def reproduce(session: nox.Session) -> None:
     """
     suite, place = str((BIN / "suite").resolve()), Path(".suite", "reproduce")
     shutil.copytree("studies", place / "studies", dirs_exist_ok=True)
+    origin, record = (home / "results" / "quickstart" / "provenance.json" for home in (Path(), place))
+    if not record.is_file():  # how long cells took is what the first line estimates from
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps({"seconds": json.loads(origin.read_text(encoding="utf-8"))["seconds"]}))
     with session.chdir(place):
         session.run(suite, "run", "quickstart", *session.posargs)
     shutil.rmtree(place / ".suite")  # the next session begins anew; the record stays
