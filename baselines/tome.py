@@ -12,7 +12,7 @@ Departures:
 2. Unmerged A tokens keep their order; the official code sorts them by similarity where there is no class token, which
    decides who meets whom in the next block (`order: by similarity`).
 3. A merged token keeps the rotary position of its destination; the official code knows no rotary positions.
-4. More merges than half the patches are refused instead of clamped.
+4. More merges than half the patches are refused; the official code clamps them, as a schedule does with `clamp: true`.
 5. Under average pooling merged tokens count by size, as in the official patch for MAE; the one for timm averages them
    as they are (`weighted_pooling: false`). Attention pooling ignores sizes.
 6. LayerScale and query/key norms act as in the backbone; the official patch drops them on current timm.
@@ -54,7 +54,7 @@ class Settings(MethodSettings):
             if removed > entering // 2:
                 raise ValueError(
                     f"merging can remove at most half the patches of a block: block {block} has {entering}, so "
-                    f"{entering // 2}, but the schedule removes {removed}"
+                    f"{entering // 2}, but the schedule removes {removed}; clamp: true cuts it to that"
                 )
 
 

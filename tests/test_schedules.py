@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from suite.reduction.registry import settings_class
-from suite.reduction.schedule import Schedule, constant, in_multiples, keep_rate, linear, nothing, stages
+from suite.reduction.schedule import Schedule, clamped, constant, in_multiples, keep_rate, linear, nothing, stages
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,30 @@ def test_tome_merges_half_at_most() -> None:
         tome.check(Schedule(64, (32, 17, 0, 0)), "none")
     with pytest.raises(ValueError, match="block 0 has 65, so 32"):
         tome.check(Schedule(65, (33, 0)), "none")
+
+
+@pytest.mark.parametrize(
+    ("made", "removed"),
+    [
+        (constant(196, 12, 16, range(12), clamp=True), (*[16] * 11, 10)),  # r=16 on ViT-B/16
+        (constant(196, 24, 8, range(24), clamp=True), (*[8] * 23, 6)),  # r=8 on ViT-L/16
+        (linear(196, 12, 25, 0, clamp=True), (*[25] * 6, 23, 11, 6, 3, 1, 1)),
+        (linear(64, 4, 20, -1, clamp=True), (32, 16, 8, 0)),
+        (clamped(64, (40, 0, 100, 100)), (32, 0, 16, 8)),
+        (clamped(3, (1, 1, 1)), (1, 1, 0)),
+    ],
+)
+def test_clamped_counts_are_half_the_patches_at_most(made: Schedule, removed: tuple[int, ...]) -> None:
+    """As ToMe's code cuts r; merging takes all of them."""
+    assert made.removed == removed
+    settings_class("tome")().check(made, "none")
+
+
+def test_dynamicvits_rho_is_a_rule_of_stages() -> None:
+    """Its predictors stand before blocks 3, 6 and 9 and keep int(196 rho), int(196 rho^2), int(196 rho^3) patches."""
+    for rho in (0.5, 0.6, 0.7, 0.8, 0.9):
+        kept = [196, *(int(196 * rho ** (stage + 1)) for stage in range(3))]
+        assert stages(196, 12, rho, first=3, length=3).entering == tuple(count for count in kept for _ in range(3))
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,10 @@ def test_merging_more_than_half_is_refused() -> None:
     """ToMe cannot remove more than half of the patches."""
     with pytest.raises(UserError, match=r"methods.1: tome: merging can remove at most half .* so 8, .* removes 9"):
         study(STUDY.replace("- random", "- tome").replace("[4, 4, 0, 0]", "[9, 1, 0, 0]"))
+    cut = study(STUDY.replace("- random", "- tome").replace("[4, 4, 0, 0]", "[9, 1, 0, 0]\n    clamp: true"))
+    assert {tuple(cell.identity["removed"]) for cell in expand(cut) if cell.row == "tome"} == {(8, 1, 0, 0)}
+    with pytest.raises(UserError, match="the rule keep_rate does not read clamp"):
+        study(STUDY.replace("removed: [4, 4, 0, 0]", "keep_rate: 0.5\n    blocks: [1]\n    clamp: true"))
 
 
 def test_an_unknown_study_is_refused_with_the_nearest_names() -> None:

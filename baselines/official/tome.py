@@ -16,7 +16,7 @@ from baselines.official._vit import not_plain, plain_vit, without_class_token
 from suite.official import Layout, Options
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.model import ReducedModel, reduce
-from suite.reduction.schedule import linear
+from suite.reduction.schedule import Schedule, clamped, linear
 
 MOST = 1_000_000
 
@@ -99,7 +99,7 @@ class ToMeMAE(Layout):
 
 def _merged(checkpoint: Checkpoint, options: ToMeOptions, pool: str, weighted: bool) -> ReducedModel:
     backbone = plain_vit(checkpoint, options, global_pool=pool)
-    removed = _clamped(_asked(options, checkpoint.depth), math.prod(backbone.patch_embed.grid_size))
+    removed = _counts(options, math.prod(backbone.patch_embed.grid_size), checkpoint.depth).removed
     settings = {
         "proportional_attention": options.prop_attn,
         "weighted_pooling": weighted,
@@ -108,18 +108,9 @@ def _merged(checkpoint: Checkpoint, options: ToMeOptions, pool: str, weighted: b
     return reduce(backbone, "tome", removed, settings)
 
 
-def _asked(options: ToMeOptions, depth: int) -> tuple[int, ...]:
-    if isinstance(options.r, list):
-        if len(options.r) > depth:
-            raise ValueError(f"r has {len(options.r)} counts but the model has {depth} blocks; give one each at most")
-        return (*options.r, *[0] * (depth - len(options.r)))
-    unlimited = 2 * options.r * depth + 1  # clamped below
-    return linear(unlimited, depth, options.r, options.inflect).removed if options.inflect else (options.r,) * depth
-
-
-def _clamped(asked: tuple[int, ...], patches: int) -> tuple[int, ...]:
-    removed = []
-    for count in asked:
-        removed.append(min(count, patches // 2))
-        patches -= removed[-1]
-    return tuple(removed)
+def _counts(options: ToMeOptions, patches: int, depth: int) -> Schedule:
+    if not isinstance(options.r, list):
+        return linear(patches, depth, options.r, options.inflect, clamp=True)
+    if len(options.r) > depth:
+        raise ValueError(f"r has {len(options.r)} counts but the model has {depth} blocks; give one each at most")
+    return clamped(patches, (*options.r, *[0] * (depth - len(options.r))))

@@ -64,15 +64,30 @@ def nothing(patches: int, depth: int) -> Schedule:
     return Schedule(patches, (0,) * depth)
 
 
-def constant(patches: int, depth: int, count: int, blocks: Iterable[int], extra_first: int = 0) -> Schedule:
-    """Remove `count` patches in each of `blocks`, and `extra_first` more in the first of them.
+def clamped(patches: int, removed: Iterable[int]) -> Schedule:
+    """Cut counts to half of the patches that enter the block, rounded down: of more ToMe's code merges no more.
+
+    (github facebookresearch/ToMe, `bipartite_soft_matching`.) In the paper's r=16 on ViT-B/16, the last block has 20
+    patches left and merges 10.
+    """
+    counts, left = [], patches
+    for count in removed:
+        counts.append(min(count, left // 2))
+        left -= counts[-1]
+    return Schedule(patches, tuple(counts))
+
+
+def constant(
+    patches: int, depth: int, count: int, blocks: Iterable[int], extra_first: int = 0, clamp: bool = False
+) -> Schedule:
+    """Remove `count` patches in each of `blocks`, and `extra_first` more in the first of them; `clamp`: see `clamped`.
 
     Cropr's R=8 is `extra_first=1` (its first module also makes up for the class token); ToMe's r is all blocks.
     """
     chosen = _blocks(blocks, depth)
     removed = [count if block in chosen else 0 for block in range(depth)]
     removed[min(chosen)] += extra_first
-    return Schedule(patches, tuple(removed))
+    return clamped(patches, removed) if clamp else Schedule(patches, tuple(removed))
 
 
 def keep_rate(
@@ -93,19 +108,20 @@ def keep_rate(
     return Schedule(patches, tuple(removed))
 
 
-def linear(patches: int, depth: int, count: int, inflect: float) -> Schedule:
+def linear(patches: int, depth: int, count: int, inflect: float, clamp: bool = False) -> Schedule:
     """Counts that change linearly from `count * (1 - inflect)` in the first block to its mirror image in the last.
 
     ToMe's rule (github facebookresearch/ToMe, `parse_r`): -1 decreases to 0 as in the paper, 0 is constant, 1 rises
     from 0. Counts are cut to whole patches, so a decreasing schedule removes a few less than a constant one.
     """
-    if depth < 2:
+    if depth < 2 and inflect:
         raise ValueError("a linear schedule needs at least two blocks")
     if not -1 <= inflect <= 1:
         raise ValueError(f"inflect must be from -1 (decreasing) to 1 (increasing), found {inflect}")
     first = int(count * (1 - inflect))
-    step = 2 * (count - first) / (depth - 1)
-    return Schedule(patches, tuple(int(first + step * block) for block in range(depth)))
+    step = 2 * (count - first) / max(depth - 1, 1)
+    removed = tuple(int(first + step * block) for block in range(depth))
+    return clamped(patches, removed) if clamp else Schedule(patches, removed)
 
 
 def stages(patches: int, depth: int, rate: float, first: int, length: int) -> Schedule:

@@ -134,16 +134,16 @@ class ScheduleRule(Strict):
     stages: a share, to the power of the stage, of the first patch count; from block `first`, `length` blocks a stage.
     budget: what every method may use; each gets a schedule of its own that meets it, see `suite.measure.strength`.
 
-    `multiple_of` rounds the counts of any rule so that blocks leave such multiples of tokens, see
-    `suite.reduction.schedule.in_multiples`. `removed` and `blocks` may be texts such as `3,6,9` or, for a range with
-    both ends, `0-21`.
+    `clamp` cuts counts to half of the patches that enter the block, as ToMe's code does. `multiple_of` rounds counts of
+    any rule so that blocks leave such multiples of tokens. `removed` and `blocks` may be texts such as `3,6,9` or,
+    for a range with both ends, `0-21`.
     """
 
     USES: ClassVar[dict[str, set[str]]] = {
-        "removed": set(),
-        "constant": {"blocks", "extra_first"},
+        "removed": {"clamp"},
+        "constant": {"blocks", "extra_first", "clamp"},
         "keep_rate": {"blocks", "rounding", "fused"},
-        "linear": {"inflect"},
+        "linear": {"inflect", "clamp"},
         "stages": {"first", "length"},
         "budget": set(),
     }
@@ -160,6 +160,7 @@ class ScheduleRule(Strict):
     rounding: Rounding = "ceil"
     fused: bool = False
     inflect: float = Field(-1.0, ge=-1, le=1)
+    clamp: bool = False
     first: int = 1
     length: int = 1
     multiple_of: int | None = Field(None, ge=2)
@@ -211,14 +212,14 @@ class ScheduleRule(Strict):
         if self.removed is not None:
             if len(self.removed) != depth:
                 raise ValueError(f"{len(self.removed)} counts for a backbone of {depth} blocks; give one per block")
-            return Schedule(patches, self.removed)
+            return schedule.clamped(patches, self.removed) if self.clamp else Schedule(patches, self.removed)
         if self.constant is not None:
-            return schedule.constant(patches, depth, self.constant, self.blocks, self.extra_first)
+            return schedule.constant(patches, depth, self.constant, self.blocks, self.extra_first, self.clamp)
         if self.keep_rate is not None:
             return schedule.keep_rate(patches, depth, self.keep_rate, self.blocks, self.rounding, self.fused)
         if self.budget is not None:
             raise ValueError("a budget gives every method a schedule of its own; find them with: suite budget")
         if self.linear is not None:
-            return schedule.linear(patches, depth, self.linear, self.inflect)
+            return schedule.linear(patches, depth, self.linear, self.inflect, self.clamp)
         assert self.stages is not None
         return schedule.stages(patches, depth, self.stages, self.first, self.length)
