@@ -151,17 +151,14 @@ def tables(session: nox.Session) -> None:
     suite = str(BIN / "suite")
     pages = [Path("README.md"), *Path("docs").glob("*.md")]
     made = sorted(path.parent.name for path in Path("results").glob("*/table.csv"))
-    studies = [
-        name for name in made if Path("studies", f"{name.split('+')[0]}.yaml").is_file()
-    ]  # others have a command
     for name in made:
         into = [str(page) for page in pages if f"<!-- table: {name} -->" in page.read_text()]
         session.run(suite, "table", name, *(["--into", into[0]] if into else []))
-    for name in studies:
+    for name in made:
         if any(Path("results", name).glob("*.png")):
             session.run(suite, "figures", name)
     session.run(suite, "ledger", "--update")
-    for name in studies:
+    for name in made:
         session.run(suite, "report", name)
 
 

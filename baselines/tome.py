@@ -54,7 +54,7 @@ class Settings(MethodSettings):
             if removed > entering // 2:
                 raise ValueError(
                     f"merging can remove at most half the patches of a block: block {block} has {entering}, so "
-                    f"{entering // 2}, but the schedule removes {removed}; clamp: true cuts it to that"
+                    f"{entering // 2}, but the schedule removes {removed}; a rule with clamp: true cuts it to that"
                 )
 
 

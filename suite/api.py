@@ -193,7 +193,9 @@ class Results:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """Scores in the last epoch of every finished run: row, schedule, method, fusion, seed, metric, score, unit.
+        """Scores in the last epoch of every finished run: row, seed, score, and what else studies of its kind have.
+
+        With training that is row, schedule, method, fusion, seed, metric, score, unit.
 
         Raises:
             UserError: if studies of its kind have none, or its record was edited.

@@ -33,7 +33,7 @@ def suite(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a folder, where the package is installed."""
     paths = [str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "suite", *words]
+    command = [sys.executable, *([] if words[0] == "-c" else ["-m", "suite"]), *words]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -107,3 +107,13 @@ def test_a_kind_of_study(there: Path) -> None:
     assert [row["backbone"] for row in table(there, "parameters")] == ["vit_tiny_patch16_224", "vit_small_patch16_224"]
     assert suite(there, "report", "parameters.yaml").returncode == 0
     assert "vit_small_patch16_224 has the most parameters" in (there / "results/parameters/report.html").read_text()
+    assert suite(there, "run", "parameters.yaml", "--set", "backbones.0.options={depth: 1}").returncode == 0
+    (other,) = (path.name for path in (there / "results").glob("parameters+*"))
+    assert suite(there, "compare", "parameters", "results/parameters").returncode == 0
+    assert suite(there, "compare", "parameters", other).returncode == 1
+    mixed = suite(there, "compare", "parameters", str(PACKAGE.parents[1] / "results/costs"))
+    assert "parameters is of kind parameters" in mixed.stderr
+    drawn = suite(there, "compare", "parameters", other, "--figure", "counts.png")
+    assert drawn.stderr == "error: counts of parameters have no figure\n"
+    script = "from suite import results; print(results('parameters').scores['score'].round(1).tolist())"
+    assert suite(there, "-c", script).stdout == "[5.7, 22.1]\n"

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from suite.cli.options import AsJson, StudyName, complete_results, print_json
+from suite.cli.options import AsJson, StudyName, check_output, complete_results, print_json
 from suite.errors import UserError
 
 RECORD = "A study, a results folder, or STUDY@COMMIT; with :ROW one row of it."
@@ -45,6 +45,12 @@ def compare(
     from suite.report.render import as_html_file, as_records, show
     from suite.study.sides import environment, kind_of_all, side
 
+    for path in (html, figure):
+        check_output(path)
+    if figure is not None:
+        from suite.report.style import check_figure
+
+        check_figure(figure)
     if len(records) < 2:
         raise UserError(f"{records[0]} is one record; name two or more")
     with ExitStack() as stack:
@@ -69,7 +75,9 @@ def compare(
 def figures(
     study: StudyName,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write vector graphics instead of PNG.")] = False,
-    only: Annotated[list[str] | None, typer.Option(help="Only the figure of this name, such as maps; again.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only the figure of this name, such as maps; repeatable.")
+    ] = None,
 ) -> None:
     """Draw all figures of a study again from results/STUDY/; nothing is trained."""
     from suite.errors import named
@@ -81,10 +89,10 @@ def figures(
     console, folder = Console(markup=False), results_of(study)
     kind = kind_of(folder)
     if not kind.drawings:
-        raise UserError(f"a study of {kind.name} has no figures; its table: suite table {study}")
+        raise UserError(f"{folder} is of kind {kind.name}, which has no figures; its table: suite table {study}")
     for name in only or ():
         named(name, kind.drawings, "figure")
-    names, written = only or [*kind.drawings], 0
+    names, written = list(dict.fromkeys(only or kind.drawings)), 0
     for drawn in track(
         draw(kind, folder, kind.lines(folder), ".pdf" if pdf else ".png", names), "figures", len(names), console
     ):
@@ -102,11 +110,11 @@ def report(study: StudyName) -> None:
     from suite.ledger.lines import read_lines
     from suite.report.page.write import page
     from suite.study.kind import kind_of
-    from suite.study.load import load, results_of
+    from suite.study.load import SUFFIXES, find, load, results_of
 
     console, folder = Console(markup=False), results_of(study)
     kind = kind_of(folder)
-    loaded, command = load(study) if kind.schema else None, kind.command.format(folder.name)
+    loaded, command = load(study) if study.endswith(SUFFIXES) else find(folder.name), kind.command.format(folder.name)
     ledger = folder.parent / "ledger.csv"
     numbers = read_lines(ledger) if ledger.is_file() else []
     text = page(kind, folder, console, loaded, [line for line in numbers if line.command == command])

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from suite.errors import UserError
 from suite.study.records import DIGESTS, digest_of
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches
@@ -56,6 +57,7 @@ def canvas(
     `path` ends in .png or .pdf; a PNG keeps the digests of the `records` that it is drawn from. `options` are those of
     `plt.subplots`.
     """
+    check_figure(path)
     metadata: dict[str, Any] = dict(NOTHING_OF_TODAY[path.suffix])
     if path.suffix == ".png":
         metadata[DIGESTS] = json.dumps({record.name: digest_of(record) for record in records})
@@ -67,6 +69,12 @@ def canvas(
             figure.savefig(path, dpi=DPI, metadata=metadata)
         finally:
             plt.close(figure)
+
+
+def check_figure(path: Path) -> None:
+    """Refuse a file that no figure can be written to by its ending."""
+    if path.suffix not in NOTHING_OF_TODAY:
+        raise UserError(f"{path}: figures end in {' or '.join(NOTHING_OF_TODAY)}")
 
 
 def heatmap(table: pd.DataFrame, axes: Axes, letters: float, **options: Any) -> None:

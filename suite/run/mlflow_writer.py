@@ -58,8 +58,7 @@ class Tracker:
         self._shared = runs.shared_parameters(cells)
         self._study_key = f"study {_digest(self._shared)}"
         self.began = int(time.time() * 1000)
-        pruned = [cell for cell in cells if not reduces_nothing(cell.identity.get("method", "none"))]
-        self.several = len({cell.schedule for cell in pruned}) > 1
+        self._schedules = {(_is_unpruned(cell), cell.schedule) for cell in cells if cell.of_row}
         try:
             self.client, self.experiment = open_experiment(study, folder)
             self.tag({"mlflow.experimentKind": "custom_model_development"})  # else the page is about chats
@@ -67,11 +66,15 @@ class Tracker:
         except TROUBLE as error:
             raise unusable(error) from error
 
+    def _several(self, cell: Cell) -> bool:
+        """Whether cells like this one, unpruned or not, have several schedules to name."""
+        return sum(unpruned == _is_unpruned(cell) for unpruned, _ in self._schedules) > 1
+
     def sync(self, cell: Cell, entry: Entry) -> None:
         """Have one run that says what `entry` says; a run that was cut short or says something else is replaced."""
         parent = self._row_run(cell) if cell.of_row else self._study_run
-        name, found = runs.cell_name(cell, self.several), self.known[cell.cell_id]
-        digest = digest_of(cell, entry, self.several)
+        name, found = runs.cell_name(cell, self._several(cell)), self.known[cell.cell_id]
+        digest = digest_of(cell, entry, self._several(cell))
         if [run.tags.get(COMPLETE) for run in found] == [digest]:
             self._place(found[0], cell.kind, parent.run_id)
             return
@@ -170,7 +173,7 @@ class Tracker:
         return f"row {_digest(runs.row_parameters(cell))}"
 
     def _row_run(self, cell: Cell) -> Known:
-        parameters, name = runs.row_parameters(cell), runs.row_name(cell, self.several)
+        parameters, name = runs.row_parameters(cell), runs.row_name(cell, self._several(cell))
         return self._group(self._row_key(cell), name, "row", self._study_run.run_id, parameters)
 
     def _group(self, key: str, name: str, kind: str, parent: str | None, parameters: dict[str, str]) -> Known:
@@ -218,6 +221,10 @@ class Tracker:
     def _tag(self, run: Known, name: str, value: str) -> None:
         self.client.set_tag(run.run_id, name, value)
         run.tags[name] = value
+
+
+def _is_unpruned(cell: Cell) -> bool:
+    return reduces_nothing(cell.identity.get("method", "none"))
 
 
 def digest_of(cell: Cell, entry: Entry, several: bool) -> str:

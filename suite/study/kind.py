@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import plugins
-from suite.errors import UserError
+from suite.errors import UserError, suggest
 from suite.strict import Strict
 from suite.study.records import COMMAND
 
@@ -139,4 +139,12 @@ def kind_of(folder: Path) -> Kind:
         if (folder / kind.record).is_file():
             return kind
     commands = dict.fromkeys(kind.command.format(folder.name) for kind in kinds().values() if kind.command != COMMAND)
-    raise UserError(f"{folder} has no record; make it with: {' or '.join([COMMAND.format(folder.name), *commands])}")
+    there = [path.name for path in folder.parent.glob("*/") if has_record(path)]
+    others = f"; {suggest(folder.name, there)}" if there else ""
+    made = " or ".join([COMMAND.format(folder.name), *commands])
+    raise UserError(f"{folder} has no record; make it with: {made}{others}")
+
+
+def has_record(folder: Path) -> bool:
+    """Whether a results folder has a record of any kind."""
+    return any((folder / kind.record).is_file() for kind in kinds().values())

@@ -21,6 +21,7 @@ from suite.study.yaml_lines import changed, doubled_keys, line_of, read_yaml
 FOLDER, RESULTS = Path("studies"), Path("results")
 DEFAULT_KIND = "training"
 STUDY, CHANGES = "study", "changes"  # in provenance.json: a study's file if not in `studies/`, and what was changed
+SUFFIXES = (".yaml", ".yml")
 LONGEST = 100  # characters of a suffix of a results folder
 UNSAFE = re.compile(r"[^\w.=,\[\]-]", re.ASCII)  # characters that not every file system has in names
 
@@ -37,7 +38,7 @@ def find_study(name: str) -> Path:
         UserError: if there is no such file, with the nearest names.
     """
     for path in (Path(name), FOLDER / f"{name}.yaml"):
-        if path.suffix in (".yaml", ".yml") and path.is_file():
+        if path.suffix in SUFFIXES and path.is_file():
             return path
     if stated := records.stated(RESULTS / name, STUDY):
         return find_study(str(stated))
@@ -85,7 +86,7 @@ def results_of(name: str) -> Path:
 
 def title_of(name: str) -> str:
     """The name of a study, or of its results folder, that is named by its path or its name."""
-    return Path(name).stem if name.endswith((".yaml", ".yml")) else Path(name).name
+    return Path(name).stem if name.endswith(SUFFIXES) else Path(name).name
 
 
 def find(name: str) -> Loaded | None:

@@ -188,6 +188,8 @@ class ScheduleRule(Strict):
         idle = sorted(self.model_fields_set - {"name", "multiple_of", *self.USES} - self.USES[chosen[0]])
         if idle:
             raise ValueError(f"the rule {chosen[0]} does not read {', '.join(idle)}; leave it out")
+        if self.clamp and self.multiple_of:
+            raise ValueError("multiple_of may round up what clamp cuts; leave one of them out")
         if "blocks" in self.USES[chosen[0]] and not self.blocks:
             raise ValueError(f"{chosen[0]} needs blocks, such as blocks: 0-11")
         return self

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite.errors import UserError
-from suite.study.kind import Kind, kind_of, kinds
-from suite.study.load import RESULTS
+from suite.study.kind import Kind, has_record, kind_of
+from suite.study.load import RESULTS, title_of
 from suite.study.records import runs
 
 if TYPE_CHECKING:
@@ -56,23 +56,29 @@ def side(name: str) -> Iterator[Side]:
     study, _, commit = where.partition("@")
     if commit:
         with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / RESULTS / title_of(study)
             _check_out(study, commit, Path(place))
-            yield Side(name, Path(place) / RESULTS / study, row)
+            try:
+                yield Side(name, folder, row)
+            except UserError as error:
+                if place not in str(error):
+                    raise
+                why = str(error).partition("; ")[0].replace(str(folder), f"{study}@{commit}")
+                raise UserError(f"{why}; as it was at that commit this version cannot compare it") from error
         return
-    is_record = any((Path(where) / kind.record).is_file() for kind in kinds().values())
-    yield Side(name, Path(where) if is_record else RESULTS / where, row)
+    yield Side(name, Path(where) if has_record(Path(where)) else RESULTS / title_of(where), row)
 
 
 def _check_out(study: str, commit: str, place: Path) -> None:
     if commit.startswith("-"):
         raise UserError(f"{commit} is no commit; write STUDY@COMMIT")  # git would take it for an option
-    asked = ["git", "archive", commit, str(RESULTS / study)]
+    asked = ["git", "archive", commit, str(RESULTS / title_of(study))]
     try:
         found = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603
     except OSError as error:
         raise UserError(f"git cannot be run ({error.strerror}); name a results folder instead of {commit}") from error
     if found.returncode:
-        raise UserError(f"git has no {RESULTS / study} in {commit}: {found.stderr.decode().strip()}")
+        raise UserError(f"git has no {RESULTS / title_of(study)} in {commit}: {found.stderr.decode().strip()}")
     with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
         archive.extractall(place, filter="data")
 

@@ -101,7 +101,7 @@ def agreement(sides: Sequence[Side]) -> Agreement:
         UserError: as `compared`.
     """
     if any(side.row for side in sides) or len({side.name for side in sides}) < len(sides):
-        raise UserError("of three records or more, name each once and no row of it")
+        raise UserError("three records or more, or a figure of two, are compared whole: name each once, and no rows")
     pairs = {(one.name, other.name): compared(one, other) for one, other in itertools.combinations(sides, 2)}
     return Agreement({side.name: lines_of(side.folder) for side in sides}, pairs)
 

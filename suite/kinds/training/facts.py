@@ -124,9 +124,9 @@ def _facts(lines: Sequence[Line], shown: _Shown) -> Iterator[tuple[str, str]]:
     if shown.compared:
         yield from _claims(shown)
     yield "seeds per row", _span(line.seeds for line in lines)
-    for line in lines:
-        if line.unpruned and line.score:
-            yield line.label if line.epochs else "unpruned", shown.score(line)
+    unpruned = [line for line in lines if line.unpruned and line.score]
+    for line in unpruned:
+        yield line.label if len(unpruned) > 1 else "unpruned", shown.score(line)
     for line in _best(lines):
         name = "highest median" if len(schedules(lines)) < 2 else f"highest median [{line.schedule}]"
         rivals = [one for one in lines if one.schedule == line.schedule and one.group and one is not line]

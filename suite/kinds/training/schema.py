@@ -89,11 +89,6 @@ class Study(Strict):
         }
 
     @property
-    def fine_tuning_only(self) -> bool:
-        """Whether all seeds start from the same weights, so that they differ in fine-tuning alone."""
-        return self.base is None or self.base.shared
-
-    @property
     def classes(self) -> int:
         """Outputs of the backbone's head."""
         return self.goal.outputs(self.goal, self.data)

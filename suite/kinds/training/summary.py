@@ -174,7 +174,7 @@ def _groups(lines: Sequence[Line], cells: pd.DataFrame) -> dict[str, str]:
 
 
 def schedules(lines: Sequence[Line]) -> list[str]:
-    """Those of the reduced rows; where there are several, labels and blocks name them."""
+    """Those of the reduced rows; where there are several, labels of these and blocks name them."""
     found = {line.schedule: line.epochs or 0 for line in lines if not line.unpruned}
     return sorted(found, key=lambda schedule: (found[schedule], schedule))
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from suite.errors import UserError
 from suite.report.layout import MISSING
+from suite.study.kind import Kind
 from suite.study.records import DIGESTS
 
 CLAIMS = ("cells", "models", "settings")  # what a run of provenance.json says that it made, one of these
 
 
-def read_origin(folder: Path, record: str) -> dict[str, Any] | None:
-    """What the page shows of a results folder's `provenance.json`; None if there is none. `record` has the cells.
+def read_origin(folder: Path, kind: Kind) -> dict[str, Any] | None:
+    """What the page shows of a results folder's `provenance.json`; None if there is none.
 
     `runs`, each with the number of its `cells`, its `machine` in words and the time its cells took together (`took`,
     None where the study keeps none), `commits` by time, `versions` by package, SHA-256 of base `weights` and of
@@ -39,11 +40,11 @@ def read_origin(folder: Path, record: str) -> dict[str, Any] | None:
             "versions": _versions(runs),
             "weights": found.get("base_weights", ()),
             "records": found.get(DIGESTS, {}),
-            "unknown": len(_cells(folder / record) - claimed),
+            "unknown": len(_cells(folder / kind.record) - claimed),
             "took": _took(claimed, seconds) if runs else None,
         }
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-        cure = f"write it again, from the cells that are finished, with: suite run {folder.name}"
+        cure = f"write it again, from the cells that are finished, with: {kind.command.format(folder.name)}"
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); {cure}") from error
 
 

@@ -71,14 +71,14 @@ def page(
         name=folder.name,
         study=loaded,
         text=loaded.path.read_text(encoding="utf-8") if loaded else "",
-        command=f"python3 -m nox -s table -- {words_of(loaded)}" if loaded else kind.command.format(folder.name),
+        words=words_of(loaded) if loaded else "",
         facts=kind.facts(folder, lines),
         table=_boxed(as_html(table)),
         address=f"{folder.name}:{kind.label(lines[0])}:{first}",
         figures=[_figure(folder, name, own) for name, own in kind.drawings.items() if own.title not in undrawn],
         undrawn=undrawn,
         published=published,
-        origin=read_origin(folder, kind.record),
+        origin=read_origin(folder, kind),
     )
 
 

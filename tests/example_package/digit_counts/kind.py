@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from suite.errors import UserError
 from suite.report.layout import Block, Column, Row, Table
 from suite.report.page.facts import Facts
 from suite.strict import Strict
@@ -15,8 +16,10 @@ from suite.study import records
 from suite.study.kind import Kind, Loaded
 from suite.study.provenance import provenance
 from suite.study.schema import Backbone
+from suite.study.sides import Comparison, Side
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.console import Console
 
 RECORD = "parameters.csv"
@@ -63,6 +66,30 @@ def facts(_folder: Path, lines: Sequence[Line]) -> Facts:
     return Facts(f"{largest['backbone']} has the most parameters.")
 
 
+def read(folder: Path) -> Sequence[Line]:
+    """The rows of the record."""
+    return records.lines(folder / RECORD, FIELDS)
+
+
+def scores(folder: Path) -> DataFrame:
+    """Millions of parameters, of no seed."""
+    from pandas import DataFrame
+
+    return DataFrame(
+        {"row": line["backbone"], "seed": 0, "score": int(line["parameters"]) / 1e6} for line in read(folder)
+    )
+
+
+def compare(sides: Sequence[Side]) -> Comparison:
+    """Whether all records count the same."""
+    counted = [read(one.folder) for one in sides]
+
+    def draw(_path: Path) -> None:
+        raise UserError("counts of parameters have no figure")
+
+    return Comparison(table(sides[0].name, counted[0]), any(lines != counted[0] for lines in counted), draw)
+
+
 def plan(loaded: Loaded) -> list[Mapping[str, Any]]:
     """A line for each backbone."""
     return [{"status": "to run", "backbone": one.name} for one in loaded.study.backbones]
@@ -75,9 +102,11 @@ KIND = Kind(
     check=lambda loaded: f"{len(loaded.study.backbones)} backbones",
     plan=plan,
     run=run,
-    lines=lambda folder: records.lines(folder / RECORD, FIELDS),
+    lines=read,
     table=table,
     facts=facts,
     label=lambda line: str(line["backbone"]),
     cells=lambda *_: (),
+    scores=scores,
+    compare=compare,
 )

@@ -63,11 +63,15 @@ def example_rows(study: Study, results: Results) -> dict[str, Example]:
     """
     found: dict[str, Example] = {}
     examples = read_examples(results.folder)
-    for one in sorted(examples, key=lambda one: (int(one["seed"]), one["schedule"])):
+    for one in sorted(examples, key=lambda one: int(one["seed"])):
         if label := results.label(one["row"], one["schedule"]):
             found.setdefault(label, one)
     place = {row.label: index for index, row in enumerate(study.methods)}
-    return dict(sorted(found.items(), key=lambda pair: place.get(pair[1]["row"], len(place))))
+
+    def order(label: str) -> tuple[int, int]:
+        return place.get(found[label]["row"], len(place)), results.labels.index(label)
+
+    return {label: found[label] for label in sorted(found, key=order)}
 
 
 def shown(study: Study) -> Shown:
