@@ -1,5 +1,12 @@
 """The Python interface: `from suite import reduce, count, time_side_by_side, evaluate, load, results`.
 
+reduce(vit, "tome", removed=(16, 8, 4, 4))   a timm model under a method: (B, 3, height, width) to (B, classes)
+count(model)                                 tokens of each block and multiply-accumulates of one image, deployed
+time_side_by_side({"a": a, "b": b})          seconds of every round, and ratios of images per second
+evaluate(model, "imagenet")                  top-1 and top-5 in percent
+load("evit_deit_s.pth", keep_rate=0.7)       an official checkpoint, with the logits of the official code
+results("quickstart")                        a study's table, and scores for each seed, as DataFrames
+
 Every function returns what it found and prints nothing; none leaves torch's threads or random generator changed.
 
 >>> import timm, torch

@@ -195,6 +195,23 @@ def test_environments_that_differ_are_named(tmp_path: Path) -> None:
     }
 
 
+def test_what_cannot_be_compared_or_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anything is computed, without the place where an old record was put for the moment."""
+    made = str(record(tmp_path / "results", cells("tome", *SCORES)))
+    ending = command(made, made, "--figure", str(tmp_path / "rows.txt"))
+    assert "rows.txt: figures end in .png or .pdf" in str(ending.exception)
+    rows = command(f"{made}:tome", f"{made}:tome", "--figure", str(tmp_path / "rows.png"))
+    assert "or a figure of two, are compared whole" in str(rows.exception)
+    assert "there is no folder" in str(command(made, made, "--html", str(tmp_path / "no/rows.html")).exception)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/trial/provenance.json").write_text("{}")
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one"]):
+        subprocess.run(["git", *words], check=True, cwd=tmp_path)
+    said = str(command("trial@HEAD", "studies/trial.yaml").exception)
+    assert said.startswith("trial@HEAD/provenance.json ")
+    assert said.endswith("as it was at that commit this version cannot compare it")
+
+
 def test_several_records_agree_or_not(tmp_path: Path) -> None:
     """Independent noise agrees; one record that stands apart does not, and its rows have changed places."""
     drawn, folders = np.random.default_rng(3), []

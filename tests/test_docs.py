@@ -14,6 +14,7 @@ from typer.main import get_command
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "tests/official/README.md"]
+HEAVY = ("budget", "check-method", "figures", "pack", "report", "speed", "table")  # that take minutes
 LIGHT = ("flops", "ledger", "list", "plan", "power", "trace", "validate")  # commands that take seconds
 MEANT = {"STUDY": "quickstart", "TABLE:ROW:COLUMN": "quickstart:cropr:seeds", "[ID]": "", "A": "1", "D": "1", "S": "1"}
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -70,6 +71,24 @@ def test_light_commands_run(committed: Path) -> None:
         assert done.returncode == 0, (words, done.stderr)
 
 
+@pytest.mark.slow
+def test_heavy_commands_run(committed: Path) -> None:
+    """With the methods that the pages tell to save, and cells of the study that docs/studies.md begins with."""
+    shutil.copytree(ROOT / "studies", committed / "studies", dirs_exist_ok=True)
+    for page in PAGES:
+        for text in blocks(page, "python"):
+            if name := saved_as(page, text):
+                (committed / name).write_text(text)
+    (committed / "studies/my-study.yaml").write_text(blocks(ROOT / "docs/studies.md", "yaml")[0])
+    heavy = sorted(words for words in commands() if words[0] in HEAVY and words[1:] and "NAME" not in words)
+    heavy = [words for words in heavy if words[0] != "pack"] + [words for words in heavy if "--file" in words]
+    assert {name for name, *_ in heavy} == set(HEAVY)
+    small = ("--in-process", "--set", "seeds=[0]", "--set", "base.recipe.images=64", "--set", "finetune.images=64")
+    for words in [*heavy[:-1], ("run", "my-study", *small), (*heavy[-1], *small[1:])]:
+        done = here(committed, *words)
+        assert done.returncode == 0, (words, done.stdout[-500:], done.stderr)
+
+
 def unknown_sessions(text: str) -> list[str]:
     """What a text calls a session of nox, and noxfile.py does not have."""
     defined = re.findall(r"^@nox\.session\((.*)\)\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
@@ -104,14 +123,19 @@ def test_studies_validate(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         assert loaded.kind.check(loaded)
 
 
+def saved_as(page: Path, text: str) -> str:
+    """The file that a page tells to save a Python block as; empty if it is to be run."""
+    found = re.search(rf"Save this as `([\w/]+\.py)`:\n\n```python\n{re.escape(text)}", page.read_text())
+    return found[1] if found else ""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_python_runs(page: Path, tmp_path: Path) -> None:
     """The Python blocks of a page run one after another; one that is to be saved as a file is saved under its name."""
     program = ""
     for text in blocks(page, "python"):
-        saved = re.search(rf"Save this as `([\w/]+\.py)`:\n\n```python\n{re.escape(text)}", page.read_text())
-        if saved:
-            (tmp_path / saved[1]).write_text(text)
+        if name := saved_as(page, text):
+            (tmp_path / name).write_text(text)
         else:
             program += text
     if not program:

@@ -14,6 +14,15 @@ import pytest
 from mlflow.exceptions import MlflowException
 from tiny_study import CELLS, RUN, STUDY, finished, here, rows_of, runs, strange, strangers, suite, write
 
+WITHOUT_SCIPY = """import builtins
+there = builtins.__import__
+def refuse(name, globals=None, *rest, **named):
+    ours = (globals or {}).get("__name__", "").split(".")[0] in ("suite", "baselines")
+    if ours and name.split(".")[0] == "scipy":  # scikit-learn, which digit scenes come from, may have it
+        raise ModuleNotFoundError(name, name="scipy")
+    return there(name, globals, *rest, **named)
+builtins.__import__ = refuse
+"""
 ABSENT = (
     *("ray", "mlflow", "sqlalchemy", "mmengine", "mmseg", "mmcv", "matplotlib", "seaborn", "scikit_posthocs"),
     *("jinja2", "tabulate", "onnx"),
@@ -59,21 +68,24 @@ def test_measured_tokens_are_those_of_the_schedule(ran: Path) -> None:
 
 
 def test_a_study_runs_with_little_installed(tmp_path: Path) -> None:
-    """Training, speed and what tables need no more; everything else is named, and Ray's absence says what helps."""
+    """Training and speed need no more, tables scipy too; the rest is named, and Ray's absence says what helps."""
     write(tmp_path, methods=["none", "random"], seeds=[0])
     hook = f"import sys; sys.modules |= dict.fromkeys({ABSENT!r}); from suite.cli.app import main; main()"
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", hook, *arguments]
+    def run(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", before + hook, *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     refused = run("run", "trial.yaml")
     assert refused.returncode == 2
     assert "ray is not installed" in refused.stderr
     assert "--in-process" in refused.stderr
-    done = run(*RUN)
+    done = run(*RUN, before=WITHOUT_SCIPY)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "No table: scipy is not installed; where it is: suite table trial" in done.stdout
     assert len(finished(tmp_path)) == 1 + 2 + 2
+    done = run("table", "trial")
+    assert done.returncode == 0, done.stdout + done.stderr
     made = {path.name for path in (tmp_path / "results/trial").iterdir()}
     assert made >= {"cells.csv", "table.csv", "table.html"}
     assert not made & {"table.md", "pareto.png"}

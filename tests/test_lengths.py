@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 from hand_made import cell, written
+from mlflow import MlflowClient
 from tiny_study import RUN, STUDY, here, write
 
 from suite.errors import UserError
 from suite.kinds.training.cells import expand
+from suite.kinds.training.facts import facts
 from suite.kinds.training.figures.classes import _references
+from suite.kinds.training.figures.maps import example_rows
 from suite.kinds.training.results import Results
 from suite.kinds.training.summary import lines_of, schedules
 from suite.study.load import load
@@ -85,6 +88,26 @@ def test_each_length_has_its_own_unpruned_model(tmp_path: Path) -> None:
     folder = written(tmp_path / "b", [*rows, *more])
     references = _references(Results(folder, lines_of(folder)))["the unpruned model"]
     assert references == {f"random [8 8 0, {epochs} epochs]": f"none [{epochs} epochs]" for epochs in (2, 4)}
+
+
+def test_runs_and_maps_name_lengths_as_tables_do(tmp_path: Path) -> None:
+    """Each unpruned model of a length has a run of its own name, and lengths stand in the order of numbers."""
+    write(tmp_path, lengths=[2, 10], **ROWS | {"methods": ["none"], "seeds": [0]})
+    assert here(tmp_path, *RUN).returncode == 0
+    assert here(tmp_path, "track", "trial.yaml").returncode == 0
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("trial")
+    assert experiment
+    found = {run.info.run_name for run in client.search_runs([experiment.experiment_id])}
+    assert found >= {f"seed 0 · none [{epochs} epochs]" for epochs in (2, 10)}
+    folder = tmp_path / "results/trial"
+    study = load(str(tmp_path / "trial.yaml")).study
+    assert list(example_rows(study, Results(folder, lines_of(folder)))) == ["none [2 epochs]", "none [10 epochs]"]
+    said = dict(facts(folder, lines_of(folder)).facts)
+    assert said.keys() >= {"none [2 epochs]", "none [10 epochs]"}
+    write(tmp_path, lengths=[2], **ROWS | {"methods": ["none"], "seeds": [0]})
+    assert here(tmp_path, *RUN).returncode == 0
+    assert "unpruned" in dict(facts(folder, lines_of(folder)).facts)
 
 
 def test_one_length_needs_no_name(tmp_path: Path) -> None:

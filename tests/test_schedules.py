@@ -9,6 +9,7 @@ import pytest
 
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, clamped, constant, in_multiples, keep_rate, linear, nothing, stages
+from suite.study.schema import ScheduleRule
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,7 @@ from suite.reduction.schedule import Schedule, clamped, constant, in_multiples, 
         (lambda: in_multiples(Schedule(16, (8, 0)), 1, 32), "no multiple of 32 lies between 2 and 17 tokens, prefix"),
         (lambda: linear(196, 1, 8, -1.0), "two blocks"),
         (lambda: linear(196, 6, 8, 1.5), "from -1 .* found 1.5"),
+        (lambda: ScheduleRule(constant=8, blocks=(0,), clamp=True, multiple_of=8), "multiple_of may round up"),
         *((lambda blocks=blocks: constant(196, 12, 8, blocks), "blocks 0 to 11") for blocks in ((), (12,), (-1, 3))),
         (lambda: keep_rate(196, 12, 0.7, (12,)), "blocks 0 to 11"),
         (lambda: stages(196, 12, 0.5, first=0, length=3), "stage must"),  # nobody could have left before

@@ -85,6 +85,10 @@ def run(
         if not code:
             raise
         console.print(str(error), soft_wrap=True)
+    except ModuleNotFoundError as error:
+        console.print(
+            f"No table: {error.name} is not installed; where it is: suite table {loaded.name}", soft_wrap=True
+        )
     if not in_process and loaded.kind.publish(loaded, folder, console):
         console.print(f"See the runs in MLflow's page: {_command('ui', study)}", soft_wrap=True)
     if code:

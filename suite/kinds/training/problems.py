@@ -10,8 +10,7 @@ from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
 from suite.kinds.training.cells import resolved, schedule_of
-from suite.kinds.training.line import LENGTH
-from suite.kinds.training.schema import Row, Study
+from suite.kinds.training.schema import LENGTH, Row, Study
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
 from suite.strict import Place

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -14,7 +15,6 @@ from suite.kinds.training.cells import expand
 from suite.kinds.training.focus import declare
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import check_backbone, check_inputs, lacking, refuse
-from suite.kinds.training.track import Tracking
 from suite.measure import numerics
 from suite.run import in_process
 from suite.run.in_process import RunCells
@@ -28,6 +28,9 @@ from suite.study.provenance import provenance
 from suite.study.records import merge, stated, write
 from suite.study.store import Entry, Record, last_line
 from suite.tasks.task import tasks
+
+if TYPE_CHECKING:
+    from suite.kinds.training.track import Tracking
 
 Rounds = tuple[tuple[str, ...], ...]  # kinds of cells that run beside each other, one round after another
 SPEED = ("speed",)
@@ -95,8 +98,11 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     left = [cell for cell in cells if record.finished(cell) is None]
     rounds = _rounds_here(loaded.study, left) if alone else ROUNDS
     with record.locked():
-        tracking = None if alone else Tracking(loaded.name, cells, console)
-        if tracking:
+        tracking = None
+        if not alone:
+            from suite.kinds.training.track import Tracking  # which needs what statistics need
+
+            tracking = Tracking(loaded.name, cells, console)
             tracking.catch_up(record)
         estimate = _estimate(loaded.name, left, 1 if alone else len(os.sched_getaffinity(0)))
         found = f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run{estimate}"

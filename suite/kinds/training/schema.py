@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -18,6 +19,7 @@ from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.task import Task, TaskName, task
 
 Recipe = TypeVar("Recipe", bound=TrainingRecipe)
+LENGTH = re.compile(r"(?:^|, )(\d+) epochs$")  # how labels of schedules end where a study has several lengths
 
 
 class Row(MethodRow):
