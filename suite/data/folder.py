@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.data.classes import BY_NUMBER, BY_TEXT, Order, ordered
-from suite.data.pictures import HIDDEN, Listed, each, is_junk, listed, read, refuse
+from suite.data.pictures import HIDDEN, Listed, conversions, each, is_junk, listed, read, refuse
 from suite.errors import UserError
 
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
@@ -53,7 +53,7 @@ class Folder:
         """
         found = list(each(_note, [path for path, _ in self.samples], advanced))
         refuse([problem for _, problem in found if problem])
-        self.notes = Counter(note for note, _ in found if note)
+        self.notes = Counter(note for note, _ in found)
 
     @property
     def said(self) -> list[str]:
@@ -65,7 +65,7 @@ class Folder:
             f"data: {len(self)} images of {self.root} in {len(names)} classes, {self.order}: {', '.join(shown)}",
             f"{without} classes have no image" if without else "",
             self.listed.said,
-            *(f"{count} images {note}" for note, count in sorted(self.notes.items())),
+            conversions(self.notes),
         ]
         return [line for line in lines if line]
 

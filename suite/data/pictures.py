@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ JUNK = frozenset(
     {"__macosx", "@eadir", "#recycle", "@recycle", "lost+found", "$recycle.bin", "system volume information"}
     | {"__pycache__", "thumbs.db", "desktop.ini", "icon\r"}
 )
+TURNED = "turned by EXIF, read as torchvision and timm do"  # PIL turns TIFF alone
 ORIENTATION = 0x0112  # the EXIF tag
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -36,7 +37,7 @@ MODES = {
     "I": "whole numbers of 32 bits, whose range is not known",
     "F": "floating point numbers, whose range is not known",
 }
-CURE = "; replace it or take it out of the folder"
+CURE = "; replace it, or take it out of the folder"
 HIDDEN = "hidden or of the system"
 SHOWN = 100  # problems in one message
 Item = TypeVar("Item")
@@ -85,7 +86,7 @@ def listed(folder: Path) -> Listed:
         elif path.suffix.lower() in SUFFIXES or _is_image(path):
             found.images.append(path)
         else:
-            found.left_out[f"no images, {path.suffix or 'without suffix'}"].append(path)
+            found.left_out[f"of {path.suffix or 'no suffix'}, no images"].append(path)
     return found
 
 
@@ -110,9 +111,16 @@ def read(path: Path, small: bool = False) -> tuple[Image.Image, str]:
     notes = [f"of {image.mode}, read as PIL converts it"] if image.mode in ("CMYK", "YCbCr") else []
     if "A" in image.getbands() or image.info.pop("transparency", None) is not None:
         notes.append("with transparency, read without it")
-    if image.getexif().get(ORIENTATION, 1) not in (0, 1):
-        notes.append("turned by EXIF, read as stored")
+    if image.info.get(TURNED):
+        notes.append(TURNED)
     return image.convert("RGB"), " and ".join(notes)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(ORIENTATION, 1) not in (0, 1)
+    except Exception:  # PIL raises several types for a broken EXIF, by which no loader turns
+        return False
 
 
 def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
@@ -139,6 +147,7 @@ def load(path: Path, small: bool = False) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:
             _refuse_frames(path, image)
+            image.info[TURNED] = _is_turned(image)  # before loading, which turns TIFF and forgets it
             if small:
                 image.draft(None, (1, 1))  # JPEG at an eighth of each side
             image.load()
@@ -147,9 +156,9 @@ def load(path: Path, small: bool = False) -> Image.Image:
     except UnidentifiedImageError as error:
         what = known(head_of(path))
         what = what if what and what != "an image" else f"none of {', '.join(FORMATS)}"
-        raise UserError(f"cannot read the image {path}: it is {what}{'' if ';' in what else CURE}") from error
+        raise UserError(f"{path} cannot be read, it is {what}{'' if ';' in what else CURE}") from error
     except Exception as error:  # PIL raises half a dozen types for a broken image
-        raise UserError(f"cannot read the image {path}: {error}{CURE}") from error
+        raise UserError(f"{path} cannot be read ({error}){CURE}") from error
     return image
 
 
@@ -157,6 +166,12 @@ def _refuse_frames(path: Path, image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # of one camera, at one moment: the first is the picture
         raise UserError(f"{path} has {frames} frames or pages; save the one that is meant as an image")
+
+
+def conversions(notes: Mapping[str, int]) -> str:
+    """How many images were read in which other way than as plain ones, by what `read` notes; empty for none."""
+    parts = [f"{count} {note}" for note, count in sorted(notes.items()) if note]
+    return f"images that were converted: {'; '.join(parts)}" if parts else ""
 
 
 def each(look: Callable[[Item], Found], items: Sequence[Item], advanced: Callable[[int, int], None]) -> Iterator[Found]:

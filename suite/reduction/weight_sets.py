@@ -22,7 +22,7 @@ AVERAGED = re.compile(
 )  # in ema_model, model_ema, ...
 COUNTERS = {"n_averaged", "num_updates", "decay", "step", "steps", "initted"}  # of averages: no weights
 PARTS = {"blocks", "patch_embed", "head"}  # of a ViT: no wrappers
-CHOICE = "--weights NAME (Python: weights, a study: start_weights)"
+CHOICE = "--weights NAME, in a study start_weights"
 DEEPEST = 3  # keys inside keys
 
 Weights = dict[str, Tensor]

@@ -55,7 +55,7 @@ def open_file(path: Path) -> Any:
 def _other(head: bytes) -> str:
     if head.startswith(b"\x80"):
         return f"a pickle of Python that torch.save did not write; where you trust it, load it and {SAVE}"
-    if 0 < len(head) < 16:
+    if len(head) < 16 and not known(head):
         return f"only {len(head)} bytes long; {AGAIN}"
     return _cured(known(head) or f"of a kind that is not known here (it begins {head[:8].hex(' ')})")
 

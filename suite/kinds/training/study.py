@@ -141,7 +141,9 @@ def check_inputs(study: Study, console: Console) -> None:
             console.print(f"start: {checkpoint.said}", soft_wrap=True, highlight=False)
         fitted(model, checkpoint).check_fit(model)
     with ManualProgress(console, text="reading the data") as bar:
-        study.data.check(bar.reach)
+        found = study.data.check(bar.reach)
+    for line in found or ():
+        console.print(f"data: {line}", soft_wrap=True, highlight=False)
 
 
 def _shown(path: Path) -> str:
