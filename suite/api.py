@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def evaluate(
         normalisation: of a folder: mean and standard deviation of pixels.
         classes: of a folder: names of its folders in the order of the model's outputs, or a file of them (a line for
             each, or JSON); or "text" or "number", in that order of the names. By default as text, as torchvision sorts
-            them, if it is clear that this is meant.
+            them, if it is clear that this is meant. What is left out or converted is a warning.
 
     Returns:
         `images`, how many there were; `top1` and `top5` in percent.
@@ -176,6 +177,8 @@ def evaluate(
     if isinstance(data, str | Path):
         images = open_for(_backbone(model), Path(data), crop, normalisation, classes)
         images.check()
+        for line in images.said[1:]:
+            warnings.warn(line, stacklevel=2)
         data = torch.utils.data.DataLoader(cast(torch.utils.data.Dataset[Any], images), batch_size)
     was_training, device = model.training, next((weight.device for weight in model.parameters()), "cpu")
     try:

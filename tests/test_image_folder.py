@@ -62,6 +62,12 @@ def saying(number: int, classes: int) -> nn.Module:
     return model
 
 
+def test_one_name_beside_numbers_does_not_hide_them() -> None:
+    """More than half of the folders are numbered; two orders are meant by them."""
+    with pytest.raises(UserError, match=r"x has numbered folders, which are 0, 1, 10, 2, 3, ... in the order of text"):
+        ordered(["background", "0", "1", "2", "3", "10"], Path("x"), None)
+
+
 @pytest.mark.parametrize("name", ["{}", "class_{}", "c{} (new)"])
 def test_numbered_folders_have_no_order_of_their_own(tmp_path: Path, name: str) -> None:
     """Text says 10 is the third, numbers the eleventh: whoever evaluates says which the model was trained with."""
@@ -162,7 +168,8 @@ def test_hidden_and_junk_folders_are_no_classes(tmp_path: Path) -> None:
     assert found.classes == ("cat", "dog", "owl")
     assert [label for _, label in found.samples] == [0, 1, 2, 2]
     assert found.said[1] == "left out: 5 hidden or of the system (.ipynb_checkpoints, @eaDir, __MACOSX, ...)"
-    assert api.evaluate(saying(2, 3), root).top1 == 50
+    with pytest.warns(UserWarning, match=r"left out: 5 hidden or of the system \(.ipynb_checkpoints, @eaDir"):
+        assert api.evaluate(saying(2, 3), root).top1 == 50
 
 
 def test_folders_that_are_no_classes_are_named(tmp_path: Path) -> None:

@@ -173,6 +173,8 @@ OTHER: list[tuple[bytes, str]] = [
     (archive({"vit.pth": b"x", "README": b"x"}), "is a zip archive of vit.pth, README; unpack it"),
     (tape("sys_info", "pickle", "storages", "tensors"), "was saved by torch 0.1, as a tar that may hold code"),
     (tape("vit.pth", "README"), "is a tar archive of vit.pth, README; unpack it"),
+    (archive({"a": b""}).replace(b"PK\1\2\x14\3\x14", b"PK\1\2\x14\3\x99"), r"is damaged \(zip file version 15.3\)"),
+    (tape("a").replace(b"ustar\0", b"ustar\1").replace(b"0000", b"9999", 1), "is a damaged tar archive"),
     (gzip.compress(b"x" * 99), "is packed by gzip; unpack it with gunzip"),
     (numpy_file(np.save), "is an array of numpy; a checkpoint is"),
     (numpy_file(np.savez), r"is an archive of numpy arrays \(.npz\)"),

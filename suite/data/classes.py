@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,16 @@ def _numbers(name: str) -> tuple[tuple[int, ...], str]:
 
 def _checked(folders: Sequence[str], where: Path) -> str:
     """What the order of names as text is; UserError where another order may be meant."""
-    text, numbered = sorted(folders), sorted(folders, key=_numbers)
-    if text != numbered and len({re.sub(r"\d+", "#", name) for name in folders}) == 1:
+    shapes = {name: re.sub(r"\d+", "#", name) for name in folders}
+    usual, count = Counter(shapes.values()).most_common(1)[0]
+    alike = [name for name in folders if shapes[name] == usual and 2 * count > len(folders)]
+    text, numbered = sorted(alike), sorted(alike, key=_numbers)
+    if text != numbered:
         raise UserError(
             f"{where} has numbered folders, which are {_some(text)} in the order of text and {_some(numbered)} in that "
             f"of numbers; say which is the model's: {CHOICE} {BY_TEXT}, as torchvision sorts, or {BY_NUMBER}"
         )
-    return _imagenet(text, where) if len(folders) == IMAGENET else "in the order of their names"
+    return _imagenet(sorted(folders), where) if len(folders) == IMAGENET else "in the order of their names"
 
 
 def _imagenet(text: list[str], where: Path) -> str:

@@ -84,19 +84,18 @@ def _length(path: Path) -> int:
         try:
             header = json.loads(file.read(after - 8))
             return int(after + max(value["data_offsets"][1] for key, value in header.items() if key != "__metadata__"))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return after
 
 
 def _check_zip(path: Path) -> None:
     """Refuse a zip that is not what torch.save writes."""
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{path} was cut off: the list of what is in it, at its end, is missing; {AGAIN}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, ValueError) as error:
+        names = _names(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise UserError(f"{path} is damaged ({error}); {AGAIN}") from error
+    if names is None:
+        raise UserError(f"{path} was cut off: the list of what is in it, at its end, is missing; {AGAIN}")
     last = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in last:
         raise UserError(f"{path} is a TorchScript archive, which is code; load it with torch.jit.load and {SAVE}")
@@ -104,26 +103,38 @@ def _check_zip(path: Path) -> None:
         raise UserError(f"{path} is {_cured(_archive(names))}")
 
 
+def _names(path: Path) -> list[str] | None:
+    """Files in a zip; None if it does not go on to its end."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
 def _archive(names: list[str]) -> str:
     if names and all(name.endswith(".npy") for name in names):
         return "an archive of numpy arrays (.npz)"
     if any(name.endswith("serialized_exported_program.json") or "models/" in name for name in names):
         return f"a program of torch.export (.pt2), not weights; load it with torch.export.load and {SAVE}"
-    return f"a zip archive of {', '.join(names[:3]) or 'nothing'}; unpack it and give the file of weights in it"
+    return f"a zip archive of {_shown(names)}; unpack it and give the file of weights in it"
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(repr(name)[1:-1] for name in names[:3]) or "nothing"
 
 
 def _refuse_tar(path: Path) -> None:
     try:
-        with tarfile.open(path) as archive:
-            names = archive.getnames()[:3]
+        with tarfile.open(path, "r:") as archive:
+            names = archive.getnames()
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{path} is a tar archive that was cut off or is damaged ({error}); {AGAIN}") from error
+        raise UserError(f"{path} is a damaged tar archive ({error}); {AGAIN}") from error
     if {"storages", "tensors", "pickle"} & set(names):
         raise UserError(
             f"{path} was saved by torch 0.1, as a tar that may hold code; where you trust it, load it with "
             f"torch.load(..., weights_only=False) and {SAVE}"
         )
-    raise UserError(f"{path} is a tar archive of {', '.join(names) or 'nothing'}; unpack it and give the weights in it")
+    raise UserError(f"{path} is a tar archive of {_shown(names)}; unpack it and give the weights in it")
 
 
 def _torch(path: Path) -> Any:
