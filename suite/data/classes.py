@@ -16,7 +16,7 @@ Order = str | Path | Sequence[str]
 BY_TEXT, BY_NUMBER = "text", "number"
 WNID = re.compile(r"n\d{8}")
 IMAGENET = 1000  # classes
-CHOICE = "--classes (in Python: classes)"
+CHOICE = "--classes"
 
 
 def ordered(folders: Sequence[str], where: Path, order: Order | None) -> tuple[tuple[str, ...], str]:
@@ -55,7 +55,7 @@ def _checked(folders: Sequence[str], where: Path) -> str:
     if text != numbered:
         raise UserError(
             f"{where} has numbered folders, which are {_some(text)} in the order of text and {_some(numbered)} in that "
-            f"of numbers; say which is the model's: {CHOICE} {BY_TEXT}, as torchvision sorts, or {BY_NUMBER}"
+            f"of numbers; say which is the model's: {CHOICE} {BY_TEXT}, as torchvision sorts, or {CHOICE} {BY_NUMBER}"
         )
     return _imagenet(sorted(folders), where) if len(folders) == IMAGENET else "in the order of their names"
 

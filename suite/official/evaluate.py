@@ -85,7 +85,7 @@ def open_for(backbone: TimmModule, folder: Path, crop: float, normalisation: str
         few = f" (found: {', '.join(images.classes)})" if found <= NAMED else ""
         raise UserError(
             f"{has} but the model has {classes} classes{few}; give a folder with one for each of them, or name all of "
-            f"them with {CHOICE}"
+            f"them with {CHOICE} FILE"
         )
     return images
 
