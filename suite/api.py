@@ -22,11 +22,12 @@ from __future__ import annotations
 
 import copy
 import operator
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -145,6 +146,7 @@ def evaluate(
     batch_size: int = 64,
     crop: float = 0.875,
     normalisation: Literal["imagenet", "inception"] = "imagenet",
+    classes: str | Path | Sequence[str] | None = None,
 ) -> Accuracy:
     """Top-1 and top-5 accuracy of a classifier in evaluation mode, on the device of its weights.
 
@@ -155,12 +157,16 @@ def evaluate(
         batch_size: of a folder: images at a time.
         crop: of a folder: share of the resized image's side that the central crop keeps.
         normalisation: of a folder: mean and standard deviation of pixels.
+        classes: of a folder: names of its folders in the order of the model's outputs, or a file of them (a line for
+            each, or JSON); or "text" or "number", in that order of the names. By default as text, as torchvision sorts
+            them, if it is clear that this is meant. What is left out or converted is a warning.
 
     Returns:
         `images`, how many there were; `top1` and `top5` in percent.
 
     Raises:
-        UserError: if the folder is not laid out so, an image is broken, or there are not as many folders as classes.
+        UserError: if the folder is not laid out so, there are not as many folders as classes, their order is not clear,
+            or images are broken or of a kind that has no 8 bit colours: all of them, before the first is computed.
         ValueError: if there are no images.
 
     >>> import timm, torch
@@ -169,8 +175,11 @@ def evaluate(
     100.0
     """
     if isinstance(data, str | Path):
-        images = open_for(_backbone(model), Path(data), crop, normalisation)
-        data = torch.utils.data.DataLoader(images, batch_size)
+        images = open_for(_backbone(model), Path(data), crop, normalisation, classes)
+        images.check()
+        for line in images.said[1:]:
+            warnings.warn(line, stacklevel=2)
+        data = torch.utils.data.DataLoader(cast(torch.utils.data.Dataset[Any], images), batch_size)
     was_training, device = model.training, next((weight.device for weight in model.parameters()), "cpu")
     try:
         return accuracy(model.eval(), data, device)

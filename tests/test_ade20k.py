@@ -16,17 +16,20 @@ import yaml
 from ade20k import ALL, SIZES, make_folder
 from backbones import BACKBONES
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import save_file
 from test_segmentation import REMOVED, images_seen
 from tiny_study import RUN, here, rows_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from suite.data import pictures
 from suite.data.ade20k import Ade20k
 from suite.errors import UserError
 from suite.kinds.training import execute
 from suite.kinds.training.cells import expand, known_weights
 from suite.kinds.training.execute import run_cell
+from suite.kinds.training.study import check_inputs
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
@@ -152,17 +155,25 @@ def save(labels: np.ndarray[Any, Any], where: str) -> Callable[[Path], None]:
     return lambda folder: Image.fromarray(labels).save(folder / "annotations" / where)
 
 
+def lossy(folder: Path) -> None:
+    """A mask as JPEG."""
+    path = folder / "annotations/validation/ADE_0.png"
+    Image.open(path).save(path.with_suffix(".jpeg"))
+    path.unlink()
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
         (lambda at: (at / "annotations/training/ADE_1.png").unlink(), r"training image ADE_1.jpg has no mask in .*add"),
         (lambda at: (at / "images/validation/ADE_0.jpg").unlink(), r"validation mask ADE_0.png has no image in .*add"),
-        (lambda at: (at / "images").rename(at / "pictures"), r"there are no .jpg images in .*training; folder must"),
+        (lambda at: (at / "images").rename(at / "pictures"), r"there are no images in .*training; folder must"),
         (broken, r"^\S*ADE_2.jpg cannot be read \(image file is truncated.*\); replace it, or take"),
         (lambda at: (at / "annotations/validation/ADE_1.png").write_text("no image"), r"^\S*ADE_1.png cannot be read"),
         (save(np.full((48, 36), 200, np.uint8), "validation/ADE_0.png"), r"^\S*ADE_0.png: label 200 on 1728 pixels"),
         (save(np.ones((48, 37), np.uint8), "validation/ADE_0.png"), r"ADE_0.png is a mask of shape \(48, 37\)"),
         (save(np.ones((48, 36), np.uint16), "validation/ADE_0.png"), r"ADE_0.png has uint16 pixels"),
+        (lossy, r"ADE_0.jpeg is a JPEG, which changes numbers near edges; a mask is a PNG"),
         (save(np.ones((48, 36, 3), np.uint8), "validation/ADE_0.png"), r"mask of shape \(48, 36, 3\) for an im"),
         (lambda at: None, r"^146 labels \(4, 5, 6, .*, 13, ...\) have no pixel in the masks of \S*training, so the"),
     ],
@@ -201,16 +212,64 @@ def test_what_mmsegmentation_reads_otherwise_is_refused(ade20k: Ade20k) -> None:
         ade20k.check()
 
 
-def test_many_problems_are_counted(ade20k: Ade20k) -> None:
-    """Five are shown."""
+def test_all_problems_are_named(ade20k: Ade20k, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together; of very many the first are named and the others counted."""
     for split, sizes in SIZES.items():
         for number in range(len(sizes)):
             (ade20k.folder / "images" / split / f"ADE_{number}.jpg").write_text("")
     with pytest.raises(UserError) as raised:
         ade20k.check()
     lines = str(raised.value).splitlines()
-    assert len(lines) == 6
-    assert lines[-1] == "and 1 more like these"
+    assert [Path(line.split()[0]).name for line in lines] == [f"ADE_{number}.jpg" for number in (0, 1, 2, 3, 0, 1)]
+    monkeypatch.setattr(pictures, "SHOWN", 4)
+    with pytest.raises(UserError, match=r"\nand 2 more like these$"):
+        ade20k.check()
+
+
+def test_images_are_found_by_content_and_the_rest_is_said(tmp_path: Path) -> None:
+    """Suffixes in any case, other ones and none; what is left out and what is converted."""
+    folder = make_folder(tmp_path, ALL)
+    recipe = Ade20k(recipe="ade20k", folder=folder)
+    assert recipe.check() == ["images with masks: 4 of training, 2 of validation"]
+    images = folder / "images/training"
+    for number, name in enumerate(["ADE_0.JPG", "ADE_1.jpeg", "ADE_2"]):
+        (images / f"ADE_{number}.jpg").rename(images / name)
+    Image.fromarray(np.full((33, 31), 40_000, np.uint16)).save(images / "ADE_3.png")
+    (images / "ADE_3.jpg").unlink()
+    (folder / "annotations/training/ADE_0.png").rename(folder / "annotations/training/ADE_0.PNG")
+    digest = recipe.digest()
+    for name in (".DS_Store", "notes.txt", "._ADE_0.jpg"):
+        (images / name).write_text("no image")
+    (images / ".ipynb_checkpoints").mkdir()
+    assert recipe.check() == [
+        "images with masks: 4 of training, 2 of validation",
+        "images/training: left out: 3 hidden or of the system (.DS_Store, ._ADE_0.jpg, .ipynb_checkpoints); "
+        "1 of .txt, no images (notes.txt)",
+        "images that were converted: 1 of 16 bits, read as their upper 8",
+    ]
+    assert recipe.digest() == digest
+    opened = open_data(recipe)
+    assert len(opened.train) == 4
+    assert {path.name for path in recipe.open("train").images} == {"ADE_0.JPG", "ADE_1.jpeg", "ADE_2", "ADE_3.png"}
+    (images / "ADE_1.jpeg").write_bytes((images / "ADE_0.JPG").read_bytes())
+    assert recipe.digest() != digest
+    (images / "ADE_3.bmp").touch()
+    with pytest.raises(UserError, match=r"ADE_3.bmp and ADE_3.png have one name but for the suffix; take one away"):
+        recipe.check()
+
+
+def test_mmsegmentation_sees_what_is_checked(tmp_path: Path) -> None:
+    """Pixels of every kind that is let through are those that were looked at."""
+    from mmcv.transforms import LoadImageFromFile
+
+    draw = np.random.default_rng(0)
+    colours = Image.fromarray(draw.integers(0, 256, (16, 24, 3), np.uint8))
+    clear = Image.fromarray(draw.integers(0, 256, (16, 24, 4), np.uint8))
+    deep = Image.fromarray(draw.integers(0, 65536, (16, 24), np.uint16))
+    for number, image in enumerate([*map(colours.convert, ("RGB", "L", "1", "P")), clear, clear.convert("LA"), deep]):
+        image.save(tmp_path / f"{number}.png")
+        loaded = LoadImageFromFile().transform({"img_path": str(tmp_path / f"{number}.png")})["img"]
+        assert np.array_equal(loaded[:, :, ::-1], np.asarray(pictures.read(tmp_path / f"{number}.png")[0])), number
 
 
 def test_the_digest_is_that_of_the_files(tmp_path: Path) -> None:
@@ -355,6 +414,42 @@ def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch)
     save_file({"pos_embed": torch.zeros(1)}, other)
     with pytest.raises(UserError, match=r"other.safetensors is not the file that this study was planned with"):
         run_cell(Job(cell.identity, None, places=cell.places | {"start": str(other)}))
+
+
+def test_a_study_says_which_weights_of_a_file(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Raw ones if it does not, as before; others make other cells, which begin with them."""
+    monkeypatch.chdir(ran)
+    raw = Checkpoint.read("weights/eva.safetensors").weights
+    averaged = {name: value + 1 for name, value in raw.items()}
+    torch.save({"model": raw, "model_ema": averaged}, tmp_path / "both.pth")
+    cells = {}
+    for name, chosen in (("plain", {}), ("chosen", {"start_weights": "model_ema"})):
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(reduced_study(start=str(tmp_path / "both.pth"), **chosen)))
+        study = load(str(tmp_path / f"{name}.yaml")).study
+        cells[name] = next(cell for cell in expand(study) if cell.row == "cropr + last-layer")
+        check_inputs(study, Console(markup=False, width=500))
+    assert cells["chosen"].identity["start"] == f"{cells['plain'].identity['start']} model_ema"
+    said = capsys.readouterr().out
+    assert "start: model (the file has model_ema too; choose with" in said
+    assert "start: model_ema (the file has model too" in said
+    assert "data: images with masks: 4 of training, 2 of validation" in said
+    monkeypatch.setattr(execute, "seed_everything", lambda _identity: None)
+    for name, weights in (("plain", raw), ("chosen", averaged)):
+        seen: list[Tensor] = []
+
+        def spy(model: ReducedModel, *_: object, seen: list[Tensor] = seen) -> dict[str, Any]:
+            seen.append(model.backbone.state_dict()["cls_token"])
+            raise UnmetNeed("seen enough")
+
+        monkeypatch.setattr(execute, "_train", spy)
+        assert run_cell(Job(cells[name].identity, None, places=cells[name].places))["reason"] == "seen enough"
+        assert torch.equal(seen[0], weights["cls_token"])
+    base = {"recipe": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 2}}
+    (tmp_path / "none.yaml").write_text(json.dumps(reduced_study(start=None, base=base, start_weights="model")))
+    with pytest.raises(UserError, match="start_weights names weights in the file `start`, and there is none"):
+        load(str(tmp_path / "none.yaml"))
 
 
 def test_maps_of_ade20k(ran: Path) -> None:

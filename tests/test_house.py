@@ -17,7 +17,7 @@ from pace import slowness
 
 ROOT = Path(__file__).parents[1]
 IMPORTS = (ast.Import, ast.ImportFrom)
-LEAVES = {"errors", "seeds", "strict", "plugins", "terminal", "torchvision_operators"}  # of suite/, loose
+LEAVES = {"errors", "seeds", "signatures", "strict", "plugins", "terminal", "torchvision_operators"}  # of suite/, loose
 ORDER = [  # each imports only from those before it, and none of a line from another of it
     {"reduction"},
     {"methods"},

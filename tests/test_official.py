@@ -372,7 +372,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path, share: float) -> None
     case = case_of("evit-fuse-0.7")
     path = save(tmp_path, weights_of(case["shapes"], case["seed"]))
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(UserError, match=r"is not a complete checkpoint .* download or copy it again"):
+    with pytest.raises(UserError, match=r"(was cut off|is empty).* download or copy it again"):
         official.load(path, "evit", heads=4)
 
 
@@ -522,7 +522,7 @@ def test_evaluate_refuses_what_does_not_fit(
         (path, "nowhere", [], "there is no folder nowhere"),
         (path, tmp_path / "empty", [], "is not laid out as one folder of images for each class"),
         (path, few, [], "has 3 folders but the model has 10 classes"),
-        (path, broken, [], "cannot read the image .*n03/0.png"),
+        (path, broken, [], "n03/0.png cannot be read"),
         (path, fine, ["--device", "cuda:7"], "cannot use the device 'cuda:7'"),
         (path, fine, ["--device", "meta"], "cannot use the device 'meta'"),
         (path, fine, ["--option", "keep_rate"], "is not NAME=VALUE"),

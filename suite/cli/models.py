@@ -52,6 +52,16 @@ def evaluate(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="What the checkpoint does not say; repeatable.")
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Names of the folders in the order of outputs; or text or number, for that order of them.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which of several weights in the file, such as model_ema.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=65_536)] = 64,
     device: Annotated[str, typer.Option(help="A torch device, such as cpu or cuda.")] = "cpu",
 ) -> None:
@@ -61,11 +71,11 @@ def evaluate(
 
     console = Console(markup=False)
     given = options.pairs(option or [], "--option", "keep_rate=0.7")
-    for name in given.keys() & {"checkpoint", "layout"}:
+    for name in given.keys() & {"checkpoint", "layout", "weights"}:
         raise UserError(f"--option {name} is not an option of a layout; write --{name} {given[name]}")
-    released = resolve(checkpoint, layout, **given)
+    released = resolve(checkpoint, layout, weights, **given)
     evaluation.show_model(released, console)
-    result = evaluation.evaluate(released, data, batch_size, device, console)
+    result = evaluation.evaluate(released, data, batch_size, device, console, classes)
     evaluation.show_result(result, console)
 
 

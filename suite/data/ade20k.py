@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,6 +16,7 @@ from pydantic import Field, model_validator
 
 from suite.data.dataset import SPLITS, Augmentation, DataSet, Examples, Split
 from suite.data.labels import mask_shape
+from suite.data.pictures import HIDDEN, TURNED, conversions, each, is_junk, listed, load, read, refuse
 from suite.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 CLASSES = 150
 FOLDERS: dict[Split, str] = {"train": "training", "validation": "validation"}
-SHOWN = 5  # problems in one message
-ORIENTATION = 0x0112  # the EXIF tag; mmcv turns images by it, and masks have none
 Pair = tuple[Path, Path]
 
 
@@ -81,7 +79,7 @@ class Ade20k(DataSet):
         folders = [self.folder / kind / FOLDERS[split] for kind in ("images", "annotations") for split in SPLITS]
         if not all(folder.is_dir() for folder in folders):
             return "missing"
-        files = sorted(path for folder in folders for path in folder.iterdir() if path.suffix in (".jpg", ".png"))
+        files = sorted(path for folder in folders for path in listed(folder).images)
         content = json.dumps([(path.relative_to(self.folder).as_posix(), _fingerprint(path)) for path in files])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -99,29 +97,29 @@ class Ade20k(DataSet):
         images, masks = ([pair[part] for pair in pairs] for part in (0, 1))
         return Examples(images, {"maps": masks})
 
-    def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Read every image and mask once, with all processors, and refuse what would spoil training or scores.
+    def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> list[str]:
+        """Read every image and mask once, by all processors, and refuse what would spoil training or scores.
 
         Raises:
-            UserError: naming files (the first few), cause and cure; or the classes that no pixel of a split has.
+            UserError: naming files, cause and cure; or the classes that no pixel of a split has.
         """
         import numpy as np
 
-        splits = {split: check_pairs(self.folder, split) for split in FOLDERS.values()}
-        total, done, problems = sum(map(len, splits.values())), 0, list[str]()
-        pixels = {split: np.zeros(256, np.int64) for split in splits}
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for split, pairs in splits.items():
-                for counted, problem in pool.map(lambda pair: _examine(pair, CLASSES), pairs):
-                    done += 1
-                    advanced(done, total)
-                    pixels[split] += counted
-                    problems += [problem] if problem else []
-        if not problems and not self.allow_empty_classes:
-            problems = list(_empty(pixels, self))
-        if problems:
-            more = [f"and {len(problems) - SHOWN} more like these"] if len(problems) > SHOWN else []
-            raise UserError("\n".join([*problems[:SHOWN], *more]))
+        pairs = [(split, pair) for split in FOLDERS.values() for pair in check_pairs(self.folder, split)]
+        pixels = {split: np.zeros(256, np.int64) for split in FOLDERS.values()}
+        problems, notes = list[str](), Counter[str]()
+        looked = each(lambda item: _examine(item[1], CLASSES), pairs, advanced)
+        for (split, _), (counted, note, problem) in zip(pairs, looked, strict=True):
+            pixels[split] += counted
+            problems += [problem] if problem else []
+            notes[note] += 1
+        refuse(problems)
+        if not self.allow_empty_classes:
+            refuse(list(_empty(pixels, self)))
+        counts = Counter(split for split, _ in pairs)
+        read_in = ", ".join(f"{counts[split]} of {split}" for split in counts)
+        lines = [f"images with masks: {read_in}", *_left_out(self.folder), conversions(notes)]
+        return [line for line in lines if line]
 
     def class_names(self, target: str) -> tuple[str, ...]:
         return tuple(name.strip() for name in _official()["classes"])
@@ -153,65 +151,86 @@ def check_pairs(folder: Path, split: str) -> list[Pair]:
     """Image and mask of every example of a split, in order of their names.
 
     Raises:
-        UserError: if there are none, or naming the first file without its partner.
+        UserError: if there are none, or naming the first file without its partner, or two of one name.
     """
-    images, masks = folder / "images" / split, folder / "annotations" / split
-    for folder_of in (images, masks):
-        inner = (
-            next((path for path in sorted(folder_of.iterdir()) if path.is_dir()), None) if folder_of.is_dir() else None
-        )
+    folders = folder / "images" / split, folder / "annotations" / split
+    for folder_of in folders:
+        inner = next((path for path in _folders_in(folder_of) if not is_junk(path)), None)
         if inner is not None:
             raise UserError(f"{inner} is a folder among the files of {folder_of}; move its files up, or take it away")
-    found = {path.stem for path in images.glob("*.jpg")}, {path.stem for path in masks.glob("*.png")}
-    if not found[0]:
+    images, masks = map(_by_stem, folders)
+    if not images:
         raise UserError(
-            f"there are no .jpg images in {images}; folder must be the one that holds ADE20k's images and annotations"
+            f"there are no images in {folders[0]}; folder must be the one that holds ADE20k's images and annotations"
         )
     for lonely, name, partner in (
-        (sorted(found[0] - found[1]), "image {}.jpg has no mask", masks),
-        (sorted(found[1] - found[0]), "mask {}.png has no image", images),
+        (sorted(images.keys() - masks.keys()), "image {} has no mask", folders[1]),
+        (sorted(masks.keys() - images.keys()), "mask {} has no image", folders[0]),
     ):
         if lonely:
             more = f", nor have {len(lonely) - 1} more" if len(lonely) > 1 else ""
-            raise UserError(f"{split} {name.format(lonely[0])} in {partner}{more}; add it, or take the file away")
-    return [(images / f"{stem}.jpg", masks / f"{stem}.png") for stem in sorted(found[0])]
+            first = (images | masks)[lonely[0]].name
+            raise UserError(f"{split} {name.format(first)} in {partner}{more}; add it, or take the file away")
+    return [(images[stem], masks[stem]) for stem in sorted(images)]
 
 
-def _examine(pair: Pair, classes: int) -> tuple[NDArray[np.int64], str]:
-    """How many pixels have each of 256 labels, and what is wrong with the pair; empty if nothing."""
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Images of a folder by their names without suffix; UserError for two of one name."""
+    found: dict[str, Path] = {}
+    for path in listed(folder).images if folder.is_dir() else ():
+        if path.stem in found:
+            raise UserError(f"{found[path.stem]} and {path.name} have one name but for the suffix; take one away")
+        found[path.stem] = path
+    return found
+
+
+def _left_out(folder: Path) -> list[str]:
+    """What lies among images and masks and is not read, in a sentence for each folder."""
+    lines = []
+    for inner in (folder / kind / split for kind in ("images", "annotations") for split in FOLDERS.values()):
+        found = listed(inner)
+        if folders := _folders_in(inner):
+            found.left_out[HIDDEN] += folders
+        lines += [f"{inner.relative_to(folder)}: {found.said}"] if found.said else []
+    return lines
+
+
+def _examine(pair: Pair, classes: int) -> tuple[NDArray[np.int64], str, str]:
+    """How many pixels have each of 256 labels, how the image is read, and what is wrong with the pair."""
     import numpy as np
 
     none = np.zeros(256, np.int64)
     try:
-        image, labels = _read(pair[0]), np.asarray(_read(pair[1]))
-        width, height = image.size
-        if image.getexif().get(ORIENTATION, 1) != 1:
-            return none, f"{pair[0]} is stored turned (EXIF orientation) and its mask is not; save it upright"
-        if labels.dtype != np.uint8:
-            return none, f"{pair[1]} has {labels.dtype} pixels; a mask is an 8 bit image, save it as one"
-        if labels.shape != (height, width):
-            return none, mask_shape(pair[1], labels, (height, width))
-        largest = int(labels.max())
-        if largest > classes:
-            count = int((labels == largest).sum())
-            return (
-                none,
-                f"{pair[1]}: label {largest} on {count} pixels; labels run from 1 to {classes}, and 0 is not labelled",
-            )
+        image, note = read(pair[0])
+        labels = _labels(pair[1], load(pair[1]), image.size[::-1], classes)
     except UserError as error:
-        return none, str(error)
-    return np.bincount(labels.ravel(), minlength=256), ""
+        return none, "", str(error)
+    if TURNED in note:  # mmcv turns images by it, and masks have none
+        return none, "", f"{pair[0]} is stored turned (EXIF orientation) and its mask is not; save it upright"
+    return np.bincount(labels.ravel(), minlength=256), note, ""
 
 
-def _read(path: Path) -> Image.Image:
-    from PIL import Image
+def _labels(path: Path, mask: Image.Image, shape: tuple[int, ...], classes: int) -> NDArray[np.uint8]:
+    """The numbers of a mask; UserError if it is not one for an image of this shape, height and width."""
+    import numpy as np
 
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except Exception as error:  # PIL raises half a dozen types for a broken image
-        raise UserError(f"{path} cannot be read ({error}); replace it, or take image and mask away") from error
-    return image
+    labels = np.asarray(mask)
+    if mask.format == "JPEG":
+        raise UserError(f"{path} is a JPEG, which changes numbers near edges; a mask is a PNG, make it one again")
+    if labels.dtype != np.uint8:
+        raise UserError(f"{path} has {labels.dtype} pixels; a mask is an 8 bit image, save it as one")
+    if labels.shape != shape:
+        raise UserError(mask_shape(path, labels, shape))
+    if (largest := int(labels.max())) > classes:
+        count = int((labels == largest).sum())
+        raise UserError(
+            f"{path}: label {largest} on {count} pixels; labels run from 1 to {classes}, and 0 is not labelled"
+        )
+    return labels
 
 
 def _empty(pixels: dict[str, NDArray[np.int64]], recipe: Ade20k) -> Iterator[str]:

@@ -137,15 +137,19 @@ class DataSet(Strict):
         """What is not on this machine and where to put it, in one sentence; empty if all is there."""
         return ""
 
-    def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+    def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> Sequence[str]:
         """Read everything once and refuse what would spoil training or scores.
 
         Args:
             advanced: called with how many examples were read, of how many.
 
+        Returns:
+            What is read and what is left out, in sentences.
+
         Raises:
             UserError: naming files, cause and cure.
         """
+        return ()
 
     def foreground(self, examples: Examples) -> np.ndarray[Any, Any] | None:
         """Which pixels of these examples show an object, (n, height, width), bool; None where that is not known."""

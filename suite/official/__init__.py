@@ -15,6 +15,7 @@ are given, else read from the training script's arguments inside the file, else 
 from __future__ import annotations
 
 import functools
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -90,12 +91,16 @@ class Released:
         model: a `ReducedModel`; for segmentation a model that wraps one.
         layout, options: its layout and all options.
         origin: for each option the source of its value: "given", "checkpoint" or "default".
+        weights: which weights of the file it has, where there is something to say.
+        several: whether the file has others.
     """
 
     model: nn.Module
     layout: Layout
     options: Options
     origin: dict[str, str]
+    weights: str = ""
+    several: bool = False
 
 
 @functools.cache
@@ -111,7 +116,7 @@ def layouts() -> dict[str, Layout]:
     return plugins.by_name((one.name, one, f"{type(one).__module__}.{type(one).__name__}") for one in found)
 
 
-def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Module:
+def load(checkpoint: Source, layout: str | None = None, *, weights: str | None = None, **options: Any) -> nn.Module:
     """The model of a checkpoint that authors released, with the logits of their official code; in evaluation mode.
 
     For classification it is a `ReducedModel`: `model(images)` gives logits, (B, classes); in training mode
@@ -120,6 +125,7 @@ def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Mo
     Args:
         checkpoint: a file of torch or safetensors, which is read without running code from it, or a state dict.
         layout: cropr, cropr-segmentation, evit, idlevit, tome or tome-mae; may be left out where only one fits.
+        weights: which of several in the file, such as `model_ema`; by default the raw ones, with a warning.
         options: what the weights do not show, such as `keep_rate` or `r`; see docs/checkpoints.md.
 
     Raises:
@@ -130,12 +136,15 @@ def load(checkpoint: Source, layout: str | None = None, **options: Any) -> nn.Mo
     >>> load(vit.state_dict(), "tome", r=8, heads=3).method.counts
     (8, 8, 8, 8)
     """
-    return resolve(checkpoint, layout, **options).model
+    released = resolve(checkpoint, layout, weights, **options)
+    if weights is None and released.several:
+        warnings.warn(f"weights: {released.weights}", stacklevel=2)
+    return released.model
 
 
-def resolve(checkpoint: Source, layout: str | None = None, **options: Any) -> Released:
-    """As `load`, with the layout, all its options and the source of each."""
-    read, name = Checkpoint.read(checkpoint), layout or "unnamed"
+def resolve(checkpoint: Source, layout: str | None = None, weights: str | None = None, **options: Any) -> Released:
+    """As `load`, with the layout, all its options and the source of each; and without a warning."""
+    read, name = Checkpoint.read(checkpoint, weights), layout or "unnamed"
     try:
         chosen = _choose(read, layout)
         name, arguments = chosen.name, _arguments(chosen, read)
@@ -151,7 +160,7 @@ def resolve(checkpoint: Source, layout: str | None = None, **options: Any) -> Re
         name: "given" if name in options else "checkpoint" if name in arguments else "default"
         for name in type(complete).model_fields
     }
-    return Released(model, chosen, complete, origin)
+    return Released(model, chosen, complete, origin, read.said, bool(read.others))
 
 
 def _arguments(layout: Layout, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -163,15 +172,16 @@ def _choose(checkpoint: Checkpoint, name: str | None) -> Layout:
     if name is not None and name not in known:
         raise UserError(f"there is no layout {name!r}; {suggest(name, known)}")
     reasons = {layout.name: layout.why_not(checkpoint) for layout in known.values()}
+    found = "" if "pos_embed" in checkpoint else f"; {checkpoint.beginnings}"
     fitting = [layout for layout in known.values() if reasons[layout.name] is None]
     if name is not None:
         if reasons[name] is not None:
             others = " or ".join(layout.name for layout in fitting) or "no layout"
-            raise UserError(f"layout {name} does not fit: {checkpoint.name} {reasons[name]}; it fits {others}")
+            raise UserError(f"layout {name} does not fit: {checkpoint.name} {reasons[name]}; it fits {others}{found}")
         return known[name]
     if not fitting:
         listed = "; ".join(f"{layout}: it {reason}" for layout, reason in reasons.items())
-        raise UserError(f"{checkpoint.name} fits no layout ({listed})")
+        raise UserError(f"{checkpoint.name} fits no layout ({listed}){found}")
     unique = [layout for layout in fitting if _arguments(layout, checkpoint)] if len(fitting) > 1 else fitting
     if len(unique) != 1:
         names = ", ".join(layout.name for layout in fitting)

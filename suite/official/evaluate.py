@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from suite.data.folder import open_folder
+from suite.data.classes import BY_NUMBER, BY_TEXT, CHOICE, Order
+from suite.data.folder import NAMED, Folder, open_folder
 from suite.errors import UserError
 from suite.measure.accuracy import Accuracy, accuracy
 from suite.measure.count import Macs, count
@@ -18,7 +19,7 @@ from suite.measure.tokens import TokenCounts, check_tokens
 from suite.official import Released
 from suite.reduction.blocks import TimmModule
 from suite.reduction.model import ReducedModel
-from suite.terminal import track
+from suite.terminal import ManualProgress, track
 
 
 @dataclass(frozen=True)
@@ -30,47 +31,61 @@ class Evaluation:
     macs: Macs
 
 
-def evaluate(released: Released, data: Path, batch_size: int, device: str, console: Console) -> Evaluation:
-    """Evaluate a released classification model, with a progress bar.
+def evaluate(
+    released: Released, data: Path, batch_size: int, device: str, console: Console, order: Order | None = None
+) -> Evaluation:
+    """Evaluate a released classification model, with progress bars; every image is read once before.
 
     Args:
         released: see `official.resolve`.
         data: one folder for each class, or a folder whose `val` is that.
         batch_size: images at a time.
         device: a torch device.
-        console: where the bar is shown, if it is a terminal.
+        console: where it is said what is read and what is left out, and bars are shown, if it is a terminal.
+        order: of the classes, see `suite.data.classes.ordered`.
 
     Raises:
-        UserError: if the model is not for classification, or the folder does not fit it.
+        UserError: if the model is not for classification, or the folder does not fit it, or images are broken.
     """
     if not isinstance(released.model, ReducedModel):
         raise UserError(
             f"layout {released.layout.name} is for {released.layout.task}; evaluate measures classification only"
         )
     model = released.model.deploy()
-    images = open_for(model.backbone, data, released.options.crop, released.options.normalisation)
+    images = open_for(model.backbone, data, released.options.crop, released.options.normalisation, order)
     check_device(device)
+    with ManualProgress(console, text="reading the images") as bar:
+        images.check(bar.reach)
+    for line in images.said:
+        console.print(line, soft_wrap=True, highlight=False)
     counted = count(model)
     check_tokens(model, counted.tokens)
-    batches: DataLoader[Any] = DataLoader(images, batch_size)
+    batches: DataLoader[Any] = DataLoader(cast(Dataset[Any], images), batch_size)
     found = accuracy(model.to(device), track(batches, "batches", len(batches), console), device)
     return Evaluation(found, counted.tokens, counted.macs)
 
 
-def open_for(backbone: TimmModule, folder: Path, crop: float, normalisation: str) -> Any:
+def open_for(backbone: TimmModule, folder: Path, crop: float, normalisation: str, order: Order | None = None) -> Folder:
     """A folder of images as a data set of (image, label), prepared for a timm model.
 
     Raises:
         UserError: if the folder is none of images, or has another number of classes than the model.
     """
-    images: Any = open_folder(folder, tuple(backbone.patch_embed.img_size), crop, normalisation)
+    images = open_folder(folder, tuple(backbone.patch_embed.img_size), crop, normalisation, order)
     classes, channels = backbone.num_classes, backbone.patch_embed.proj.in_channels
     if channels != 3:
         raise UserError(f"the model takes images of {channels} channels; evaluate reads those of 3, in colour")
     if len(images.classes) != classes:
+        found = len(images.classes)
+        has = (
+            f"{images.root} has {found} folders"
+            if order in (None, BY_TEXT, BY_NUMBER)
+            else f"{order} names {found} classes"
+        )
+        few = f" (found: {', '.join(images.classes)})" if found <= NAMED else ""
         raise UserError(
-            f"{images.root} has {len(images.classes)} folders but the model has {classes} classes; give a "
-            "folder with one for each of them, in their order"
+            f"{has} but the model has {classes} classes{few}; give a folder with one for each of them, or name all of "
+            f"them with {CHOICE} FILE"
         )
     return images
 
@@ -91,6 +106,8 @@ def check_device(device: str) -> None:
 def show_model(released: Released, console: Console) -> None:
     """Print the layout, and each option with its source."""
     console.print(f"layout {released.layout.name}: {released.layout.source}", soft_wrap=True)
+    if released.weights:
+        console.print(f"weights: {released.weights}", soft_wrap=True, highlight=False)
     for name, value in released.options:
         if value is not None:
             console.print(f"  {name:<20} {value!s:<24} {released.origin[name]}", soft_wrap=True, highlight=False)

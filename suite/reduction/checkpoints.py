@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
-import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from suite.errors import UserError
+from suite.reduction.weight_sets import CHOICE, TOP, chosen, weight_sets
+from suite.reduction.weights_file import open_file
 
 Source = str | Path | Mapping[str, Any]
-
-HOLDERS = ("model", "state_dict", "model_ema")  # under these keys training scripts keep the weights
-WRAPPERS = ("module.", "_orig_mod.")  # prefixes of data-parallel and of compiled models
-_numpy_scalar = np.float64(0).__reduce__()[0]
-HARMLESS: list[Any] = [  # what training scripts store beside weights: their arguments, and scores as numpy numbers
-    argparse.Namespace,
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
-    (_numpy_scalar, "numpy.core.multiarray.scalar"),
-    (_numpy_scalar, "numpy._core.multiarray.scalar"),
-]
 
 
 @dataclass(frozen=True)
@@ -38,37 +28,45 @@ class Checkpoint:
         name: the file's name, for messages.
         weights: floating point tensors as float32.
         arguments: of the training script; empty if the file has none.
+        chosen: which of the file's weights they are.
+        others: which others it has.
+        prefix: what all names began with, and begin with no more.
     """
 
     name: str
     weights: dict[str, Tensor]
     arguments: dict[str, Any]
+    chosen: str = TOP
+    others: tuple[str, ...] = ()
+    prefix: str = ""
 
     @classmethod
-    def read(cls, source: Source) -> Checkpoint:
+    def read(cls, source: Source, asked: str | None = None) -> Checkpoint:
         """Read a file (of torch or safetensors), or take a state dict, possibly inside what a training script saved.
 
-        UserError if the file is missing, broken, holds code, or has no weights in it.
+        `asked`: which of several weights in it; by default raw ones before averaged ones.
+
+        UserError if the file is missing, broken, holds code, or has no weights in it, or not those.
         """
         name, content = (
-            ("the state dict", source) if isinstance(source, Mapping) else (str(source), _open(Path(source)))
+            ("the state dict", source) if isinstance(source, Mapping) else (str(source), open_file(Path(source)))
         )
         if not isinstance(content, Mapping):
             raise UserError(f"{name} holds a {type(content).__name__}; a checkpoint is a mapping of names to tensors")
-        holder = next((content[key] for key in HOLDERS if isinstance(content.get(key), Mapping)), content)
-        weights = {str(key): value for key, value in holder.items() if isinstance(value, Tensor)}
-        if not weights:
+        sets = weight_sets(content)
+        if not sets:
             raise UserError(
-                f"{name} has no tensors in it, neither at the top nor under {' or '.join(HOLDERS)}; "
+                f"{name} has no tensors in it, neither at the top nor under a key; "
                 f"it has {', '.join(map(str, list(content)[:5])) or 'nothing'}"
             )
-        while prefix := next((prefix for prefix in WRAPPERS if all(key.startswith(prefix) for key in weights)), ""):
-            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+        which = chosen(sets, asked, name)
+        weights, prefix = sets.pop(which)
         _refuse_unusable(name, weights)
         stored = content.get("args", {})
         arguments = vars(stored) if isinstance(stored, argparse.Namespace) else stored
         floats = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
-        return cls(name, floats, dict(arguments) if isinstance(arguments, Mapping) else {})
+        known = dict(arguments) if isinstance(arguments, Mapping) else {}
+        return cls(name, floats, known, which, tuple(sets), prefix)
 
     def __contains__(self, key: str) -> bool:
         return key in self.weights
@@ -82,6 +80,21 @@ class Checkpoint:
     def without(self, prefix: str) -> Checkpoint:
         """The same without the tensors whose names start with `prefix`."""
         return replace(self, weights={key: x for key, x in self.weights.items() if not key.startswith(prefix)})
+
+    @property
+    def said(self) -> str:
+        """Which weights of the file were taken, for readers; empty where there is no other choice and no prefix."""
+        which = [self.chosen] if self.others or self.chosen != TOP else []
+        taken = [f"without the prefix {self.prefix} of all names"] if self.prefix else []
+        others = [f"the file has {', '.join(self.others)} too; choose with {CHOICE}"] if self.others else []
+        return ", ".join([*which, *taken]) + "".join(f" ({other})" for other in others)
+
+    @property
+    def beginnings(self) -> str:
+        """What names begin with, the most frequent first; a wrapper's word does not stand before all of them."""
+        found = Counter(key.partition(".")[0] for key in self.weights)
+        shown = ", ".join(f"{first} ({count} of {len(self.weights)})" for first, count in found.most_common(4))
+        return f"its names begin with {shown}"
 
     @property
     def depth(self) -> int:
@@ -105,41 +118,6 @@ class Checkpoint:
         problems += [f"has {key} of shape {found[key]} instead of {wanted[key]}" for key in other[:1]]
         if problems:
             raise UserError(f"{self.name} does not fit {type(model).__name__}: it {', and '.join(problems)}")
-
-
-def _open(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}: {'it is a folder' if path.is_dir() else 'no such file'}")
-    try:
-        if path.suffix.lower() == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError:
-        raise
-    except Exception as error:  # torch raises half a dozen types for a broken file
-        with torch.serialization.safe_globals(HARMLESS):
-            foreign = _code_in(path, error)
-        if foreign:
-            raise UserError(
-                f"{path} holds Python objects besides weights ({foreign}), and loading those could run code from the "
-                "file; where you trust it, save its state_dict alone with torch.save and load that"
-            ) from error
-        raise UserError(
-            f"{path} is not a complete checkpoint of torch or safetensors ({type(error).__name__}); it may have been "
-            "cut off or be something else: download or copy it again"
-        ) from error
-
-
-def _code_in(path: Path, error: Exception) -> str:
-    """Names of the Python objects that made loading fail, without running them; empty if that was not the reason."""
-    try:
-        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # not a file that torch can look into; its message names the object in an old format
-        found = re.findall(r"GLOBAL ([\w.]+)", str(error))
-    return ", ".join(sorted(found)[:3])
 
 
 def _refuse_unusable(name: str, weights: dict[str, Tensor]) -> None:

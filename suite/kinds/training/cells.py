@@ -43,7 +43,7 @@ def expand(study: Study) -> list[Cell]:
         label, code = _label(rule, counts, length), {"method": Path(row.method)} if registry.is_file(row.method) else {}
         for seed in study.seeds:
             start = bases[seed].cell_id if bases else None
-            begun = {"start": start or known_weights(study.start or Path()), "seed": seed}
+            begun = {"start": start or known_weights(study.start or Path(), study.start_weights), "seed": seed}
             begun |= {"track_scores": True} if study.track_scores else {}
             identity = Identity(kind="accuracy", **trained, **method, **begun)
             accuracy.append(Cell(identity.content(), row.label, label, start, _resolved(places | code)))
@@ -74,9 +74,14 @@ def _resolved(places: Mapping[str, Path]) -> dict[str, str]:
     return {name: str(path.resolve()) for name, path in places.items()}
 
 
-def known_weights(path: Path) -> str:
-    """How an identity names a file of weights: by a hash of its bytes; "missing" without it."""
-    return f"weights {known_digest(path)[:16] or 'missing'}"
+def known_weights(path: Path, which: str | None = None) -> str:
+    """How an identity names a file of weights: by a hash of its bytes, and `which` of them; "missing" without it."""
+    return f"weights {known_digest(path)[:16] or 'missing'}" + (f" {which}" if which else "")
+
+
+def which_weights(known: str) -> str | None:
+    """The name of weights in what `known_weights` says."""
+    return " ".join(known.split(" ")[2:]) or None
 
 
 def schedule_of(study: Study, rule: ScheduleRule, row: Row, patches: int, depth: int) -> Schedule:

@@ -13,7 +13,7 @@ import torch
 from suite.data.dataset import SPLITS
 from suite.errors import UserError
 from suite.kinds.speed.cell import time_cell
-from suite.kinds.training.cells import known_weights
+from suite.kinds.training.cells import known_weights, which_weights
 from suite.kinds.training.checks import OWN_RATE
 from suite.kinds.training.identity import Identity
 from suite.measure import numerics
@@ -79,13 +79,13 @@ def run_accuracy(job: Job, identity: Identity) -> Result:
     if job.weights is not None:
         model.backbone.load_state_dict(torch.load(job.weights, weights_only=True))
     elif "start" in job.places:
-        start = Path(job.places["start"])
-        if (found := known_weights(start)) != identity.start:
+        start, which = Path(job.places["start"]), which_weights(identity.start)
+        if (found := known_weights(start, which)) != identity.start:
             raise UserError(
                 f"{start} is not the file that this study was planned with ({found}, planned: {identity.start}); put "
                 "that one back, on every node, or run the study again to plan it with this one"
             )
-        fitted(model.backbone, Checkpoint.read(start)).load_into(model.backbone)
+        fitted(model.backbone, Checkpoint.read(start, which)).load_into(model.backbone)
     result, own = _train(model, job, identity), identity.training.method_learning_rate
     if own is not None and len(list(model.parameters())) > len(list(model.backbone.parameters())):
         result["metrics"][OWN_RATE], result["units"][OWN_RATE] = own, "1"

@@ -47,7 +47,8 @@ class Study(Strict):
     """One question: what is fixed and what varies. The file's name is the study's name.
 
     Cells start from the `base` model of their seed, or all from the weights in the file `start`, of torch or
-    safetensors, with a new head unless the file has one for as many classes.
+    safetensors, with a new head unless the file has one for as many classes. `start_weights` says which weights of the
+    file, where it has several: `model_ema`, say; by default the raw ones.
 
     focus: names of the rows that the question is about, which the page of the study summarises.
     task: its name; the task says what a recipe may say.
@@ -65,6 +66,7 @@ class Study(Strict):
     backbone: Backbone
     base: Base[Any] | None = None
     start: Path | None = None
+    start_weights: str | None = Field(None, min_length=1)
     finetune: TrainingRecipe
     lengths: tuple[Annotated[int, Field(ge=1)], ...] = ()
     schedules: tuple[ScheduleRule, ...] = Field(min_length=1)
@@ -130,4 +132,6 @@ class Study(Strict):
                 "cells start either from a `base` model that is trained first or from a file of weights, `start`; "
                 f"found {'neither' if self.base is None else 'both'}"
             )
+        if self.start is None and self.start_weights is not None:
+            raise ValueError("start_weights names weights in the file `start`, and there is none; leave it out")
         return self

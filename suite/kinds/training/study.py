@@ -136,9 +136,14 @@ def check_inputs(study: Study, console: Console) -> None:
         from suite.reduction.checkpoints import Checkpoint
 
         model = on_meta(study.backbone.name, study.backbone.options, study.classes)
-        fitted(model, Checkpoint.read(study.start)).check_fit(model)
+        checkpoint = Checkpoint.read(study.start, study.start_weights)
+        if checkpoint.said:
+            console.print(f"start: {checkpoint.said}", soft_wrap=True, highlight=False)
+        fitted(model, checkpoint).check_fit(model)
     with ManualProgress(console, text="reading the data") as bar:
-        study.data.check(bar.reach)
+        found = study.data.check(bar.reach)
+    for line in found or ():
+        console.print(f"data: {line}", soft_wrap=True, highlight=False)
 
 
 def _shown(path: Path) -> str:

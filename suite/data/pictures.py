@@ -1,0 +1,192 @@
+"""Which files of a folder are images, and how pixels of every kind become red, green and blue of 8 bits.
+
+What other loaders of the field (torchvision, timm) get right by `convert("RGB")` is read as they do: palettes, CMYK,
+grey, one bit; what is under transparent pixels is seen, and an orientation in EXIF is not followed. 16 bits keep their
+upper 8. What has no such reading (floating point, 32 bit, LAB, several frames) is refused.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from suite.errors import UserError
+from suite.signatures import head_of, known
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+READABLE = "jpg jpeg jpe jfif png apng gif bmp dib tif tiff webp ppm pgm pbm pnm"
+OTHERS = "heic heif avif jxl jp2 j2k psd svg exr hdr ico tga dng cr2 cr3 nef arw raw"  # named, rather than left out
+SUFFIXES = frozenset(f".{suffix}" for suffix in f"{READABLE} {OTHERS}".split())
+JUNK = frozenset(
+    {"__macosx", "@eadir", "#recycle", "@recycle", "lost+found", "$recycle.bin", "system volume information"}
+    | {"__pycache__", "thumbs.db", "desktop.ini", "icon\r"}
+)
+TURNED = "turned by EXIF, read as torchvision and timm do"  # PIL turns TIFF alone
+ORIENTATION = 0x0112  # the EXIF tag
+BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+MODES = {
+    "I": "whole numbers of 32 bits, whose range is not known",
+    "F": "floating point numbers, whose range is not known",
+}
+CURE = "; replace it, or take it out of the folder"
+HIDDEN = "hidden or of the system"
+SHOWN = 100  # problems in one message
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
+@dataclass
+class Listed:
+    """Files that are taken for images, and what is left out, by reason."""
+
+    images: list[Path] = field(default_factory=list)
+    left_out: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, other: Listed) -> None:
+        """Put what was found elsewhere to it."""
+        self.images += other.images
+        for reason, paths in other.left_out.items():
+            self.left_out[reason] += paths
+
+    @property
+    def said(self) -> str:
+        """How much is left out and why, with a few names; empty if nothing is."""
+        parts = []
+        for reason, paths in sorted(self.left_out.items()):
+            names = ", ".join(path.name for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
+            parts.append(f"{len(paths)} {reason} ({names})")
+        return f"left out: {'; '.join(parts)}" if parts else ""
+
+
+def is_junk(path: Path) -> bool:
+    """Whether a system or a program, not a person, put it there: hidden, or known by its name."""
+    return path.name.startswith(".") or path.name.lower() in JUNK
+
+
+def listed(folder: Path) -> Listed:
+    """The images of a folder in order of their names; its folders are not looked into.
+
+    A suffix of images, in any case, makes a file one, else its content does.
+    """
+    found = Listed()
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            continue
+        if is_junk(path):
+            found.left_out[HIDDEN].append(path)
+        elif path.suffix.lower() in SUFFIXES or _is_image(path):
+            found.images.append(path)
+        else:
+            found.left_out[f"of {path.suffix or 'no suffix'}, no images"].append(path)
+    return found
+
+
+def _is_image(path: Path) -> bool:
+    return stat.S_ISREG(path.stat().st_mode) and known(head_of(path)) == "an image"
+
+
+def read(path: Path, small: bool = False) -> tuple[Image.Image, str]:
+    """An image in red, green and blue, 8 bits each, and what had to be done for that; empty for nothing.
+
+    `small`: decode all of it but keep less, where that is faster: only to know whether it can be read.
+
+    Raises:
+        UserError: naming the file, what is wrong and the cure.
+    """
+    image = load(path, small)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return _eight_bits(path, image), "of 16 bits, read as their upper 8"
+    if image.mode not in PLAIN:
+        what = MODES.get(image.mode, "colours that are not known here")
+        raise UserError(f"{path} has pixels of mode {image.mode}, {what}; save it as RGB of 8 bits")
+    notes = [f"of {image.mode}, read as PIL converts it"] if image.mode in ("CMYK", "YCbCr") else []
+    if "A" in image.getbands() or image.info.pop("transparency", None) is not None:
+        notes.append("with transparency, read without it")
+    if image.info.get(TURNED):
+        notes.append(TURNED)
+    return image.convert("RGB"), " and ".join(notes)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(ORIENTATION, 1) not in (0, 1)
+    except Exception:  # PIL raises several types for a broken EXIF, by which no loader turns
+        return False
+
+
+def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
+    import numpy as np
+    from PIL import Image as Pillow
+
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(BITS, (16,)) not in (16, (16,)) or tags.get(PHOTOMETRIC, 1) == WHITE_IS_ZERO:
+        raise UserError(
+            f"{path} is a TIFF of {tags.get(BITS)} bits or with white as 0; save it with 8 bits, black as 0"
+        )
+    pixels = np.asarray(image).astype(np.uint16) >> 8
+    return Pillow.fromarray(pixels.astype(np.uint8)).convert("RGB")
+
+
+def load(path: Path, small: bool = False) -> Image.Image:
+    """An image as it is stored, all of it decoded; `small`: see `read`.
+
+    Raises:
+        UserError: if it is broken or something else.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _refuse_frames(path, image)
+            image.info[TURNED] = _is_turned(image)  # before loading, which turns TIFF and forgets it
+            if small:
+                image.draft(None, (1, 1))  # JPEG at an eighth of each side
+            image.load()
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        what = known(head_of(path))
+        what = what if what and what != "an image" else f"none of {', '.join(FORMATS)}"
+        raise UserError(f"{path} cannot be read, it is {what}{'' if ';' in what else CURE}") from error
+    except Exception as error:  # PIL raises half a dozen types for a broken image
+        raise UserError(f"{path} cannot be read ({error}){CURE}") from error
+    return image
+
+
+def _refuse_frames(path: Path, image: Image.Image) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # of one camera, at one moment: the first is the picture
+        raise UserError(f"{path} has {frames} frames or pages; save the one that is meant as an image")
+
+
+def conversions(notes: Mapping[str, int]) -> str:
+    """How many images were read in which other way than as plain ones, by what `read` notes; empty for none."""
+    parts = [f"{count} {note}" for note, count in sorted(notes.items()) if note]
+    return f"images that were converted: {'; '.join(parts)}" if parts else ""
+
+
+def each(look: Callable[[Item], Found], items: Sequence[Item], advanced: Callable[[int, int], None]) -> Iterator[Found]:
+    """What `look` finds in each, in order, by several threads; `advanced` is told how many of them are done."""
+    with ThreadPoolExecutor() as pool:
+        try:
+            for done, found in enumerate(pool.map(look, items), 1):
+                advanced(done, len(items))
+                yield found
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise a UserError with all problems, or so many of them that a terminal shows them."""
+    if problems:
+        more = [f"and {len(problems) - SHOWN} more like these"] if len(problems) > SHOWN else []
+        raise UserError("\n".join([*problems[:SHOWN], *more]))
