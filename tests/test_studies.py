@@ -138,7 +138,7 @@ def test_bad_studies_are_refused_with_line_and_place(place: str, old: str, new: 
         ("recipe: digit-scenes", "recipe: digit-scene", "did you mean digit-scenes"),
         ("task: classification", "kind: trainig\ntask: classification", "did you mean training"),
         ("seeds: [0, 1]", "seeds: []", r"seeds: must have 1 or more entries, found \[\]$"),
-        ("seeds: [0, 1]", "seeds: 3", "seeds: must be a list, found 3$"),
+        ("seeds: [0, 1]", "seeds: 3", "seeds: a list is needed, such as .0, 1, 2., found 3$"),
         (STUDY[STUDY.index("{recipe") : STUDY.index("\nbackbone")], "3", "data: must be a mapping of keys, found 3$"),
         ("digit_size: [8, 10]", "digit_size: [8]", "data.digit_size.1: this key is required$"),
         ("digit_size: [8, 10]", "digit_size: [8, 9, 10]", "must have 2 or fewer entries, found"),

@@ -37,9 +37,10 @@ def list_(as_json: AsJson = False) -> None:
 
 def validate(study: StudyName, change: Changes = None) -> None:
     """Check a study file without running anything."""
-    from suite.study.load import load
+    from suite.study.load import check_origin, load
 
     loaded = load(study, change or [])
+    check_origin(loaded)
     typer.echo(f"{loaded.path}: valid, {loaded.kind.check(loaded)}")
     for sentence in loaded.kind.missing(loaded.study):
         typer.echo(f"missing input: {sentence}")
@@ -70,9 +71,10 @@ def run(
 ) -> None:
     """Run what is not done of a study, then make its table and first figure."""
     from suite.report.make import make_table
-    from suite.study.load import RESULTS, load, remember
+    from suite.study.load import RESULTS, check_origin, load, remember
 
     console, loaded = Console(markup=False), load(study, change or [])
+    check_origin(loaded)
     if loaded.kind.run is None:
         command = loaded.kind.command.format(loaded.name)
         raise UserError(f"a study of {loaded.kind.name} has a command of its own: {command}")
@@ -104,9 +106,10 @@ def _command(*words: str) -> str:
 
 def track(study: StudyName, change: Changes = None) -> None:
     """Write a study's MLflow runs anew from its finished cells."""
-    from suite.study.load import load
+    from suite.study.load import check_origin, load
 
     loaded = load(study, change or [])
+    check_origin(loaded)
     if loaded.kind.track is None:
         raise UserError(f"{loaded.name} is a study of kind {loaded.kind.name}, which has no runs in MLflow to write")
     loaded.kind.track(loaded, Console(markup=False))
