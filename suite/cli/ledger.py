@@ -34,7 +34,7 @@ def ledger(
     """Show each published number, whether it was reproduced here, and what would do it."""
     from rich.console import Console
 
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     if (check or update) and any((entry, paper, state, method, as_json, check and update)):
         raise UserError("--check and --update are about the whole ledger; give one of them and nothing else")
     if check or update:

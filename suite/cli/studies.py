@@ -73,7 +73,7 @@ def run(
     from suite.report.make import make_table
     from suite.study.load import RESULTS, check_origin, load, remember
 
-    console, loaded = Console(markup=False), load(study, change or [])
+    console, loaded = Console(markup=False, emoji=False), load(study, change or [])
     check_origin(loaded)
     if loaded.kind.run is None:
         command = loaded.kind.command.format(loaded.name)
@@ -112,7 +112,7 @@ def track(study: StudyName, change: Changes = None) -> None:
     check_origin(loaded)
     if loaded.kind.track is None:
         raise UserError(f"{loaded.name} is a study of kind {loaded.kind.name}, which has no runs in MLflow to write")
-    loaded.kind.track(loaded, Console(markup=False))
+    loaded.kind.track(loaded, Console(markup=False, emoji=False))
 
 
 def pack(
@@ -157,4 +157,4 @@ def ui(
     from suite.study.load import title_of
 
     title = None if study is None else title_of(study)
-    serve(title, port, not no_open, Console(markup=False))
+    serve(title, port, not no_open, Console(markup=False, emoji=False))

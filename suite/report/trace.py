@@ -12,6 +12,7 @@ from suite.report.layout import BELOW, MISSING, Column
 from suite.report.page.origin import CLAIMS, made_by
 from suite.study.kind import Kind, kind_of
 from suite.study.records import runs
+from suite.study.sides import cut
 
 Found = TypeVar("Found")
 
@@ -55,11 +56,11 @@ def trace(address: str, results: Path = Path("results")) -> Trace:
     Raises:
         UserError: for an address that does not exist, naming the nearest that do, or a record that cannot be read.
     """
-    table, _, rest = address.partition(":")
+    names = [file.parent.name for file in results.glob("*/table.csv")]
+    table, rest = cut(address, ":", names.__contains__)
     row, colon, column = (part.strip() for part in rest.rpartition(":"))
     if not colon:
         raise UserError(f"{address!r} is no address; write TABLE:ROW:COLUMN, such as 'quickstart:cropr:seeds'")
-    names = [file.parent.name for file in results.glob("*/table.csv")]
     if not names:
         raise UserError(f"{results}/ has no tables here, in {Path.cwd()}; make one with: suite run STUDY")
     if table not in names:

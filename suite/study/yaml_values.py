@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -113,7 +114,7 @@ def _parts(node: yaml.Node, place: Place) -> Iterator[tuple[yaml.Node, Place]]:
 
 
 def _wrong_keys(node: yaml.Node, place: Place) -> Iterator[Problem]:
-    """Keys that are none, and those that are written twice in one mapping; what it merges (`<<`) is not written there."""
+    """Keys that are none, and those written twice in one mapping; what it merges (`<<`) is not written there."""
     seen: set[str] = set()
     for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         if not isinstance(key, yaml.ScalarNode):
@@ -154,10 +155,12 @@ def _wrong_scalar(node: yaml.ScalarNode) -> str:
 
 def _wrong_number(text: str, shown: str) -> str:
     """A number that is not read as it is written: with a base of 60, or of 8 because it begins with 0."""
-    quoted = f"or, for a text, '{shown}' in quotes"
+    quoted, digits = f"or, for a text, '{shown}' in quotes", text.lstrip("-+").replace("_", "")
     if ":" in text:
-        return f"{shown} is a number of base 60 in YAML; write it in seconds or units, {quoted}"
-    digits = text.lstrip("-+").replace("_", "")
+        value = functools.reduce(lambda all_before, part: 60 * all_before + float(part), digits.split(":"), 0.0)
+        return f"{shown} is {value:.15g} in YAML, which reads : as base 60; write {value:.15g}, {quoted}"
+    if digits in ("0b", "0x"):
+        return f"{shown} is no number; write its digits, {quoted}"
     if len(digits) > DIGITS and not set(digits) & set(".eE"):
         return f"{shown} has {len(digits)} digits; a whole number here has at most {DIGITS}"
     if digits.isdecimal() and digits[0] == "0" and digits.strip("01234567") == "" and int(digits) != int(digits, 8):
