@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from suite.errors import UserError, suggest
+from suite.errors import UserError, describe, suggest
 from suite.report.layout import BELOW, MISSING, Column
 from suite.report.page.origin import CLAIMS, made_by
 from suite.study.kind import Kind, kind_of
-from suite.study.records import runs
+from suite.study.records import PROVENANCE, runs
 from suite.study.sides import cut
 
 Found = TypeVar("Found")
@@ -132,7 +132,11 @@ def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]
     """The runs of `provenance.json` that made any of these cells, each with just these."""
     found = []
     for run in runs(folder):
-        claimed = made_by(run)
+        try:
+            claimed = made_by(run)
+        except TypeError as error:
+            cure = f"make it again with: suite run {folder.name}"
+            raise UserError(f"{folder / PROVENANCE} is damaged ({describe(error)}); {cure}") from error
         made = [cell for cell in claimed or () if cell in cells]
         if made or claimed is None:
             found.append({name: fact for name, fact in run.items() if name not in CLAIMS} | {"cells": made})

@@ -107,7 +107,7 @@ class Backbone(Strict):
     def stated_size(self) -> Size | None:
         """The same as far as the options say; None where only timm knows."""
         image, patch, depth = (self.options.get(key) for key in ("img_size", "patch_size", "depth"))
-        if None in (image, patch, depth):
+        if image is None or patch is None or depth is None:
             return None
         (height, width), (tall, wide) = ((said, said) if isinstance(said, int) else said for said in (image, patch))
         if not (0 < tall <= height and 0 < wide <= width):

@@ -46,7 +46,7 @@ def compose(text: str) -> yaml.Node | None:
         Unreadable: if it is no YAML.
     """
     try:
-        return _Loader(text).get_single_node()  # type: ignore[no-any-return]
+        return _Loader(text).get_single_node()
     except RecursionError as error:
         raise Unreadable(f"it nests more than {DEEPEST} levels deep") from error
     except (yaml.YAMLError, *OF_A_READER) as error:
@@ -145,7 +145,7 @@ def _wrong_scalar(node: yaml.ScalarNode) -> str:
     if bad := next((one for one in text if unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t\r"), ""):
         return f"it has the character U+{ord(bad):04X}, which no text here can have"
     shown = text if len(text) < 40 else f"{text[:40]}…"
-    meant = RESOLVER.resolve(yaml.ScalarNode, text, (True, False)).removeprefix(PREFIX)
+    meant = str(RESOLVER.resolve(yaml.ScalarNode, text, (True, False))).removeprefix(PREFIX)  # type: ignore[no-untyped-call]
     if _is_date(node):
         return f"{shown} is read as a date by YAML; write it in quotes" if meant == kind else f"{shown!r} is no date"
     if kind in ("int", "float", "bool", "null") and meant not in (kind, "int" if kind == "float" else kind):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,9 +51,18 @@ def _names(study: Study) -> Iterator[Problem]:
             elif key == "methods" and (other := _nearly(value, values[:index])):
                 yield (key, index), f"{value!r} differs from {other!r} {NEARLY}"
     reduced = [row.label for row in study.methods if settings_class(row.method).reduces != "nothing"]
+    yield from _labels(study, reduced)
     for index, name in enumerate(study.focus):
         if name not in reduced:
             yield ("focus", index), f"no reduced row is called {name!r}; {suggest(name, reduced)}"
+
+
+def _labels(study: Study, reduced: Collection[str]) -> Iterator[Problem]:
+    """Tables call a reduced row by its schedule too where there are several, an unpruned one as it is."""
+    several = [f"{row} [{rule.name}]" for row in reduced for rule in study.schedules if len(study.schedules) > 1]
+    for index, row in enumerate(study.methods):
+        if row.label not in reduced and row.label in several:
+            yield ("methods", index), f"{row.label!r} is what tables call another row; name it otherwise"
 
 
 def _nearly(name: str, others: Sequence[str]) -> str:
