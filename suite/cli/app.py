@@ -14,6 +14,7 @@ import typer
 from suite.cli.budget import budget
 from suite.cli.ledger import ledger
 from suite.cli.models import check_method, evaluate, export, flops, power, race, speed
+from suite.cli.options import say
 from suite.cli.results import compare, figures, report, table, trace
 from suite.cli.studies import list_, pack, plan, run, track, ui, unpack, validate
 from suite.errors import UserError
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     raise SystemExit(2)
 
 

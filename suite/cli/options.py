@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,11 +58,16 @@ Changes = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
+def say(text: str, err: bool = False) -> None:
+    """Print a line; to the stream itself, as typer would send UTF-8 to one that says it is ASCII."""
+    typer.echo(text, file=sys.stderr if err else sys.stdout)
+
+
 def print_json(found: object) -> None:
     """Print what was found as JSON; what JSON has no word for is written as text, nan and infinity as null."""
     import json
 
-    typer.echo(json.dumps(_finite(found), indent=1, default=str, allow_nan=False))
+    say(json.dumps(_finite(found), indent=1, default=str, allow_nan=False))
 
 
 def _finite(found: object) -> object:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from suite.cli.options import AsJson, Changes, StudyName, complete_study, print_json
+from suite.cli.options import AsJson, Changes, StudyName, complete_study, print_json, say
 from suite.errors import UserError
 
 
@@ -32,7 +32,7 @@ def list_(as_json: AsJson = False) -> None:
         print_json(found)
         return
     for name, names in found.items():
-        typer.echo(f"{name}: {', '.join(names) or 'none'}")
+        say(f"{name}: {', '.join(names) or 'none'}")
 
 
 def validate(study: StudyName, change: Changes = None) -> None:
@@ -41,9 +41,9 @@ def validate(study: StudyName, change: Changes = None) -> None:
 
     loaded = load(study, change or [])
     check_origin(loaded)
-    typer.echo(f"{loaded.path}: valid, {loaded.kind.check(loaded)}")
+    say(f"{loaded.path}: valid, {loaded.kind.check(loaded)}")
     for sentence in loaded.kind.missing(loaded.study):
-        typer.echo(f"missing input: {sentence}")
+        say(f"missing input: {sentence}")
 
 
 def plan(study: StudyName, change: Changes = None, as_json: AsJson = False) -> None:
@@ -53,13 +53,13 @@ def plan(study: StudyName, change: Changes = None, as_json: AsJson = False) -> N
     loaded = load(study, change or [])
     work = [dict(one) for one in loaded.kind.plan(loaded)]
     for sentence in loaded.kind.missing(loaded.study):
-        typer.echo(f"missing input: {sentence}", err=True)
+        say(f"missing input: {sentence}", err=True)
     if as_json:
         print_json(work)
         return
     widths = {key: max(len(str(one.get(key, ""))) for one in work) for one in work[:1] for key in one}
     for one in work:
-        typer.echo("  ".join(str(one.get(key, "")).ljust(width) for key, width in widths.items()).rstrip())
+        say("  ".join(str(one.get(key, "")).ljust(width) for key, width in widths.items()).rstrip())
 
 
 def run(
@@ -126,7 +126,7 @@ def pack(
 
     loaded = load(study, change or [])
     path = file or Path(f"{loaded.name}.cells.tar")
-    typer.echo(f"Written to {path}: {pack_study(loaded, path)}")
+    say(f"Written to {path}: {pack_study(loaded, path)}")
 
 
 def unpack(file: Annotated[Path, typer.Argument(help="What `suite pack` wrote.")]) -> None:
@@ -135,7 +135,7 @@ def unpack(file: Annotated[Path, typer.Argument(help="What `suite pack` wrote.")
     from suite.study.store import Record
 
     new, kept = unpack(file, Record())
-    typer.echo(f"{new} cells are new here, {kept} were here already")
+    say(f"{new} cells are new here, {kept} were here already")
 
 
 def ui(
