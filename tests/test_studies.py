@@ -204,6 +204,29 @@ def test_a_merged_key_may_be_said_anew() -> None:
     assert (found.base.recipe, found.finetune.epochs) == (found.finetune, 1)
 
 
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        (["backbone.options.img_size=[16, 32]"], "the backbone takes 16 x 32 pixels, data.canvas is 16 x 16"),
+        (["backbone.options.img_size=[32, 16]"], "the backbone takes 32 x 16 pixels, data.canvas is 16 x 16"),
+        (["task=segmentation", "backbone.options.img_size=[16, 32]"], "takes 16 x 32 pixels, data.canvas is 16 x 16"),
+        (["task=segmentation", "data.canvas=14"], ""),
+        (["task=segmentation", "data.canvas=14", "backbone.options.patch_size=[4, 7]"], "14 x 14, 16 x 14 in whole"),
+        (["backbone.options.patch_size=[4, 8]"], ""),
+        (["task=segmentation", "backbone.options.patch_size=[8, 4]"], ""),
+    ],
+)
+def test_height_and_width_are_those_of_the_images(changes: list[str], found: str) -> None:
+    """In whole patches where the task pads to them; patches may be higher than wide."""
+    study(STUDY.replace("[4, 4, 0, 0]", "[2, 0, 0, 0]").replace("  - {method: cropr, fusion: last-layer}\n", ""))
+    if not found:
+        check_backbone(load("trial.yaml", changes))
+        return
+    with pytest.raises(UserError, match=f"backbone.options.img_size: .*{found}") as refused:
+        load("trial.yaml", changes)
+    assert "\n" not in str(refused.value)
+
+
 def test_an_alias_changes_in_one_place() -> None:
     """What YAML shares between two keys is not shared with a change."""
     recipe = "{epochs: 1, learning_rate: 1.0e-3}"

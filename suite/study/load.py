@@ -169,16 +169,16 @@ def title_of(name: str) -> str:
 def _plain(title: str, name: str | Path) -> str:
     """The name of a results folder, which lies in `results/` and nowhere else, and that every command can address."""
     why = {
-        "is the name of no folder in results/": title in ("", ".", "..", *RESERVED) or "/" in title,
+        "is no name of a folder in results/ that a study may have": title in ("", ".", "..", *RESERVED) or "/" in title,
         "has characters that cannot be shown": not title.isprintable(),
         "begins or ends with white space": title != title.strip(),
         "begins with -, as options do": title.startswith("-"),
-        f"has a name of more than {LONGEST_NAME} bytes": len(os.fsencode(title)) > LONGEST_NAME,
+        f"has more than {LONGEST_NAME} bytes": len(os.fsencode(title)) > LONGEST_NAME,
         "ends in .yaml or .yml twice": Path(title).suffix.lower() in SUFFIXES,
     }
     for reason, holds in why.items():
         if holds:
-            raise UserError(f"{str(name)!r}: a study called {title!r} {reason}; rename its file")
+            raise UserError(f"{str(name)!r} cannot be a study: its name, {title!r}, {reason}; rename its file")
     return title
 
 

@@ -33,8 +33,8 @@ PAIRS, COUNTS = ("img_size", "patch_size"), ("depth", "embed_dim", "num_heads") 
 MOST = {"img_size": 2**16, "depth": 1000, "embed_dim": 2**16}
 
 
-def _plain_name(name: str) -> str:
-    """A name that tables show as it is and that `suite trace` can be asked for."""
+def plain_name(name: str) -> str:
+    """A name that tables show as it is and that `suite trace` can be asked for; ValueError for another."""
     if not name.isprintable() or name != " ".join(name.split()):
         raise ValueError("a name has no white space but single blanks, and none at its ends")
     if len(name) > LONGEST_NAME or name.endswith(f" {BELOW}"):
@@ -47,7 +47,7 @@ def alike(name: str) -> str:
     return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
-Name = Annotated[str, AfterValidator(_plain_name)]  # of a row or a schedule
+Name = Annotated[str, AfterValidator(plain_name)]  # of a row or a schedule
 MethodName = Annotated[str, AfterValidator(_known_method)]  # one that there is
 
 

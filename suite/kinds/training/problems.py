@@ -15,7 +15,7 @@ from suite.reduction.schedule import Schedule, common_rate
 from suite.reduction.size import Size, by
 from suite.strict import Place
 from suite.strict import problems as wrong
-from suite.study.schema import ScheduleRule, alike
+from suite.study.schema import ScheduleRule, alike, plain_name
 
 Problem = tuple[Place, str]
 NEARLY = "by white space or capitals only; name one of them otherwise"
@@ -51,10 +51,20 @@ def _names(study: Study) -> Iterator[Problem]:
             elif key == "methods" and (other := _nearly(value, values[:index])):
                 yield (key, index), f"{value!r} differs from {other!r} {NEARLY}"
     reduced = [row.label for row in study.methods if settings_class(row.method).reduces != "nothing"]
+    yield from _files(study)
     yield from _labels(study, reduced)
     for index, name in enumerate(study.focus):
         if name not in reduced:
             yield ("focus", index), f"no reduced row is called {name!r}; {suggest(name, reduced)}"
+
+
+def _files(study: Study) -> Iterator[Problem]:
+    """A row without a name is called as its method's file is."""
+    for index, row in enumerate(study.methods):
+        try:
+            plain_name(row.label)
+        except ValueError as error:
+            yield ("methods", index), f"{row.label!r} is no name of a row, give it one: {error}"
 
 
 def _labels(study: Study, reduced: Collection[str]) -> Iterator[Problem]:
