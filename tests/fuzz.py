@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import csv
+import functools
+import io
 import json
 import os
 import resource
@@ -16,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from functools import update_wrapper
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -34,11 +36,20 @@ from suite.study.records import write_provenance
 ROOT = Path(__file__).parents[1]
 CODES = {0, 1, 2, 130}
 SECONDS, MEMORY = 60, 8 * 2**30  # of processor time for one input, and bytes above what the process has
-STUDIES = [
-    STUDY,
-    *(yaml.safe_load((ROOT / "studies" / f"{name}.yaml").read_text()) for name in ("costs", "quickstart")),
-]
-TEXTS = [yaml.safe_dump(STUDIES[0]), (ROOT / "studies" / "quickstart.yaml").read_text()]
+
+
+def _studies() -> list[Any]:
+    """Studies of each kind, of few rows."""
+    names = ("quickstart", "digits-segmentation", "costs", "imagenet-vitl-speed")
+    found = [yaml.safe_load((ROOT / "studies" / f"{name}.yaml").read_text()) for name in names]
+    for one in found[2:]:
+        one["published"] = str(ROOT / one["published"])
+    found[2]["rows"], found[3]["backbones"] = found[2]["rows"][:2], found[3]["backbones"][:1]
+    return [STUDY, *found]
+
+
+STUDIES = _studies()
+TEXTS = [yaml.safe_dump(STUDY), (ROOT / "studies" / "quickstart.yaml").read_text()]
 WORDS = [
     *(
         "010",
@@ -104,6 +115,33 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
+RULES = (
+    *({"constant": 2, "blocks": "0-1"}, {"keep_rate": 0.7, "blocks": [1]}, {"linear": 2}),
+    *({"stages": 0.7, "length": 2}, {"budget": {"macs": 0.7}}),
+)
+MORE: dict[str, Any] = {  # what studies may say besides
+    "fusion": "logits",
+    "numerics": "portable",
+    "track_scores": True,
+    "lengths": [2, 4],
+    "curriculum": "official",
+    "start": "weights.pth",
+    "device": "cuda",
+    "precision": "float16",
+    "shared": True,
+    "multiple_of": 4,
+    "settings": {"queries": 2},
+    "images": 32,
+    "drop_path": 0.1,
+    "name": "a:b",
+    "compile": True,
+    "rounding": "floor",
+    "compare_to": "cropr",
+    "pool": "avg",
+    "focus": ["random"],
+    "method_learning_rate": 0.1,
+    "speed": None,
+}
 COMMANDS = (
     *(
         "list",
@@ -230,26 +268,58 @@ def _paths(tree: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from _paths(value, (*place, key))
 
 
+def _leaves(tree: Any) -> Iterator[Any]:
+    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else None
+    yield from (leaf for part in parts for leaf in _leaves(part)) if parts is not None else [tree]
+
+
+NAMES = [
+    *sorted({leaf for leaf in _leaves([*STUDIES, MORE, *RULES]) if isinstance(leaf, str)}),
+    *("attention-topk", "evit", "idlevit", "cropr", "cross-attention", "concatenation", "last-layer", "segmentation"),
+    *("vit_tiny_patch16_224", "eva02_tiny_patch14_224", "deit_tiny_distilled_patch16_224", "resnet18"),
+]
+KEYS = sorted({str(key) for place in _paths(STUDIES) for key in place} | {*MORE})
+
+
+@st.composite
+def near(draw: st.DrawFn, value: Any) -> Any:
+    """What may stand instead of a value: often something of its kind."""
+    if draw(st.integers(0, 3)) == 0:
+        return draw(VALUES)
+    if isinstance(value, bool) or value is None:
+        return draw(st.sampled_from((True, False, None)))
+    if isinstance(value, int | float):
+        others = (0, 1, 2, 3, -1, 10**6, 0.5, 1e-9, value + 1, value - 1, 2 * value, float(value), str(value), [value])
+        return draw(st.sampled_from(others))
+    if isinstance(value, list):
+        return draw(st.sampled_from(([], value[1:], value[::-1], [*value, *value[:1]], value * 2, value[:1] or None)))
+    if isinstance(value, dict):
+        return draw(st.sampled_from((*RULES, {}, value | dict([draw(st.sampled_from([*MORE.items()]))]))))
+    return draw(st.sampled_from(NAMES))
+
+
 @st.composite
 def mutated(draw: st.DrawFn, trees: Sequence[Any]) -> Any:
     """One of the trees, with one to three places replaced, gone, or with a key or an entry more."""
     tree = copy.deepcopy(draw(st.sampled_from(trees)))
-    for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.sampled_from([*_paths(tree)] or [()]))
-        if not place:
+    for _ in range(draw(st.sampled_from((1, 1, 2, 3)))):
+        places = [*_paths(tree)]
+        if not places:
             return draw(VALUES)
+        place = draw(st.sampled_from(places))
         parent = tree
         for step in place[:-1]:
             parent = parent[step]
-        act = draw(st.sampled_from(("replace", "replace", "remove", "add")))
+        act = draw(st.sampled_from(("replace", "replace", "replace", "remove", "add")))
         if act == "replace":
-            parent[place[-1]] = draw(VALUES)
+            parent[place[-1]] = draw(near(parent[place[-1]]))
         elif act == "remove":
             del parent[place[-1]]
         elif isinstance(parent, dict):
-            parent[draw(st.text(max_size=5))] = draw(VALUES)
+            key = draw(st.sampled_from(KEYS) | st.text(max_size=5))
+            parent[key] = draw(near(MORE.get(key, parent.get(key, ""))) | st.just(copy.deepcopy(MORE.get(key))))
         else:
-            parent.append(draw(VALUES))
+            parent.append(copy.deepcopy(parent[place[-1]]))
     return tree
 
 
@@ -279,15 +349,15 @@ def damaged(draw: st.DrawFn, contents: Sequence[bytes]) -> bytes:
 def a_study(text: str) -> None:
     """`validate` and `plan` of a study's file."""
     with workplace() as folder:
-        (folder / "trial.yaml").write_text(text, encoding="utf-8")
-        tried(folder, "validate", "trial.yaml")
-        tried(folder, "plan", "trial.yaml", "--json")
+        (folder / "changed.yaml").write_text(text, encoding="utf-8")
+        tried(folder, "validate", "changed.yaml")
+        tried(folder, "plan", "changed.yaml", "--json")
 
 
-def a_change(place: str, value: str) -> None:
+def a_change(change: tuple[str, str]) -> None:
     """`validate` of a study with a change."""
     with workplace() as folder:
-        tried(folder, "validate", "trial.yaml", "--set", f"{place}={value}")
+        tried(folder, "validate", "trial", "--set", "=".join(change))
 
 
 def a_command_line(words: Sequence[str]) -> None:
@@ -316,8 +386,8 @@ def a_cell(content: str) -> None:
         (store / "cells").mkdir(parents=True)
         (store / "format").write_text("2\n")
         (store / "cells" / f"{CELL['cell_id']}.json").write_text(content, encoding="utf-8")
-        tried(folder, "plan", "trial.yaml")
-        tried(folder, "pack", "trial.yaml")
+        tried(folder, "plan", "trial")
+        tried(folder, "pack", "trial")
 
 
 def a_checkpoint(content: bytes, suffix: str) -> None:
@@ -355,13 +425,30 @@ def _weights() -> list[bytes]:
         return [save(tensors), *(path.read_bytes() for path in sorted(Path(folder).iterdir()))]
 
 
+def _at(tree: Any, place: Sequence[Any]) -> Any:
+    return functools.reduce(lambda part, step: part[step], place, tree)
+
+
+def _as_csv(rows: Any) -> str:
+    text = io.StringIO()
+    lines = (row if isinstance(row, list) else [row] for row in (rows if isinstance(rows, list) else [rows]))
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
 CELL, RECORDS = _first_cell(), _records()
 as_text = lambda tree: json.dumps(tree, default=str)  # noqa: E731
-KEYS = st.sampled_from([".".join(map(str, place)) for place in _paths(STUDY)]) | st.text(max_size=9)
+CHANGES = st.sampled_from([*_paths(STUDY)]).flatmap(
+    lambda place: st.tuples(
+        st.just(".".join(map(str, place))), near(_at(STUDY, place)).map(as_text) | st.sampled_from(WORDS)
+    )
+)
 FILES = st.sampled_from(sorted(RECORDS)).flatmap(
     lambda file: st.tuples(
         st.just(file),
-        edited([RECORDS[file]]) if not file.endswith(".json") else mutated([json.loads(RECORDS[file])]).map(as_text),
+        mutated([json.loads(RECORDS[file])]).map(as_text)
+        if file.endswith(".json")
+        else edited([RECORDS[file]]) | mutated([[*csv.reader(io.StringIO(RECORDS[file]))]]).map(_as_csv),
     )
 )
 COMMAND_LINES = st.builds(
@@ -373,8 +460,8 @@ COMMAND_LINES = st.builds(
     ),
 )
 PROPERTIES: dict[str, tuple[FunctionType, tuple[st.SearchStrategy[Any], ...], int]] = {  # and how many inputs in CI
-    "study": (a_study, (mutated(STUDIES).map(yaml.safe_dump) | edited(TEXTS),), 150),
-    "change": (a_change, (KEYS, st.sampled_from(WORDS) | VALUES.map(as_text)), 60),
+    "study": (a_study, (st.one_of(*[mutated(STUDIES).map(yaml.safe_dump)] * 3, edited(TEXTS)),), 120),
+    "change": (a_change, (CHANGES,), 60),
     "command line": (a_command_line, (COMMAND_LINES,), 150),
     "record": (a_record, (FILES, st.booleans()), 60),
     "cell": (a_cell, (mutated([CELL]).map(as_text) | edited([as_text(CELL)]),), 60),
@@ -385,7 +472,7 @@ PROPERTIES: dict[str, tuple[FunctionType, tuple[st.SearchStrategy[Any], ...], in
 def fuzz(name: str, **options: Any) -> int:
     """Try a property; returns on how many inputs."""
     run, inputs, examples = PROPERTIES[name]
-    again = update_wrapper(FunctionType(run.__code__, run.__globals__), run)  # a function has settings once
+    again = functools.update_wrapper(FunctionType(run.__code__, run.__globals__), run)  # a function has settings once
     options |= {"max_examples": examples, "deadline": None, "suppress_health_check": [*HealthCheck]}
     settings(**options)(given(*inputs)(again))()
     return examples
