@@ -114,7 +114,10 @@ def report(study: StudyName) -> None:
 
     console, folder = Console(markup=False, emoji=False), results_of(study)
     kind = kind_of(folder)
-    loaded, command = load(study) if Path(study).suffix.lower() in SUFFIXES else find(folder.name), kind.command.format(folder.name)
+    loaded, command = (
+        load(study) if Path(study).suffix.lower() in SUFFIXES else find(folder.name),
+        kind.command.format(folder.name),
+    )
     ledger = folder.parent / "ledger.csv"
     numbers = read_lines(ledger) if ledger.is_file() else []
     text = page(kind, folder, console, loaded, [line for line in numbers if line.command == command])

@@ -183,21 +183,12 @@ def _plain(title: str, name: str | Path) -> str:
 
 
 def find(name: str) -> Loaded | None:
-    """As `source`; None if the study's file is gone."""
+    """The study that a results folder was made from, by the folder's name or the study's; None if its file is gone."""
     try:
-        _found(name, by_results=True)
+        path, changes = _found(name, by_results=True)
     except UserError:
         return None
-    return source(name)
-
-
-def source(name: str) -> Loaded:
-    """The study that the results folder of this name, or of this study, was made from.
-
-    Raises:
-        UserError: as `load`.
-    """
-    return _loaded(*_found(name, by_results=True))
+    return _loaded(path, changes)
 
 
 def load(name: str, changes: Sequence[str] = ()) -> Loaded:

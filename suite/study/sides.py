@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from suite.errors import UserError
 from suite.study.kind import Kind, has_record, kind_of
-from suite.study.load import RESULTS, title_of
+from suite.study.load import RESULTS, SUFFIXES, title_of
 from suite.study.records import runs
 
 if TYPE_CHECKING:
