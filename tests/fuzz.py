@@ -460,12 +460,12 @@ COMMAND_LINES = st.builds(
     ),
 )
 PROPERTIES: dict[str, tuple[FunctionType, tuple[st.SearchStrategy[Any], ...], int]] = {  # and how many inputs in CI
-    "study": (a_study, (st.one_of(*[mutated(STUDIES).map(yaml.safe_dump)] * 3, edited(TEXTS)),), 120),
-    "change": (a_change, (CHANGES,), 60),
-    "command line": (a_command_line, (COMMAND_LINES,), 150),
-    "record": (a_record, (FILES, st.booleans()), 60),
-    "cell": (a_cell, (mutated([CELL]).map(as_text) | edited([as_text(CELL)]),), 60),
-    "checkpoint": (a_checkpoint, (damaged(_weights()), st.sampled_from((".pth", ".safetensors"))), 60),
+    "study": (a_study, (st.one_of(*[mutated(STUDIES).map(yaml.safe_dump)] * 3, edited(TEXTS)),), 80),
+    "change": (a_change, (CHANGES,), 40),
+    "command line": (a_command_line, (COMMAND_LINES,), 80),
+    "record": (a_record, (FILES, st.booleans()), 25),
+    "cell": (a_cell, (mutated([CELL]).map(as_text) | edited([as_text(CELL)]),), 30),
+    "checkpoint": (a_checkpoint, (damaged(_weights()), st.sampled_from((".pth", ".safetensors"))), 40),
 }
 
 
