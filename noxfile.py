@@ -5,6 +5,7 @@ reproduce    run the demo study anew and compare it with the committed record, r
 reproduction run its twin under five instruction sets, and compare every two of these records: hours
 tests        install, run the tests that `.ci/run` runs: at most ten minutes on two cores
 tests-slow   install, run all the others: every method on every backbone, browsers, LaTeX, a built wheel
+fuzz         install, try unlikely inputs for as many minutes as are named, by default ten
 parity       install, check every method against the contract on every backbone, show the matrix
 table        make one table: nox -s table -- NAME runs studies/NAME.yaml
 export       install, run every deployed method in torch.compile, torch.export and ONNX Runtime, show the matrix
@@ -113,6 +114,13 @@ def tests(session: nox.Session) -> None:
 def tests_slow(session: nox.Session) -> None:
     """Run the tests that `tests` leaves out; further arguments go to pytest."""
     session.run(str(BIN / "pytest"), *IN_TWO_PROCESSES, "-m", "slow", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(python=False, requires=["install"])
+def fuzz(session: nox.Session) -> None:
+    """Try new inputs for so many minutes; one that gives a traceback is printed, kept and tried first the next time."""
+    minutes = session.posargs or ["10"]
+    session.run(str(BIN / "python"), "tests/fuzz.py", *minutes, env=ONE_THREAD)
 
 
 @nox.session(python=False, requires=["install"])

@@ -269,9 +269,9 @@ def _mapping(name: str, value: object, example: str) -> dict[str, Any]:
 def _resolve(rule: Mapping[str, Any], model: TimmModule) -> Schedule:
     from suite.study.schema import ScheduleRule
 
-    _, patches, depth = sizes(model)
+    size = sizes(model)
     with explained("schedule"):
-        return ScheduleRule(**rule).resolve(patches, depth, model.num_prefix_tokens)
+        return ScheduleRule(**rule).resolve(size.patches, size.depth, model.num_prefix_tokens)
 
 
 def _backbone(model: nn.Module) -> TimmModule:

@@ -12,7 +12,8 @@ from suite.errors import UserError, suggest
 
 Place = tuple[str | int, ...]  # keys and indices from the top
 REQUIRED = "this key is required"
-MAPPING, LIST = "must be a mapping of keys", "must be a list"
+LONGEST = 200  # characters of what was found
+MAPPING, LIST = "must be a mapping of keys", "a list is needed, such as {example}"
 WHOLE, NUMBER, TRUTH = "must be a whole number", "must be a number", "must be true or false"
 SENTENCES = {  # by pydantic's type of error, with what it knows of the limits
     "missing": REQUIRED,
@@ -35,7 +36,7 @@ SENTENCES = {  # by pydantic's type of error, with what it knows of the limits
     "float_parsing": NUMBER,
     "bool_type": TRUTH,
     "bool_parsing": TRUTH,
-    "string_type": "must be text",
+    "string_type": "must be text{quoted}",
     "path_type": "must be the path of a file",
 }
 
@@ -55,7 +56,8 @@ class Strict(BaseModel):
             items = item if isinstance(item, list) else [item]
             if cls.model_fields[key].annotation is not bool and any(isinstance(part, bool) for part in items):
                 context = {"key": key, "found": str(item)}
-                raise PydanticCustomError("at_key", "expected a number or text, found {found}", context)
+                message = "expected a number or text, found {found}; a text such as no or on is written in quotes"
+                raise PydanticCustomError("at_key", message, context)
         return value
 
 
@@ -91,9 +93,17 @@ def _problem(detail: Any) -> tuple[Place, str]:
         return (*place, known["key"]), detail["msg"]
     if detail["type"] == "literal_error":
         known |= {"found": found, "hint": suggest(str(found), re.findall(r"'([^']*)'", known["expected"]))}
+    number = isinstance(found, int | float)
+    known |= {"example": "[0, 1, 2]" if number else f"[{found}]" if isinstance(found, str) else "[a, b]"}
+    known |= {"quoted": "; write it in quotes" if number else ""}
     sentence = SENTENCES.get(detail["type"])
     message = detail["msg"].removeprefix("Value error, ") if sentence is None else sentence.format(**known)
     shown = message != REQUIRED and isinstance(found, str | int | float | list | tuple | type(None))
     if shown and "found" not in message and repr(found) not in message:
-        message += f", found {found!r}"
+        message += f", found {_brief(found)}"
     return place, message
+
+
+def _brief(found: object) -> str:
+    text = repr(found)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

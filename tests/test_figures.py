@@ -486,3 +486,35 @@ def test_committed_figures_are_rebuilt_to_the_byte(
     cells = set(Results(folder, lines_of(folder)).frame["cell_id"])
     assert set(read_curves(folder)["cell_id"]) <= cells
     assert {one["cell_id"] for one in json.loads((folder / "examples.json").read_text())} <= cells
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "drawn"),
+    [
+        ("pareto", "方法", r"\u65b9\u6cd5"),
+        ("tokens", "👍 é", r"\U0001f44d é"),
+        ("pareto", "$\\wrong$", r"\$\wrong\$"),
+        ("curves-score", "5 $ or 6 $", r"5 \$ or 6 \$"),
+        ("tokens", "_hidden", " _hidden"),
+    ],
+)
+def test_names_in_all_scripts_are_drawn(
+    results: Path, kept: list[Any], name: str, row: str, drawn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Letters without a font by their numbers, which the figure says; nothing is read as mathematics or left out."""
+    changed(results, lambda line: line | {"row": line["row"].replace("cropr", row)})
+    text = (results / "curves.csv").read_text(encoding="utf-8")
+    (results / "curves.csv").write_text(text.replace(",cropr,", f",{row},"), encoding="utf-8")
+    write_provenance(results, {})
+    monkeypatch.setattr(style, "_letters", lambda: frozenset(range(256)))  # as where no other font is installed
+    draw(name, results, results / f"{name}.png")
+    texts = [text.get_text() for text in kept[-1].findobj(mpl.text.Text)]
+    assert any(drawn in text for text in texts)
+    assert (style.NOTE in texts) == ("\\u" in drawn.lower())
+
+
+def test_a_font_that_has_the_letters_is_used() -> None:
+    """Those of the first font need no other; what no font has is written by its number."""
+    assert style.FONTS[0] == "DejaVu Sans"
+    assert style.drawable("Größe – α, é, ≥") == "Größe – α, é, ≥"
+    assert style.drawable("\ufdd0") == r"\ufdd0"

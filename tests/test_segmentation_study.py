@@ -170,7 +170,7 @@ def test_images_that_are_not_whole_patches(tmp_path: Path) -> None:
     assert here(tmp_path, "figures", "trial.yaml", "--only", "maps").returncode == 0
     write(tmp_path, data=data | {"canvas": 12})
     refused = here(tmp_path, "validate", "trial.yaml")
-    assert "the backbone takes 16 pixels, data.canvas is 12" in refused.stderr
+    assert "the backbone takes 16 x 16 pixels, data.canvas is 12 x 12" in refused.stderr
     write(tmp_path, backbone=SEGMENTATION["backbone"] | {"name": "deit_tiny_distilled_patch16_224"})
     refused = here(tmp_path, "validate", "trial.yaml")
     assert "segmentation reads one linear head, which this VisionTransformerDistilled" in refused.stderr

@@ -138,7 +138,7 @@ def test_bad_studies_are_refused_with_line_and_place(place: str, old: str, new: 
         ("recipe: digit-scenes", "recipe: digit-scene", "did you mean digit-scenes"),
         ("task: classification", "kind: trainig\ntask: classification", "did you mean training"),
         ("seeds: [0, 1]", "seeds: []", r"seeds: must have 1 or more entries, found \[\]$"),
-        ("seeds: [0, 1]", "seeds: 3", "seeds: must be a list, found 3$"),
+        ("seeds: [0, 1]", "seeds: 3", "seeds: a list is needed, such as .0, 1, 2., found 3$"),
         (STUDY[STUDY.index("{recipe") : STUDY.index("\nbackbone")], "3", "data: must be a mapping of keys, found 3$"),
         ("digit_size: [8, 10]", "digit_size: [8]", "data.digit_size.1: this key is required$"),
         ("digit_size: [8, 10]", "digit_size: [8, 9, 10]", "must have 2 or fewer entries, found"),
@@ -202,6 +202,29 @@ def test_a_merged_key_may_be_said_anew() -> None:
     """As YAML has it: what a mapping merges (`<<`) is not said twice."""
     found = study(STUDY.replace("recipe: {epochs", "recipe: &r {epochs").replace("finetune: {", "finetune: {<<: *r, "))
     assert (found.base.recipe, found.finetune.epochs) == (found.finetune, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        (["backbone.options.img_size=[16, 32]"], "the backbone takes 16 x 32 pixels, data.canvas is 16 x 16"),
+        (["backbone.options.img_size=[32, 16]"], "the backbone takes 32 x 16 pixels, data.canvas is 16 x 16"),
+        (["task=segmentation", "backbone.options.img_size=[16, 32]"], "takes 16 x 32 pixels, data.canvas is 16 x 16"),
+        (["task=segmentation", "data.canvas=14"], ""),
+        (["task=segmentation", "data.canvas=14", "backbone.options.patch_size=[4, 7]"], "14 x 14, 16 x 14 in whole"),
+        (["backbone.options.patch_size=[4, 8]"], ""),
+        (["task=segmentation", "backbone.options.patch_size=[8, 4]"], ""),
+    ],
+)
+def test_height_and_width_are_those_of_the_images(changes: list[str], found: str) -> None:
+    """In whole patches where the task pads to them; patches may be higher than wide."""
+    study(STUDY.replace("[4, 4, 0, 0]", "[2, 0, 0, 0]").replace("  - {method: cropr, fusion: last-layer}\n", ""))
+    if not found:
+        check_backbone(load("trial.yaml", changes))
+        return
+    with pytest.raises(UserError, match=f"backbone.options.img_size: .*{found}") as refused:
+        load("trial.yaml", changes)
+    assert "\n" not in str(refused.value)
 
 
 def test_an_alias_changes_in_one_place() -> None:

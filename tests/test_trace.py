@@ -254,3 +254,16 @@ def test_the_command_prints_commit_versions_and_device(monkeypatch: pytest.Monke
     assert f"device: {run.get('device', 'not recorded')}" in done.output
     ids = set(re.findall(r"\b[0-9a-f]{16}\b", done.output))
     assert len(ids & {cell for run in origin["runs"] for cell in run["cells"]}) == 6
+
+
+@pytest.mark.parametrize("claimed", [None, 5, [["a", 1]], [None]])
+def test_a_run_that_claims_no_cells_is_a_damaged_record(results: Path, claimed: object) -> None:
+    """The file is named, and what makes it again."""
+    path = results / "trial/provenance.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["runs"][0]["cells"] = claimed
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"provenance.json is damaged \(TypeError: .*\); make it again with: suite run tr"
+    ):
+        trace("trial:good:acc. %", results)

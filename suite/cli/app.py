@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
+import unicodedata
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -10,6 +14,7 @@ import typer
 from suite.cli.budget import budget
 from suite.cli.ledger import ledger
 from suite.cli.models import check_method, evaluate, export, flops, power, race, speed
+from suite.cli.options import say
 from suite.cli.results import compare, figures, report, table, trace
 from suite.cli.studies import list_, pack, plan, run, track, ui, unpack, validate
 from suite.errors import UserError
@@ -29,8 +34,14 @@ for panel, commands in COMMANDS.items():
         app.command(name=command.__name__.rstrip("_").replace("_", "-"), rich_help_panel=panel)(command)
 
 
+INSTEAD = {"−": "-", "×": "x", "†": "+", "‡": "#", "§": "$", "°": "o", "Δ": "d"}  # in ASCII, marks stay apart
+
+
 def main() -> None:
     """Run the command line; what the user can mend becomes one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="suite.in_ascii")
     try:
         app()
     except UserError as error:
@@ -44,5 +55,22 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    say(f"error: {message}", err=True)
     raise SystemExit(2)
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """What is shown instead of characters that a terminal or a pipe cannot show."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_instead, error.object[error.start : error.end])), error.end
+
+
+def _instead(character: str) -> str:
+    if unicodedata.category(character) == "Pd":  # dashes of all lengths
+        return "-"
+    plain = "".join(part for part in unicodedata.normalize("NFKD", character) if part.isascii())
+    return INSTEAD.get(character) or plain or "?"
+
+
+codecs.register_error("suite.in_ascii", _in_ascii)

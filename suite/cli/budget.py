@@ -72,7 +72,7 @@ def budget(
     with explained():
         computed = None if latency else Budget.model_validate(wanted)
         models = [Configuration.model_validate(shared | {"method": name, "settings": settings[name]}) for name in names]
-    console = Console(markup=False, stderr=as_json)
+    console = Console(markup=False, emoji=False, stderr=as_json)
     if computed:
         report = shown.compute(models, computed, multiple_of, console)
     else:

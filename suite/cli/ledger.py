@@ -34,7 +34,7 @@ def ledger(
     """Show each published number, whether it was reproduced here, and what would do it."""
     from rich.console import Console
 
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     if (check or update) and any((entry, paper, state, method, as_json, check and update)):
         raise UserError("--check and --update are about the whole ledger; give one of them and nothing else")
     if check or update:
@@ -96,11 +96,11 @@ def _show(entry: str, wanted: dict[str, str], as_json: bool) -> None:
         options.print_json([line.model_dump() | {"paper": line.paper} for line in chosen])
         return
     if entry:
-        typer.echo("\n".join(explanation(chosen[0])))
+        options.say("\n".join(explanation(chosen[0])))
         return
     if detailed := chosen if any(wanted.values()) else noteworthy(chosen):
-        typer.echo(f"{terminal(detailed)}\n")
-    typer.echo(f"{terminal_counts(chosen)}\n\nAll about one: suite ledger ID. All of them: {PAGE}")
+        options.say(f"{terminal(detailed)}\n")
+    options.say(f"{terminal_counts(chosen)}\n\nAll about one: suite ledger ID. All of them: {PAGE}")
 
 
 def _filtered(lines: Sequence[Line], wanted: dict[str, str]) -> list[Line]:
@@ -122,7 +122,7 @@ def _write(lines: Sequence[Line]) -> None:
 
     write_lines(TABLE, lines)
     PAGE.write_text(markdown(lines), encoding="utf-8")
-    typer.echo(f"{terminal_counts(lines)}\n\nWritten to {TABLE} and {PAGE}")
+    options.say(f"{terminal_counts(lines)}\n\nWritten to {TABLE} and {PAGE}")
 
 
 def _compare(lines: Sequence[Line]) -> None:
@@ -133,11 +133,11 @@ def _compare(lines: Sequence[Line]) -> None:
     if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != markdown(lines):
         found.append(f"{PAGE} is not the page that the records give")
     for sentence in found:
-        typer.echo(f"stale: {sentence}", err=True)
+        options.say(f"stale: {sentence}", err=True)
     if found:
-        typer.echo(f"{len(found)} stale; look at them, then make the ledger again: {UPDATE}", err=True)
+        options.say(f"{len(found)} stale; look at them, then make the ledger again: {UPDATE}", err=True)
         raise typer.Exit(1)
-    typer.echo(f"All {len(lines)} entries are what code and records give.")
+    options.say(f"All {len(lines)} entries are what code and records give.")
 
 
 def _computed(console: Console, root: Any) -> list[Line]:

@@ -38,7 +38,7 @@ def check_method(
     from suite.contract.show import examine_visibly, show
 
     torch.set_num_threads(1)  # on tensors this small, more of them wait for each other
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     results = examine_visibly(names, [check for check in CHECKS if not (quick and check in SLOW)], console)
     show(results, console)
     if any(result.status == "fails" for result in results):
@@ -69,7 +69,7 @@ def evaluate(
     from suite.official import evaluate as evaluation
     from suite.official import resolve
 
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     given = options.pairs(option or [], "--option", "keep_rate=0.7")
     for name in given.keys() & {"checkpoint", "layout", "weights"}:
         raise UserError(f"--option {name} is not an option of a layout; write --{name} {given[name]}")
@@ -113,7 +113,7 @@ def flops(
     cost = cost_of(configuration)
     if as_json:
         options.print_json(as_mapping(cost))
-    show(cost, Console(markup=False, stderr=as_json), brief=as_json)
+    show(cost, Console(markup=False, emoji=False, stderr=as_json), brief=as_json)
     if cost.unexpected:
         raise typer.Exit(1)
 
@@ -139,7 +139,7 @@ def speed(
     """Time methods side by side with the unpruned model, with fused and with eager attention."""
     from suite.kinds.speed import command
 
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     if self_test:
         raise typer.Exit(0 if command.test_protocol(device, console) else 1)
     if not backbone:
@@ -180,7 +180,7 @@ def export(
     """Run deployed models in torch.compile, torch.export and ONNX Runtime: same outputs, how fast."""
     from suite.kinds.export import run as exporting
 
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     lines = exporting.export_visibly(options.chosen_methods(methods), quick, console)
     exporting.show(lines, quick, console)
     if any(line["status"] == "fails" for line in lines):
@@ -214,7 +214,10 @@ def race(
         raise UserError(f"--code: there is no folder {missing[0]}; check out the official code there")
     if precision not in ("float32", "bfloat16", "float16"):
         raise UserError(f"unknown precision {precision!r}; valid: float32, bfloat16, float16")
-    console, fixed = Console(markup=False), dict[str, Any](rounds=rounds, seconds=seconds, launches=launches)
+    console, fixed = (
+        Console(markup=False, emoji=False),
+        dict[str, Any](rounds=rounds, seconds=seconds, launches=launches),
+    )
     fixed |= {"threads": threads or len(os.sched_getaffinity(0)), "device": device, "precision": precision}
     folders = {name: Path(folder) for name, _, folder in pairs}
     run(Options(folders, python, case or [], batch or (1, 16), **fixed), into, console)
@@ -243,7 +246,7 @@ def power(
     table = Table("seeds", "power", box=box.SIMPLE)
     for seeds, reached in found.items():
         table.add_row(f"{seeds}{' *' if seeds == needed else ''}", f"{reached:.2f}")
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     console.print(table)
     console.print(
         f"* {needed} seeds find a difference of {difference:g} (standard deviation {sd:g}) in {100 * power:g} % of "

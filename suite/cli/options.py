@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from suite.errors import UserError
 
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 def complete_study(beginning: str) -> list[str]:
     """Names in studies/ for the shell's completion."""
-    return sorted(path.stem for path in Path("studies").glob(f"{beginning}*.yaml"))
+    from suite.study.load import study_names
+
+    return [name for name in study_names() if name.startswith(beginning)]
 
 
 def complete_results(beginning: str) -> list[str]:
     """Folders in results/ that have a table."""
-    return sorted(path.parent.name for path in Path("results").glob(f"{beginning}*/table.csv"))
+    tables = sorted(path.parent.name for path in Path("results").glob("*/table.csv"))
+    return [name for name in tables if name.startswith(beginning)]
 
 
 def complete_method(beginning: str) -> list[str]:
@@ -55,11 +58,16 @@ Changes = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
+def say(text: str, err: bool = False) -> None:
+    """Print a line; to the stream itself, as typer would send UTF-8 to one that says it is ASCII."""
+    typer.echo(text, file=sys.stderr if err else sys.stdout)
+
+
 def print_json(found: object) -> None:
     """Print what was found as JSON; what JSON has no word for is written as text, nan and infinity as null."""
     import json
 
-    typer.echo(json.dumps(_finite(found), indent=1, default=str, allow_nan=False))
+    say(json.dumps(_finite(found), indent=1, default=str, allow_nan=False))
 
 
 def _finite(found: object) -> object:
@@ -106,13 +114,16 @@ def schedule_rule(text: str | None) -> ScheduleRule | None:
     """
     from suite.strict import explained
     from suite.study.schema import ScheduleRule
+    from suite.study.yaml_values import Unreadable, value_of
 
     if text is None:
         return None
     try:
-        said = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"--schedule {text!r} is not readable as YAML; write for example {EXAMPLE}") from error
+        said = value_of(text)
+    except Unreadable as error:
+        raise UserError(
+            f"--schedule {text!r} is not readable as YAML ({error}); write for example {EXAMPLE}"
+        ) from error
     if not isinstance(said, dict):
         raise UserError(f"--schedule {text!r} is not a rule in braces; write for example {EXAMPLE}")
     with explained("schedule"):
@@ -165,6 +176,8 @@ def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, Any]:
     Raises:
         UserError: for what is not such a pair, or stands twice.
     """
+    from suite.study.yaml_values import Unreadable, value_of
+
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -173,9 +186,9 @@ def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, Any]:
         if name in found:
             raise UserError(f"{flag} {name} is given twice")
         try:
-            found[name] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"{flag} {text!r}: the value is not readable as YAML") from error
+            found[name] = value_of(value)
+        except Unreadable as error:
+            raise UserError(f"{flag} {text!r}: the value is not readable as YAML: {error}") from error
     return found
 
 

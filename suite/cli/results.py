@@ -27,7 +27,7 @@ def table(
     from suite.report.render import as_records
     from suite.study.load import results_of
 
-    made = make_table(results_of(study), Console(markup=False, stderr=as_json), into)
+    made = make_table(results_of(study), Console(markup=False, emoji=False, stderr=as_json), into)
     if as_json:
         print_json(as_records(made))
 
@@ -68,7 +68,7 @@ def compare(
     if as_json:
         print_json({"agree": not found.differs, "rows": as_records(table), "environment": differences})
     else:
-        show(table, Console(markup=False))
+        show(table, Console(markup=False, emoji=False))
     raise typer.Exit(found.differs)
 
 
@@ -86,7 +86,7 @@ def figures(
     from suite.study.load import find, results_of
     from suite.terminal import track
 
-    console, folder = Console(markup=False), results_of(study)
+    console, folder = Console(markup=False, emoji=False), results_of(study)
     kind = kind_of(folder)
     if not kind.drawings:
         raise UserError(f"{folder} is of kind {kind.name}, which has no figures; its table: suite table {study}")
@@ -112,9 +112,12 @@ def report(study: StudyName) -> None:
     from suite.study.kind import kind_of
     from suite.study.load import SUFFIXES, find, load, results_of
 
-    console, folder = Console(markup=False), results_of(study)
+    console, folder = Console(markup=False, emoji=False), results_of(study)
     kind = kind_of(folder)
-    loaded, command = load(study) if study.endswith(SUFFIXES) else find(folder.name), kind.command.format(folder.name)
+    loaded, command = (
+        load(study) if Path(study).suffix.lower() in SUFFIXES else find(folder.name),
+        kind.command.format(folder.name),
+    )
     ledger = folder.parent / "ledger.csv"
     numbers = read_lines(ledger) if ledger.is_file() else []
     text = page(kind, folder, console, loaded, [line for line in numbers if line.command == command])
@@ -140,7 +143,7 @@ def trace(
     """Show what is behind a number of a table: runs, seeds, values, commit, versions and machine."""
     from suite.report.trace import trace as find
 
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, emoji=False, highlight=False)
     found = find(address)
     if as_json:
         print_json(asdict(found) | {"cells": [cell._asdict() for cell in found.cells]})

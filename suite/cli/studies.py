@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from suite.cli.options import AsJson, Changes, StudyName, complete_study, print_json
+from suite.cli.options import AsJson, Changes, StudyName, complete_study, print_json, say
 from suite.errors import UserError
 
 
@@ -32,17 +32,18 @@ def list_(as_json: AsJson = False) -> None:
         print_json(found)
         return
     for name, names in found.items():
-        typer.echo(f"{name}: {', '.join(names) or 'none'}")
+        say(f"{name}: {', '.join(names) or 'none'}")
 
 
 def validate(study: StudyName, change: Changes = None) -> None:
     """Check a study file without running anything."""
-    from suite.study.load import load
+    from suite.study.load import check_origin, load
 
     loaded = load(study, change or [])
-    typer.echo(f"{loaded.path}: valid, {loaded.kind.check(loaded)}")
+    check_origin(loaded)
+    say(f"{loaded.path}: valid, {loaded.kind.check(loaded)}")
     for sentence in loaded.kind.missing(loaded.study):
-        typer.echo(f"missing input: {sentence}")
+        say(f"missing input: {sentence}")
 
 
 def plan(study: StudyName, change: Changes = None, as_json: AsJson = False) -> None:
@@ -52,13 +53,13 @@ def plan(study: StudyName, change: Changes = None, as_json: AsJson = False) -> N
     loaded = load(study, change or [])
     work = [dict(one) for one in loaded.kind.plan(loaded)]
     for sentence in loaded.kind.missing(loaded.study):
-        typer.echo(f"missing input: {sentence}", err=True)
+        say(f"missing input: {sentence}", err=True)
     if as_json:
         print_json(work)
         return
     widths = {key: max(len(str(one.get(key, ""))) for one in work) for one in work[:1] for key in one}
     for one in work:
-        typer.echo("  ".join(str(one.get(key, "")).ljust(width) for key, width in widths.items()).rstrip())
+        say("  ".join(str(one.get(key, "")).ljust(width) for key, width in widths.items()).rstrip())
 
 
 def run(
@@ -70,9 +71,10 @@ def run(
 ) -> None:
     """Run what is not done of a study, then make its table and first figure."""
     from suite.report.make import make_table
-    from suite.study.load import RESULTS, load, remember
+    from suite.study.load import RESULTS, check_origin, load, remember
 
-    console, loaded = Console(markup=False), load(study, change or [])
+    console, loaded = Console(markup=False, emoji=False), load(study, change or [])
+    check_origin(loaded)
     if loaded.kind.run is None:
         command = loaded.kind.command.format(loaded.name)
         raise UserError(f"a study of {loaded.kind.name} has a command of its own: {command}")
@@ -104,12 +106,13 @@ def _command(*words: str) -> str:
 
 def track(study: StudyName, change: Changes = None) -> None:
     """Write a study's MLflow runs anew from its finished cells."""
-    from suite.study.load import load
+    from suite.study.load import check_origin, load
 
     loaded = load(study, change or [])
+    check_origin(loaded)
     if loaded.kind.track is None:
         raise UserError(f"{loaded.name} is a study of kind {loaded.kind.name}, which has no runs in MLflow to write")
-    loaded.kind.track(loaded, Console(markup=False))
+    loaded.kind.track(loaded, Console(markup=False, emoji=False))
 
 
 def pack(
@@ -123,7 +126,7 @@ def pack(
 
     loaded = load(study, change or [])
     path = file or Path(f"{loaded.name}.cells.tar")
-    typer.echo(f"Written to {path}: {pack_study(loaded, path)}")
+    say(f"Written to {path}: {pack_study(loaded, path)}")
 
 
 def unpack(file: Annotated[Path, typer.Argument(help="What `suite pack` wrote.")]) -> None:
@@ -132,7 +135,7 @@ def unpack(file: Annotated[Path, typer.Argument(help="What `suite pack` wrote.")
     from suite.study.store import Record
 
     new, kept = unpack(file, Record())
-    typer.echo(f"{new} cells are new here, {kept} were here already")
+    say(f"{new} cells are new here, {kept} were here already")
 
 
 def ui(
@@ -154,4 +157,4 @@ def ui(
     from suite.study.load import title_of
 
     title = None if study is None else title_of(study)
-    serve(title, port, not no_open, Console(markup=False))
+    serve(title, port, not no_open, Console(markup=False, emoji=False))

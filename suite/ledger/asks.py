@@ -12,7 +12,7 @@ from suite.errors import UserError, suggest
 from suite.ledger.probes import PROBES
 from suite.strict import Place, Strict, dotted, problems
 from suite.study.configuration import Configuration
-from suite.study.yaml_lines import doubled_keys, line_of, read_yaml
+from suite.study.yaml_lines import line_of, read_yaml
 
 NAME = "asks.yaml"
 RowOf = dict[str, str]  # what a row has in columns of the CSV, by name
@@ -72,7 +72,7 @@ def read_asks(path: Path) -> dict[str, tuple[Ask, ...]]:
     content = content or {}
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping of ids")
-    wrong = list(doubled_keys(root, ()))
+    wrong: list[tuple[Place, str]] = []
     asks = {str(name): tuple(_each(name, said, wrong)) for name, said in content.items()}
     if wrong:
         raise UserError("\n".join(f"{path}:{line_of(root, at)}: {dotted(at)}: {message}" for at, message in wrong))

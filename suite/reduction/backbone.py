@@ -16,6 +16,9 @@ import timm
 from suite.errors import UserError, suggest
 from suite.reduction.blocks import TimmModule, check_supported
 from suite.reduction.checkpoints import Checkpoint
+from suite.reduction.size import Size, by
+
+TIMMS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # it raises
 
 
 def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path: float = 0.0) -> TimmModule:
@@ -31,11 +34,11 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
     try:
         model = timm.create_model(name, num_classes=classes, drop_path_rate=drop_path, **options)
         check_supported(model)
-    except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError) as error:
+    except TIMMS as error:
         raise UserError(f"backbone {name} with options {options}: {error}") from error
     embedding = model.patch_embed
     if embedding.grid_size is not None and 0 in embedding.grid_size:
-        image, patch = (" x ".join(map(str, size)) for size in (embedding.img_size, embedding.patch_size))
+        image, patch = map(by, (embedding.img_size, embedding.patch_size))
         raise UserError(
             f"backbone {name} with options {options}: an image of {image} pixels is smaller than a patch of {patch}; "
             "choose a larger img_size"
@@ -52,14 +55,15 @@ def on_meta(name: str, options: dict[str, Any], classes: int) -> TimmModule:
         return create_backbone(name, options, classes)
 
 
-def sizes(model: TimmModule) -> tuple[int, int, int]:
-    """Image side, number of patches and depth of a backbone."""
-    grid, side = model.patch_embed.grid_size, model.patch_embed.img_size[0]
-    return side, grid[0] * grid[1], len(model.blocks)
+def sizes(model: TimmModule) -> Size:
+    """Of a backbone."""
+    embedding = model.patch_embed
+    image, patch, grid = (tuple(getattr(embedding, name)) for name in ("img_size", "patch_size", "grid_size"))
+    return Size(image, patch, grid, len(model.blocks))
 
 
-def size_of(name: str, options: dict[str, Any]) -> tuple[int, int, int]:
-    """Image side, number of patches and depth of a backbone by its name; UserError as `create_backbone`."""
+def size_of(name: str, options: dict[str, Any]) -> Size:
+    """Of a backbone by its name; UserError as `create_backbone`."""
     return sizes(on_meta(name, options, classes=1))
 
 

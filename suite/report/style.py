@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +17,11 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 from PIL import Image
 
 from suite.errors import UserError
@@ -24,8 +29,15 @@ from suite.study.records import DIGESTS, digest_of
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches
 DPI = 200
+SCRIPTS = re.compile("CJK|Han Sans|Noto Sans|Hei|Gothic|Ming|Song|Hiragino|PingFang|Unicode|Unifont|Droid Sans")
+FONTS = [
+    "DejaVu Sans",  # it comes with matplotlib, so every machine has it; others are for letters that it has not
+    *sorted({font.name for font in font_manager.fontManager.ttflist if SCRIPTS.search(font.name)}),
+]
+BY_NUMBER = re.compile(r"\\(x|u|U000)[0-9a-f]+")
+NOTE = "letters that no font of this machine has are written by their Unicode numbers"
 SETTINGS: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # it comes with matplotlib, so every machine has it
+    "font.family": FONTS,
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
@@ -67,6 +79,9 @@ def canvas(
         try:
             yield figure, axes
             figure.savefig(path, dpi=DPI, metadata=metadata)
+            if any(BY_NUMBER.search(text.get_text()) for text in figure.findobj(Text)):  # ticks are known now
+                figure.suptitle(NOTE, fontsize=6)
+                figure.savefig(path, dpi=DPI, metadata=metadata)
         finally:
             plt.close(figure)
 
@@ -77,8 +92,23 @@ def check_figure(path: Path) -> None:
         raise UserError(f"{path}: figures end in {' or '.join(NOTHING_OF_TODAY)}")
 
 
+def drawable(name: str) -> str:
+    """A name as it is drawn: letters that no font has by their numbers, and nothing that matplotlib reads as a sign."""
+    known = [one if ord(one) in _letters() else one.encode("unicode_escape").decode() for one in name]
+    shown = re.sub(r"(?<!\\)\$", r"\\$", "".join(known))
+    return f" {shown}" if shown.startswith("_") else shown  # legends leave such names out
+
+
+@functools.cache
+def _letters() -> frozenset[int]:
+    """Code points of all letters that the fonts have."""
+    paths = [font_manager.findfont(name, fallback_to_default=False) for name in FONTS]
+    return frozenset(letter for path in paths for letter in FT2Font(path).get_charmap())
+
+
 def heatmap(table: pd.DataFrame, axes: Axes, letters: float, **options: Any) -> None:
     """A table of numbers as coloured cells with their numbers, of so many points; `options` are those of seaborn."""
+    table = table.rename(index=lambda name: drawable(str(name)), columns=lambda name: drawable(str(name)))
     sns.heatmap(table, ax=axes, annot=True, annot_kws={"size": letters}, linewidths=0.5, cbar=False, **options)
     axes.tick_params(axis="y", rotation=0)
 

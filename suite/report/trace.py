@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from suite.errors import UserError, suggest
+from suite.errors import UserError, describe, suggest
 from suite.report.layout import BELOW, MISSING, Column
 from suite.report.page.origin import CLAIMS, made_by
 from suite.study.kind import Kind, kind_of
-from suite.study.records import runs
+from suite.study.records import PROVENANCE, runs
+from suite.study.sides import cut
 
 Found = TypeVar("Found")
 
@@ -55,11 +56,11 @@ def trace(address: str, results: Path = Path("results")) -> Trace:
     Raises:
         UserError: for an address that does not exist, naming the nearest that do, or a record that cannot be read.
     """
-    table, _, rest = address.partition(":")
+    names = [file.parent.name for file in results.glob("*/table.csv")]
+    table, rest = cut(address, ":", names.__contains__)
     row, colon, column = (part.strip() for part in rest.rpartition(":"))
     if not colon:
         raise UserError(f"{address!r} is no address; write TABLE:ROW:COLUMN, such as 'quickstart:cropr:seeds'")
-    names = [file.parent.name for file in results.glob("*/table.csv")]
     if not names:
         raise UserError(f"{results}/ has no tables here, in {Path.cwd()}; make one with: suite run STUDY")
     if table not in names:
@@ -131,7 +132,11 @@ def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]
     """The runs of `provenance.json` that made any of these cells, each with just these."""
     found = []
     for run in runs(folder):
-        claimed = made_by(run)
+        try:
+            claimed = made_by(run)
+        except TypeError as error:
+            cure = f"make it again with: suite run {folder.name}"
+            raise UserError(f"{folder / PROVENANCE} is damaged ({describe(error)}); {cure}") from error
         made = [cell for cell in claimed or () if cell in cells]
         if made or claimed is None:
             found.append({name: fact for name, fact in run.items() if name not in CLAIMS} | {"cells": made})

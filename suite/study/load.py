@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,42 +14,113 @@ from pydantic import ValidationError
 from suite.errors import UserError, suggest
 from suite.strict import Place, dotted, problems
 from suite.study import records
+from suite.study.changes import parsed, suffix_of
 from suite.study.kind import Kind, Loaded, kinds
-from suite.study.yaml_lines import changed, doubled_keys, line_of, read_yaml
+from suite.study.yaml_lines import changed, line_of, read_yaml
 
 FOLDER, RESULTS = Path("studies"), Path("results")
 DEFAULT_KIND = "training"
 STUDY, CHANGES = "study", "changes"  # in provenance.json: a study's file if not in `studies/`, and what was changed
-SUFFIXES = (".yaml", ".yml")
-LONGEST = 100  # characters of a suffix of a results folder
-UNSAFE = re.compile(r"[^\w.=,\[\]-]", re.ASCII)  # characters that not every file system has in names
+SUFFIXES = (".yaml", ".yml")  # in capitals too
+RESERVED = ("published",)  # folders of results/ that no study makes
+LONGEST_NAME = 150  # bytes
 
 
 def study_names() -> list[str]:
     """Names of the studies in `studies/`."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return sorted({path.stem for path in FOLDER.glob("*") if _is_study(path)})
 
 
 def find_study(name: str) -> Path:
     """The file of a study that is named by its path, by its name in `studies/`, or by its results folder.
 
     Raises:
-        UserError: if there is no such file, with the nearest names.
+        UserError: if there is no such file, with the nearest names, or there are two.
     """
-    for path in (Path(name), FOLDER / f"{name}.yaml"):
-        if path.suffix in SUFFIXES and path.is_file():
-            return path
-    if stated := records.stated(RESULTS / name, STUDY):
-        return find_study(str(stated))
+    return _found(name)[0]
+
+
+def _found(name: str, by_results: bool = False) -> tuple[Path, Sequence[str]]:
+    """A study's file and the changes of it; `by_results`: a results folder of that name comes before a file."""
+    own, stated = _own_file(name), _stated(name)
+    if stated and (by_results or own is None) and (path := _own_file(str(stated[0]))):
+        return path, stated[1]
+    if own is None:
+        raise UserError(f"there is no study {name!r}: {_why_not(name)}")
+    return own, ()
+
+
+def _own_file(name: str) -> Path | None:
+    """The file that is named by its path, or by its name in `studies/` (or in a folder there)."""
+    if _is_study(Path(name)):
+        return Path(name)
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        return None
+    known = (FOLDER / name).parent
+    found = sorted(path for path in known.glob("*") if path.stem == Path(name).name and _is_study(path))
+    if len(found) > 1:
+        raise UserError(f"{' and '.join(map(str, found))} are both called {name!r}; rename one of them")
+    return found[0] if found else None
+
+
+def _is_study(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _stated(name: str) -> tuple[object, Sequence[str]] | None:
+    """The file that a results folder states to be made from, as `_file_of` has it, and its changes; None if none."""
+    folder = RESULTS / name
+    path = records.stated(folder, STUDY) if folder.parent == RESULTS else None
+    changes = records.stated(folder, CHANGES) if path else None
+    return (path, tuple(map(str, changes if isinstance(changes, list) else ()))) if path else None
+
+
+def _why_not(name: str) -> str:
+    if Path(name).exists() and name.strip("./"):
+        return f"{name} is {'a folder' if Path(name).is_dir() else 'a file whose name does not end in .yaml or .yml'}"
     if not study_names():
-        raise UserError(f"there is no study {name!r}: no such file, and no studies/ in {Path.cwd()}")
-    raise UserError(f"there is no study {name!r}: no such file, and none in studies/; {suggest(name, study_names())}")
+        return f"no such file, and no {FOLDER}/ in {Path.cwd()}"
+    return f"no such file, and none in {FOLDER}/; {suggest(name, study_names())}"
 
 
 def remember(loaded: Loaded) -> None:
     """State in `provenance.json` what finds a study by its results: a file outside of `studies/`, and its changes."""
-    if loaded.changes or not _is_known(loaded.path):
-        records.state(RESULTS / loaded.name, {STUDY: _file_of(loaded), CHANGES: list(loaded.changes)})
+    folder, own = RESULTS / loaded.name, _file_of(loaded.path)
+    if loaded.changes or not _is_known(loaded.path) or records.stated(folder, STUDY) not in (None, own):
+        records.state(folder, {STUDY: own, CHANGES: list(loaded.changes)})
+
+
+def check_origin(loaded: Loaded) -> None:
+    """Refuse a study whose results folder was made from another file, or by another command.
+
+    Raises:
+        UserError: naming both files.
+    """
+    folder = RESULTS / loaded.name
+    _check_made_from(folder, loaded.path)
+    other = next((kind for kind in kinds().values() if kind != loaded.kind and (folder / kind.record).is_file()), None)
+    if other and not (folder / loaded.kind.record).is_file():
+        raise UserError(
+            f"{folder} has the record of {other.command.format(folder.name)}, which is of kind {other.name}, and "
+            f"{loaded.path} is of kind {loaded.kind.name}; rename the study's file, or move the folder away"
+        )
+
+
+def _check_made_from(folder: Path, path: Path) -> None:
+    origin = _origin(folder)
+    if origin and origin.resolve() != path.resolve():
+        raise UserError(
+            f"{folder} was made from {origin}, and would be overwritten by what is made from {path}: they have one "
+            "name; rename one of the files, or move the folder away"
+        )
+
+
+def _origin(folder: Path) -> Path | None:
+    """The file that a results folder was made from; None if that is not there any more, or the folder has no record."""
+    stated = _stated(folder.name)
+    if not stated and not any((folder / kind.record).is_file() for kind in kinds().values()):
+        return None
+    return _own_file(str(stated[0])) if stated else _own_file(folder.name)
 
 
 def argument_of(loaded: Loaded) -> str:
@@ -60,11 +130,11 @@ def argument_of(loaded: Loaded) -> str:
 
 def words_of(loaded: Loaded) -> str:
     """What the command line calls a study where it has no results: its file and its changes."""
-    return shlex.join([_file_of(loaded), *(word for change in loaded.changes for word in ("--set", change))])
+    return shlex.join([_file_of(loaded.path), *(word for change in loaded.changes for word in ("--set", change))])
 
 
-def _file_of(loaded: Loaded) -> str:
-    return loaded.path.stem if _is_known(loaded.path) else str(loaded.path)
+def _file_of(path: Path) -> str:
+    return path.stem if _is_known(path) else str(path)
 
 
 def _is_known(path: Path) -> bool:
@@ -76,26 +146,49 @@ def results_of(name: str) -> Path:
     """The results folder of a study, which is named by its path or its name; its file may be gone.
 
     Raises:
-        UserError: if there is neither such a folder nor such a study, with the nearest names.
+        UserError: if there is neither such a folder nor such a study, with the nearest names, or it is of another file.
     """
     folder = RESULTS / title_of(name)
     if not folder.is_dir():
         find_study(name)
+    if _is_study(Path(name)):
+        _check_made_from(folder, Path(name))
     return folder
 
 
 def title_of(name: str) -> str:
-    """The name of a study, or of its results folder, that is named by its path or its name."""
-    return Path(name).stem if name.endswith(SUFFIXES) else Path(name).name
+    """The name of a study, or of its results folder, that is named by its path or its name.
+
+    Raises:
+        UserError: if no folder can have it.
+    """
+    path = Path(name)
+    return _plain(path.stem if path.suffix.lower() in SUFFIXES else path.name, name)
+
+
+def _plain(title: str, name: str | Path) -> str:
+    """The name of a results folder, which lies in `results/` and nowhere else, and that every command can address."""
+    why = {
+        "is no name of a folder in results/ that a study may have": title in ("", ".", "..", *RESERVED) or "/" in title,
+        "has characters that cannot be shown": not title.isprintable(),
+        "begins or ends with white space": title != title.strip(),
+        "begins with -, as options do": title.startswith("-"),
+        f"has more than {LONGEST_NAME} bytes": len(os.fsencode(title)) > LONGEST_NAME,
+        "ends in .yaml or .yml twice": Path(title).suffix.lower() in SUFFIXES,
+    }
+    for reason, holds in why.items():
+        if holds:
+            raise UserError(f"{str(name)!r} cannot be a study: its name, {title!r}, {reason}; rename its file")
+    return title
 
 
 def find(name: str) -> Loaded | None:
-    """As `load`, without changes; None if the study's file is gone."""
+    """The study that a results folder was made from, by the folder's name or the study's; None if its file is gone."""
     try:
-        find_study(name)
+        path, changes = _found(name, by_results=True)
     except UserError:
         return None
-    return load(name)
+    return _loaded(path, changes)
 
 
 def load(name: str, changes: Sequence[str] = ()) -> Loaded:
@@ -108,28 +201,28 @@ def load(name: str, changes: Sequence[str] = ()) -> Loaded:
     Raises:
         UserError: naming every problem found.
     """
-    path, stated = find_study(name), records.stated(RESULTS / name, CHANGES)
-    changes = (*map(str, stated if isinstance(stated, list) else ()), *changes)
-    made = _parsed(changes)
+    path, stated = _found(name)
+    return _loaded(path, (*stated, *changes))
+
+
+def _loaded(path: Path, changes: Sequence[str]) -> Loaded:
+    changes, title, made = tuple(changes), _plain(path.stem, path), parsed(changes)
     root, content = _read(path)
-    try:
-        found = list(doubled_keys(root, ()))
-        for place, value in made.items():
-            try:
-                content = changed(content, place, value)
-            except IndexError as error:
-                found.append((place, str(error)))
-        said, known = content.get("kind", DEFAULT_KIND), {name: kind for name, kind in kinds().items() if kind.schema}
-        kind = known.get(str(said))
-        if kind is None:
-            message = f"unknown kind of study {said!r}; {suggest(str(said), known)}"
-            raise _refused(path, root, changes, [*found, (("kind",), message)])
-        study = _checked(kind, content, path, found)
-    except RecursionError as error:
-        raise UserError(f"{path}: a YAML alias contains itself") from error
+    found: list[tuple[Place, str]] = []
+    for place, value in made.items():
+        try:
+            content = changed(content, place, value)
+        except IndexError as error:
+            found.append((place, str(error)))
+    said, known = content.get("kind", DEFAULT_KIND), {name: kind for name, kind in kinds().items() if kind.schema}
+    kind = known.get(str(said))
+    if kind is None:
+        message = f"unknown kind of study {said!r}; {suggest(str(said), known)}"
+        raise _refused(path, root, changes, [*found, (("kind",), message)])
+    study = _checked(kind, content, path, found)
     if found or study is None:
         raise _refused(path, root, changes, found)
-    return Loaded(path, path.stem + _suffix(changes), study, kind, changes)
+    return Loaded(path, title + suffix_of(changes), study, kind, changes)
 
 
 def refusal(loaded: Loaded, place: Place, message: object) -> UserError:
@@ -158,36 +251,10 @@ def _checked(kind: Kind, content: dict[str, Any], path: Path, found: list[tuple[
 
 def _refused(path: Path, root: yaml.Node, changes: Sequence[str], found: Sequence[tuple[Place, str]]) -> UserError:
     """One line for each problem: the change that it lies in, or file and line, and all changes, which may cause it."""
-    said = {place: f"--set {change}" for place, change in zip(_parsed(changes), changes, strict=True)}
+    said = {place: f"--set {change}" for place, change in zip(parsed(changes), changes, strict=True)}
     lines, with_all = [], f" with {' '.join(said.values())}" if said else ""
     for place, message in found:
         change = next((text for part, text in said.items() if place[: len(part)] == part), None)
         where = change or f"{path}:{line_of(root, place)}{with_all}"
         lines.append(f"{where}: {dotted(place) or 'study'}: {message}")
     return UserError("\n".join(lines))
-
-
-def _parsed(changes: Sequence[str]) -> dict[Place, Any]:
-    """Place and value of each change."""
-    made: dict[Place, Any] = {}
-    for change in changes:
-        key, equals, text = change.partition("=")
-        place = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
-        if not equals or "" in place:
-            raise UserError(f"--set {change}: a change names a key and a value, such as finetune.epochs=2")
-        if place in made:
-            raise UserError(f"--set {change}: {key} is changed twice")
-        try:
-            made[place] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {change}: the value is not readable as YAML: {error}") from error
-    return made
-
-
-def _suffix(changes: Sequence[str]) -> str:
-    """What is added to the name of a results folder; characters that file names cannot have give way to a digest."""
-    text = "".join(f"+{change}" for change in sorted(changes))
-    safe = "".join(f"+{UNSAFE.sub('_', change)}" for change in sorted(changes))
-    if safe == text and len(text) <= LONGEST:
-        return text
-    return f"{safe[: LONGEST - 20]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,6 +14,7 @@ from suite.reduction import schedule
 from suite.reduction.registry import module_of, settings_class
 from suite.reduction.schedule import Rounding, Schedule
 from suite.reduction.settings import Fusion
+from suite.reduction.size import Size
 from suite.strict import Strict
 
 
@@ -25,6 +28,26 @@ def _known_method(name: str, info: ValidationInfo) -> str:
     return path
 
 
+BELOW, LONGEST_NAME = "†", 200  # the mark is `report.layout.BELOW`
+PAIRS, COUNTS = ("img_size", "patch_size"), ("depth", "embed_dim", "num_heads")  # options of timm's vision transformers
+MOST = {"img_size": 2**16, "depth": 1000, "embed_dim": 2**16}
+
+
+def plain_name(name: str) -> str:
+    """A name that tables show as it is and that `suite trace` can be asked for; ValueError for another."""
+    if not name.isprintable() or name != " ".join(name.split()):
+        raise ValueError("a name has no white space but single blanks, and none at its ends")
+    if len(name) > LONGEST_NAME or name.endswith(f" {BELOW}"):
+        raise ValueError(f"a name has at most {LONGEST_NAME} characters and does not end in {BELOW}, a mark of tables")
+    return name
+
+
+def alike(name: str) -> str:
+    """What names share that differ by white space, capitals or the way of writing a character only."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+Name = Annotated[str, AfterValidator(plain_name)]  # of a row or a schedule
 MethodName = Annotated[str, AfterValidator(_known_method)]  # one that there is
 
 
@@ -60,8 +83,16 @@ class Backbone(Strict):
             )
         return value
 
-    def size(self) -> tuple[int, int, int]:
-        """Image side, patches and depth; asks timm, which imports torch, only if the options do not say them.
+    @field_validator("options")
+    @classmethod
+    def _numbers(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key, said in value.items():
+            if message := _wrong_option(key, said):
+                raise PydanticCustomError("at_key", "{message}", {"key": key, "message": message})
+        return value
+
+    def size(self) -> Size:
+        """Asks timm, which imports torch, only if the options do not say it.
 
         Raises:
             UserError: if timm cannot build it.
@@ -73,12 +104,41 @@ class Backbone(Strict):
 
         return size_of(self.name, self.options)
 
-    def stated_size(self) -> tuple[int, int, int] | None:
+    def stated_size(self) -> Size | None:
         """The same as far as the options say; None where only timm knows."""
         image, patch, depth = (self.options.get(key) for key in ("img_size", "patch_size", "depth"))
-        if not (isinstance(image, int) and isinstance(patch, int) and isinstance(depth, int)) or not 0 < patch <= image:
+        if image is None or patch is None or depth is None:
             return None
-        return image, (image // patch) ** 2, depth
+        (height, width), (tall, wide) = ((said, said) if isinstance(said, int) else said for said in (image, patch))
+        if not (0 < tall <= height and 0 < wide <= width):
+            return None
+        return Size((height, width), (tall, wide), (height // tall, width // wide), depth)
+
+
+def _wrong_option(key: str, said: object) -> str:
+    """What is wrong with an option of a backbone, before timm says it in words of its own; numbers are in no quotes."""
+    parts = said if isinstance(said, list) else [said]
+    for part in parts:
+        if isinstance(part, str) and (key in (*PAIRS, *COUNTS) or _is_number(part)):
+            return f"a number is needed, found the text {part!r}"
+        if isinstance(part, float) and not math.isfinite(part):
+            return f"must be a finite number, found {part}"
+    if key in PAIRS and isinstance(said, list) and len(parts) != 2:
+        return f"a number or two, height and width, are needed, found {said}"
+    if key in COUNTS and isinstance(said, list):
+        return f"a number is needed, found the list {said}"
+    if key in (*PAIRS, *COUNTS) and not all(type(part) is int for part in parts if said is not None):
+        return f"a whole number is needed, found {said}"
+    most = MOST.get(key, math.inf)
+    return f"at most {most}, found {said}" if any(isinstance(part, int) and part > most for part in parts) else ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Budget(Strict):
@@ -148,7 +208,7 @@ class ScheduleRule(Strict):
         "budget": set(),
     }
 
-    name: str | None = None
+    name: Name | None = None
     removed: tuple[int, ...] | None = None
     constant: int | None = Field(None, ge=0)
     keep_rate: float | None = Field(None, gt=0, le=1)
@@ -173,9 +233,11 @@ class ScheduleRule(Strict):
             return value
         found: list[int] = []
         for part in value.replace(",", " ").split() or [value]:
-            ends = [int(end) if end.strip().isdecimal() else -1 for end in part.split("-")]
+            ends = [int(end) if end.isdecimal() and len(end) < 16 else -1 for end in part.split("-")]
             if not 0 <= ends[0] <= ends[-1] or len(ends) > 2:
-                raise ValueError(f"{part.strip()!r} is neither a number nor a range such as 0-21, found {value!r}")
+                raise ValueError(f"{part.strip()!r} is neither a number nor a range such as 0-21")
+            if ends[-1] - ends[0] >= MOST["depth"]:
+                raise ValueError(f"{part!r} are {ends[-1] - ends[0] + 1} numbers; a range has at most {MOST['depth']}")
             found += range(ends[0], ends[-1] + 1)
         return found
 

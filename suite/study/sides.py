@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from suite.errors import UserError
 from suite.study.kind import Kind, has_record, kind_of
-from suite.study.load import RESULTS, title_of
+from suite.study.load import RESULTS, SUFFIXES, title_of
 from suite.study.records import runs
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def side(name: str) -> Iterator[Side]:
     Raises:
         UserError: if there is no such record or commit.
     """
-    where, _, row = name.partition(":")
-    study, _, commit = where.partition("@")
+    where, row = cut(name, ":", _is_named)
+    study, commit = cut(where, "@", _is_record)
     if commit:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / RESULTS / title_of(study)
@@ -67,6 +67,24 @@ def side(name: str) -> Iterator[Side]:
                 raise UserError(f"{why}; as it was at that commit this version cannot compare it") from error
         return
     yield Side(name, Path(where) if has_record(Path(where)) else RESULTS / title_of(where), row)
+
+
+def cut(text: str, mark: str, known: Callable[[str], bool]) -> tuple[str, str]:
+    """What comes before and after a mark: the longest beginning that is known, which may have such marks in it."""
+    places = [place for place, letter in enumerate(text) if letter == mark] + [len(text)]
+    place = next((place for place in reversed(places) if known(text[:place])), places[0])
+    return text[:place], text[place + 1 :]
+
+
+def _is_named(where: str) -> bool:
+    """Whether this is a record, or one of a commit, whose names have no colons."""
+    study, commit = cut(where, "@", _is_record)
+    return _is_record(study) and ":" not in commit
+
+
+def _is_record(name: str) -> bool:
+    title = Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
+    return has_record(Path(name)) or has_record(RESULTS / title)
 
 
 def _check_out(study: str, commit: str, place: Path) -> None:

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from suite.errors import UserError
-from suite.strict import Place
+from suite.strict import Place, dotted
+from suite.study.yaml_values import PREFIX, Unreadable, compose, construct, wrong
+
+LARGEST = 2**18  # bytes of a file
 
 
 def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
     """The nodes of a YAML file as they are written, with their lines, and what it says; None for both if it is empty.
 
     Raises:
-        UserError: if it is not YAML.
+        UserError: if it is not YAML, or something in it is refused, see `yaml_values`; with all lines.
     """
+    if (size := path.stat().st_size) > LARGEST:
+        raise UserError(f"{path} has {size} bytes, and no study has more than {LARGEST}; name a study's file")
     try:
-        text = path.read_text(encoding="utf-8")
-        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)  # which merges nodes of its own
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        root = compose(path.read_text(encoding="utf-8"))
+        found, content = wrong(root), None
+        if not found:
+            content = construct(root)
+    except (Unreadable, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as YAML: {error}") from error
-
-
-def doubled_keys(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, str]]:
-    """Keys that stand twice in one mapping, with the line of the second."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                yield (*place, key.value), f"the key stands twice; the second is in line {key.start_mark.line + 1}"
-            seen.add(key.value)
-            yield from doubled_keys(value, (*place, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from doubled_keys(value, (*place, index))
+    if found:
+        raise UserError("\n".join(f"{path}:{line_of(root, at)}: {dotted(at) or 'study'}: {why}" for at, why in found))
+    return root, content
 
 
 def line_of(node: yaml.Node | None, place: Place) -> int:
@@ -44,16 +39,27 @@ def line_of(node: yaml.Node | None, place: Place) -> int:
     line = 1
     for step in place:
         if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(step)]
-            if not found:
+            found = _entry(node, str(step))
+            if found is None:
                 break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
+            line, node = found[0].start_mark.line + 1, found[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node = node.value[step]
             line = node.start_mark.line + 1
         else:
             break
     return line
+
+
+def _entry(node: yaml.MappingNode, name: str) -> tuple[yaml.Node, yaml.Node] | None:
+    """Key and value of what a mapping says or merges under a name."""
+    own: list[tuple[yaml.Node, yaml.Node]] = [(key, value) for key, value in node.value if key.value == name]
+    if own:
+        return own[0]
+    merged = [value for key, value in node.value if key.tag == f"{PREFIX}merge"]
+    every = [one for value in merged for one in (value.value if isinstance(value, yaml.SequenceNode) else [value])]
+    found = (_entry(one, name) for one in every if isinstance(one, yaml.MappingNode) and one is not node)
+    return next((one for one in found if one), None)
 
 
 def changed(content: Any, place: Place, value: Any) -> Any:

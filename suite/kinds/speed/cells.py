@@ -57,10 +57,11 @@ def _measurement(one: SpeedBackbone, device: Device, options: TimingOptions) -> 
     # speed cells of other studies, which have one method each, say no `study`
     shared = timing_identity(options, device.name) | {"study": "speed"}
     rows = one.configurations()
-    _, patches, depth = one.backbone.size()
+    size = one.backbone.size()
     label = f"batch of {options.batch}"
     cells = {
-        name: Cell(shared | _model(row, patches, depth), f"{one.name}: {name}", label) for name, row in rows.items()
+        name: Cell(shared | _model(row, size.patches, size.depth), f"{one.name}: {name}", label)
+        for name, row in rows.items()
     }
     return Measurement(one, device, options, rows, cells)
 

@@ -13,6 +13,7 @@ from suite.measure.timing_options import UNPRUNED
 from suite.reduction.registry import settings_class
 from suite.strict import Place, explain
 from suite.study.published import match
+from suite.study.schema import alike
 from suite.tasks.task import task
 
 Problem = tuple[Place, str]
@@ -32,7 +33,7 @@ def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
     names = [row.name for row in one.rows]
     yield from _twice([UNPRUNED, *names], (*place, "rows"), first=-1)
     try:
-        _, patches, depth = one.backbone.size()
+        size = one.backbone.size()
     except UserError as error:
         yield (*place, "backbone"), str(error)
         return
@@ -41,7 +42,7 @@ def _of_backbone(one: SpeedBackbone, place: Place) -> Iterator[Problem]:
         yield from _compared(one, row, here)
         try:
             settings = settings_class(row.method)(**row.settings)
-            settings.check(row.schedule.resolve(patches, depth), row.fusion)
+            settings.check(row.schedule.resolve(size.patches, size.depth), row.fusion)
             task(one.task).check_fusion(row.fusion)
         except ValidationError as error:
             yield (*here, "settings"), f"method {row.method}: {explain(error)}"
@@ -87,5 +88,7 @@ def _patterns(study: SpeedStudy) -> Iterator[tuple[Place, str]]:
 
 def _twice(names: list[str], place: Place, first: int = 0) -> Iterator[Problem]:
     for index, name in enumerate(names):
-        if name in names[:index]:
-            yield (*place, index + first), f"{name!r} is there twice; every one needs a name of its own"
+        if other := next((other for other in names[:index] if alike(other) == alike(name)), ""):
+            message = f"{name!r} is there twice; every one needs a name of its own"
+            nearly = f"{name!r} differs from {other!r} by white space or capitals only; name one of them otherwise"
+            yield (*place, index + first), message if name == other else nearly

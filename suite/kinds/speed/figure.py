@@ -13,7 +13,7 @@ from suite.errors import UserError
 from suite.kinds.speed.lines import Line
 from suite.kinds.speed.table import title
 from suite.measure.timing_options import UNPRUNED
-from suite.report.style import canvas
+from suite.report.style import canvas, drawable
 
 MEASURED = "measured (median and IQR)"
 UNRELIABLE = "measured, unreliable timing"
@@ -75,6 +75,6 @@ def _panel(axes: Axes, lines: Sequence[Line]) -> None:
                 label=label,
             )
     axes.axvline(1.0, color="0.5", linewidth=1, zorder=0)
-    axes.set_yticks(list(heights), [f"{line.backbone}: {line.row}" for line in lines])
+    axes.set_yticks(list(heights), [drawable(f"{line.backbone}: {line.row}") for line in lines])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")

@@ -13,7 +13,7 @@ from suite.reduction.settings import Fusion
 from suite.strict import Strict
 from suite.study.configuration import Configuration
 from suite.study.published import Excluded
-from suite.study.schema import Backbone, MethodName, ScheduleRule
+from suite.study.schema import Backbone, MethodName, Name, ScheduleRule
 from suite.tasks.task import TaskName
 
 
@@ -52,7 +52,7 @@ class SpeedRow(Strict):
     `compare_to`: a row of the same backbone, to which its ratio is stated too, round by round.
     """
 
-    name: str = Field(min_length=1)
+    name: Name = Field(min_length=1)
     method: MethodName
     schedule: ScheduleRule
     settings: dict[str, Any] = {}
@@ -66,7 +66,7 @@ class SpeedRow(Strict):
 class SpeedBackbone(Strict):
     """A backbone under several methods. `published`: the id of the unpruned model, for ratios of throughputs."""
 
-    name: str = Field(min_length=1)
+    name: Name = Field(min_length=1)
     backbone: Backbone
     task: TaskName = "classification"
     classes: int = Field(1000, ge=1)

@@ -19,7 +19,7 @@ from suite.kinds.training.summary import lines_of
 from suite.report.layout import Block, Column, Note, Row, Table
 from suite.report.statistics.intervals import LEVEL
 from suite.report.statistics.significance import ALPHA, correct
-from suite.report.style import TWO_COLUMNS, canvas
+from suite.report.style import TWO_COLUMNS, canvas, drawable
 from suite.study.sides import Comparison, Side
 from suite.tasks.task import task
 
@@ -145,8 +145,8 @@ def draw_agreement(found: Agreement, folders: Sequence[Path], path: Path) -> Non
             height = np.array([labels.index(label) for label in by_label]) + (place - len(found.lines) / 2) / 8
             middle = np.array([one.mean for one in by_label.values()])
             half = middle - np.array([one.low for one in by_label.values()])
-            axis.errorbar(middle, height, xerr=half, fmt="o", markersize=3, capsize=2, label=Path(name).name)
-        axis.set_yticks(range(len(labels)), labels)
+            axis.errorbar(middle, height, xerr=half, fmt="o", markersize=3, capsize=2, label=drawable(Path(name).name))
+        axis.set_yticks(range(len(labels)), map(drawable, labels))
         axis.invert_yaxis()
         score = task(next(iter(found.lines.values()))[0].task).headline.axis
         axis.set_xlabel(f"{score}: mean over seeds and {100 * LEVEL:g} % interval")

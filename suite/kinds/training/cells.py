@@ -34,7 +34,8 @@ def expand(study: Study) -> list[Cell]:
         own = 0 if study.base.shared else seed
         identity = Identity(kind="base", **common, **data, **_training(study, study.base.recipe), seed=own)
         bases[seed] = Cell(identity.content(), "base", "none", places=_resolved(places))
-    _, patches, depth = study.backbone.size()
+    whole = study.backbone.size()
+    patches, depth = whole.patches, whole.depth
     for rule, (length, recipe), row in itertools.product(study.schedules, study.finetunings.items(), study.methods):
         trained = common | data | _training(study, recipe)
         counts = schedule_of(study, rule, row, patches, depth).removed

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,11 +12,13 @@ from suite.kinds.training.cells import resolved, schedule_of
 from suite.kinds.training.schema import LENGTH, Row, Study
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
+from suite.reduction.size import Size, by
 from suite.strict import Place
 from suite.strict import problems as wrong
-from suite.study.schema import ScheduleRule
+from suite.study.schema import ScheduleRule, alike, plain_name
 
 Problem = tuple[Place, str]
+NEARLY = "by white space or capitals only; name one of them otherwise"
 
 
 def problems(study: Study) -> Iterator[Problem]:
@@ -33,12 +34,12 @@ def problems(study: Study) -> Iterator[Problem]:
         yield ("data", "recipe"), f"{study.task} needs {study.goal.target}, {study.data.recipe} offers {offers}"
         return
     try:
-        side, patches, depth = study.backbone.size()
+        size = study.backbone.size()
     except UserError as error:
         yield ("backbone",), str(error)
         return
-    yield from _wrong_size(study, side, patches)
-    yield from _impossible_schedules(study, patches, depth)
+    yield from _wrong_size(study, size)
+    yield from _impossible_schedules(study, size.patches, size.depth)
 
 
 def _names(study: Study) -> Iterator[Problem]:
@@ -47,10 +48,35 @@ def _names(study: Study) -> Iterator[Problem]:
         for index, value in enumerate(values):
             if value in values[:index]:
                 yield (key, index), f"{value!r} is a duplicate; row names and seeds must be unique"
+            elif key == "methods" and (other := _nearly(value, values[:index])):
+                yield (key, index), f"{value!r} differs from {other!r} {NEARLY}"
     reduced = [row.label for row in study.methods if settings_class(row.method).reduces != "nothing"]
+    yield from _files(study)
+    yield from _labels(study, reduced)
     for index, name in enumerate(study.focus):
         if name not in reduced:
             yield ("focus", index), f"no reduced row is called {name!r}; {suggest(name, reduced)}"
+
+
+def _files(study: Study) -> Iterator[Problem]:
+    """A row without a name is called as its method's file is."""
+    for index, row in enumerate(study.methods):
+        try:
+            plain_name(row.label)
+        except ValueError as error:
+            yield ("methods", index), f"{row.label!r} is no name of a row, give it one: {error}"
+
+
+def _labels(study: Study, reduced: Collection[str]) -> Iterator[Problem]:
+    """Tables call a reduced row by its schedule too where there are several, an unpruned one as it is."""
+    several = [f"{row} [{rule.name}]" for row in reduced for rule in study.schedules if len(study.schedules) > 1]
+    for index, row in enumerate(study.methods):
+        if row.label not in reduced and row.label in several:
+            yield ("methods", index), f"{row.label!r} is what tables call another row; name it otherwise"
+
+
+def _nearly(name: str, others: Sequence[str]) -> str:
+    return next((other for other in others if alike(other) == alike(name)), "")
 
 
 def _recipes(study: Study) -> Iterator[Problem]:
@@ -83,15 +109,15 @@ def _lengths(study: Study) -> Iterator[Problem]:
         yield ("lengths",), "a study of several lengths has one schedule and no speed; make another study of these"
 
 
-def _wrong_size(study: Study, side: int, patches: int) -> Iterator[Problem]:
-    """The backbone's size is that of the images, which some tasks pad to whole patches."""
-    wanted, patch = study.data.side, side // math.isqrt(patches)
+def _wrong_size(study: Study, size: Size) -> Iterator[Problem]:
+    """The backbone's height and width are those of the images, which some tasks pad to whole patches."""
+    side, wanted = study.data.side, (study.data.side, study.data.side)
     if study.goal.whole_patches:
-        wanted = -(-wanted // patch) * patch
-    if side != wanted:
-        padded = "" if wanted == study.data.side else f", {wanted} in whole patches"
-        place = ("backbone", "options", "img_size")
-        yield place, f"the backbone takes {side} pixels, data.{study.data.SIDE} is {study.data.side}{padded}"
+        wanted = (-(-side // size.patch[0]) * size.patch[0], -(-side // size.patch[1]) * size.patch[1])
+    if size.image != wanted:
+        padded = "" if wanted == (side, side) else f", {by(wanted)} in whole patches"
+        message = f"the backbone takes {by(size.image)} pixels, data.{study.data.SIDE} is {by((side, side))}{padded}"
+        yield ("backbone", "options", "img_size"), message
 
 
 def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[Problem]:
@@ -99,6 +125,8 @@ def _impossible_schedules(study: Study, patches: int, depth: int) -> Iterator[Pr
     for index, rule in enumerate(study.schedules):
         if len(names) > 1 and (rule.name is None or rule.name in names[:index]):
             yield ("schedules", index), "with several schedules each needs a name of its own"
+        elif other := _nearly(rule.name or "", [name or "" for name in names[:index]]):
+            yield ("schedules", index, "name"), f"{rule.name!r} differs from {other!r} {NEARLY}"
         if rule.budget is not None:
             yield from _impossible_rows(study, rule, patches, depth)
             continue

@@ -14,18 +14,19 @@ from suite.errors import UserError
 from suite.measure.numerics import Numerics
 from suite.measure.timing_options import TimingOptions
 from suite.strict import Strict
-from suite.study.schema import Backbone, MethodRow, ScheduleRule, label_of
+from suite.study.schema import Backbone, MethodRow, Name, ScheduleRule, label_of
 from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.task import Task, TaskName, task
 
 Recipe = TypeVar("Recipe", bound=TrainingRecipe)
 LENGTH = re.compile(r"(?:^|, )(\d+) epochs$")  # how labels of schedules end where a study has several lengths
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**53)]  # as the record has them: larger ones are rounded there
 
 
 class Row(MethodRow):
     """One row of the table: a method with its settings. A bare name stands for the method with its defaults."""
 
-    name: str = ""
+    name: Name = ""
 
     @property
     def label(self) -> str:
@@ -71,7 +72,7 @@ class Study(Strict):
     lengths: tuple[Annotated[int, Field(ge=1)], ...] = ()
     schedules: tuple[ScheduleRule, ...] = Field(min_length=1)
     methods: tuple[Row, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     speed: TimingOptions | None = None
     numerics: Numerics = "native"
     track_scores: bool = False

@@ -45,7 +45,7 @@ def check_backbone(loaded: Loaded) -> None:
         raise refusal(loaded, ("backbone",), error) from error
     found, stated = sizes(model), backbone.stated_size()
     if stated not in (None, found):
-        message = f"side, patches, depth are {found} in timm, {stated} in the options"
+        message = f"timm builds it with {found}, the options say {stated}"
         raise refusal(loaded, ("backbone",), message)
 
 

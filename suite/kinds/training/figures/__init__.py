@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ def _by(module: str, function: str) -> Callable[[Path, Sequence[Any], Path], Non
 
     def draw(folder: Path, lines: Sequence[Any], path: Path) -> None:
         from suite.kinds.training.results import Results
+        from suite.report.style import drawable
 
-        getattr(importlib.import_module(f"{__name__}.{module}"), function)(Results(folder, lines), path)
+        shown = [replace(line, label=drawable(line.label)) for line in lines]
+        getattr(importlib.import_module(f"{__name__}.{module}"), function)(Results(folder, shown), path)
 
     return draw
 

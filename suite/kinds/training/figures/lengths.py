@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 from suite.errors import UserError
 from suite.kinds.training.figures.looks import Look, looks
 from suite.kinds.training.results import Results
-from suite.report.style import ONE_COLUMN, canvas
+from suite.report.style import ONE_COLUMN, canvas, drawable
 from suite.study.load import find
 from suite.tasks.task import task
 
@@ -37,7 +37,7 @@ def draw_lengths(results: Results, path: Path) -> None:
             low, high = ([of.loc[line.schedule] for line in own] for of in (scores.min(), scores.max()))
             axis.fill_between(at, low, high, color=look.colour, alpha=0.25, linewidth=0)
             middle = [line.score.median for line in own if line.score]
-            axis.plot(at, middle, color=look.colour, marker=look.marker, markersize=3.5, label=row)
+            axis.plot(at, middle, color=look.colour, marker=look.marker, markersize=3.5, label=drawable(row))
         axis.set_xscale("log", base=2)
         ticks = sorted({(line.epochs or 0) * updates for line in lines})
         axis.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])

@@ -19,7 +19,7 @@ from suite.kinds.training.results import Example, Results, kept_after, read_exam
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import not_here, refuse
 from suite.measure.examples import EXAMPLES
-from suite.report.style import canvas, folded
+from suite.report.style import canvas, drawable, folded
 from suite.study.load import load
 
 Bytes = NDArray[np.uint8]
@@ -122,7 +122,7 @@ def _draw_row(
         _show(axes[0], images.paint(decode(predicted)))
     _show(axes[-1], left, cmap=colours, vmin=-0.5, vmax=depth + 0.5)
     if len(axes) == 1:
-        axes[0].set_xlabel(f"predicts {predicted}", fontsize=6, labelpad=1)
+        axes[0].set_xlabel(f"predicts {drawable(str(predicted))}", fontsize=6, labelpad=1)
 
 
 def _show(axes: Axes, image: Any, **options: Any) -> None:

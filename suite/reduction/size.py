@@ -1,0 +1,25 @@
+"""How large a backbone is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Pair = tuple[int, int]  # height, width
+
+
+class Size(NamedTuple):
+    """Pixels of its images and of a patch, rows and columns of patches, and blocks."""
+
+    image: Pair
+    patch: Pair
+    grid: Pair
+    depth: int
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+
+def by(pair: Pair) -> str:
+    """Height and width for a sentence."""
+    return f"{pair[0]} x {pair[1]}"
