@@ -201,3 +201,10 @@ def test_fusion_needs_a_last_block_that_sees_all(stage: str, removed: tuple[int,
         return
     with pytest.raises(ValueError, match="must remove nothing"):
         settings.check(Schedule(64, removed), "last-layer")
+
+
+@pytest.mark.parametrize("blocks", ["3,6,9", "(3, 6, 9)", "[3,6, 9]", (3, 6, 9)])
+def test_blocks_as_papers_commands_write_them(blocks: object) -> None:
+    """EViT's `--drop_loc` is a tuple in a text."""
+    rule = ScheduleRule.model_validate({"keep_rate": 0.7, "blocks": blocks, "fused": True})
+    assert rule.resolve(196, 12).removed == (0, 0, 0, 57, 0, 0, 40, 0, 0, 28, 0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -228,11 +229,12 @@ class ScheduleRule(Strict):
     @field_validator("removed", "blocks", mode="before")
     @classmethod
     def _ranges(cls, value: Any) -> Any:
-        """A text such as `0-21` or `3,6,9` stands for its numbers."""
+        """A text such as `0-21`, `3,6,9` or EViT's `(3, 6, 9)` stands for its numbers."""
         if not isinstance(value, str):
             return value
         found: list[int] = []
-        for part in value.replace(",", " ").split() or [value]:
+        text = re.sub(r"^\s*(?:\((.*)\)|\[(.*)\])\s*$", r"\1\2", value)
+        for part in text.replace(",", " ").split() or [value]:
             ends = [int(end) if end.isdecimal() and len(end) < 16 else -1 for end in part.split("-")]
             if not 0 <= ends[0] <= ends[-1] or len(ends) > 2:
                 raise ValueError(f"{part.strip()!r} is neither a number nor a range such as 0-21")
