@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -12,7 +13,8 @@ from suite.cli.ledger import ledger
 from suite.cli.models import check_method, evaluate, export, flops, power, race, speed
 from suite.cli.results import compare, figures, report, table, trace
 from suite.cli.studies import list_, pack, plan, run, track, ui, unpack, validate
-from suite.errors import UserError
+from suite.errors import UserError, not_installed, refused
+from suite.redaction import redacted
 
 app = typer.Typer(
     help="Reproducible multi-seed studies of token reduction in Vision Transformers.",
@@ -36,13 +38,16 @@ def main() -> None:
     except UserError as error:
         _refuse(str(error))
     except ModuleNotFoundError as error:
-        _refuse(f"{error.name} is not installed; all that studies need: pip install 'cropr-suite[study]'")
+        _refuse(not_installed(error))
     except OSError as error:
-        if error.filename is None:
+        _refuse(refused(error))
+    except Exception:
+        if redacted(text := traceback.format_exc()) == text:
             raise
-        _refuse(f"cannot use {error.filename}: {error.strerror}")
+        typer.echo(redacted(text), err=True)
+        raise SystemExit(1) from None
 
 
 def _refuse(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(redacted(f"error: {message}"), err=True)
     raise SystemExit(2)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from suite.errors import UserError
-from suite.study.records import DIGESTS, digest_of
+from suite.study.records import DIGESTS, beside, digest_of
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches
 DPI = 200
@@ -66,7 +66,8 @@ def canvas(
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
         try:
             yield figure, axes
-            figure.savefig(path, dpi=DPI, metadata=metadata)
+            with beside(path) as temporary:
+                figure.savefig(temporary, dpi=DPI, metadata=metadata, format=path.suffix[1:])
         finally:
             plt.close(figure)
 

@@ -11,6 +11,7 @@ from suite.errors import UserError, suggest
 from suite.report.layout import BELOW, MISSING, Column
 from suite.report.page.origin import CLAIMS, made_by
 from suite.study.kind import Kind, kind_of
+from suite.study.provenance import UNKNOWN, code_of
 from suite.study.records import runs
 
 Found = TypeVar("Found")
@@ -99,6 +100,14 @@ def trace_in(folder: Path, kind: Kind, row: str, name: str) -> Trace:
     )
 
 
+def made_unknown(folder: Path) -> str:
+    """How many runs behind a results folder do not know the commit of their code, in words; empty if all do."""
+    every = [code_of(run).get("commit", UNKNOWN) for run in runs(folder)]
+    return (
+        f"The commit of the code is unknown in {every.count(UNKNOWN)} of {len(every)} runs" if UNKNOWN in every else ""
+    )
+
+
 def _by_name(columns: Sequence[Column]) -> dict[str, tuple[Column, str]]:
     """What a row can be asked for: by headings, with no field, or by fields of the CSV, which have more digits."""
     fields = {field: (column, field) for column in columns for field in column.fields}
@@ -134,5 +143,6 @@ def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]
         claimed = made_by(run)
         made = [cell for cell in claimed or () if cell in cells]
         if made or claimed is None:
-            found.append({name: fact for name, fact in run.items() if name not in CLAIMS} | {"cells": made})
+            said = {name: fact for name, fact in run.items() if name not in CLAIMS}
+            found.append(said | code_of(run) | {"cells": made})
     return tuple(found)
