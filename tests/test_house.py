@@ -64,6 +64,7 @@ COMES_WITH = {  # modules of packages that come with another, which needs them
     "markupsafe": "jinja2",
     "matplotlib": "seaborn",
     "sqlalchemy": "mlflow",
+    "typing_extensions": "pydantic",
 }
 OPTIONAL = (  # what runs with an extra only
     "suite/run/",

@@ -38,7 +38,7 @@ from suite.report.statistics.intervals import Mean
 from suite.run import mlflow_writer
 from suite.run.mlflow_writer import Rows, Tracker
 from suite.study.cells import Cell
-from suite.study.store import Entry
+from suite.study.entry import Entry
 
 SCHEDULE = "12 12 12 12 0 0"
 

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from suite.errors import UserError
 from suite.strict import Strict, explain
-from suite.study.cells import id_of
+from suite.study import entry as entries
 from suite.study.load import words_of
 from suite.study.records import beside, digest_of
 from suite.study.store import FORMAT, Record
@@ -136,14 +136,12 @@ def _digests(content: bytes, path: Path) -> dict[str, str]:
 def _entry(tar: tarfile.TarFile, name: str, digests: Mapping[str, str], path: Path) -> dict[str, Any]:
     """A cell's entry, if it is that of a finished cell and its name the one that its identity has."""
     try:
-        entry: dict[str, Any] = json.loads(_read(tar, name))
-        right = name == f"cells/{entry['cell_id']}.json" == f"cells/{id_of(entry['identity'])}.json"
-        right = right and entry["status"] in FINISHED
-    except (ValueError, KeyError, TypeError) as error:
+        entry = entries.read(_read(tar, name), Path(name).stem)
+    except ValueError as error:
         raise UserError(f"{path} has {name}, which is no record of a cell ({error})") from error
-    if not right:
-        _refuse(path, name, "which is not the record of a finished cell with that id")
-    return entry
+    if entry["status"] not in FINISHED:
+        _refuse(path, name, "which is not the record of a finished cell")
+    return {**entry}
 
 
 def _check_weights(digests: Mapping[str, str], entries: Mapping[str, Mapping[str, Any]], path: Path) -> None:

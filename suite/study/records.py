@@ -83,7 +83,8 @@ def replace(path: Path, content: str | bytes) -> None:
     with beside(path) as temporary, temporary.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
-        os.fsync(file.fileno())
+        if temporary.is_file():
+            os.fsync(file.fileno())
 
 
 def digest_of(path: Path) -> str:

@@ -21,12 +21,13 @@ from suite.run.in_process import RunCells
 from suite.run.progress import Progress
 from suite.study import images
 from suite.study.cells import Cell, Result
+from suite.study.entry import Entry, last_line
 from suite.study.exported import CURVE_COLUMNS, curves, examples, tidy, write_csv, write_examples
 from suite.study.kind import Loaded
 from suite.study.load import RESULTS, argument_of
 from suite.study.provenance import provenance
 from suite.study.records import merge, stated, write
-from suite.study.store import Entry, Record, last_line
+from suite.study.store import Record
 from suite.tasks.task import tasks
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from suite.kinds.training.table import study_table
 from suite.redaction import redacted
 from suite.report.render import as_records, markdown
 from suite.study.cells import Cell
+from suite.study.entry import Entry
 from suite.study.kind import Loaded
 from suite.study.load import RESULTS, words_of
 from suite.study.records import runs
-from suite.study.store import Entry, Record
+from suite.study.store import Record
 from suite.terminal import ManualProgress
 
 if TYPE_CHECKING:
