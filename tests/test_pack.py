@@ -121,7 +121,13 @@ CELL_FILE, WEIGHTS = f"cells/{CELL.cell_id}.json", f"weights/{BASE.cell_id}.pt"
 
 def _entry(**changes: Any) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
     """The cell's file with other values, written as if a cell had ended so."""
-    return lambda files: files | {CELL_FILE: entries.written(json.loads(files[CELL_FILE]) | changes).encode()}
+
+    def change(files: dict[str, bytes]) -> dict[str, bytes]:
+        entry = json.loads(files[CELL_FILE]) | changes
+        del entry[entries.DIGEST]
+        return files | {CELL_FILE: entries.written(entry).encode()}
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -140,7 +146,7 @@ def _entry(**changes: Any) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
         (
             _entry(identity={"seed": 4}),
             True,
-            f"{CELL_FILE}, which is no record of a cell .it is not the record of that",
+            f"{CELL_FILE}, which is no record of a cell",
         ),
         (_entry(status="failed"), True, f"{CELL_FILE}, which is not the record of a finished cell"),
         (lambda files: files | {WEIGHTS: b"Weights"}, True, f"{WEIGHTS}, which are not the weights"),
