@@ -14,6 +14,7 @@ from urllib.parse import quote
 import mlflow
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -96,10 +97,12 @@ def _check_file(path: Path) -> None:
 
 
 @contextmanager
-def _whole(uri: str) -> Iterator[None]:
-    """A file that is made inside is complete, or gone: MLflow cannot complete one."""
+def _made(uri: str, artifacts: str) -> Iterator[None]:
+    """A file that is made here is complete or, if what is done with it fails, gone: MLflow cannot complete one."""
     made = missing_file(uri)
     try:
+        if made:  # else MLflow puts the name of this folder into SQL, which no quote survives
+            SqlAlchemyStore(uri, artifacts)
         yield
     except BaseException:
         for path in (made, made.with_name(f"{made.name}-journal")) if made else ():
@@ -130,14 +133,14 @@ def open_experiment(study: str, folder: Path) -> tuple[mlflow.MlflowClient, Expe
     Raises:
         UserError: if the experiment was deleted, or the store cannot be used.
     """
-    uri = store_uri(folder)
+    uri, artifacts = store_uri(folder), (folder.resolve() / "mlartifacts").as_uri()
     check(uri)
-    with _whole(uri):
+    with _made(uri, artifacts):
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(study)
     if experiment is None:
-        artifacts = None if os.environ.get("MLFLOW_TRACKING_URI") else (folder.resolve() / "mlartifacts").as_uri()
-        experiment = client.get_experiment(client.create_experiment(study, artifacts))
+        own = None if os.environ.get("MLFLOW_TRACKING_URI") else artifacts
+        experiment = client.get_experiment(client.create_experiment(study, own))
     _check_kept(experiment)
     return client, experiment
 
