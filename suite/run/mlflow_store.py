@@ -36,6 +36,7 @@ def _redact(record: logging.LogRecord) -> bool:
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for what is told in a line
 for _handler in logging.getLogger("mlflow").handlers:
     _handler.addFilter(_redact)
 
