@@ -51,7 +51,8 @@ def store_uri(folder: Path = Path()) -> str:
 
 def file_of(uri: str) -> Path | None:
     """The file of a store, there or not; None for one that is a server."""
-    return Path(make_url(uri).database or "") if uri.startswith("sqlite") else None
+    found = make_url(uri).database if re.match(r"sqlite(\+\w+)?:///", uri) else None
+    return Path(found) if found and found != ":memory:" else None
 
 
 def missing_file(uri: str) -> Path | None:
@@ -91,9 +92,9 @@ def _check_file(path: Path) -> None:
             raise UserError(f"cannot use the MLflow store {path}: another process has locked it; {cure}") from error
         raise
     except sqlite3.DatabaseError as error:
-        raise UserError(f"cannot use the MLflow store {path}: it is damaged ({error}); {ANEW}") from error
+        raise UserError(f"cannot use the MLflow store {path}: it is damaged ({_line(error)}); {ANEW}") from error
     if found != "ok" or half:
-        why = "it was never completed" if half else f"it is damaged ({found})"
+        why = "it was never completed" if half else f"it is damaged ({_line(found)})"
         raise UserError(f"cannot use the MLflow store {path}: {why}; {ANEW}")
 
 
@@ -103,7 +104,7 @@ def _made(uri: str, artifacts: str) -> Iterator[None]:
     made = missing_file(uri)
     try:
         if made:  # else MLflow puts the name of this folder into SQL, which no quote survives
-            SqlAlchemyStore(uri, artifacts)
+            SqlAlchemyStore(uri, artifacts)  # type: ignore[no-untyped-call]
         yield
     except BaseException:
         for path in (made, made.with_name(f"{made.name}-journal")) if made else ():
@@ -150,9 +151,14 @@ def unusable(error: Exception) -> UserError:
     """What to tell of a store that does not answer."""
     if isinstance(error, ImportError):
         return UserError(f"the store at MLFLOW_TRACKING_URI needs a driver: {not_installed(error)}")
-    said = " ".join(str(getattr(error, "orig", None) or error).split())
-    why = re.split(r"\s*(?:\[SQL: |\(Background on this error)", said)[0]
-    return UserError(redacted(f"cannot use the MLflow store (MLFLOW_TRACKING_URI, or mlflow.db here): {why}"))
+    why = re.split(r"\s*(?:\[SQL: |\(Background on this error)", _line(getattr(error, "orig", None) or error))[0]
+    own = not os.environ.get("MLFLOW_TRACKING_URI") and re.search("no such|already exists|schema", why)
+    cure = f"; {ANEW}" if own else ""
+    return UserError(redacted(f"cannot use the MLflow store (MLFLOW_TRACKING_URI, or mlflow.db here): {why}{cure}"))
+
+
+def _line(said: object) -> str:
+    return " ".join(str(said).split())
 
 
 def _check_kept(experiment: Experiment) -> None:
