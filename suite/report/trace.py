@@ -12,7 +12,7 @@ from suite.report.layout import BELOW, MISSING, Column
 from suite.report.page.origin import CLAIMS, made_by
 from suite.study.kind import Kind, kind_of
 from suite.study.provenance import UNKNOWN, code_of
-from suite.study.records import runs
+from suite.study.records import runs, stated
 
 Found = TypeVar("Found")
 
@@ -102,7 +102,9 @@ def trace_in(folder: Path, kind: Kind, row: str, name: str) -> Trace:
 
 def made_unknown(folder: Path) -> str:
     """How many runs behind a results folder do not know the commit of their code, in words; empty if all do."""
-    every = [code_of(run).get("commit", UNKNOWN) for run in runs(folder)]
+    said = stated(folder, "runs")
+    made = [run for run in (said if isinstance(said, list) else ()) if isinstance(run, dict)]
+    every = [code_of(run).get("commit", UNKNOWN) for run in made]
     return (
         f"The commit of the code is unknown in {every.count(UNKNOWN)} of {len(every)} runs" if UNKNOWN in every else ""
     )
