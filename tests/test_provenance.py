@@ -17,6 +17,7 @@ from suite.report.make import make_table
 from suite.report.page.origin import read_origin
 from suite.report.trace import trace
 from suite.study import provenance
+from suite.study.kind import kind_of
 from suite.study.provenance import UNKNOWN, code_of
 
 
@@ -128,7 +129,7 @@ def test_readers_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commi
     assert "The commit of the code is unknown in 1 of 2 runs" in said.getvalue()
     traced = trace("trial:good:acc. %").runs
     assert [(one["commit"], one["uncommitted_changes"]) for one in traced] == [(UNKNOWN, UNKNOWN), ("abc", [" M x"])]
-    origin = read_origin(folder, "cells.csv")
+    origin = read_origin(folder, kind_of(folder))
     assert origin is not None
     assert [(one["commit"], one["uncommitted_changes"]) for one in origin["runs"]] == [(UNKNOWN, UNKNOWN), ("abc", 1)]
     assert origin["commits"] == ["abc"], "what can be checked out"

@@ -30,7 +30,7 @@ from suite.study.cells import Job
         ("SERVER=h;PWD=SECRET;x=1", "SERVER=h;PWD=***;x=1"),
         ("{'Authorization': 'Basic SECRET=='}", "{'Authorization': 'Basic ***'}"),
         ("http://127.0.0.1:8080/a@b", "http://127.0.0.1:8080/a@b"),
-        ("sqlite:////home/me@here/mlflow.db", "sqlite:////home/me@here/mlflow.db"),
+        ("sqlite:////srv/me@here/mlflow.db", "sqlite:////srv/me@here/mlflow.db"),
         ("quickstart@ab12:cropr, mail me@x.org", "quickstart@ab12:cropr, mail me@x.org"),
         ("--option class_token=false tokens_fewest=17", "--option class_token=false tokens_fewest=17"),
     ],
