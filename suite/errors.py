@@ -5,6 +5,25 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 Found = TypeVar("Found")
+EXTRAS = {  # modules that an extra of this package brings
+    "study": {
+        *(
+            "jinja2",
+            "markupsafe",
+            "matplotlib",
+            "mlflow",
+            "ray",
+            "scikit_posthocs",
+            "seaborn",
+            "sqlalchemy",
+            "tabulate",
+        ),
+    },
+    "segmentation": {"mmcv", "mmengine", "mmseg"},
+    "export": {"onnx", "onnxruntime", "onnxscript"},
+}
+NOT_ON_WINDOWS = {"fcntl", "resource"}
+PACKAGES = {"MySQLdb": "mysqlclient", "psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary"}  # by module
 
 
 class UserError(ValueError):
@@ -34,6 +53,26 @@ def named(name: str, known: Mapping[str, Found], what: str) -> Found:
     if name not in known:
         raise UserError(f"unknown {what} {name!r}; {suggest(name, known)}")
     return known[name]
+
+
+def not_installed(error: ImportError) -> str:
+    """Which module is missing, and what brings it: an extra only if it does."""
+    name = error.name or str(error)
+    top = name.partition(".")[0]
+    if top in NOT_ON_WINDOWS:
+        return f"this system has no {top}; the suite runs on Linux and macOS, and on Windows inside WSL"
+    if top in ("suite", "baselines"):
+        return f"{name} is missing from this installation; install all of it: pip install --force-reinstall cropr-suite"
+    for extra, modules in EXTRAS.items():
+        if top in modules:
+            return f"{name} is not installed; all that {extra} needs: pip install 'cropr-suite[{extra}]'"
+    return f"{name} is not installed; get it with: pip install {PACKAGES.get(top, top)}"
+
+
+def refused(error: OSError) -> str:
+    """What the system did not allow, and with which file as far as it says so."""
+    why = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return f"cannot use {error.filename}: {why}" if error.filename else f"the system refuses: {why}"
 
 
 def describe(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The progress bar of everything that takes long; it does not disturb what is timed."""
+"""Warnings, and the progress bar of everything that takes long; it does not disturb what is timed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from typing import Self, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
+from suite.redaction import redacted
+
 Item = TypeVar("Item")
 REFRESH = 0.2  # seconds between two drawings
+
+
+def warn(sentence: str) -> None:
+    """Say on stderr what a person should know, though everything goes on."""
+    Console(stderr=True, markup=False, highlight=False).print(redacted(f"warning: {sentence}"), soft_wrap=True)
 
 
 class ManualProgress:

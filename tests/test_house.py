@@ -15,9 +15,13 @@ from pathlib import Path
 import pytest
 from pace import slowness
 
+from suite.errors import EXTRAS
+
 ROOT = Path(__file__).parents[1]
 IMPORTS = (ast.Import, ast.ImportFrom)
-LEAVES = {"errors", "seeds", "signatures", "strict", "plugins", "terminal", "torchvision_operators"}  # of suite/, loose
+LEAVES = {  # of suite/, loose
+    *("errors", "host", "plugins", "redaction", "seeds", "signatures", "strict", "terminal", "torchvision_operators")
+}
 ORDER = [  # each imports only from those before it, and none of a line from another of it
     {"reduction"},
     {"methods"},
@@ -62,6 +66,7 @@ COMES_WITH = {  # modules of packages that come with another, which needs them
     "markupsafe": "jinja2",
     "matplotlib": "seaborn",
     "sqlalchemy": "mlflow",
+    "typing_extensions": "pydantic",
 }
 OPTIONAL = (  # what runs with an extra only
     "suite/run/",
@@ -192,6 +197,15 @@ def test_what_is_imported_is_required() -> None:
         if not path.relative_to(ROOT).as_posix().startswith(OPTIONAL):
             assert packages(imports(path, in_functions=False)) <= required, path
     assert required <= used <= required | extras
+
+
+def test_extras_bring_what_is_said_of_them() -> None:
+    """Every module that the advice about an extra names is of a package that this extra asks for, and none is left."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    said = {extra: packages(modules) for extra, modules in EXTRAS.items()}
+    brought = {extra: set(map(plain, ones)) for extra, ones in extras.items() if extra != "dev"}
+    brought["export"] -= brought["study"]  # which is named first
+    assert said == brought
 
 
 def test_files_and_functions_are_small() -> None:

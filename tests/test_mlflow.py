@@ -14,7 +14,7 @@ import time
 import urllib.request
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,11 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from sqlalchemy.exc import OperationalError
 from test_on_ray import listening
 from tiny_study import SUITE, here
 
+from suite.errors import UserError
 from suite.kinds.training.line import Line, Versus
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 from suite.kinds.training.row_cells import Speed
@@ -35,10 +37,10 @@ from suite.report.render import as_records
 from suite.report.statistics.aggregates import Spread
 from suite.report.statistics.comparisons import Comparison
 from suite.report.statistics.intervals import Mean
-from suite.run import mlflow_writer
+from suite.run import mlflow_store, mlflow_writer
 from suite.run.mlflow_writer import Rows, Tracker
 from suite.study.cells import Cell
-from suite.study.store import Entry
+from suite.study.entry import Entry
 
 SCHEDULE = "12 12 12 12 0 0"
 
@@ -259,6 +261,80 @@ def test_many_runs_are_read_page_by_page(copy: Path, monkeypatch: pytest.MonkeyP
     assert sum(map(len, tracker.known.values())) == 1 + 3 + 6
 
 
+@pytest.mark.parametrize("name", ["50% #1 r=8?", "日本 q'\"` &=;a@b:c+%20\\c"])
+def test_the_store_lies_in_a_folder_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    """The database in it, no other file beside it, and artifacts are found; MLflow does not say where it wrote."""
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    capfd.readouterr()
+    tracker = write(Path(), CELLS[:1])
+    assert capfd.readouterr().out == ""
+    assert {path.name for path in folder.iterdir()} == {"mlflow.db", "mlartifacts", "results"}
+    assert list(tmp_path.iterdir()) == [folder]
+    study = named(tracker, "trial").info.run_id
+    assert [file.path for file in tracker.client.list_artifacts(study)] == ["table.md"]
+    assert Path(tracker.client.download_artifacts(study, "table.md", str(tmp_path))).read_text() == "| none |"
+    assert mlflow_store.missing_file(mlflow_store.store_uri()) is None
+    assert mlflow_store.experiment_id(mlflow_store.store_uri(), "trial") == tracker.experiment.experiment_id
+
+
+def damage(path: Path, how: str) -> None:
+    """Make of a good database one that is none."""
+    content = path.read_bytes()
+    path.unlink()
+    if how == "a folder":
+        path.mkdir()
+    elif how == "half made":
+        with closing(sqlite3.connect(path)) as store:
+            store.execute("CREATE TABLE _alembic_tmp_experiments (id)")
+    else:
+        bad = {"garbage": b"\x17" * 7000, "cut": content[: len(content) // 2], "text": b"no database\n"}
+        path.write_bytes(bad.get(how) or content[:8192] + b"\xff" * 20_000 + content[28_192:])
+
+
+@pytest.mark.parametrize("how", ["garbage", "cut", "text", "overwritten", "a folder", "half made"])
+def test_a_damaged_store_is_named_with_its_cure(copy: Path, how: str) -> None:
+    """In one line and at once; moved away, it is written anew."""
+    path = copy / "mlflow.db"
+    damage(path, how)
+    began = time.process_time()
+    with pytest.raises(UserError) as error:
+        Tracker("trial", CELLS[:1], copy)
+    assert time.process_time() - began < 5
+    said = str(error.value)
+    assert said.startswith(f"cannot use the MLflow store {path}: it ")
+    assert said.endswith("move it away, and write it anew with: suite track STUDY")
+    assert "\n" not in said
+
+
+def test_a_locked_store_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may be writing."""
+    monkeypatch.setattr(mlflow_store, "PATIENCE", 0.1)
+    with closing(sqlite3.connect(copy / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match=r"mlflow\.db: another process has locked it; end that process") as error:
+            Tracker("trial", CELLS[:1], copy)
+    assert "\n" not in str(error.value)
+    assert Tracker("trial", CELLS[:1], copy).started
+
+
+def test_a_store_for_which_there_is_no_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the next run can make it."""
+
+    def full(uri: str, artifacts: str) -> None:
+        for name in ("mlflow.db", "mlflow.db-journal"):
+            (tmp_path / name).touch()
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr(mlflow_store, "SqlAlchemyStore", full)
+    with pytest.raises(UserError, match=r"mlflow.db here\): database or disk is full$"):
+        Tracker("trial", CELLS[:1], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_telemetry_of_mlflow_is_off() -> None:
     """Its telemetry is off, whichever module of ours is the first."""
     program = "import suite.run.mlflow_writer, mlflow.telemetry.client as client; print(client.get_telemetry_client())"
@@ -405,6 +481,7 @@ def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_pat
         family = [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]
         assert len(family) > 1
         assert listening(running.pid) == {("127.0.0.1", port)}
+        assert not [process for process in family if "mlflow.db" in " ".join(process.cmdline())]
         with suite_ui(written, second, "--port", str(port)) as refused:
             assert refused.wait(60) == 2
         assert f"error: cannot listen on port {port} of 127.0.0.1: Address already in use; choose" in second.read_text()

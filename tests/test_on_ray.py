@@ -1,7 +1,9 @@
 """What Ray does that this process alone does not: scheduling, replaced workers, kills, loopback, clusters."""
 
+import errno
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -13,7 +15,15 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
+from ray.tune.error import TuneError
+from rich.console import Console
 from tiny_study import OURS, RUN, SUITE, finished, here, rows_of, runs, strange, strangers, suite, write
+
+from suite.errors import UserError
+from suite.kinds.training.runner import CellQueue
+from suite.run import on_ray
+from suite.run.progress import Progress
+from suite.study.store import Record
 
 
 def start(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
@@ -230,6 +240,141 @@ def test_a_ray_address_without_a_cluster(tmp_path: Path) -> None:
     done = here(tmp_path, "run", "trial.yaml", RAY_ADDRESS="127.0.0.1:1")
     assert done.returncode == 2, done.stderr
     assert "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "::1:6379",
+        "127.0.0.1 6379",
+        "a b:6379",
+        "http://127.0.0.1:8265",
+        "host:",
+        "host:x",
+        "h:99999",
+        ":1",
+    ],
+)
+def test_what_is_no_address_of_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """With one that would be."""
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    message = f"RAY_ADDRESS={address} is no address of a Ray cluster; write HOST:PORT, such as 127.0.0.1:6379, or unset"
+    with pytest.raises(UserError, match=re.escape(message)), on_ray.running_ray(1):
+        pass
+
+
+@pytest.mark.parametrize("address", ["[::1]:1", " 127.0.0.1:1\n", "ray://127.0.0.1:1"])
+def test_an_address_where_nothing_answers(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """It is said which; space around it does not matter."""
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    message = f"no Ray cluster answers at RAY_ADDRESS={address.strip()}: "
+    with pytest.raises(UserError, match=re.escape(message)), on_ray.running_ray(1):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (
+            ConnectionError("Could not find any running Ray instance."),
+            "no Ray cluster answers at RAY_ADDRESS=auto: Co",
+        ),
+        (
+            RuntimeError("Version mismatch: the cluster\nhas Ray: 2.1"),
+            "cannot be used (RuntimeError: Version mismatch: ",
+        ),
+        (ValueError("what"), "cannot be used (ValueError: what); start its nodes with this environment"),
+    ],
+)
+def test_whatever_ray_raises_at_a_cluster_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str
+) -> None:
+    """Another version of Ray or Python, no cluster to be found."""
+
+    def init(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr(on_ray.ray, "init", init)
+    with pytest.raises(UserError) as error, on_ray.running_ray(1):
+        pass
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["", " ", "local"])
+def test_ray_starts_here_in_a_folder_with_a_short_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Whatever TMPDIR is: the path of a socket has 107 bytes at most. RAY_TMPDIR, if short, is what is used."""
+    asked: list[str] = []
+    monkeypatch.setattr(on_ray.ray, "init", lambda **options: asked.append(options["_temp_dir"]))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    for variable, folder in (("TMPDIR", "/" + "x" * 119), ("TMPDIR", "/" + "ü" * 30), ("RAY_TMPDIR", "/r")):
+        monkeypatch.setenv(variable, folder)
+        with on_ray.running_ray(1):
+            pass
+    assert asked == ["/tmp/ray", "/tmp/ray", "/r/ray"]  # noqa: S108
+    session = "/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store"
+    longest = on_ray.LONGEST_SOCKET - len("/ray" + session)
+    monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * (longest - 1))
+    assert on_ray._temporary() == "/" + "x" * (longest - 1)
+    monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * longest)
+    monkeypatch.setattr(on_ray, "SHORT", str(tmp_path / "missing"))
+    with pytest.raises(UserError, match=f"name a folder with a path of at most {longest} bytes: RAY_TMPDIR"):
+        on_ray._temporary()
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "No space left on device, with /r/ray; see that there is room",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/r/ray/x"), "Permission denied, with /r/ray/x; see that"),
+        (RuntimeError("a raylet\ndied"), "RuntimeError: a raylet died, with /r/ray; see that there is room"),
+    ],
+)
+def test_ray_that_cannot_start_here_says_where(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str
+) -> None:
+    """A full disk, a folder of somebody else."""
+
+    def init(**_: object) -> None:
+        raise raised
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", "/r")
+    monkeypatch.setattr(on_ray.ray, "init", init)
+    with pytest.raises(UserError, match=re.escape(f"Ray cannot work here: {message}")), on_ray.running_ray(1):
+        pass
+
+
+def _no_queue(folder: Path) -> CellQueue:
+    return CellQueue([], Record(folder), Progress([], set(), 1, Console()), lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [OSError(errno.ENOSPC, "No space left on device"), TuneError("[Errno 28] No space left on device: y")],
+    ids=["as it is", "by Tune"],
+)
+def test_a_full_disk_under_ray_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrapped: Exception) -> None:
+    """While cells run, whether Tune wraps it or not; other errors of Tune stay as they are."""
+
+    class Full:
+        def fit(self) -> None:
+            raise wrapped
+
+    monkeypatch.setattr(on_ray, "_tuner", lambda *_: Full())
+    with pytest.raises(UserError, match=r"Ray cannot work here: No space left on device, .*finished cells are kept"):
+        on_ray.run_cells(lambda _: {}, _no_queue(tmp_path), tmp_path)
+    wrapped = TuneError("another")
+    with pytest.raises(TuneError, match="another"):
+        on_ray.run_cells(lambda _: {}, _no_queue(tmp_path), tmp_path)
 
 
 @pytest.mark.slow

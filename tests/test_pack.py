@@ -12,6 +12,7 @@ import pytest
 from tiny_study import RUN, finished, here, strange, strangers, suite, write
 
 from suite.errors import UserError
+from suite.study import entry as entries
 from suite.study.cells import Cell
 from suite.study.pack import pack, unpack
 from suite.study.store import Record
@@ -119,7 +120,14 @@ CELL_FILE, WEIGHTS = f"cells/{CELL.cell_id}.json", f"weights/{BASE.cell_id}.pt"
 
 
 def _entry(**changes: Any) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
-    return lambda files: files | {CELL_FILE: json.dumps(json.loads(files[CELL_FILE]) | changes).encode()}
+    """The cell's file with other values, written as if a cell had ended so."""
+
+    def change(files: dict[str, bytes]) -> dict[str, bytes]:
+        entry = json.loads(files[CELL_FILE]) | changes
+        del entry[entries.DIGEST]
+        return files | {CELL_FILE: entries.written(entry).encode()}
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,11 @@ def _entry(**changes: Any) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
             True,
             "cells/0123456789abcdef.json, which is no",
         ),
-        (_entry(identity={"seed": 4}), True, f"{CELL_FILE}, which is not the record of a finished cell"),
+        (
+            _entry(identity={"seed": 4}),
+            True,
+            f"{CELL_FILE}, which is no record of a cell",
+        ),
         (_entry(status="failed"), True, f"{CELL_FILE}, which is not the record of a finished cell"),
         (lambda files: files | {WEIGHTS: b"Weights"}, True, f"{WEIGHTS}, which are not the weights"),
         (lambda files: {name: files[name] for name in files if name != WEIGHTS}, True, f"{WEIGHTS}, which are not"),

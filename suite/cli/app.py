@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import sys
+import traceback
 import unicodedata
 from collections.abc import Callable
 from typing import NoReturn
@@ -17,7 +18,8 @@ from suite.cli.models import check_method, evaluate, export, flops, power, race,
 from suite.cli.options import say
 from suite.cli.results import compare, figures, report, table, trace
 from suite.cli.studies import list_, pack, plan, run, track, ui, unpack, validate
-from suite.errors import UserError
+from suite.errors import UserError, not_installed, refused
+from suite.redaction import redacted
 
 app = typer.Typer(
     help="Reproducible multi-seed studies of token reduction in Vision Transformers.",
@@ -47,15 +49,18 @@ def main() -> None:
     except UserError as error:
         _refuse(str(error))
     except ModuleNotFoundError as error:
-        _refuse(f"{error.name} is not installed; all that studies need: pip install 'cropr-suite[study]'")
+        _refuse(not_installed(error))
     except OSError as error:
-        if error.filename is None:
+        _refuse(refused(error))
+    except Exception:
+        if redacted(text := traceback.format_exc()) == text:
             raise
-        _refuse(f"cannot use {error.filename}: {error.strerror}")
+        typer.echo(redacted(text), err=True)
+        raise SystemExit(1) from None
 
 
 def _refuse(message: str) -> NoReturn:
-    say(f"error: {message}", err=True)
+    say(redacted(f"error: {message}"), err=True)
     raise SystemExit(2)
 
 

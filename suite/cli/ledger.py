@@ -119,9 +119,10 @@ def _filtered(lines: Sequence[Line], wanted: dict[str, str]) -> list[Line]:
 def _write(lines: Sequence[Line]) -> None:
     from suite.ledger.lines import write_lines
     from suite.ledger.table import markdown, terminal_counts
+    from suite.study.records import replace
 
     write_lines(TABLE, lines)
-    PAGE.write_text(markdown(lines), encoding="utf-8")
+    replace(PAGE, markdown(lines))
     options.say(f"{terminal_counts(lines)}\n\nWritten to {TABLE} and {PAGE}")
 
 

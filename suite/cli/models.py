@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from suite.cli import options
 from suite.errors import UserError
+from suite.host import cores
 
 STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 50, 100)  # numbers of seeds that `power` shows
 
@@ -218,7 +218,7 @@ def race(
         Console(markup=False, emoji=False),
         dict[str, Any](rounds=rounds, seconds=seconds, launches=launches),
     )
-    fixed |= {"threads": threads or len(os.sched_getaffinity(0)), "device": device, "precision": precision}
+    fixed |= {"threads": threads or cores(), "device": device, "precision": precision}
     folders = {name: Path(folder) for name, _, folder in pairs}
     run(Options(folders, python, case or [], batch or (1, 16), **fixed), into, console)
     make_table(into, console)

@@ -43,6 +43,7 @@ def compare(
 
     from suite.report.layout import Note
     from suite.report.render import as_html_file, as_records, show
+    from suite.study.records import replace as write_whole
     from suite.study.sides import environment, kind_of_all, side
 
     for path in (html, figure):
@@ -64,7 +65,7 @@ def compare(
     said = (f"{name}: {one or 'not known'} / {other or 'not known'}." for name, (one, other) in differences.items())
     table = replace(found.table, notes=(*found.table.notes, *map(Note, said)))
     if html is not None:
-        html.write_text(as_html_file(table), encoding="utf-8")
+        write_whole(html, as_html_file(table))
     if as_json:
         print_json({"agree": not found.differs, "rows": as_records(table), "environment": differences})
     else:
@@ -111,6 +112,7 @@ def report(study: StudyName) -> None:
     from suite.report.page.write import page
     from suite.study.kind import kind_of
     from suite.study.load import SUFFIXES, find, load, results_of
+    from suite.study.records import replace as write_whole
 
     console, folder = Console(markup=False, emoji=False), results_of(study)
     kind = kind_of(folder)
@@ -122,7 +124,7 @@ def report(study: StudyName) -> None:
     numbers = read_lines(ledger) if ledger.is_file() else []
     text = page(kind, folder, console, loaded, [line for line in numbers if line.command == command])
     path = folder / "report.html"
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     size = len(text.encode()) / 2**20
     console.print(f"Written to {path}: {size:.1f} MiB, opens in any browser", highlight=False, soft_wrap=True)
     if loaded:

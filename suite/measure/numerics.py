@@ -32,6 +32,7 @@ ENVIRONMENT: dict[str, dict[str, str]] = {  # read when torch, MKL and oneDNN ar
 CAPABILITY = {"portable": "AVX2", "compatible": "DEFAULT"}  # as torch calls it
 BRANCHES = {1: "off", 2: "auto", 3: "compatible", 9: "avx", 10: "avx2", 12: "avx512", 14: "avx512-e1"}  # mkl_types.h
 BRANCH = {"portable": {"avx2", "unknown"}, "compatible": {"compatible", "unknown"}}  # elsewhere than on Intel also auto
+NOT_KNOWN = "not known on this system"
 BEFORE = "CROPR_SUITE_ENVIRONMENT_BEFORE"  # what `enter` has changed, as JSON; empty after `leave`
 
 
@@ -85,13 +86,14 @@ def facts() -> dict[str, Any]:
 
 
 def processor() -> dict[str, str]:
-    """Maker, family, model and stepping of the processor, and the sizes of its caches; of Linux only."""
+    """Maker, family, model and stepping of the processor, and the sizes of its caches, where the system shows them."""
     text = _cpuinfo()
     known = dict(re.findall(r"^(vendor_id|cpu family|model|stepping)\s*: (.*)$", text, re.MULTILINE))
     caches = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
+    facts = [known.get(name, "?") for name in ("vendor_id", "cpu family", "model", "stepping")] if known else []
     return {
-        "processor_id": " ".join(known.get(name, "?") for name in ("vendor_id", "cpu family", "model", "stepping")),
-        "caches": " ".join(size.read_text(encoding="utf-8").strip() for size in caches),
+        "processor_id": " ".join(facts) or NOT_KNOWN,
+        "caches": " ".join(size.read_text(encoding="utf-8").strip() for size in caches) or NOT_KNOWN,
     }
 
 

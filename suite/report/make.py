@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from suite.errors import UserError
+from suite.errors import UserError, not_installed
 from suite.report.layout import Table
 from suite.report.render import FORMATS, brief_markdown, put_into, show, write
+from suite.report.trace import made_unknown
 from suite.study.kind import Kind, kind_of
 
 EXTRAS = "pip install 'cropr-suite[study,segmentation]'"
@@ -43,6 +44,8 @@ def make_table(folder: Path, console: Console, into: Path | None = None) -> Tabl
         put_into(into, folder.name, brief_markdown(table))
     show(table, console)
     console.print(f"Written to {folder}/: {', '.join(files)}, from {kind.record}", soft_wrap=True)
+    if unknown := made_unknown(folder):
+        console.print(f"{unknown}: how it was made cannot be repeated for sure", style="yellow", soft_wrap=True)
     if missing := FORMATS.keys() - files:
         console.print(f"Not written: {', '.join(sorted(missing))}; get what they need with: {EXTRAS}", soft_wrap=True)
     wanted = sorted({*FORMATS, *(f"{name}.png" for name in figures)} - {*files})
@@ -63,4 +66,4 @@ def draw(kind: Kind, folder: Path, lines: Sequence[Any], suffix: str, names: Seq
             path.unlink(missing_ok=True)
             yield Drawn(name, None, str(error))
         except ModuleNotFoundError as error:
-            yield Drawn(name, None, f"{error.name} is not installed; get it with: {EXTRAS}")
+            yield Drawn(name, None, not_installed(error))

@@ -19,6 +19,7 @@ from rich.measure import Measurement
 from suite.errors import UserError
 from suite.report.latex import latex
 from suite.report.layout import Block, Column, Note, Table
+from suite.study import records
 
 LONG = 30  # characters; columns of words with longer texts wrap in HTML
 ENCODING = '<meta charset="utf-8">\n'  # before a table in a file: else MLflow's page shows dashes as other characters
@@ -149,11 +150,10 @@ FORMATS: dict[str, Callable[[Table], str]] = {
 
 def write(table: Table, folder: Path) -> list[str]:
     """Write every format into a folder whose packages are installed; returns the names of the files."""
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, form in FORMATS.items():
         with suppress(ModuleNotFoundError):
-            (folder / name).write_text(form(table), encoding="utf-8")
+            records.replace(folder / name, form(table))
             written.append(name)
     return written
 
@@ -169,7 +169,7 @@ def put_into(document: Path, study: str, content: str) -> None:
     if begin not in text or end not in text.split(begin, 1)[1]:
         raise UserError(f"{document} has no lines '{begin}' and '{end}' to put the table between")
     head, rest = text.split(begin, 1)
-    document.write_text(f"{head}{begin}\n{content}{end}{rest.split(end, 1)[1]}", encoding="utf-8")
+    records.replace(document, f"{head}{begin}\n{content}{end}{rest.split(end, 1)[1]}")
 
 
 def coded(text: str) -> str:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from suite.errors import UserError
-from suite.study.records import DIGESTS, digest_of
+from suite.study.records import DIGESTS, beside, digest_of
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.0  # inches
 DPI = 200
@@ -78,10 +79,12 @@ def canvas(
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
         try:
             yield figure, axes
-            figure.savefig(path, dpi=DPI, metadata=metadata)
-            if any(BY_NUMBER.search(text.get_text()) for text in figure.findobj(Text)):  # ticks are known now
-                figure.suptitle(NOTE, fontsize=6)
-                figure.savefig(path, dpi=DPI, metadata=metadata)
+            with beside(path) as temporary:
+                save = partial(figure.savefig, temporary, dpi=DPI, metadata=metadata, format=path.suffix[1:])
+                save()
+                if any(BY_NUMBER.search(text.get_text()) for text in figure.findobj(Text)):  # ticks are known now
+                    figure.suptitle(NOTE, fontsize=6)
+                    save()
         finally:
             plt.close(figure)
 

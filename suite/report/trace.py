@@ -11,7 +11,8 @@ from suite.errors import UserError, describe, suggest
 from suite.report.layout import BELOW, MISSING, Column
 from suite.report.page.origin import CLAIMS, made_by
 from suite.study.kind import Kind, kind_of
-from suite.study.records import PROVENANCE, runs
+from suite.study.provenance import UNKNOWN, code_of
+from suite.study.records import PROVENANCE, runs, stated
 from suite.study.sides import cut
 
 Found = TypeVar("Found")
@@ -100,6 +101,16 @@ def trace_in(folder: Path, kind: Kind, row: str, name: str) -> Trace:
     )
 
 
+def made_unknown(folder: Path) -> str:
+    """How many runs behind a results folder do not know the commit of their code, in words; empty if all do."""
+    said = stated(folder, "runs")
+    made = [run for run in (said if isinstance(said, list) else ()) if isinstance(run, dict)]
+    every = [code_of(run).get("commit", UNKNOWN) for run in made]
+    return (
+        f"The commit of the code is unknown in {every.count(UNKNOWN)} of {len(every)} runs" if UNKNOWN in every else ""
+    )
+
+
 def _by_name(columns: Sequence[Column]) -> dict[str, tuple[Column, str]]:
     """What a row can be asked for: by headings, with no field, or by fields of the CSV, which have more digits."""
     fields = {field: (column, field) for column in columns for field in column.fields}
@@ -139,5 +150,6 @@ def _runs_of(folder: Path, cells: Collection[str]) -> tuple[dict[str, Any], ...]
             raise UserError(f"{folder / PROVENANCE} is damaged ({describe(error)}); {cure}") from error
         made = [cell for cell in claimed or () if cell in cells]
         if made or claimed is None:
-            found.append({name: fact for name, fact in run.items() if name not in CLAIMS} | {"cells": made})
+            said = {name: fact for name, fact in run.items() if name not in CLAIMS}
+            found.append(said | code_of(run) | {"cells": made})
     return tuple(found)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from suite.redaction import redacted
 from suite.study.cells import Cell, Job, Result, Work
 
 
@@ -42,7 +43,7 @@ def attempt(work: Work, job: Job) -> Result:
     try:
         return work(job)
     except Exception:
-        return {"status": "failed", "reason": traceback.format_exc()}
+        return {"status": "failed", "reason": redacted(traceback.format_exc())}
 
 
 def run_cells(work: Work, queue: Queue, scratch: Path) -> None:

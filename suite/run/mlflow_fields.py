@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.entities import Metric, Param
 
 from suite.study.cells import Cell
-from suite.study.store import Entry, last_line
+from suite.study.entry import Entry, last_line
 from suite.tasks.task import is_of_part
 
 NOT_SHARED = ("kind", "seed", "start", "method", "version", "settings/", "removed", "fusion")

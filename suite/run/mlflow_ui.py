@@ -19,7 +19,8 @@ from typing import IO, NoReturn
 from rich.console import Console
 
 from suite.errors import UserError
-from suite.run.mlflow_store import experiment_id, missing_file, store_uri
+from suite.redaction import redacted
+from suite.run.mlflow_store import check, experiment_id, missing_file, store_uri
 
 HOST = "127.0.0.1"
 TRAINING = "workflowType=machine_learning"  # else MLflow's page opens on chats and traces
@@ -35,13 +36,14 @@ def serve(study: str | None, port: int, opening: bool, console: Console) -> None
         UserError: if there is no store, or no such experiment in it, the port is taken, or the server does not start.
     """
     store = store_uri()
+    check(store)
     if path := missing_file(store):
         raise UserError(f"there are no runs in {path}; make some with: suite run quickstart")
     place = f"?{TRAINING}"
     if study is not None:
         place = f"/experiments/{experiment_id(store, study)}/runs?{TRAINING}&viewStateShareKey=methods"
     if store.startswith(("http://", "https://")):
-        _show(f"{store}/#{place}", opening, console)
+        _show(f"{redacted(store)}/#{place}", opening, console)
         return
     _check_port(port)
     with tempfile.TemporaryFile() as log, _ending_on_signals(), _running(store, port, log) as server:
@@ -73,11 +75,12 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 @contextmanager
 def _running(store: str, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """MLflow's server in a process group of its own, all of which ends with this."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    where = {"MLFLOW_BACKEND_STORE_URI": store}  # not an argument, which everybody on this machine can read
     server = subprocess.Popen(  # noqa: S603
         [*command, "--host", HOST, "--port", str(port)],
-        env=os.environ | quiet,
+        env=os.environ | quiet | where,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -22,7 +22,7 @@ from suite.reduction.registry import reduces_nothing
 from suite.run import mlflow_fields as runs
 from suite.run.mlflow_store import TROUBLE, open_experiment, unusable
 from suite.study.cells import Cell
-from suite.study.store import Entry
+from suite.study.entry import Entry
 
 LAYOUT = 2  # raise it when a cell's run is written otherwise than before
 COMPLETE = "complete"  # tag: digest of what the run was written from; a run without it was cut short

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -38,13 +39,19 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from suite.errors import UserError
+from suite.errors import UserError, describe
+from suite.host import cores
 from suite.run.in_process import Queue, attempt
 from suite.study.cells import Cell, Job, Work
 
 QUIET = "quiet"  # one per machine: a speed cell takes all of it, everybody else a thousandth
 CRASHES_FORGIVEN = 2
 OBJECT_STORE_BYTES = 256 * 2**20
+ADDRESS = re.compile(r"(?:ray://)?(?P<host>\[[\w:.%]+\]|[\w.-]+):(?P<port>\d+)")
+SOCKET = len("/ray/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store")  # what Ray adds to its folder
+LONGEST_SOCKET = 103  # bytes that macOS allows; Linux has four more
+FULL = re.compile(r"\[Errno \d+\] (No space left on device|Disk quota exceeded|File too large)")
+SHORT = "/tmp"  # noqa: S108  (Ray's own choice where no variable names another)
 
 
 @contextmanager
@@ -54,39 +61,86 @@ def running_ray(threads: int, gpus: int = 0, environment: Mapping[str, str] | No
     Its workers have `environment` when they start, whatever stands around this process.
 
     Raises:
-        UserError: if the cluster at RAY_ADDRESS cannot run every cell.
+        UserError: if the cluster at RAY_ADDRESS does not answer or cannot run every cell, or Ray cannot start here.
     """
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if environment:
         quiet["runtime_env"] = {"env_vars": dict(environment)}
-    if os.environ.get("RAY_ADDRESS"):
-        _connect(threads, gpus, quiet)
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    if address in ("", "local"):
+        _start(threads, torch.cuda.device_count() if gpus else 0, quiet)
     else:
-        cores, devices = len(os.sched_getaffinity(0)), torch.cuda.device_count() if gpus else 0
-        ray.init(
-            address="local",
-            num_cpus=max(cores, threads),
-            num_gpus=devices,
-            resources={QUIET: 1},
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
+        _connect(address, threads, gpus, quiet)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _connect(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
-    address = os.environ["RAY_ADDRESS"]
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+def _start(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
     try:
-        if port.isdigit():  # Ray itself would wait for minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
-        ray.init(**quiet)
+        ray.init(
+            address="local",
+            num_cpus=max(cores(), threads),
+            num_gpus=gpus,
+            resources={QUIET: 1},
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(Path(_temporary()).absolute() / "ray"),
+            **quiet,
+        )
+    except Exception as error:  # its own, or of the system: no room, no permission
+        ray.shutdown()
+        raise _no_room(error) from error
+
+
+def _temporary() -> str:
+    """The folder in which Ray's own shall be: a short one where its sockets would have longer paths than systems allow.
+
+    Raises:
+        UserError: if there is none.
+    """
+    wanted = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or SHORT
+    if len(os.fsencode(wanted)) + SOCKET <= LONGEST_SOCKET:
+        return wanted
+    if os.access(SHORT, os.W_OK | os.X_OK):
+        return SHORT
+    most = LONGEST_SOCKET - SOCKET
+    raise UserError(
+        f"Ray's sockets cannot be in {wanted}; name a folder with a path of at most {most} bytes: RAY_TMPDIR"
+    )
+
+
+def _no_room(error: Exception) -> UserError:
+    """What to tell of Ray's temporary files that cannot be written."""
+    named = getattr(error, "filename", None) or Path(_temporary()) / "ray"
+    why = getattr(error, "strerror", None) or describe(error)
+    return UserError(
+        f"Ray cannot work here: {why}, with {named}; see that there is room, or name another folder: RAY_TMPDIR; "
+        "finished cells are kept, and --in-process runs without Ray"
+    )
+
+
+def _connect(address: str, threads: int, gpus: int, quiet: dict[str, Any]) -> None:
+    found = ADDRESS.fullmatch(address)
+    if address != "auto" and (found is None or int(found["port"]) > 65_535):
+        raise UserError(
+            f"RAY_ADDRESS={address} is no address of a Ray cluster; write HOST:PORT, such as 127.0.0.1:6379, or unset "
+            "it to run here"
+        )
+    try:
+        if found:  # Ray itself would wait for minutes
+            socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
+        os.environ["RAY_ADDRESS"] = address
+        ray.init(address, **quiet)
     except OSError as error:
         raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}; unset it to run here") from error
+    except Exception as error:  # whatever Ray raises there, such as another version
+        ray.shutdown()
+        raise UserError(
+            f"the Ray cluster at RAY_ADDRESS={address} cannot be used ({describe(error)}); start its nodes with this "
+            "environment, or unset RAY_ADDRESS to run here"
+        ) from error
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if max(node.get("GPU", 0) for node in nodes) < gpus:
         ray.shutdown()
@@ -109,10 +163,14 @@ def run_cells(work: Work, queue: Queue, scratch: Path) -> None:
     listener = _Listener(queue)
     try:
         _tuner(work, queue, listener, scratch.resolve()).fit()
-    except TuneError:
+    except TuneError as error:
         if listener.trouble:
             raise listener.trouble from None
+        if full := FULL.search(str(error)):
+            raise _no_room(OSError(None, full[1])) from error
         raise
+    except OSError as error:
+        raise _no_room(error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from suite.study.cells import Cell
+from suite.study.entry import Entry, last_line
 from suite.study.records import replace, write, write_provenance
-from suite.study.store import Entry, Record, last_line
+from suite.study.store import Record
 
 COLUMNS = (
     *("study", "cell_id", "kind", "status", "reason", "row", "method", "settings", "schedule", "fusion", "task"),

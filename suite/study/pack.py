@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -20,9 +19,9 @@ from pydantic import ValidationError
 
 from suite.errors import UserError
 from suite.strict import Strict, explain
-from suite.study.cells import id_of
+from suite.study import entry as entries
 from suite.study.load import words_of
-from suite.study.records import digest_of
+from suite.study.records import beside, digest_of
 from suite.study.store import FORMAT, Record
 
 if TYPE_CHECKING:
@@ -69,16 +68,11 @@ def pack(cells: Iterable[str], record: Record, path: Path) -> int:
     files |= {f"weights/{cell_id}.pt": record.weights_file(cell_id) for cell_id in cells if record.has(cell_id)}
     digests = {name: digest_of(file) for name, file in files.items()}
     head = json.dumps({"format": FORMAT, "files": digests}, indent=1, sort_keys=True).encode()
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
-            tar.addfile(_member(DIGESTS, len(head)), io.BytesIO(head))
-            for name, file in files.items():
-                with file.open("rb") as content:
-                    tar.addfile(_member(name, file.stat().st_size), content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with beside(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(_member(DIGESTS, len(head)), io.BytesIO(head))
+        for name, file in files.items():
+            with file.open("rb") as content:
+                tar.addfile(_member(name, file.stat().st_size), content)
     return len(cells)
 
 
@@ -142,14 +136,12 @@ def _digests(content: bytes, path: Path) -> dict[str, str]:
 def _entry(tar: tarfile.TarFile, name: str, digests: Mapping[str, str], path: Path) -> dict[str, Any]:
     """A cell's entry, if it is that of a finished cell and its name the one that its identity has."""
     try:
-        entry: dict[str, Any] = json.loads(_read(tar, name))
-        right = name == f"cells/{entry['cell_id']}.json" == f"cells/{id_of(entry['identity'])}.json"
-        right = right and entry["status"] in FINISHED
-    except (ValueError, KeyError, TypeError) as error:
+        entry = entries.read(_read(tar, name), Path(name).stem)
+    except ValueError as error:
         raise UserError(f"{path} has {name}, which is no record of a cell ({error})") from error
-    if not right:
-        _refuse(path, name, "which is not the record of a finished cell with that id")
-    return entry
+    if entry["status"] not in FINISHED:
+        _refuse(path, name, "which is not the record of a finished cell")
+    return {**entry}
 
 
 def _check_weights(digests: Mapping[str, str], entries: Mapping[str, Mapping[str, Any]], path: Path) -> None:

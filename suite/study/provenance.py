@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import datetime
 import functools
-import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from suite.host import cores
+from suite.redaction import redacted
+from suite.terminal import warn
 
 PACKAGES = (
     *("cropr-suite", "torch", "torchvision", "timm", "numpy", "scikit-learn", "ray", "mlflow", "scipy", "seaborn"),
@@ -21,28 +25,35 @@ PACKAGES = (
 )
 
 CODE = Path(__file__).resolve().parents[2]
+UNKNOWN = "unknown"  # the commit, and what is not committed, where git does not say; older records have nothing there
 
 
 @functools.cache
 def provenance() -> dict[str, Any]:
     """Facts about this process, its code and its machine; of absolute paths only the last part.
 
-    What lies in `results/` does not count as a change of the code.
+    What lies in `results/` does not count as a change of the code. Where git says nothing of the code, a warning says
+    why.
     """
     program = Path(sys.argv[0]).name.replace("__main__.py", "suite")  # of python -m suite
     words = [Path(word).name if Path(word).is_absolute() else word for word in [program, *sys.argv[1:]]]
     return {
-        "command": shlex.join(words),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": _git("status", "--porcelain", "--", ".", ":!results").splitlines(),
+        "command": redacted(shlex.join(words)),
+        **_commit(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
+
+
+def code_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run of provenance.json says of its code, without commit nothing: older records left both empty."""
+    said = {name: run[name] for name in ("commit", "uncommitted_changes") if name in run}
+    return said if said.get("commit") not in ("", UNKNOWN) else dict.fromkeys(said, UNKNOWN)
 
 
 def device_name(kind: str) -> str:
@@ -54,16 +65,34 @@ def device_name(kind: str) -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
-def _git(*arguments: str) -> str:
-    """What git says about the code that runs; empty where that is no git checkout, or lies in one of something else."""
+def _commit() -> dict[str, Any]:
+    """The commit of the code that runs and what is changed of it, as far as git says it."""
     try:
-        top, found = (
-            subprocess.run(["git", "-C", str(CODE), *asked], capture_output=True, text=True, check=True).stdout.rstrip()  # noqa: S603, S607
-            for asked in (("rev-parse", "--show-toplevel"), arguments)
+        _check_own(Path(_git("rev-parse", "--show-toplevel")))
+        changes = _git("status", "--porcelain", "--", ".", ":!results").splitlines()
+        return {"commit": _git("rev-parse", "HEAD"), "uncommitted_changes": changes}
+    except LookupError as refusal:
+        warn(f"the commit of the code is not known, and provenance will say so: {refusal}")
+        return {"commit": UNKNOWN, "uncommitted_changes": UNKNOWN}
+
+
+def _check_own(repository: Path) -> None:
+    if repository != CODE:
+        raise LookupError(f"{CODE} lies in the repository of something else, {repository}")
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the code that runs; LookupError with its reason if it refuses, or cannot be run."""
+    try:
+        asked = subprocess.run(["git", "-C", str(CODE), *arguments], capture_output=True, text=True, errors="replace")  # noqa: S603, S607, PLW1510
+    except OSError as error:
+        raise LookupError(f"git cannot be run ({error.strerror})") from error
+    if asked.returncode:
+        first = asked.stderr.strip().partition("\n")[0]
+        raise LookupError(
+            f"git says {first.removeprefix('fatal: ')}" if first else f"git ended with {asked.returncode}"
         )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return found if Path(top) == CODE else ""
+    return asked.stdout.rstrip()
 
 
 def _version(package: str) -> str:

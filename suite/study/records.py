@@ -11,8 +11,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,19 +53,38 @@ def write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object
     replace(path, text.getvalue())
 
 
-def replace(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: under another name first, then renamed; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Where to write a file that shall appear whole or not at all: it is renamed in the end, or gone after a failure.
+
+    Its folder is made. What is no file, such as /dev/stdout, is written as it is.
+
+    Raises:
+        OSError: with the name of the file, which the system does not give for a disk that is full.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    temporary = path if path.exists() and not path.is_file() else path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if temporary != path:
+            temporary.replace(path)
+    except OSError as error:
+        named = path if error.filename in (None, str(temporary)) else error.filename
+        raise OSError(error.errno, error.strerror or str(error), str(named)) from error
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            if temporary != path:
+                temporary.unlink(missing_ok=True)
+
+
+def replace(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all."""
+    with beside(path) as temporary, temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        if temporary.is_file():
+            os.fsync(file.fileno())
 
 
 def digest_of(path: Path) -> str:

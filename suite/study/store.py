@@ -8,48 +8,19 @@ weights lie beside its record, and `.suite/format` says in which form all of it 
 from __future__ import annotations
 
 import fcntl
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Required, TypedDict, cast
+from typing import Any, cast
 
 from suite.errors import UserError
-from suite.study.cells import Cell, Identity
+from suite.study import entry as entries
+from suite.study.cells import Cell
+from suite.study.entry import Entry
 from suite.study.records import known_digest, replace
+from suite.terminal import warn
 
 FORMAT = "2"  # of `.suite/`; raise it when the ids of cells or their records change their form
-
-
-class Entry(TypedDict, total=False):
-    """What is recorded of a cell; one of a study of speed has what stands from `speedup` on instead of metrics.
-
-    `repetitions` has a value for each block or round, `curves` one for each epoch; `images` is of
-    `suite.study.images`; `seconds` are those that the cell
-    took, in a study of speed those of each pass on a GPU. `start_digest` is that of the weights it started from.
-    """
-
-    cell_id: str
-    identity: Identity
-    status: Required[Literal["done", "skipped", "failed"]]
-    reason: str
-    metrics: dict[str, float]
-    units: dict[str, str]
-    repetitions: dict[str, list[float]]
-    curves: dict[str, list[float]]
-    details: dict[str, Any]
-    images: str
-    seconds: Any
-    provenance: dict[str, Any]
-    weights_digest: str
-    start_digest: str
-    speedup: Sequence[float]
-    speedup_eager: Sequence[float]
-    macs_ratio: float
-    kernels: str
-    timing_warnings: str
-    machine: dict[str, Any]
-    session: str
 
 
 class Record:
@@ -80,7 +51,7 @@ class Record:
             UserError: if the file is damaged, or the record is of another format.
         """
         entry = self.read(self.cell_file(cell.cell_id))
-        if entry is None:
+        if entry is None or entry["status"] == "failed":
             return None
         known = {"weights_digest": cell.cell_id, "start_digest": cell.start}
         stands = all(self._digest(base) == entry[name] for name, base in known.items() if base and name in entry)  # type: ignore[literal-required]
@@ -107,7 +78,7 @@ class Record:
         if cell.start is not None:
             entry["start_digest"] = self._digest(cell.start)
         failed, finished = self.failed_file(cell.cell_id), self.cell_file(cell.cell_id)
-        self.write(failed if entry["status"] == "failed" else finished, json.dumps(entry, indent=1).encode())
+        self.write(failed if entry["status"] == "failed" else finished, entries.written(entry).encode())
         if entry["status"] != "failed":
             failed.unlink(missing_ok=True)
         return cast(Entry, entry)
@@ -128,6 +99,11 @@ class Record:
                 raise UserError(
                     f"another run is at work in {self.home.parent.resolve()}; wait for it, or end it"
                 ) from error
+            except OSError as error:  # of a shared disk, mostly
+                warn(
+                    f"{lock.name} cannot be locked on this disk ({error.strerror}), so that nothing keeps another run "
+                    "out; start no second run in this folder"
+                )
             yield
 
     def read(self, path: Path) -> Entry | None:
@@ -140,13 +116,9 @@ class Record:
         if not path.is_file():
             return None
         try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
-            known = isinstance(entry, dict) and entry["cell_id"] == path.stem
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError) as error:
+            return entries.read(path.read_bytes(), path.stem)
+        except ValueError as error:
             raise UserError(f"{path} is damaged ({error}); delete it to run that cell again") from error
-        if not known:
-            raise UserError(f"{path} is not the record of that cell; delete it to run the cell again")
-        return cast(Entry, entry)
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a file of this record whole: under a temporary name first, then renamed.
@@ -184,8 +156,3 @@ def _write(path: Path, content: bytes) -> None:
         raise UserError(
             f"cannot write {path}: {error.strerror}; finished cells are kept, run again after mending"
         ) from error
-
-
-def last_line(entry: Entry) -> str:
-    """The last line of the reason why a cell failed or was skipped; empty where there is none."""
-    return "".join(entry.get("reason", "").strip().splitlines()[-1:])

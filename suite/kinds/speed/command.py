@@ -34,6 +34,7 @@ from suite.report.layout import UNRELIABLE, Block, Column, Note, Row, Table
 from suite.strict import explained
 from suite.study.configuration import Configuration
 from suite.study.provenance import device_name, provenance
+from suite.study.records import replace
 from suite.study.schema import ScheduleRule
 from suite.tasks.task import task as task_of
 from suite.terminal import ManualProgress
@@ -142,7 +143,7 @@ def write(report: Report, path: Path) -> None:
         "macs_full": report.macs,
         "batches": [_batch(size, timing) for size, timing in report.timings.items()],
     }
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    replace(path, json.dumps(content, indent=1) + "\n")
 
 
 def _row(report: Report, size: int, timing: Timing, name: str) -> Row:

@@ -14,9 +14,10 @@ from suite.errors import UserError
 from suite.kinds.speed.cells import Device, Measurement, measurements
 from suite.kinds.speed.schema import SpeedStudy
 from suite.measure.timing_options import DeviceType
+from suite.study.entry import Entry
 from suite.study.published import is_number
 from suite.study.records import lines, merge, runs, write, write_provenance
-from suite.study.store import Entry, Record
+from suite.study.store import Record
 
 Round = dict[str, str]  # a line of rounds.csv
 COLUMNS = (

@@ -23,10 +23,11 @@ from suite.measure.profile import summary
 from suite.measure.side_by_side import time_side_by_side
 from suite.measure.speed import Timing
 from suite.measure.timing_options import UNPRUNED, UNPRUNED_EAGER
+from suite.study.entry import Entry
 from suite.study.kind import Loaded
 from suite.study.load import argument_of, refusal
 from suite.study.provenance import device_name, provenance
-from suite.study.store import Entry, Record
+from suite.study.store import Record
 from suite.terminal import ManualProgress
 
 BAR = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()

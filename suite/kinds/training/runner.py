@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from suite.errors import UserError
+from suite.errors import UserError, not_installed
+from suite.host import cores
 from suite.kinds.training.cells import expand
 from suite.kinds.training.focus import declare
 from suite.kinds.training.schema import Study
@@ -21,12 +21,13 @@ from suite.run.in_process import RunCells
 from suite.run.progress import Progress
 from suite.study import images
 from suite.study.cells import Cell, Result
+from suite.study.entry import Entry, last_line
 from suite.study.exported import CURVE_COLUMNS, curves, examples, tidy, write_csv, write_examples
 from suite.study.kind import Loaded
 from suite.study.load import RESULTS, argument_of
 from suite.study.provenance import provenance
 from suite.study.records import merge, stated, write
-from suite.study.store import Entry, Record, last_line
+from suite.study.store import Record
 from suite.tasks.task import tasks
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
 
             tracking = Tracking(loaded.name, cells, console)
             tracking.catch_up(record)
-        estimate = _estimate(loaded.name, left, 1 if alone else len(os.sched_getaffinity(0)))
+        estimate = _estimate(loaded.name, left, 1 if alone else cores())
         found = f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run{estimate}"
         console.print(found, soft_wrap=True)
         if left:
@@ -133,15 +134,15 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     return 130 if interrupted else 1
 
 
-def _estimate(name: str, left: Sequence[Cell], cores: int) -> str:
+def _estimate(name: str, left: Sequence[Cell], at_once: int) -> str:
     """How long cells will take, by what the same cells took in the record in `results/`; empty if it lacks some."""
     took = stated(RESULTS / name, "seconds")
     if not left or not isinstance(took, dict) or any(cell.cell_id not in took for cell in left if not cell.alone):
         return ""
     alone, beside = (sum(took.get(cell.cell_id, 0.0) for cell in left if cell.alone == is_alone) for is_alone in (1, 0))
-    minutes, unknown = (alone + beside / cores) / 60, sum(cell.cell_id not in took for cell in left)
+    minutes, unknown = (alone + beside / at_once) / 60, sum(cell.cell_id not in took for cell in left)
     more = f", and {unknown} timings" if unknown else ""
-    return f"; about {minutes:.0f} min on {cores} idle cores as fast as those of the record in {RESULTS}/{more}"
+    return f"; about {minutes:.0f} min on {at_once} idle cores as fast as those of the record in {RESULTS}/{more}"
 
 
 def _rounds_here(study: Study, left: Sequence[Cell]) -> Rounds:
@@ -175,8 +176,8 @@ def _run(
     from suite.kinds.training.execute import run_cell
 
     done = {cell.cell_id for cell in cells if record.finished(cell)}
-    cores = len(os.sched_getaffinity(0)) if tracking else 1
-    with Progress(cells, done, cores, console, ticking=tracking is not None) as progress:
+    at_once = cores() if tracking else 1
+    with Progress(cells, done, at_once, console, ticking=tracking is not None) as progress:
         for kinds in rounds:
             left = [cell for cell in cells if cell.kind in kinds and record.finished(cell) is None]
             if not left:
@@ -197,8 +198,7 @@ def _scheduler(cells: Sequence[Cell], environment: Mapping[str, str], *, alone: 
         from suite.run import on_ray
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{error.name} is not installed; add what studies need (pip install 'cropr-suite[study]'), or run one cell "
-            "after another in this process: --in-process"
+            f"{not_installed(error)}, or run one cell after another in this process: --in-process"
         ) from error
     threads, cuda = max(cell.threads for cell in cells), any(cell.device == "cuda" for cell in cells)
     with on_ray.running_ray(threads, cuda, environment):

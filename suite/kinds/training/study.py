@@ -13,9 +13,10 @@ from suite.kinds.training.cells import expand
 from suite.kinds.training.schema import Study
 from suite.measure import numerics
 from suite.study.cells import Cell
+from suite.study.entry import last_line
 from suite.study.kind import Loaded
 from suite.study.load import refusal
-from suite.study.store import Record, last_line
+from suite.study.store import Record
 from suite.terminal import ManualProgress
 
 USUAL = ("cpu", "float32", False)  # device, precision and compiler that every machine has: the processor, without one

@@ -14,12 +14,14 @@ from suite.kinds.training.cells import expand
 from suite.kinds.training.results import read_curves
 from suite.kinds.training.summary import lines_of, read_record
 from suite.kinds.training.table import study_table
+from suite.redaction import redacted
 from suite.report.render import as_records, markdown
 from suite.study.cells import Cell
+from suite.study.entry import Entry
 from suite.study.kind import Loaded
 from suite.study.load import RESULTS, words_of
 from suite.study.records import runs
-from suite.study.store import Entry, Record
+from suite.study.store import Record
 from suite.terminal import ManualProgress
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ class Tracking:
             write()
         except Exception as error:  # whatever MLflow, its store or a server between may raise
             cure = f"write it later with: suite track {self.title}"
-            self.console.print(f"{what}: not written to MLflow ({error}); {cure}", style="yellow", soft_wrap=True)
+            said = redacted(" ".join(str(error).split()))
+            self.console.print(f"{what}: not written to MLflow ({said}); {cure}", style="yellow", soft_wrap=True)
 
 
 def track_study(loaded: Loaded, console: Console) -> None:
@@ -108,7 +111,7 @@ def publish(loaded: Loaded, folder: Path, console: Console) -> bool:
             return False
         _conclude(tracker, folder, loaded.study.question, console)
     except Exception as error:  # what it is about is written already
-        console.print(f"not put into MLflow: {error}", style="yellow", soft_wrap=True)
+        console.print(redacted(f"not put into MLflow: {error}"), style="yellow", soft_wrap=True)
         return False
     return True
 
@@ -160,4 +163,5 @@ def _conclude(tracker: Tracker, results: Path, question: str, console: Console) 
     try:
         tracker.tag(saved(views(lines, {name for metrics in rows.values() for name in metrics})))
     except Exception as error:  # how a page saves views is MLflow's own affair, and may change
-        console.print(f"MLflow's page has no saved views of this study: {error}", style="yellow", soft_wrap=True)
+        said = redacted(f"MLflow's page has no saved views of this study: {error}")
+        console.print(said, style="yellow", soft_wrap=True)

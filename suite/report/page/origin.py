@@ -12,6 +12,7 @@ from typing import Any
 from suite.errors import UserError
 from suite.report.layout import MISSING
 from suite.study.kind import Kind
+from suite.study.provenance import UNKNOWN, code_of
 from suite.study.records import DIGESTS
 
 CLAIMS = ("cells", "models", "settings")  # what a run of provenance.json says that it made, one of these
@@ -36,7 +37,7 @@ def read_origin(folder: Path, kind: Kind) -> dict[str, Any] | None:
         claimed = {cell for run in runs for cell in made_by(run) or ()}
         return {
             "runs": [_run(run, seconds) for run in runs],
-            "commits": list(dict.fromkeys(run["commit"] for run in runs if run["commit"])),
+            "commits": list(dict.fromkeys(run["commit"] for run in runs if run["commit"] not in ("", UNKNOWN))),
             "versions": _versions(runs),
             "weights": found.get("base_weights", ()),
             "records": found.get(DIGESTS, {}),
@@ -73,9 +74,12 @@ def _run(run: Mapping[str, Any], seconds: Mapping[str, float] | None) -> dict[st
     machine = [run["processor"], f"{run['cores']} cores", f"{run['memory_gib']} GiB", run["system"]]
     if run.get("device", run["processor"]) != run["processor"]:  # a GPU, or another node of a cluster
         machine.append(f"computed on {run['device']}")
-    made = made_by(run) or []
+    made, code = made_by(run) or [], code_of(run)
+    changes = code["uncommitted_changes"]
     return {
-        **{name: run[name] for name in ("command", "commit", "uncommitted_changes")},
+        "command": run["command"],
+        "commit": code["commit"],
+        "uncommitted_changes": changes if changes == UNKNOWN else len(changes) or "none",
         "started": f"{started:%Y-%m-%d %H:%M}",
         "machine": ", ".join(machine),
         "cells": len(made),

@@ -1,0 +1,44 @@
+"""Text without secrets: what a person reads, or a record or MLflow keeps, passes here if it may name an address."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
+
+HIDDEN = "***"
+WORDS = {"true", "false", "none", "null"}  # no secrets, whatever the variable is called
+SHORTEST, KEY = 4, 16  # characters of what is looked for in texts, which have every shorter word; of a key as a login
+ADDRESSES = re.compile(r"(?:URI|URL|ADDRESS|PROXY)$", re.IGNORECASE)  # variables whose value may have a login
+SECRETS = re.compile(r"(?:PASSWORD|PASSWD|TOKEN|SECRET|(?:SECRET|API|ACCESS)_KEY)$", re.IGNORECASE)
+LOGIN = re.compile(r"(?<=://)(?:[^\s/@:]+:(?!\d+/)\S*|[^\s/?#]*)@")  # a password may have any character
+NAMED = re.compile(  # NAME=VALUE in a query or a list of settings, and HTTP's own header
+    r"((?:[?&;][\w.-]*(?:token|key|auth|sig|signature|credential)|passw(?:or)?d|pwd|secret|odbc_connect)="
+    r"|authorization\W+(?:basic|bearer)\s+)[^\s&;#'\"]+",
+    re.IGNORECASE,
+)
+
+
+def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """A text in which addresses have no login and their queries no secret, and no value of a secret variable stands.
+
+    Variables are those of this process, or of `environment`.
+    """
+    for secret in sorted(_known(os.environ if environment is None else environment), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return NAMED.sub(rf"\1{HIDDEN}", LOGIN.sub("", text))
+
+
+def _known(environment: Mapping[str, str]) -> set[str]:
+    """The secrets of variables, each as it is written there and as it is sent."""
+    values = (one for name, value in environment.items() for one in _secrets(name, value))
+    return {form for one in values for form in (one, unquote(one)) if len(form) >= SHORTEST} - WORDS
+
+
+def _secrets(name: str, value: str) -> Iterator[str]:
+    if SECRETS.search(name):
+        yield value
+    if ADDRESSES.search(name) and "@" in value:
+        user, _, password = value.rpartition("@")[0].rpartition("://")[2].partition(":")
+        yield password or (user if len(user) >= KEY else "")
