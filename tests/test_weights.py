@@ -187,7 +187,7 @@ OTHER: list[tuple[bytes, str]] = [
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.SAFETENSORS"])
-@pytest.mark.parametrize(("content", "message"), OTHER)
+@pytest.mark.parametrize(("content", "message"), OTHER, ids=[message for _, message in OTHER])
 def test_what_a_file_is_shows_in_its_bytes(tmp_path: Path, content: bytes, message: str, name: str) -> None:
     """Whatever its suffix; what is whole is not called cut off."""
     (tmp_path / name).write_bytes(content)
