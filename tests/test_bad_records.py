@@ -90,7 +90,7 @@ def test_one_seed_is_marked(tmp_path: Path) -> None:
 def test_a_missing_control_says_why(tmp_path: Path) -> None:
     """No random pruning, another schedule only, none that finished, none in the same seeds, or no seed of its own."""
     own = cells("good", 80, 81, 82)
-    nowhere = "the study has no random pruning with the schedule 8 8 0 and this row's fusion, or none"
+    nowhere = "the study has no random pruning with its schedule and its fusion, or none"
     cases: list[tuple[Rows, str]] = [
         ([], nowhere),
         (cell("random", 0, 70, schedule="4 4 0"), nowhere),

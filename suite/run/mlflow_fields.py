@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param
 
 from suite.study.cells import Cell
 from suite.study.entry import Entry, last_line
+from suite.study.schema import shown
 from suite.tasks.task import is_of_part
 
 NOT_SHARED = ("kind", "seed", "start", "method", "version", "settings/", "removed", "fusion")
@@ -25,7 +26,7 @@ def cell_name(cell: Cell, several: bool) -> str:
 
 def row_name(cell: Cell, several: bool) -> str:
     """A row as tables call it."""
-    return f"{cell.row} [{cell.schedule}]" if several and cell.schedule != "none" else cell.row
+    return f"{cell.row} [{shown(cell.schedule)}]" if several and cell.schedule != "none" else cell.row
 
 
 def cell_tags(study: str, cell: Cell, entry: Entry) -> dict[str, str]:

@@ -18,6 +18,7 @@ from suite.report.statistics.intervals import Mean, mean
 from suite.report.statistics.significance import ALPHA, correct
 from suite.seeds import seed_for
 from suite.study import images
+from suite.study.schema import shown
 from suite.study.sides import Side
 from suite.tasks.task import Images, task
 
@@ -137,7 +138,7 @@ def _compared(key: tuple[str, ...], several: bool, first: tuple[Side, Scores], s
 def _label(key: tuple[str, ...], several: bool) -> str:
     """The row, with its schedule where there are several; empty where single rows are compared."""
     _, row, schedule = key if key[1:] else (*key, "", "")
-    return f"{row} [{schedule}]" if several else row
+    return f"{row} [{shown(schedule)}]" if several else row
 
 
 def _over_images(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from suite.kinds.training.row_cells import Speed
-from suite.kinds.training.schema import LENGTH
 from suite.reduction.registry import reduces_nothing
 from suite.report.statistics.aggregates import Spread
 from suite.report.statistics.comparisons import Comparison
 from suite.report.statistics.intervals import Mean
 from suite.report.statistics.significance import ALPHA
+from suite.study.schema import LENGTH
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from suite.errors import UserError, suggest
 from suite.kinds.training.cells import resolved, schedule_of
-from suite.kinds.training.schema import LENGTH, Row, Study
+from suite.kinds.training.schema import Row, Study
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, common_rate
 from suite.reduction.size import Size, by
 from suite.strict import Place
 from suite.strict import problems as wrong
-from suite.study.schema import ScheduleRule, alike, plain_name
+from suite.study.schema import LENGTH, ScheduleRule, alike, plain_name
 
 Problem = tuple[Place, str]
 NEARLY = "by white space or capitals only; name one of them otherwise"

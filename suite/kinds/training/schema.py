@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -19,7 +18,6 @@ from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.task import Task, TaskName, task
 
 Recipe = TypeVar("Recipe", bound=TrainingRecipe)
-LENGTH = re.compile(r"(?:^|, )(\d+) epochs$")  # how labels of schedules end where a study has several lengths
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**53)]  # as the record has them: larger ones are rounded there
 
 

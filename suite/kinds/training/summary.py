@@ -23,6 +23,7 @@ from suite.report.statistics.intervals import mean
 from suite.report.statistics.significance import correct
 from suite.study.exported import COLUMNS
 from suite.study.records import read
+from suite.study.schema import shown
 
 CONTROL = "random"
 Seeds = dict[int, float]
@@ -87,7 +88,7 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
     control, others = ("", {}) if unpruned else _control(frame, schedule, first["fusion"])
     versus = Versus() if unpruned or first["method"] == CONTROL else _versus(own, scores, control, others)
     return Line(
-        label=f"{row} [{schedule}]" if several[unpruned] else row,
+        label=f"{row} [{shown(schedule)}]" if several[unpruned] else row,
         row=row,
         schedule=schedule,
         method=first["method"],
@@ -115,10 +116,7 @@ def _versus(own: pd.DataFrame, scores: Seeds, control: str, others: Seeds) -> Ve
     A seed that was tried and has no score did not beat the control.
     """
     if not control:
-        schedule = own.iloc[0]["schedule"]
-        return Versus(
-            reason=f"the study has no {CONTROL} pruning with the schedule {schedule} and this row's fusion, or none"
-        )
+        return Versus(reason=f"the study has no {CONTROL} pruning with its schedule and its fusion, or none")
     tried = {*map(int, own[own["status"] != "skipped"]["seed"])}
     shared = scores.keys() & others.keys()
     won = sum(scores[seed] > others[seed] for seed in shared), len(tried & others.keys())

@@ -133,7 +133,8 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
     if any(line.same_start for line in lines):
         yield Note(FINE_TUNING_ONLY)
     for rate in sorted({line.own_rate for line in lines if line.own_rate is not None}):
-        named = ", ".join(line.label for line in lines if line.own_rate == rate)
+        labels = dict.fromkeys(line.row if line.epochs else line.label for line in lines if line.own_rate == rate)
+        named = ", ".join(labels)
         yield Note(
             f"What the backbone does not have, such as queries and auxiliary heads, learns at {rate:g}: {named}."
         )
@@ -154,10 +155,11 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
     )
     largest, *further = lines[0].speeds
     batch = f", batch {largest.batch} unless the heading names another" if further else ""
-    yield Note(
-        "Speed: images per second relative to the unpruned timm model, timed interleaved on this study's machine, "
-        f"median of rounds{batch}."
-    )
+    if any(one.fused for line in lines for one in line.speeds):
+        yield Note(
+            "Speed: images per second relative to the unpruned timm model, timed interleaved on this study's machine, "
+            f"median of rounds{batch}."
+        )
     if any(line.speeds[0].eager for line in lines):
         yield Note("Speed, eager: relative to the unpruned model with timm's eager attention.", only="long")
     yield from _about_timing_warnings(lines)
@@ -168,11 +170,14 @@ def _about_rows(lines: Sequence[Line]) -> Iterator[Note]:
     alone = all(ONE_SEED in line.marks for line in lines)
     if alone:
         yield Note(f"Every row has {ONE_SEED}.")
+    marked: dict[str, list[str]] = {}
     for line in lines:
         own = [mark for mark in line.marks if not (alone and mark == ONE_SEED)]
         reason = line.versus.reason
         for mark in [*own, *([f"not compared with random: {reason}"] if reason else [])]:
-            yield Note(f"{line.label}: {mark}")
+            marked.setdefault(mark, []).append(line.label)
+    for mark, labels in marked.items():
+        yield Note(f"{', '.join(labels)}: {mark}")
 
 
 def _about_timing_warnings(lines: Sequence[Line]) -> Iterator[Note]:
