@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Iterator
-from typing import Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self, TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -18,6 +19,38 @@ REFRESH = 0.2  # seconds between two drawings
 def warn(sentence: str) -> None:
     """Say on stderr what a person should know, though everything goes on."""
     Console(stderr=True, markup=False, highlight=False).print(redacted(f"warning: {sentence}"), soft_wrap=True)
+
+
+class Lossy:
+    """A text stream for long work: where its reader is gone or its disk is full, what is written is lost.
+
+    That is said once, on stderr, and the work goes on.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.lost = stream, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        self._try(lambda: self.stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what can be flushed."""
+        self._try(self.stream.flush)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        if self.lost:
+            return
+        try:
+            act()
+        except OSError as error:
+            self.lost = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # so that Python can end, too
+            warn(f"nothing more can be written to the output ({error.strerror}); the work goes on")
 
 
 class ManualProgress:

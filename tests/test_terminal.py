@@ -85,3 +85,24 @@ def test_python_may_ask_for_strict_ascii(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "68.5-73.5" in done.stdout
+
+
+@pytest.mark.parametrize("output", ["a reader that has gone", "/dev/full"])
+def test_a_run_goes_on_without_its_output(tmp_path: Path, output: str) -> None:
+    """As behind `| head`, or with a log on a full disk: all cells are finished, and one line says what is lost."""
+    write(tmp_path, methods=["none", "random"], seeds=[0], speed=None)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if output == "/dev/full":
+        end = os.open(output, os.O_WRONLY)
+    else:
+        reader, end = os.pipe()
+        os.close(reader)
+    command = [sys.executable, "-m", "suite", "run", "trial.yaml", "--in-process"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdout=end, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(end)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("nothing more can be written to the output") == 1
+    assert len(list((tmp_path / ".suite/cells").iterdir())) == 3
+    assert (tmp_path / "results/trial/table.md").is_file()

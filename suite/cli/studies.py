@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import typer
 from rich.console import Console
 
 from suite.cli.options import AsJson, Changes, StudyName, complete_study, print_json, say
 from suite.errors import UserError
+from suite.terminal import Lossy
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -73,7 +74,8 @@ def run(
     from suite.report.make import make_table
     from suite.study.load import RESULTS, check_origin, load, remember
 
-    console, loaded = Console(markup=False, emoji=False), load(study, change or [])
+    console = Console(file=cast("TextIO", Lossy(sys.stdout)), markup=False, emoji=False)
+    loaded = load(study, change or [])
     check_origin(loaded)
     if loaded.kind.run is None:
         command = loaded.kind.command.format(loaded.name)
