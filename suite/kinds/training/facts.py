@@ -31,7 +31,10 @@ def facts(folder: Path, lines: Sequence[Line]) -> Facts:
     study: Study | None = found.study if found else None
     focus, shown = focus_of(folder), _Shown(folder.name, lines)
     chosen = [line for name in focus.rows for line in lines if line.row == name]
-    leading = [line for line in [*chosen[:1], *_best(lines)] if line.score]
+    longest = max(
+        (line for line in chosen if line.row == chosen[0].row), key=lambda line: line.epochs or 0, default=None
+    )
+    leading = [line for line in [longest, *_best(lines)] if line and line.score]
     headline = _headline(leading, shown) if leading else "No row has a score yet: no claim."
     first = [(name, "not in the record yet") for name in focus.rows if name not in {line.row for line in lines}]
     first += [(line.label, shown.whole(line)) for line in chosen]
