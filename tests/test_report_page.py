@@ -38,6 +38,7 @@ from suite.report.render import as_html
 from suite.report.statistics.power import seeds_needed
 from suite.run.mlflow_store import experiment_id
 from suite.run.mlflow_writer import Tracker
+from suite.study.kind import kinds
 from suite.study.load import load
 from suite.study.records import state, stated
 
@@ -286,7 +287,7 @@ def test_a_figure_of_another_record_is_drawn_again(made: Path) -> None:
 def test_provenance_is_that_of_the_record(made: Path) -> None:
     """Every commit, cell and digest of provenance.json."""
     folder = made / "results/digits-segmentation"
-    found, text = read_origin(folder, "cells.csv"), text_of(made, "digits-segmentation")
+    found, text = read_origin(folder, kinds()["training"]), text_of(made, "digits-segmentation")
     assert found is not None
     assert all(run["commit"] in text and f"{run['started']}</th>" in text for run in found["runs"])
     assert found["records"].keys() == {"cells.csv", "curves.csv", "examples.json"}
@@ -305,7 +306,7 @@ def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> No
     content = json.loads((ROOT / path.relative_to(made)).read_text())
     path.write_text(json.dumps(content | {"runs": [run | {"device": "a GPU"} for run in content["runs"]]}))
     run(folder.name)
-    found, text = read_origin(folder, "rounds.csv"), text_of(made, folder.name)
+    found, text = read_origin(folder, kinds()["speed"]), text_of(made, folder.name)
     assert found is not None
     assert (found["took"], found["runs"][0]["took"]) == (None, None)
     assert found["runs"][0]["machine"].endswith("Linux x86_64, computed on a GPU")
@@ -438,8 +439,8 @@ def test_a_damaged_provenance_is_named(tmp_path: Path) -> None:
     """With the command that writes it again."""
     (tmp_path / "provenance.json").write_text('{"runs": [{}]}')
     with pytest.raises(UserError, match=r"provenance\.json is damaged .KeyError: 'started'.; .*suite run"):
-        read_origin(tmp_path, "cells.csv")
-    assert read_origin(tmp_path / "elsewhere", "cells.csv") is None
+        read_origin(tmp_path, kinds()["training"])
+    assert read_origin(tmp_path / "elsewhere", kinds()["training"]) is None
 
 
 # ---------------------------------------------------------------- in a browser
