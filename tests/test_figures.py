@@ -421,7 +421,7 @@ def test_of_the_unpruned_model_alone_the_rest_is_drawn(
 def test_studies_without_figures_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their tables are named instead of a run."""
     monkeypatch.chdir(ROOT)
-    with pytest.raises(UserError, match=r"costs has no figures; its table: suite table costs$"):
+    with pytest.raises(UserError, match=r"costs is of kind costs, which has no figures; its table: suite table costs$"):
         CliRunner().invoke(app, ["figures", "costs"], catch_exceptions=False)
 
 

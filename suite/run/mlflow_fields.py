@@ -10,9 +10,8 @@ from typing import Any
 
 from mlflow.entities import Metric, Param
 
-from suite.study.cells import Cell
+from suite.study.cells import Cell, shown
 from suite.study.entry import Entry, last_line
-from suite.study.schema import shown
 from suite.tasks.task import is_of_part
 
 NOT_SHARED = ("kind", "seed", "start", "method", "version", "settings/", "removed", "fusion")

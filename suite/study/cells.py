@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,15 @@ def id_of(identity: Identity) -> str:
     """The id of a cell: a hash of its identity."""
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+LENGTH = re.compile(r"(?:^|, )(\d+) epochs$")  # how labels of schedules end where a study has several lengths
+
+
+def shown(schedule: str) -> str:
+    """What of a schedule's label tells rows of a study apart: the length of training where there are several."""
+    length = LENGTH.search(schedule)
+    return f"{length[1]} epochs" if length else schedule
 
 
 @dataclass(frozen=True)

@@ -52,15 +52,6 @@ Name = Annotated[str, AfterValidator(plain_name)]  # of a row or a schedule
 MethodName = Annotated[str, AfterValidator(_known_method)]  # one that there is
 
 
-LENGTH = re.compile(r"(?:^|, )(\d+) epochs$")  # how labels of schedules end where a study has several lengths
-
-
-def shown(schedule: str) -> str:
-    """What of a schedule's label tells rows of a study apart: the length of training where there are several."""
-    length = LENGTH.search(schedule)
-    return f"{length[1]} epochs" if length else schedule
-
-
 def label_of(method: str, fusion: str = "none") -> str:
     """How tables call a method without a name of its own: by its name or that of its file, and its fusion."""
     name = Path(method).stem if method.endswith(".py") else method

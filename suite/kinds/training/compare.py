@@ -18,7 +18,7 @@ from suite.report.statistics.intervals import Mean, mean
 from suite.report.statistics.significance import ALPHA, correct
 from suite.seeds import seed_for
 from suite.study import images
-from suite.study.schema import shown
+from suite.study.cells import shown
 from suite.study.sides import Side
 from suite.tasks.task import Images, task
 

@@ -10,7 +10,7 @@ from suite.report.statistics.aggregates import Spread
 from suite.report.statistics.comparisons import Comparison
 from suite.report.statistics.intervals import Mean
 from suite.report.statistics.significance import ALPHA
-from suite.study.schema import LENGTH
+from suite.study.cells import LENGTH
 
 
 @dataclass(frozen=True)

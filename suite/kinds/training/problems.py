@@ -15,7 +15,8 @@ from suite.reduction.schedule import Schedule, common_rate
 from suite.reduction.size import Size, by
 from suite.strict import Place
 from suite.strict import problems as wrong
-from suite.study.schema import LENGTH, ScheduleRule, alike, plain_name
+from suite.study.cells import LENGTH
+from suite.study.schema import ScheduleRule, alike, plain_name
 
 Problem = tuple[Place, str]
 NEARLY = "by white space or capitals only; name one of them otherwise"

@@ -21,9 +21,9 @@ from suite.report.statistics.comparisons import compare
 from suite.report.statistics.groups import letters, tied_groups
 from suite.report.statistics.intervals import mean
 from suite.report.statistics.significance import correct
+from suite.study.cells import shown
 from suite.study.exported import COLUMNS
 from suite.study.records import read
-from suite.study.schema import shown
 
 CONTROL = "random"
 Seeds = dict[int, float]
