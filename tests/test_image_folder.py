@@ -63,11 +63,35 @@ def saying(number: int, classes: int) -> nn.Module:
 
 
 def test_one_name_beside_numbers_does_not_hide_them() -> None:
-    """More than half of the folders are numbered; two orders are meant by them."""
+    """Two orders are meant by the numbered ones; both are shown as the choices give them."""
     with pytest.raises(
-        UserError, match=r"x has numbered folders, which are 0, 1, 10, 2, 3 in the order of text and 0, 1, 2"
+        UserError,
+        match=r"x has numbered folders, which are 0, 1, 10, 2, 3, ... in the order of text and background, 0, 1, 2",
     ):
         ordered(["background", "0", "1", "2", "3", "10"], Path("x"), None)
+
+
+WORDS = "cat dog owl fox yak bat cow pig hen ape ant bee".split()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{number}_{word}" for number, word in enumerate(WORDS)],
+        [f"{number} - {word}" for number, word in enumerate(WORDS)],
+        [f"{word}{number}" for number in range(1, 12) for word in ("cat", "dog")],
+        ["cat", "dog", "fox", "owl", "1", "2", "10"],
+        ["-2", "-1", "0", "1", "2"],
+        ["DC-3", "DC-10", "A300", "707-320"],
+        ["other", "set1_9", "set1_10"],
+    ],
+)
+def test_two_orders_of_some_folders_are_refused(names: list[str]) -> None:
+    """Whatever follows the number or lies beside; by a word either order is taken."""
+    with pytest.raises(UserError, match=r"has numbered folders, which are .* --classes text, .* or --classes FILE"):
+        ordered(names, Path("x"), None)
+    assert ordered(names, Path("x"), "text")[0] == tuple(sorted(names))
+    assert ordered(names[::-1], Path("x"), "number")[0] == tuple(names)
 
 
 @pytest.mark.parametrize("name", ["{}", "class_{}", "c{} (new)"])
@@ -90,8 +114,10 @@ def test_numbered_folders_have_no_order_of_their_own(tmp_path: Path, name: str) 
     [
         [f"{number:02}" for number in range(12)],
         NUMBERS[:10],
-        ["DC-3", "DC-10", "707-320", "A300"],
-        ["Dog", "cat", "owl2", "owl10 "],
+        [f"{number:02}_{word}" for number, word in enumerate(WORDS)],
+        ["DC-3", "DC-9", "707-320", "A300"],
+        ["Dog", "cat", "owl2", "fox10 "],
+        ["2_dogs", "cats_10", "owl_9"],
         ["n01440764", "n01443537", "n02979186"],
     ],
 )
@@ -125,6 +151,16 @@ def test_imagenets_order_is_that_of_its_folders() -> None:
         '["owl", "cat", "dog"]',
         '{"cat": 1, "dog": 2, "owl": 0}',
         '{"2": "dog", "0": "owl", "1": "cat"}',
+        '{"cat": "1", "dog": "2", "owl": "0"}',
+        '{"2": ["n03", "dog"], "0": ["n01", "owl"], "1": ["n02", "cat"]}',
+        '[["owl", "night"], ["cat", "day"], ["dog", "day"]]',
+        '{"architectures": ["ViT"], "id2label": {"0": "owl", "1": "cat", "2": "dog"}, "label2id": {"owl": "0"}}',
+        '{"hidden_size": 768, "label2id": {"cat": 1, "dog": 2, "owl": 0}}',
+        "0,owl\n1,cat\n2,dog\n",
+        "2 dog\n0 owl\n\n1 cat\n",
+        "0: owl\n1: cat\n2: dog",
+        "dog 2\nowl 0\ncat 1",
+        "owl\n\ncat\n \ndog",
     ],
 )
 def test_a_file_says_which_class_is_which_output(tmp_path: Path, content: str) -> None:
@@ -137,11 +173,30 @@ def test_a_file_says_which_class_is_which_output(tmp_path: Path, content: str) -
 
 
 @pytest.mark.parametrize(
+    ("names", "content"),
+    [
+        (["n02", "n01"], '{"0": ["n02", "tench"], "1": ["n01", "shark"]}'),
+        (["n01443537", "n01440764"], "n01443537 goldfish, Carassius\nn01440764 tench, Tinca tinca"),
+        (["n01443537", "n01440764"], "1,n01440764,tench\n0,n01443537,goldfish"),
+        (["2 dogs", "0 cats", "1 owl"], "2 dogs\n0 cats\n1 owl"),
+        (["cafe\u0301 ", "bar"], '["caf\u00e9", "bar"]'),
+    ],
+)
+def test_a_line_names_a_folder_as_a_whole_or_by_its_part(tmp_path: Path, names: list[str], content: str) -> None:
+    """Lists of ImageNet have words beside ids; a number may be part of a name."""
+    (tmp_path / "list").write_text(content, encoding="utf-8")
+    assert ordered(sorted(names), Path("x"), tmp_path / "list")[0] == tuple(names)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("cat\ndog", "does not name the folders owl of"),
         ("cat\ndog\nowl\ncat", "names the class cat twice"),
-        ("cat\n\ndog\nowl", "must have the name of a class in every line"),
+        ('{"cat": true, "dog": false, "owl": 2}', "must have each number from 0 to 2 once"),
+        ('{"dog": true, "cat": false}', "must have each number from 0 to 1 once"),
+        ("1 cat\n2 dog\n3 owl", "must have each number from 0 to 2 once"),
+        ("[" * 100_000, "is neither text with a class in each line nor JSON"),
         ("", "must have the name of a class in every line"),
         ('["cat", 3]', "must have the name of a class in every line or entry"),
         ('{"cat": 0, "dog": 1, "owl": 3}', "must have each number from 0 to 2 once"),
