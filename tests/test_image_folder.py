@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 from backbones import build
+from hand_made_png import png
 from PIL import Image
 from torch import nn
 
 from suite import api
 from suite.cli.app import main
+from suite.data import pictures
 from suite.data.classes import ordered
 from suite.data.folder import Folder, open_folder
 from suite.data.pictures import read
@@ -71,7 +74,7 @@ def test_one_name_beside_numbers_does_not_hide_them() -> None:
         ordered(["background", "0", "1", "2", "3", "10"], Path("x"), None)
 
 
-WORDS = "cat dog owl fox yak bat cow pig hen ape ant bee".split()
+WORDS = ["cat", "dog", "owl", "fox", "yak", "bat", "cow", "pig", "hen", "ape", "ant", "bee"]
 
 
 @pytest.mark.parametrize(
@@ -305,9 +308,78 @@ def test_every_kind_of_pixels_becomes_8_bit_colours(
     assert bool(note) == bool(said)
 
 
+DEEP = np.arange(0, 65536, 683, dtype=np.uint16).reshape(8, 12)  # numbers of 12 pixels or of 3 x 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("rgb.png", png(DEEP, 16, 2), "of 16 bits, read as their upper 8"),
+        ("rgba.png", png(DEEP, 16, 6), "of 16 bits, read as their upper 8 and with transparency, read without it"),
+        ("la.png", png(DEEP, 16, 4), "of 16 bits, read as their upper 8 and with transparency, read without it"),
+        ("grey.png", png(DEEP, 16, 0), "of 16 bits, read as their upper 8"),
+        ("four.png", png(DEEP % 16, 4, 0), ""),
+        ("rgb.ppm", b"P6 4 8 65535\n" + DEEP.astype(">u2").tobytes(), "of more than 8 bits, read as PIL scales them"),
+        ("rgb.pnm", b"P6 4 8 255\n" + (DEEP >> 8).astype(np.uint8).tobytes(), ""),
+    ],
+)
+def test_more_than_8_bits_are_counted(tmp_path: Path, name: str, content: bytes, note: str) -> None:
+    """In colours and with transparency as in grey; the pixels are those of other loaders."""
+    (tmp_path / name).write_bytes(content)
+    found, said = read(tmp_path / name)
+    assert said == note
+    if name != "grey.png":
+        assert np.array_equal(np.asarray(found), default_loader(str(tmp_path / name)))
+
+
+def test_links_to_nothing_are_left_out(tmp_path: Path) -> None:
+    """Without a suffix of images; with one they are named as broken."""
+    root = class_folders(tmp_path, "cat", "dog")
+    for name, target in {"gone": "nowhere", "itself": "itself", "gone.txt": "nowhere"}.items():
+        (root / "dog" / name).symlink_to(target)
+    found = opened(root)
+    assert found.said[1] == "left out: 3 a link to nothing (gone, gone.txt, itself)"
+    (root / "dog/gone.png").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"dog/gone.png cannot be read \(.*No such file"):
+        opened(root)
+
+
+def test_each_waits_for_no_more_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All items, in order, counted; those of later batches are not looked at before they are asked for."""
+    monkeypatch.setattr(pictures, "BATCH", 4)
+    seen, told = list[int](), list[int]()
+    found = pictures.each(lambda item: seen.append(item) or -item, range(10), lambda done, _: told.append(done))
+    assert next(found) == 0
+    assert set(seen) <= set(range(4))
+    assert list(found) == [-item for item in range(1, 10)]
+    assert told == [*range(1, 11)]
+    assert sorted(seen) == [*range(10)]
+
+
+def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On network drives that is what costs."""
+    root, asked = class_folders(tmp_path, "cat/a/b", "dog"), list[Path]()
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: asked.append(self) or iterdir(self))
+    open_folder(root, (32, 32), 1.0, "imagenet")
+    assert asked == [root, root / "cat", root / "cat/a", root / "cat/a/b", root / "dog"]
+
+
 def inverted(path: Path) -> None:
     """16 bit grey whose 0 is white."""
     Image.fromarray(RAMP).save(path, tiffinfo={262: 0})
+
+
+def signed(path: Path) -> None:
+    """16 bit numbers that may be below 0."""
+    path.write_bytes(tiff(16, 2))
+
+
+def tiff(bits: int, kind: int) -> bytes:
+    """Four numbers of so many bits; `kind` 2 is signed."""
+    tags = {256: 2, 257: 2, 258: bits, 259: 1, 262: 1, 273: 200, 277: 1, 278: 2, 279: bits // 2, 339: kind}
+    entries = b"".join(struct.pack("<HHIHxx", tag, 3, 1, value) for tag, value in tags.items())
+    return (b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries).ljust(200, b"\0") + bytes(bits // 2)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +388,9 @@ def inverted(path: Path) -> None:
         ("f.tif", lambda at: Image.fromarray(RAMP / np.float32(65535)).save(at), r"mode F, floating point.* RGB of 8"),
         ("i.tiff", lambda at: Image.fromarray(RAMP.astype(np.int32)).save(at), r"mode I, whole numbers of 32 bits"),
         ("lab.tif", lambda at: Image.new("LAB", (9, 9)).save(at), r"mode LAB, colours that are not known"),
-        ("inverted.tif", inverted, r"is a TIFF of .* or with white as 0"),
+        ("inverted.tif", inverted, r"is a TIFF of 16 bits with white as 0; save it with black as 0"),
+        ("signed.tif", signed, r"mode I, whole numbers of 16 bits, whose range"),
+        ("twelve.tif", lambda at: at.write_bytes(tiff(12, 1)), r"is a TIFF of 12 bits; save it with 8"),
         ("a.gif", lambda at: RGB.save(at, save_all=True, append_images=[CLEAR]), r"has 2 frames or pages; save the"),
         ("a.png", lambda at: RGB.save(at, save_all=True, append_images=[CLEAR]), r"has 2 frames or pages"),
         ("a.tif", lambda at: RGB.save(at, save_all=True, append_images=[RGB]), r"has 2 frames or pages"),
