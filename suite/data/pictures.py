@@ -20,7 +20,7 @@ from suite.host import cores
 from suite.signatures import head_of, known
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 READABLE = "jpg jpeg jpe jfif png apng gif bmp dib tif tiff webp ppm pgm pbm pnm"
@@ -137,7 +137,7 @@ def _first(value: Any) -> Any:
     return value[0] if isinstance(value, tuple) else value
 
 
-def _depth(image: Image.Image) -> str:
+def _depth(image: ImageFile.ImageFile) -> str:
     """How colours of more than 8 bits become such of 8, which the file's own form shows before it is decoded."""
     forms = [_first(tile.args) for tile in image.tile]
     if any(isinstance(form, str) and ";16" in form for form in forms):

@@ -110,13 +110,20 @@ def _split(place: str, weights: Weights) -> dict[str, tuple[Weights, str]]:
     bare = {AVERAGED.sub("", key, count=1): weights[key] for key in weights if key in marked}
     (raw, prefix), (_, own) = _without_prefix(rest), _without_prefix(bare)
     short, full = ({_squashed(start + key): key for key in raw} for start in ("", prefix))
-    for names, taken in ((full, ""), (short, ""), (short, own)):
-        found = {names.get(_squashed(key.removeprefix(taken)), ""): value for key, value in bare.items()}
-        averaged = {name: value for name, value in found.items() if name}
-        if averaged:
-            said = prefix if names is full else taken
-            return {place: (raw, prefix), AVERAGE if place == TOP else f"{place}.{AVERAGE}": (averaged, said)}
-    return {place: _without_prefix(weights)}
+    candidates = [
+        (_renamed(bare, names, off), said)
+        for names, off, said in ((full, "", prefix), (short, "", ""), (short, own, own))
+    ]
+    averaged, said = max(candidates, key=lambda candidate: len(candidate[0]))
+    if not averaged:
+        return {place: _without_prefix(weights)}
+    return {place: (raw, prefix), AVERAGE if place == TOP else f"{place}.{AVERAGE}": (averaged, said)}
+
+
+def _renamed(weights: Weights, names: Mapping[str, str], prefix: str) -> Weights:
+    """Those that have one of the names, but for a prefix and what separates words."""
+    pairs = [(names.get(_squashed(key.removeprefix(prefix))), value) for key, value in weights.items()]
+    return {name: value for name, value in pairs if name is not None}
 
 
 def _squashed(name: str) -> str:
