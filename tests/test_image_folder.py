@@ -320,6 +320,8 @@ DEEP = np.arange(0, 65536, 683, dtype=np.uint16).reshape(8, 12)  # numbers of 12
         ("grey.png", png(DEEP, 16, 0), "of 16 bits, read as their upper 8"),
         ("four.png", png(DEEP % 16, 4, 0), ""),
         ("rgb.ppm", b"P6 4 8 65535\n" + DEEP.astype(">u2").tobytes(), "of more than 8 bits, read as PIL scales them"),
+        ("plain.ppm", b"P3 1 1 1000 1 500 1000", "of more than 8 bits, read as PIL scales them"),
+        ("plain.pbm", b"P1 2 2 0 1 1 0", ""),
         ("rgb.pnm", b"P6 4 8 255\n" + (DEEP >> 8).astype(np.uint8).tobytes(), ""),
     ],
 )

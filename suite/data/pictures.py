@@ -139,11 +139,11 @@ def _first(value: Any) -> Any:
 
 def _depth(image: ImageFile.ImageFile) -> str:
     """How colours of more than 8 bits become such of 8, which the file's own form shows before it is decoded."""
-    forms = [_first(tile.args) for tile in image.tile]
-    if any(isinstance(form, str) and ";16" in form for form in forms):
+    tiles: list[tuple[str, Any]] = [(tile.codec_name, tile.args) for tile in image.tile]
+    if any(isinstance(_first(args), str) and ";16" in _first(args) for _, args in tiles):
         return DEEP
-    largest = [tile.args[1] for tile in image.tile if tile.codec_name.startswith("ppm")]
-    return SCALED if any(number > 255 for number in largest) else ""
+    largest = [args[1] for codec, args in tiles if codec.startswith("ppm") and isinstance(args, tuple)]
+    return SCALED if max(largest, default=0) > 255 else ""
 
 
 def _is_turned(image: Image.Image) -> bool:
