@@ -15,6 +15,7 @@ import torch
 import yaml
 from ade20k import ALL, SIZES, make_folder
 from backbones import BACKBONES
+from hand_made_png import png
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import save_file
@@ -155,6 +156,19 @@ def save(labels: np.ndarray[Any, Any], where: str) -> Callable[[Path], None]:
     return lambda folder: Image.fromarray(labels).save(folder / "annotations" / where)
 
 
+def of_depth(depth: int, colour: int) -> Callable[[Path], object]:
+    """Something that writes a mask of the labels 0 to 3, or 0 and 1, over another."""
+    labels = np.arange(48 * 36).reshape(48, 36) % min(4, 2**depth)
+    return lambda folder: (folder / "annotations/validation/ADE_0.png").write_bytes(png(labels, depth, colour))
+
+
+def other_format(folder: Path) -> None:
+    """A mask as PGM, whose largest number PIL makes 255."""
+    path = folder / "annotations/validation/ADE_0.png"
+    path.with_suffix(".pgm").write_bytes(b"P5 36 48 150\n" + bytes(48 * 36))
+    path.unlink()
+
+
 def lossy(folder: Path) -> None:
     """A mask as JPEG."""
     path = folder / "annotations/validation/ADE_0.png"
@@ -173,6 +187,10 @@ def lossy(folder: Path) -> None:
         (save(np.full((48, 36), 200, np.uint8), "validation/ADE_0.png"), r"^\S*ADE_0.png: label 200 on 1728 pixels"),
         (save(np.ones((48, 37), np.uint8), "validation/ADE_0.png"), r"ADE_0.png is a mask of shape \(48, 37\)"),
         (save(np.ones((48, 36), np.uint16), "validation/ADE_0.png"), r"ADE_0.png has uint16 pixels"),
+        (of_depth(4, 0), r"ADE_0.png is grey of 4 bits, which PIL stretches to 8 \(labels 0, 1 become 0, 17\); a mask"),
+        (of_depth(2, 0), r"ADE_0.png is grey of 2 bits, which .* 0, 85\); a mask is a PNG of 8 bits, save its labels"),
+        (of_depth(1, 0), r"ADE_0.png is grey of 1 bits, which .* 0, 255\)"),
+        (other_format, r"ADE_0.pgm is a PPM; a mask is a PNG of 8 bits, save it as one"),
         (lossy, r"ADE_0.jpeg is a JPEG, which changes numbers near edges; a mask is a PNG"),
         (save(np.ones((48, 36, 3), np.uint8), "validation/ADE_0.png"), r"mask of shape \(48, 36, 3\) for an im"),
         (lambda at: None, r"^146 labels \(4, 5, 6, .*, 13, ...\) have no pixel in the masks of \S*training, so the"),
@@ -183,6 +201,25 @@ def test_every_file_is_read_before_training(ade20k: Ade20k, break_it: Callable[[
     break_it(ade20k.folder)
     with pytest.raises(UserError, match=message):
         ade20k.check()
+
+
+@pytest.mark.parametrize("depth", [2, 4, 8])
+def test_a_palette_of_any_depth_has_labels(ade20k: Ade20k, depth: int) -> None:
+    """Its indices, for what is checked and for what mmsegmentation reads."""
+    from mmseg.datasets.transforms import LoadAnnotations
+
+    of_depth(depth, 3)(ade20k.folder)
+    ade20k.model_copy(update={"allow_empty_classes": True}).check()
+    at = str(ade20k.folder / "annotations/validation/ADE_0.png")
+    read = {"seg_map_path": at, "label_map": None, "reduce_zero_label": False, "seg_fields": list[str]()}
+    assert LoadAnnotations()(read)["gt_seg_map"][0].tolist() == [0, 1, 2, 3] * 9
+
+
+def test_the_digest_names_what_cannot_be_read(ade20k: Ade20k) -> None:
+    """A link to nothing among the images."""
+    (ade20k.folder / "images/training/more.jpg").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"more.jpg cannot be read \(No such file or directory\); replace it"):
+        ade20k.digest()
 
 
 def test_an_empty_class_is_named_or_allowed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 from backbones import build
+from hand_made_png import png
 from PIL import Image
 from torch import nn
 
 from suite import api
 from suite.cli.app import main
+from suite.data import pictures
 from suite.data.classes import ordered
 from suite.data.folder import Folder, open_folder
 from suite.data.pictures import read
@@ -63,11 +66,35 @@ def saying(number: int, classes: int) -> nn.Module:
 
 
 def test_one_name_beside_numbers_does_not_hide_them() -> None:
-    """More than half of the folders are numbered; two orders are meant by them."""
+    """Two orders are meant by the numbered ones; both are shown as the choices give them."""
     with pytest.raises(
-        UserError, match=r"x has numbered folders, which are 0, 1, 10, 2, 3 in the order of text and 0, 1, 2"
+        UserError,
+        match=r"x has numbered folders, which are 0, 1, 10, 2, 3, ... in the order of text and background, 0, 1, 2",
     ):
         ordered(["background", "0", "1", "2", "3", "10"], Path("x"), None)
+
+
+WORDS = ["cat", "dog", "owl", "fox", "yak", "bat", "cow", "pig", "hen", "ape", "ant", "bee"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{number}_{word}" for number, word in enumerate(WORDS)],
+        [f"{number} - {word}" for number, word in enumerate(WORDS)],
+        [f"{word}{number}" for number in range(1, 12) for word in ("cat", "dog")],
+        ["cat", "dog", "fox", "owl", "1", "2", "10"],
+        ["-2", "-1", "0", "1", "2"],
+        ["DC-3", "DC-10", "A300", "707-320"],
+        ["other", "set1_9", "set1_10"],
+    ],
+)
+def test_two_orders_of_some_folders_are_refused(names: list[str]) -> None:
+    """Whatever follows the number or lies beside; by a word either order is taken."""
+    with pytest.raises(UserError, match=r"has numbered folders, which are .* --classes text, .* or --classes FILE"):
+        ordered(names, Path("x"), None)
+    assert ordered(names, Path("x"), "text")[0] == tuple(sorted(names))
+    assert ordered(names[::-1], Path("x"), "number")[0] == tuple(names)
 
 
 @pytest.mark.parametrize("name", ["{}", "class_{}", "c{} (new)"])
@@ -90,8 +117,10 @@ def test_numbered_folders_have_no_order_of_their_own(tmp_path: Path, name: str) 
     [
         [f"{number:02}" for number in range(12)],
         NUMBERS[:10],
-        ["DC-3", "DC-10", "707-320", "A300"],
-        ["Dog", "cat", "owl2", "owl10 "],
+        [f"{number:02}_{word}" for number, word in enumerate(WORDS)],
+        ["DC-3", "DC-9", "707-320", "A300"],
+        ["Dog", "cat", "owl2", "fox10 "],
+        ["2_dogs", "cats_10", "owl_9"],
         ["n01440764", "n01443537", "n02979186"],
     ],
 )
@@ -125,6 +154,16 @@ def test_imagenets_order_is_that_of_its_folders() -> None:
         '["owl", "cat", "dog"]',
         '{"cat": 1, "dog": 2, "owl": 0}',
         '{"2": "dog", "0": "owl", "1": "cat"}',
+        '{"cat": "1", "dog": "2", "owl": "0"}',
+        '{"2": ["n03", "dog"], "0": ["n01", "owl"], "1": ["n02", "cat"]}',
+        '[["owl", "night"], ["cat", "day"], ["dog", "day"]]',
+        '{"architectures": ["ViT"], "id2label": {"0": "owl", "1": "cat", "2": "dog"}, "label2id": {"owl": "0"}}',
+        '{"hidden_size": 768, "label2id": {"cat": 1, "dog": 2, "owl": 0}}',
+        "0,owl\n1,cat\n2,dog\n",
+        "2 dog\n0 owl\n\n1 cat\n",
+        "0: owl\n1: cat\n2: dog",
+        "dog 2\nowl 0\ncat 1",
+        "owl\n\ncat\n \ndog",
     ],
 )
 def test_a_file_says_which_class_is_which_output(tmp_path: Path, content: str) -> None:
@@ -137,11 +176,30 @@ def test_a_file_says_which_class_is_which_output(tmp_path: Path, content: str) -
 
 
 @pytest.mark.parametrize(
+    ("names", "content"),
+    [
+        (["n02", "n01"], '{"0": ["n02", "tench"], "1": ["n01", "shark"]}'),
+        (["n01443537", "n01440764"], "n01443537 goldfish, Carassius\nn01440764 tench, Tinca tinca"),
+        (["n01443537", "n01440764"], "1,n01440764,tench\n0,n01443537,goldfish"),
+        (["2 dogs", "0 cats", "1 owl"], "2 dogs\n0 cats\n1 owl"),
+        (["cafe\u0301 ", "bar"], '["caf\u00e9", "bar"]'),
+    ],
+)
+def test_a_line_names_a_folder_as_a_whole_or_by_its_part(tmp_path: Path, names: list[str], content: str) -> None:
+    """Lists of ImageNet have words beside ids; a number may be part of a name."""
+    (tmp_path / "list").write_text(content, encoding="utf-8")
+    assert ordered(sorted(names), Path("x"), tmp_path / "list")[0] == tuple(names)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("cat\ndog", "does not name the folders owl of"),
         ("cat\ndog\nowl\ncat", "names the class cat twice"),
-        ("cat\n\ndog\nowl", "must have the name of a class in every line"),
+        ('{"cat": true, "dog": false, "owl": 2}', "must have each number from 0 to 2 once"),
+        ('{"dog": true, "cat": false}', "must have each number from 0 to 1 once"),
+        ("1 cat\n2 dog\n3 owl", "must have each number from 0 to 2 once"),
+        ("[" * 100_000, "is neither text with a class in each line nor JSON"),
         ("", "must have the name of a class in every line"),
         ('["cat", 3]', "must have the name of a class in every line or entry"),
         ('{"cat": 0, "dog": 1, "owl": 3}', "must have each number from 0 to 2 once"),
@@ -250,9 +308,80 @@ def test_every_kind_of_pixels_becomes_8_bit_colours(
     assert bool(note) == bool(said)
 
 
+DEEP = np.arange(0, 65536, 683, dtype=np.uint16).reshape(8, 12)  # numbers of 12 pixels or of 3 x 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("rgb.png", png(DEEP, 16, 2), "of 16 bits, read as their upper 8"),
+        ("rgba.png", png(DEEP, 16, 6), "of 16 bits, read as their upper 8 and with transparency, read without it"),
+        ("la.png", png(DEEP, 16, 4), "of 16 bits, read as their upper 8 and with transparency, read without it"),
+        ("grey.png", png(DEEP, 16, 0), "of 16 bits, read as their upper 8"),
+        ("four.png", png(DEEP % 16, 4, 0), ""),
+        ("rgb.ppm", b"P6 4 8 65535\n" + DEEP.astype(">u2").tobytes(), "of more than 8 bits, read as PIL scales them"),
+        ("plain.ppm", b"P3 1 1 1000 1 500 1000", "of more than 8 bits, read as PIL scales them"),
+        ("plain.pbm", b"P1 2 2 0 1 1 0", ""),
+        ("rgb.pnm", b"P6 4 8 255\n" + (DEEP >> 8).astype(np.uint8).tobytes(), ""),
+    ],
+)
+def test_more_than_8_bits_are_counted(tmp_path: Path, name: str, content: bytes, note: str) -> None:
+    """In colours and with transparency as in grey; the pixels are those of other loaders."""
+    (tmp_path / name).write_bytes(content)
+    found, said = read(tmp_path / name)
+    assert said == note
+    if name != "grey.png":
+        assert np.array_equal(np.asarray(found), default_loader(str(tmp_path / name)))
+
+
+def test_links_to_nothing_are_left_out(tmp_path: Path) -> None:
+    """Without a suffix of images; with one they are named as broken."""
+    root = class_folders(tmp_path, "cat", "dog")
+    for name, target in {"gone": "nowhere", "itself": "itself", "gone.txt": "nowhere"}.items():
+        (root / "dog" / name).symlink_to(target)
+    found = opened(root)
+    assert found.said[1] == "left out: 3 a link to nothing (gone, gone.txt, itself)"
+    (root / "dog/gone.png").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"dog/gone.png cannot be read \(.*No such file"):
+        opened(root)
+
+
+def test_each_waits_for_no_more_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All items, in order, counted; those of later batches are not looked at before they are asked for."""
+    monkeypatch.setattr(pictures, "BATCH", 4)
+    seen, told = list[int](), list[int]()
+    found = pictures.each(lambda item: seen.append(item) or -item, range(10), lambda done, _: told.append(done))
+    assert next(found) == 0
+    assert set(seen) <= set(range(4))
+    assert list(found) == [-item for item in range(1, 10)]
+    assert told == [*range(1, 11)]
+    assert sorted(seen) == [*range(10)]
+
+
+def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On network drives that is what costs."""
+    root, asked = class_folders(tmp_path, "cat/a/b", "dog"), list[Path]()
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: asked.append(self) or iterdir(self))
+    open_folder(root, (32, 32), 1.0, "imagenet")
+    assert asked == [root, root / "cat", root / "cat/a", root / "cat/a/b", root / "dog"]
+
+
 def inverted(path: Path) -> None:
     """16 bit grey whose 0 is white."""
     Image.fromarray(RAMP).save(path, tiffinfo={262: 0})
+
+
+def signed(path: Path) -> None:
+    """16 bit numbers that may be below 0."""
+    path.write_bytes(tiff(16, 2))
+
+
+def tiff(bits: int, kind: int) -> bytes:
+    """Four numbers of so many bits; `kind` 2 is signed."""
+    tags = {256: 2, 257: 2, 258: bits, 259: 1, 262: 1, 273: 200, 277: 1, 278: 2, 279: bits // 2, 339: kind}
+    entries = b"".join(struct.pack("<HHIHxx", tag, 3, 1, value) for tag, value in tags.items())
+    return (b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries).ljust(200, b"\0") + bytes(bits // 2)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +390,9 @@ def inverted(path: Path) -> None:
         ("f.tif", lambda at: Image.fromarray(RAMP / np.float32(65535)).save(at), r"mode F, floating point.* RGB of 8"),
         ("i.tiff", lambda at: Image.fromarray(RAMP.astype(np.int32)).save(at), r"mode I, whole numbers of 32 bits"),
         ("lab.tif", lambda at: Image.new("LAB", (9, 9)).save(at), r"mode LAB, colours that are not known"),
-        ("inverted.tif", inverted, r"is a TIFF of .* or with white as 0"),
+        ("inverted.tif", inverted, r"is a TIFF of 16 bits with white as 0; save it with black as 0"),
+        ("signed.tif", signed, r"mode I, whole numbers of 16 bits, whose range"),
+        ("twelve.tif", lambda at: at.write_bytes(tiff(12, 1)), r"is a TIFF of 12 bits; save it with 8"),
         ("a.gif", lambda at: RGB.save(at, save_all=True, append_images=[CLEAR]), r"has 2 frames or pages; save the"),
         ("a.png", lambda at: RGB.save(at, save_all=True, append_images=[CLEAR]), r"has 2 frames or pages"),
         ("a.tif", lambda at: RGB.save(at, save_all=True, append_images=[RGB]), r"has 2 frames or pages"),

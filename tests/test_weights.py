@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from backbones import build
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -57,6 +58,12 @@ BOTH: list[tuple[Any, str, str]] = [  # a file, its raw and its averaged weights
     (weights(1, "module.") | weights(2, "ema.") | {"ema.num_updates": torch.tensor(9)}, "top", "averaged"),
     (flat(RAW, lambda name: "ema_" + name.replace(".", "_")), "top", "averaged"),
     (flat(RAW, lambda name: "model_ema." + name.replace(".", "")), "top", "averaged"),
+    *(  # mmcv 1
+        ({"state_dict": flat(weights(1, prefix), lambda name: "ema_" + name.replace(".", "_"))}, "state_dict", where)
+        for prefix, where in (("backbone.", "state_dict.averaged"), ("module.backbone.", "state_dict.averaged"))
+    ),
+    ({"model": RAW, "optimizer_ema": EMA}, "model", "optimizer_ema"),
+    ({"model": RAW, "optim": {"ema": weights(7)}, "ema_optim": {"model": EMA}}, "model", "ema_optim"),
 ]
 
 
@@ -74,6 +81,109 @@ def test_raw_and_averaged_weights_lie_in_one_file(content: Any, raw: str, averag
         read = Checkpoint.read(content, name)
         assert set(read.weights) == set(NAMES)
         assert {float(x) for tensor in read.weights.values() for x in tensor.flatten()} == {value}
+
+
+DEEP: dict[str, Any] = {"callbacks": {"a": {"b": {"c": {"EMA": {"weights": EMA}}}}}}
+LIST = list(EMA.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ({"ema": {"decay": 0.99, "shadow_params": LIST}}, "ema"),
+        ({"ema": {"decay": torch.tensor(0.99), "collected_params": [], "shadow_params": LIST}}, "ema"),
+        ({"ema": LIST}, "ema"),
+        ({"averages": {"shadow_params": tuple(LIST)}}, "averages.shadow_params"),
+        ({"optimizer_ema": [{"params": LIST}]}, "optimizer_ema"),
+        ({"callbacks": [{"ema_weights": LIST}]}, "callbacks.0.ema_weights"),
+        (DEEP, "callbacks.a.b.c.EMA"),
+        ({"ema": EMA, "swa": {0: LIST}}, "swa"),
+        ({"ema": {"decay": 0.99, "loss": [torch.tensor(0.5)]}}, ""),
+        ({"optimizer": {"state": {0: {"exp_avg": RAW}}, "ema": LIST}, "opt": {"state": {0: {"exp_avg": RAW}}}}, ""),
+        ({"ema": EMA, "loss_avg": [0.5]}, ""),
+    ],
+)
+def test_averaged_weights_that_cannot_be_chosen_are_said(content: dict[str, Any], where: str) -> None:
+    """In lists, without names, too deep; what an optimiser keeps are none."""
+    said = Checkpoint.read({"model": RAW} | content).said
+    assert said.startswith("model")
+    assert (f"the file has averaged weights under {where} that cannot be chosen" in said) == bool(where)
+    assert ("cannot be chosen" in said) == bool(where)
+    assert ("the file has ema too; choose" in said) == (content.get("ema") is EMA)
+
+
+def test_averaged_weights_alone_that_cannot_be_chosen_are_refused() -> None:
+    """By where they are; in Python raw ones beside them are taken with a warning."""
+    with pytest.raises(UserError, match=r"has averaged weights under ema alone, without names or too deep; save them"):
+        Checkpoint.read({"ema": {"shadow_params": LIST}})
+    model = build("vit", num_classes=3)
+    ours = {"model": model.state_dict(), "ema": [*model.parameters()]}
+    with pytest.warns(UserWarning, match=r"weights: model \(the file has averaged weights under ema that cannot be"):
+        official.load(ours, "tome", r=0, heads=4)
+
+
+@pytest.mark.parametrize(
+    ("content", "raw", "averaged"),
+    [
+        (weights(1, "module.") | weights(2, "module.ema_"), "module.", "module."),
+        (weights(1, "module.") | weights(2, "ema."), "module.", ""),
+        (flat(weights(1, "backbone."), lambda name: "ema_" + name.replace(".", "_")), "backbone.", "backbone."),
+        (weights(1, "net.") | weights(2, "wrap.ema."), "net.", "wrap."),
+        (flat(RAW, lambda name: f"ema.{name}"), "", ""),
+    ],
+)
+def test_the_prefix_of_split_weights_is_said(content: dict[str, Tensor], raw: str, averaged: str) -> None:
+    """Of raw and averaged ones; whoever chose is not told how to."""
+    for asked, name, prefix in ((None, "top", raw), ("top", "top", raw), ("averaged", "averaged", averaged)):
+        found = Checkpoint.read(content, asked)
+        assert (found.chosen, found.prefix, set(found.weights)) == (name, prefix, set(NAMES))
+        other = "averaged" if name == "top" else "top"
+        taken = f", without the prefix {prefix} of all names" if prefix else ""
+        cure = "" if asked else "; choose with --weights NAME, in a study start_weights"
+        assert found.said == f"{name}{taken} (the file has {other} too{cure})"
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.int64, torch.uint8, torch.bool])
+def test_whole_numbers_are_no_weights(kind: torch.dtype) -> None:
+    """They would be loaded as small numbers or zeros; where the model has whole numbers they are right."""
+    model = build("vit", num_classes=3)
+    model.register_buffer("index", torch.arange(3))
+    content = model.state_dict() | {"head.bias": torch.ones(3, dtype=kind)}
+    with pytest.raises(UserError, match=r"it has whole numbers in head.bias, which are no weights without a scale"):
+        Checkpoint.read(content).load_into(model)
+    Checkpoint.read(model.state_dict()).load_into(model)
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float16, torch.bfloat16])
+def test_weights_of_8_bits_are_refused(kind: torch.dtype) -> None:
+    """Their scale lies elsewhere."""
+    content = {name: value.to(kind) for name, value in RAW.items()}
+    if kind.itemsize > 1:
+        assert Checkpoint.read(content).weights["pos_embed"].dtype == torch.float32
+        return
+    with pytest.raises(UserError, match=r"has pos_embed in 8 bits, which are no weights without a scale; save it as"):
+        Checkpoint.read(content)
+
+
+@pytest.mark.parametrize("summed", [True, False])
+def test_overwritten_weights_are_damaged(tmp_path: Path, summed: bool) -> None:
+    """As the check sums of a zip show, which torch does not look at; files that have none are read as they are."""
+    path = tmp_path / "a.pth"
+    torch.serialization.set_crc32_options(summed)
+    try:
+        torch.save({"model": {name: torch.full((99, 9), 0.5) for name in NAMES}}, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert Checkpoint.read(path).weights.keys() == set(NAMES)
+    content = bytearray(path.read_bytes())
+    where = content.index(torch.full((9,), 0.5).numpy().tobytes())
+    content[where : where + 40] = bytes(40)
+    path.write_bytes(content)
+    if not summed:
+        assert Checkpoint.read(path).weights["pos_embed"][0, 0] == 0
+        return
+    with pytest.raises(UserError, match=r"a.pth is damaged \(Bad CRC-32 for file 'a/data/0'\); download or copy it"):
+        Checkpoint.read(path)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +359,7 @@ def test_evaluate_says_and_chooses_weights(
     command = ["--layout", "tome", "--option", "r=0", "--option", "heads=4", "--checkpoint", path, "--data", root]
     for more, line, top1 in (
         ([], "weights: model (the file has model_ema too; choose with", 12.5),
-        (["--weights", "model_ema"], "weights: model_ema (the file has model too", 75),
+        (["--weights", "model_ema"], "weights: model_ema (the file has model too)\n", 75),
     ):
         monkeypatch.setattr(sys, "argv", ["suite", "evaluate", *map(str, command), *more])
         with pytest.raises(SystemExit):

@@ -1,6 +1,7 @@
 """ADE20k's folder, and whether images and masks are pairs, whole, of one size, and labelled with all classes.
 
-Masks are 8 bit PNG images with one number for each pixel: 0 is not labelled, class c is written as c + 1.
+Masks are PNG images with one number for each pixel, grey of 8 bits or indices of a palette, which are the labels
+whatever the colours: 0 is not labelled, class c is written as c + 1.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from pydantic import Field, model_validator
 
 from suite.data.dataset import SPLITS, Augmentation, DataSet, Examples, Split
 from suite.data.labels import mask_shape
-from suite.data.pictures import HIDDEN, TURNED, conversions, each, is_junk, listed, load, read, refuse
+from suite.data.pictures import CURE, HIDDEN, TURNED, Listed, conversions, each, is_junk, listed, load, read, refuse
 from suite.errors import UserError
+from suite.signatures import head_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 CLASSES = 150
+GREY = 0  # type of colour of a PNG
 FOLDERS: dict[Split, str] = {"train": "training", "validation": "validation"}
 Pair = tuple[Path, Path]
 
@@ -144,7 +147,10 @@ def _official() -> Mapping[str, Any]:
 
 def _fingerprint(path: Path) -> str | int:
     """Size of an image, which compression makes telling; hash of a mask, where one pixel may change without a trace."""
-    return path.stat().st_size if path.suffix == ".jpg" else hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return path.stat().st_size if path.suffix == ".jpg" else hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}){CURE}") from error
 
 
 def check_pairs(folder: Path, split: str) -> list[Pair]:
@@ -154,11 +160,11 @@ def check_pairs(folder: Path, split: str) -> list[Pair]:
         UserError: if there are none, or naming the first file without its partner, or two of one name.
     """
     folders = folder / "images" / split, folder / "annotations" / split
-    for folder_of in folders:
-        inner = next((path for path in _folders_in(folder_of) if not is_junk(path)), None)
-        if inner is not None:
-            raise UserError(f"{inner} is a folder among the files of {folder_of}; move its files up, or take it away")
-    images, masks = map(_by_stem, folders)
+    found = [listed(place) if place.is_dir() else Listed() for place in folders]
+    for place, inner in ((place, path) for place, part in zip(folders, found, strict=True) for path in part.folders):
+        if not is_junk(inner):
+            raise UserError(f"{inner} is a folder among the files of {place}; move its files up, or take it away")
+    images, masks = map(_by_stem, found)
     if not images:
         raise UserError(
             f"there are no images in {folders[0]}; folder must be the one that holds ADE20k's images and annotations"
@@ -174,14 +180,10 @@ def check_pairs(folder: Path, split: str) -> list[Pair]:
     return [(images[stem], masks[stem]) for stem in sorted(images)]
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(listing: Listed) -> dict[str, Path]:
     """Images of a folder by their names without suffix; UserError for two of one name."""
     found: dict[str, Path] = {}
-    for path in listed(folder).images if folder.is_dir() else ():
+    for path in listing.images:
         if path.stem in found:
             raise UserError(f"{found[path.stem]} and {path.name} have one name but for the suffix; take one away")
         found[path.stem] = path
@@ -193,8 +195,8 @@ def _left_out(folder: Path) -> list[str]:
     lines = []
     for inner in (folder / kind / split for kind in ("images", "annotations") for split in FOLDERS.values()):
         found = listed(inner)
-        if folders := _folders_in(inner):
-            found.left_out[HIDDEN] += folders
+        if found.folders:
+            found.left_out[HIDDEN] += found.folders
         lines += [f"{inner.relative_to(folder)}: {found.said}"] if found.said else []
     return lines
 
@@ -221,6 +223,14 @@ def _labels(path: Path, mask: Image.Image, shape: tuple[int, ...], classes: int)
     labels = np.asarray(mask)
     if mask.format == "JPEG":
         raise UserError(f"{path} is a JPEG, which changes numbers near edges; a mask is a PNG, make it one again")
+    if mask.format != "PNG":
+        raise UserError(f"{path} is a {mask.format}; a mask is a PNG of 8 bits, save it as one")
+    depth, colour = head_of(path)[24:26]  # of IHDR
+    if colour == GREY and depth < 8:
+        raise UserError(
+            f"{path} is grey of {depth} bits, which PIL stretches to 8 (labels 0, 1 become 0, "
+            f"{255 // (2**depth - 1)}); a mask is a PNG of 8 bits, save its labels as one"
+        )
     if labels.dtype != np.uint8:
         raise UserError(f"{path} has {labels.dtype} pixels; a mask is an 8 bit image, save it as one")
     if labels.shape != shape:

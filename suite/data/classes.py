@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,11 @@ from suite.errors import UserError
 Order = str | Path | Sequence[str]
 BY_TEXT, BY_NUMBER = "text", "number"
 WNID = re.compile(r"n\d{8}")
+NUMBER = re.compile(r"^-?\d+|\d+")
+NUMBERED = (
+    re.compile(r"(\d{1,9})[\s,;:=]+(.+)"),
+    re.compile(r"(.+?)[\s,;:=]+(\d{1,9})"),
+)  # lines with a number for the class
 IMAGENET = 1000  # classes
 CHOICE = "--classes"
 
@@ -25,9 +30,9 @@ def ordered(folders: Sequence[str], where: Path, order: Order | None) -> tuple[t
     Args:
         folders: names of the class folders.
         where: the folder that they are in.
-        order: "text" or "number" for the order of the folders' names; a file with a name in each line, or with a JSON
-            list of names or mapping between names and numbers; or the names. By default names as text, as torchvision
-            has it, where nothing speaks against it.
+        order: "text" or "number" for the order of the folders' names; a file with a name in each line, or a number and
+            a name, or with a JSON list of names or mapping between names and numbers; or the names. By default names as
+            text, as torchvision has it, where nothing speaks against it.
 
     Raises:
         UserError: if the order of names is not clearly the meant one, or the list does not fit the folders.
@@ -38,26 +43,35 @@ def ordered(folders: Sequence[str], where: Path, order: Order | None) -> tuple[t
         return tuple(sorted(folders)), "in the order of their names as text"
     if order == BY_NUMBER:
         return tuple(sorted(folders, key=_numbers)), "in the order of the numbers in their names"
-    names, source = (_read(Path(order)), str(order)) if isinstance(order, str | Path) else (list(order), "classes")
+    names, source = (
+        (_read(Path(order), folders), str(order)) if isinstance(order, str | Path) else (list(order), "classes")
+    )
     return _fitted(names, folders, source, where), f"in the order of {source}"
 
 
 def _numbers(name: str) -> tuple[tuple[int, ...], str]:
-    return tuple(map(int, re.findall(r"\d+", name))), name
+    return tuple(map(int, NUMBER.findall(name))), name
+
+
+def _has_two_orders(names: Sequence[str]) -> bool:
+    """Whether names that are alike up to a number are in another order by that number than by text."""
+    alike = defaultdict[str, list[tuple[int, str]]](list)
+    for name in names:
+        for found in NUMBER.finditer(name):
+            alike[name[: found.start()]].append((int(found[0]), name))
+    return any(sorted(group) != sorted(group, key=lambda item: item[1]) for group in alike.values())
 
 
 def _checked(folders: Sequence[str], where: Path) -> str:
     """What the order of names as text is; UserError where another order may be meant."""
-    shapes = {name: re.sub(r"\d+", "#", name) for name in folders}
-    usual, count = Counter(shapes.values()).most_common(1)[0]
-    alike = [name for name in folders if shapes[name] == usual and 2 * count > len(folders)]
-    text, numbered = sorted(alike), sorted(alike, key=_numbers)
-    if text != numbered:
+    text = sorted(folders)
+    if _has_two_orders(folders):
         raise UserError(
-            f"{where} has numbered folders, which are {_some(text)} in the order of text and {_some(numbered)} in that "
-            f"of numbers; say which is the model's: {CHOICE} {BY_TEXT}, as torchvision sorts, or {CHOICE} {BY_NUMBER}"
+            f"{where} has numbered folders, which are {_some(text)} in the order of text and "
+            f"{_some(sorted(folders, key=_numbers))} in that of numbers; say which is the model's: {CHOICE} {BY_TEXT}, "
+            f"as torchvision sorts, {CHOICE} {BY_NUMBER}, or {CHOICE} FILE with their names"
         )
-    return _imagenet(sorted(folders), where) if len(folders) == IMAGENET else "in the order of their names"
+    return _imagenet(text, where) if len(folders) == IMAGENET else "in the order of their names"
 
 
 def _imagenet(text: list[str], where: Path) -> str:
@@ -91,7 +105,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _read(path: Path) -> list[str]:
+def _read(path: Path, folders: Sequence[str]) -> list[str]:
     """Names of classes out of a file.
 
     Raises:
@@ -101,32 +115,72 @@ def _read(path: Path) -> list[str]:
         raise UserError(
             f"{CHOICE}: there is no file {path}; give one with a class in each line, {BY_TEXT} or {BY_NUMBER}"
         )
+    own = {_same(folder) for folder in folders}
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
-        content = json.loads(text) if text[:1] in ("[", "{") else text.splitlines()
-    except ValueError as error:
+        content = json.loads(text) if text[:1] in ("[", "{") else _lines(text, own)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is neither text with a class in each line nor JSON: {error}") from error
-    names = _from_mapping(content, path) if isinstance(content, dict) else content
+    names = _one_of_each(_from_mapping(content, path) if isinstance(content, dict) else content, own)
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise UserError(f"{path} must have the name of a class in every line or entry, and not be empty")
     return [name.strip() for name in names]
 
 
+def _lines(text: str, own: set[str]) -> list[str] | dict[str, Any]:
+    """The lines that are not empty; by number, where each has one that is no part of a folder's name."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not own & set(map(_same, lines)):
+        first, last = ([pattern.fullmatch(line) for line in lines] for pattern in NUMBERED)
+        pairs = [found.groups() for found in first if found] or [found.groups()[::-1] for found in last if found]
+        if len(pairs) == len(lines) == len({number for number, _ in pairs}):
+            return {str(int(number)): _without_words(name) for number, name in pairs}
+    return [line if _same(line) in own else _without_words(line) for line in lines]
+
+
+def _without_words(name: str) -> str:
+    """The id of a class of ImageNet without its words, in `n01440764 tench, Tinca tinca`; other names as they are."""
+    found = re.match(rf"({WNID.pattern})[\s,;:]", name)
+    return found[1] if found else name
+
+
+def _one_of_each(names: list[Any], own: set[str]) -> list[Any]:
+    """Of entries that are lists of names those at the place where most are folders; other entries as they are."""
+    width = len(names[0]) if names and isinstance(names[0], list) else 0
+    if not width or not all(isinstance(name, list) and len(name) == width for name in names):
+        return names
+    columns: list[list[Any]] = [list(column) for column in zip(*names, strict=True)]
+    return max(columns, key=lambda column: sum(isinstance(name, str) and _same(name) in own for name in column))
+
+
 def _from_mapping(content: dict[str, Any], path: Path) -> list[Any]:
-    """Names in the order of their numbers, from {name: number} or {number: name}."""
-    if all(isinstance(value, int) for value in content.values()):
-        numbers = {value: name for name, value in content.items()}
-    else:
-        numbers = {int(key) if key.isdecimal() else -1: value for key, value in content.items()}
-    if sorted(numbers) != list(range(len(content))):
+    """Names in the order of their numbers, from {name: number} or {number: name}, by itself or in a model's config."""
+    for key in ("id2label", "label2id"):  # of Hugging Face
+        if isinstance(content.get(key), dict):
+            return _from_mapping(content[key], path)
+    pairs = [(_number(key), value) for key, value in content.items()]
+    if all(number < 0 for number, _ in pairs) or all(type(value) is int for value in content.values()):
+        pairs = [(_number(value), name) for name, value in content.items()]
+    if sorted(number for number, _ in pairs) != list(range(len(content))):
         raise UserError(f"{path} must have each number from 0 to {len(content) - 1} once, one for each class")
-    return [numbers[number] for number in range(len(content))]
+    return [name for _, name in sorted(pairs, key=lambda pair: pair[0])]
+
+
+def _number(value: Any) -> int:
+    """A whole number, also as text; -1 for all else."""
+    short = isinstance(value, str) and value.isdecimal() and len(value) < 10
+    return int(value) if short or type(value) is int else -1
+
+
+def _same(name: str) -> str:
+    """One form of names that differ by how accents are written, or by white space around them."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _fitted(names: list[str], folders: Sequence[str], source: str, where: Path) -> tuple[str, ...]:
     """The names as the folders write them; those without a folder stay."""
-    own = {unicodedata.normalize("NFC", folder): folder for folder in folders}
-    fitted = tuple(own.get(unicodedata.normalize("NFC", name), name) for name in names)
+    own = {_same(folder): folder for folder in folders}
+    fitted = tuple(own.get(_same(name), name) for name in names)
     if len(set(fitted)) < len(fitted):
         twice = next(name for name in fitted if fitted.count(name) > 1)
         raise UserError(f"{source} names the class {twice} twice; name each class once")

@@ -88,7 +88,7 @@ def open_folder(
     total = Listed(left_out=loose.left_out)
     if loose.images:
         total.left_out["in no class folder"] += loose.images
-    for inner in sorted(path for path in root.iterdir() if path.is_dir()):
+    for inner in loose.folders:
         if is_junk(inner):
             total.left_out[HIDDEN].append(inner)
         else:
@@ -103,7 +103,7 @@ def open_folder(
 def _all_in(folder: Path) -> Listed:
     """The images of a folder and of the folders in it."""
     found, real = listed(folder), folder.resolve()
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for inner in found.folders:
         if is_junk(inner):
             found.left_out[HIDDEN].append(inner)
         elif inner.resolve() in (real, *real.parents):

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from suite.errors import UserError
+from suite.host import cores
 from suite.signatures import head_of, known
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 READABLE = "jpg jpeg jpe jfif png apng gif bmp dib tif tiff webp ppm pgm pbm pnm"
@@ -32,27 +33,28 @@ JUNK = frozenset(
 TURNED = "turned by EXIF, read as torchvision and timm do"  # PIL turns TIFF alone
 ORIENTATION = 0x0112  # the EXIF tag
 BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+DEEP = "of 16 bits, read as their upper 8"
+SCALED = "of more than 8 bits, read as PIL scales them"
 PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-MODES = {
-    "I": "whole numbers of 32 bits, whose range is not known",
-    "F": "floating point numbers, whose range is not known",
-}
+MODES = {"I": "whole numbers", "F": "floating point numbers"}
 CURE = "; replace it, or take it out of the folder"
 HIDDEN = "hidden or of the system"
 SHOWN = 100  # problems in one message
+BATCH = 1000  # files that wait for a thread
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
 @dataclass
 class Listed:
-    """Files that are taken for images, and what is left out, by reason."""
+    """Files that are taken for images, and what is left out, by reason; and the folders beside them."""
 
     images: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
     left_out: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, other: Listed) -> None:
-        """Put what was found elsewhere to it."""
+        """Put images and what is left out elsewhere to it."""
         self.images += other.images
         for reason, paths in other.left_out.items():
             self.left_out[reason] += paths
@@ -80,10 +82,14 @@ def listed(folder: Path) -> Listed:
     found = Listed()
     for path in sorted(folder.iterdir()):
         if path.is_dir():
-            continue
-        if is_junk(path):
+            found.folders.append(path)
+        elif is_junk(path):
             found.left_out[HIDDEN].append(path)
-        elif path.suffix.lower() in SUFFIXES or _is_image(path):
+        elif path.suffix.lower() in SUFFIXES:
+            found.images.append(path)
+        elif not path.exists():
+            found.left_out["a link to nothing"].append(path)
+        elif _is_image(path):
             found.images.append(path)
         else:
             found.left_out[f"of {path.suffix or 'no suffix'}, no images"].append(path)
@@ -91,7 +97,10 @@ def listed(folder: Path) -> Listed:
 
 
 def _is_image(path: Path) -> bool:
-    return stat.S_ISREG(path.stat().st_mode) and known(head_of(path)) == "an image"
+    try:
+        return stat.S_ISREG(path.stat().st_mode) and known(head_of(path)) == "an image"
+    except OSError:  # it may be one; reading it says why it cannot be
+        return True
 
 
 def read(path: Path, small: bool = False) -> tuple[Image.Image, str]:
@@ -104,16 +113,37 @@ def read(path: Path, small: bool = False) -> tuple[Image.Image, str]:
     """
     image = load(path, small)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        return _eight_bits(path, image), "of 16 bits, read as their upper 8"
+        return _eight_bits(path, image), DEEP
     if image.mode not in PLAIN:
-        what = MODES.get(image.mode, "colours that are not known here")
-        raise UserError(f"{path} has pixels of mode {image.mode}, {what}; save it as RGB of 8 bits")
+        raise UserError(f"{path} has pixels of mode {image.mode}, {_kind(image)}; save it as RGB of 8 bits")
     notes = [f"of {image.mode}, read as PIL converts it"] if image.mode in ("CMYK", "YCbCr") else []
+    notes += [image.info[DEEP]] if image.info.get(DEEP) else []
     if "A" in image.getbands() or image.info.pop("transparency", None) is not None:
         notes.append("with transparency, read without it")
     if image.info.get(TURNED):
         notes.append(TURNED)
     return image.convert("RGB"), " and ".join(notes)
+
+
+def _kind(image: Image.Image) -> str:
+    """What the numbers of pixels that are no colours are."""
+    if image.mode not in MODES:
+        return "colours that are not known here"
+    bits = _first(getattr(image, "tag_v2", {}).get(BITS, 32))
+    return f"{MODES[image.mode]} of {bits} bits, whose range is not known"
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _depth(image: ImageFile.ImageFile) -> str:
+    """How colours of more than 8 bits become such of 8, which the file's own form shows before it is decoded."""
+    tiles: list[tuple[str, Any]] = [(tile.codec_name, tile.args) for tile in image.tile]
+    if any(isinstance(_first(args), str) and ";16" in _first(args) for _, args in tiles):
+        return DEEP
+    largest = [args[1] for codec, args in tiles if codec.startswith("ppm") and isinstance(args, tuple)]
+    return SCALED if max(largest, default=0) > 255 else ""
 
 
 def _is_turned(image: Image.Image) -> bool:
@@ -128,10 +158,10 @@ def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
     from PIL import Image as Pillow
 
     tags = getattr(image, "tag_v2", {})
-    if tags.get(BITS, (16,)) not in (16, (16,)) or tags.get(PHOTOMETRIC, 1) == WHITE_IS_ZERO:
-        raise UserError(
-            f"{path} is a TIFF of {tags.get(BITS)} bits or with white as 0; save it with 8 bits, black as 0"
-        )
+    if (bits := _first(tags.get(BITS, 16))) != 16:
+        raise UserError(f"{path} is a TIFF of {bits} bits; save it with 8 bits")
+    if tags.get(PHOTOMETRIC, 1) == WHITE_IS_ZERO:
+        raise UserError(f"{path} is a TIFF of 16 bits with white as 0; save it with black as 0")
     pixels = np.asarray(image).astype(np.uint16) >> 8
     return Pillow.fromarray(pixels.astype(np.uint8)).convert("RGB")
 
@@ -147,6 +177,7 @@ def load(path: Path, small: bool = False) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:
             _refuse_frames(path, image)
+            image.info[DEEP] = _depth(image)  # before EXIF, for which a PNG is decoded
             image.info[TURNED] = _is_turned(image)  # before loading, which turns TIFF and forgets it
             if small:
                 image.draft(None, (1, 1))  # JPEG at an eighth of each side
@@ -176,9 +207,10 @@ def conversions(notes: Mapping[str, int]) -> str:
 
 def each(look: Callable[[Item], Found], items: Sequence[Item], advanced: Callable[[int, int], None]) -> Iterator[Found]:
     """What `look` finds in each, in order, by several threads; `advanced` is told how many of them are done."""
-    with ThreadPoolExecutor() as pool:
+    batches = (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+    with ThreadPoolExecutor(cores()) as pool:
         try:
-            for done, found in enumerate(pool.map(look, items), 1):
+            for done, found in enumerate((found for batch in batches for found in pool.map(look, batch)), 1):
                 advanced(done, len(items))
                 yield found
         finally:

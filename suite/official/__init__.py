@@ -92,7 +92,7 @@ class Released:
         layout, options: its layout and all options.
         origin: for each option the source of its value: "given", "checkpoint" or "default".
         weights: which weights of the file it has, where there is something to say.
-        several: whether the file has others.
+        several: whether the file has others, chosen or not.
     """
 
     model: nn.Module
@@ -160,7 +160,7 @@ def resolve(checkpoint: Source, layout: str | None = None, weights: str | None =
         name: "given" if name in options else "checkpoint" if name in arguments else "default"
         for name in type(complete).model_fields
     }
-    return Released(model, chosen, complete, origin, read.said, bool(read.others))
+    return Released(model, chosen, complete, origin, read.said, bool(read.others or read.hidden))
 
 
 def _arguments(layout: Layout, checkpoint: Checkpoint) -> dict[str, Any]:

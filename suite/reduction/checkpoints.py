@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.errors import UserError
-from suite.reduction.weight_sets import CHOICE, TOP, chosen, weight_sets
+from suite.reduction.weight_sets import CHOICE, TOP, chosen, hidden, weight_sets
 from suite.reduction.weights_file import open_file
 
 Source = str | Path | Mapping[str, Any]
@@ -31,6 +31,8 @@ class Checkpoint:
         chosen: which of the file's weights they are.
         others: which others it has.
         prefix: what all names began with, and begin with no more.
+        hidden: where it has averaged weights that cannot be chosen.
+        asked: whether somebody chose them.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Checkpoint:
     chosen: str = TOP
     others: tuple[str, ...] = ()
     prefix: str = ""
+    hidden: tuple[str, ...] = ()
+    asked: bool = False
 
     @classmethod
     def read(cls, source: Source, asked: str | None = None) -> Checkpoint:
@@ -54,6 +58,12 @@ class Checkpoint:
         if not isinstance(content, Mapping):
             raise UserError(f"{name} holds a {type(content).__name__}; a checkpoint is a mapping of names to tensors")
         sets = weight_sets(content)
+        unseen = tuple(hidden(content, sets))
+        if not sets and unseen:
+            raise UserError(
+                f"{name} has averaged weights under {', '.join(unseen[:3])} alone, without names or too deep; "
+                "save them as a state_dict"
+            )
         if not sets:
             raise UserError(
                 f"{name} has no tensors in it, neither at the top nor under a key; "
@@ -66,7 +76,7 @@ class Checkpoint:
         arguments = vars(stored) if isinstance(stored, argparse.Namespace) else stored
         floats = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
         known = dict(arguments) if isinstance(arguments, Mapping) else {}
-        return cls(name, floats, known, which, tuple(sets), prefix)
+        return cls(name, floats, known, which, tuple(sets), prefix, unseen, asked is not None)
 
     def __contains__(self, key: str) -> bool:
         return key in self.weights
@@ -84,9 +94,12 @@ class Checkpoint:
     @property
     def said(self) -> str:
         """Which weights of the file were taken, for readers; empty where there is no other choice and no prefix."""
-        which = [self.chosen] if self.others or self.chosen != TOP else []
+        which = [self.chosen] if self.others or self.hidden or self.chosen != TOP else []
         taken = [f"without the prefix {self.prefix} of all names"] if self.prefix else []
-        others = [f"the file has {', '.join(self.others)} too; choose with {CHOICE}"] if self.others else []
+        cure = "" if self.asked else f"; choose with {CHOICE}"
+        others = [f"the file has {', '.join(self.others)} too{cure}"] if self.others else []
+        if self.hidden:
+            others.append(f"the file has averaged weights under {', '.join(self.hidden[:3])} that cannot be chosen")
         return ", ".join([*which, *taken]) + "".join(f" ({other})" for other in others)
 
     @property
@@ -109,12 +122,16 @@ class Checkpoint:
 
     def check_fit(self, model: torch.nn.Module) -> None:
         """Refuse a model of other names or shapes; UserError naming what does not fit."""
-        wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+        own = model.state_dict()
+        wanted = {key: tuple(value.shape) for key, value in own.items()}
         found = {key: tuple(value.shape) for key, value in self.weights.items()}
         missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
         other = sorted(key for key in wanted.keys() & found.keys() if wanted[key] != found[key])
+        floating = {key for key, value in own.items() if value.is_floating_point()}
+        whole = sorted(key for key, x in self.weights.items() if key in floating and not x.is_floating_point())
         problems = [f"lacks {_some(missing)}" for _ in missing[:1]]
         problems += [f"has {_some(extra)} too many" for _ in extra[:1]]
+        problems += [f"has whole numbers in {key}, which are no weights without a scale" for key in whole[:1]]
         problems += [f"has {key} of shape {found[key]} instead of {wanted[key]}" for key in other[:1]]
         if problems:
             raise UserError(f"{self.name} does not fit {type(model).__name__}: it {', and '.join(problems)}")
@@ -124,6 +141,8 @@ def _refuse_unusable(name: str, weights: dict[str, Tensor]) -> None:
     for key, value in weights.items():
         if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_complex():
             raise UserError(f"{name} has {key} in a form that is not supported; save plain real numbers on the CPU")
+        if value.is_floating_point() and value.dtype.itemsize < 2:
+            raise UserError(f"{name} has {key} in 8 bits, which are no weights without a scale; save it as float32")
         if value.is_floating_point() and not value.isfinite().all():
             raise UserError(
                 f"{name} has values in {key} that are not finite; training went wrong, or the file is broken"

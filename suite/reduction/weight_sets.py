@@ -18,12 +18,14 @@ TOP, AVERAGE = "top", "averaged"  # weights outside of any key; averaged ones am
 HOLDERS = ("model", "state_dict", "model_state_dict", "module", "net", TOP)  # raw weights, the most usual first
 _WORDS = "(ema|swa|avg|averaged?)"
 AVERAGED = re.compile(
-    rf"(^|(?<=\.)){_WORDS}([._]|$)|_{_WORDS}(?=[._]|$)", re.IGNORECASE
-)  # in ema_model, model_ema, ...
+    rf"(^|(?<=\.)){_WORDS}([._]|$)|(?<!exp)_{_WORDS}(?=[._]|$)", re.IGNORECASE
+)  # in ema_model, model_ema, ..., but not in what Adam keeps, exp_avg
+SHADOW = re.compile(rf"{AVERAGED.pattern}|^shadow_params$", re.IGNORECASE)
 COUNTERS = {"n_averaged", "num_updates", "decay", "step", "steps", "initted"}  # of averages: no weights
 PARTS = {"blocks", "patch_embed", "head"}  # of a ViT: no wrappers
 CHOICE = "--weights NAME, in a study start_weights"
 DEEPEST = 3  # keys inside keys
+FATHOMED = 20  # of those that are looked at, if not taken
 
 Weights = dict[str, Tensor]
 
@@ -32,8 +34,33 @@ def weight_sets(content: Mapping[Any, Any]) -> dict[str, tuple[Weights, str]]:
     """Weights by name, each with the prefix that was taken off: one that all names of the set share."""
     found = dict(_mappings(content, ()))
     named = {name: weights for name, weights in found.items() if any("." in key for key in weights)} or found
-    split = {place: part for name, weights in named.items() for place, part in _split(name, weights).items()}
-    return {name: _without_prefix(weights) for name, weights in split.items()}
+    return {place: part for name, weights in named.items() for place, part in _split(name, weights).items()}
+
+
+def hidden(content: Any, sets: Mapping[str, Any], place: str = "", above: tuple[int, ...] = ()) -> list[str]:
+    """Where averaged weights lie that are none of the sets: in lists, without names, too deep."""
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content))
+    if not isinstance(content, Mapping) or id(content) in above or len(above) > FATHOMED:
+        return []
+    found = list[str]()
+    for key, inner in content.items():
+        here, averaged = f"{place}.{key}".removeprefix("."), bool(SHADOW.search(str(key)))
+        if isinstance(inner, Tensor) or _of_optimiser(str(key)):
+            continue
+        taken = any(f"{name}.".startswith(f"{here}.") for name in sets)
+        found += [here] if averaged and not taken and _has_weights(inner) else []
+        if not averaged or taken:
+            found += hidden(inner, sets, here, (*above, id(content)))
+    return found
+
+
+def _has_weights(content: Any, depth: int = 0) -> bool:
+    if isinstance(content, Tensor):
+        return content.numel() > 1
+    if isinstance(content, Mapping):
+        content = list(content.values())
+    return isinstance(content, list | tuple) and depth < FATHOMED and any(_has_weights(x, depth + 1) for x in content)
 
 
 def chosen(sets: Mapping[str, Any], asked: str | None, where: str) -> str:
@@ -61,24 +88,42 @@ def _mappings(content: Mapping[Any, Any], place: tuple[str, ...]) -> Iterator[tu
     if weights:
         yield ".".join(place) or TOP, weights
     for key, inner in content.items() if len(place) < DEEPEST else ():
-        if isinstance(inner, Mapping) and isinstance(key, str) and "optim" not in key.lower():
+        if isinstance(inner, Mapping) and isinstance(key, str) and not _of_optimiser(key):
             yield from _mappings(inner, (*place, key))
+
+
+def _of_optimiser(key: str) -> bool:
+    return "optim" in key.lower() and not SHADOW.search(key)
 
 
 def _counts(name: str, value: Tensor) -> bool:
     return name.rpartition(".")[2] in COUNTERS and value.numel() == 1
 
 
-def _split(place: str, weights: Weights) -> dict[str, Weights]:
-    """Raw and averaged weights of one mapping; averaged are those whose names are of raw ones but for one word."""
+def _split(place: str, weights: Weights) -> dict[str, tuple[Weights, str]]:
+    """Raw and averaged weights of one mapping, with the prefix taken off.
+
+    Averaged are those whose names are of raw ones but for one word, with their prefix or without it.
+    """
     marked = {key for key in weights if AVERAGED.search(key)}
-    raw, _ = _without_prefix({key: value for key, value in weights.items() if key not in marked})
-    bare, _ = _without_prefix({AVERAGED.sub("", key, count=1): weights[key] for key in weights if key in marked})
-    names = {_squashed(key): key for key in raw}
-    averaged = {names[_squashed(key)]: value for key, value in bare.items() if _squashed(key) in names}
+    rest = {key: value for key, value in weights.items() if key not in marked}
+    bare = {AVERAGED.sub("", key, count=1): weights[key] for key in weights if key in marked}
+    (raw, prefix), (_, own) = _without_prefix(rest), _without_prefix(bare)
+    short, full = ({_squashed(start + key): key for key in raw} for start in ("", prefix))
+    candidates = [
+        (_renamed(bare, names, off), said)
+        for names, off, said in ((full, "", prefix), (short, "", ""), (short, own, own))
+    ]
+    averaged, said = max(candidates, key=lambda candidate: len(candidate[0]))
     if not averaged:
-        return {place: weights}
-    return {place: raw, AVERAGE if place == TOP else f"{place}.{AVERAGE}": averaged}
+        return {place: _without_prefix(weights)}
+    return {place: (raw, prefix), AVERAGE if place == TOP else f"{place}.{AVERAGE}": (averaged, said)}
+
+
+def _renamed(weights: Weights, names: Mapping[str, str], prefix: str) -> Weights:
+    """Those that have one of the names, but for a prefix and what separates words."""
+    pairs = [(names.get(_squashed(key.removeprefix(prefix))), value) for key, value in weights.items()]
+    return {name: value for name, value in pairs if name is not None}
 
 
 def _squashed(name: str) -> str:

@@ -8,6 +8,7 @@ import re
 import tarfile
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ ZIP, TAR = b"PK\x03\x04", b"ustar"
 OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # before torch 1.6: pickles, of which this number is the first
 AGAIN = "download or copy it again"
 SAVE = "save its state_dict alone with torch.save and give that"
+CHUNK = 1 << 20  # bytes that are read at a time
 LONGEST_HEADER = 100_000_000  # of safetensors
 
 
@@ -101,6 +103,19 @@ def _check_zip(path: Path) -> None:
         raise UserError(f"{path} is a TorchScript archive, which is code; load it with torch.jit.load and {SAVE}")
     if "data.pkl" not in last:
         raise UserError(f"{path} is {_cured(_archive(names))}")
+    try:
+        _check_sums(path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); {AGAIN}") from error
+
+
+def _check_sums(path: Path) -> None:
+    """Read all of a zip, which torch does without its check sums; those of 0 were not computed when it was saved."""
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            with archive.open(part) as file:
+                while part.CRC and file.read(CHUNK):
+                    pass
 
 
 def _names(path: Path) -> list[str] | None:
