@@ -26,7 +26,7 @@ NAMED = re.compile(  # NAME=VALUE in a query or a list of settings, or as Python
     r"|(?:passw(?:or)?d|passphrase|pwd|secret|odbc_connect|(?:access|auth|refresh|api|session)[_-]?token"
     r"|(?:secret|api|access|account|private|shared)[_-]?key)(?:['\"]?[ \t]*[=:][ \t]*['\"]?))"
     r"|authorization\W+(?:basic|bearer)\s+)"
-    r"((?<=')[^'\n]+(?=')|(?<=\")[^\"\n]+(?=\")|[^\s&;#'\"]+)",
+    r"((?<=')[^'\n]+(?=')|(?<=\")[^\"\n]+(?=\")|(?!(?:none|null|true|false)\b)[^\s&;#'\"]*[^\s&;#'\",)}\]])",
     re.IGNORECASE,
 )
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -70,7 +70,9 @@ class Strict(BaseModel):
 def _lists_numbers(annotation: Any) -> bool:
     """Whether it is of a list of whole numbers, or of one or nothing."""
     parts = get_args(annotation)
-    return (get_origin(annotation) in (list, tuple) and parts[0] is int) or any(map(_lists_numbers, parts))
+    if get_origin(annotation) in (list, tuple):
+        return (get_args(parts[0])[0] if get_origin(parts[0]) is Annotated else parts[0]) is int
+    return any(map(_lists_numbers, parts))
 
 
 def _refuse_cut_texts(value: Any) -> None:

@@ -54,7 +54,7 @@ def _check_truths(model: type, options: dict[str, Any]) -> None:
     for name, said in options.items():
         default = next((parameters[name].default for parameters in known if name in parameters), None)
         if isinstance(default, bool) and isinstance(said, str):
-            raise ValueError(f"{name} must be true or false, found the text {said!r}")
+            raise ValueError(f"{name} must be true or false, found the text {said!r}")  # noqa: TRY004
 
 
 def on_meta(name: str, options: dict[str, Any], classes: int) -> TimmModule:

@@ -83,16 +83,16 @@ def _scheme(uri: str) -> str:
 
 
 def _check_readable(uri: str) -> None:
-    """Refuse what is no address, such as one with a word for its port; it is not shown, as nobody knows its password."""
+    """Refuse what is no address, such as one with a word for its port; it is not shown, as it may have a password."""
     try:
         port = make_url(uri).port if _scheme(uri) in (*SERVERS, "sqlite") else urlsplit(uri).port
-        if port not in (None, *range(2**16)):
-            raise ValueError
     except (ValueError, ArgumentError):
+        port = 2**16
+    if port is not None and port >= 2**16:
         raise UserError(
             "the address in MLFLOW_TRACKING_URI cannot be read; write SCHEME://USER:PASSWORD@HOST:PORT/DATABASE, with "
             "a number for the port, an IPv6 host in brackets, and a password's own marks as %40 is for @"
-        ) from None
+        )
 
 
 def _check_file(path: Path) -> None:

@@ -160,7 +160,7 @@ def _wrong_scalar(node: yaml.ScalarNode) -> str:
 
 
 def _wrong_number(text: str, shown: str) -> str:
-    """A number that is not read as it is written: with a base of 60, of 8 because it begins with 0, or without its _."""
+    """A number that is not read as it is written: in base 60, in base 8 as it begins with 0, without its _."""
     sign = "-" if text.startswith("-") else ""
     quoted, digits = f"or, for a text, '{shown}' in quotes", text.lstrip("-+").replace("_", "")
     if ":" in text:
