@@ -307,7 +307,7 @@ def test_whatever_ray_raises_at_a_cluster_is_one_line(
 def test_ray_starts_here_in_a_folder_with_a_short_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
 ) -> None:
-    """Whatever TMPDIR is: the path of a socket has 107 bytes at most. RAY_TMPDIR, if short, is used, else it is said."""
+    """Whatever TMPDIR is: the path of a socket has 107 bytes at most. RAY_TMPDIR is used if it is short."""
     asked: list[str] = []
     monkeypatch.setattr(on_ray.ray, "init", lambda **options: asked.append(options["_temp_dir"]))
     monkeypatch.setenv("RAY_ADDRESS", address)

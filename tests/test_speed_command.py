@@ -140,7 +140,7 @@ REFUSED: list[tuple[list[str], str]] = [
     ([*BACKBONE, "--schedule=8"], "--schedule '8' is not a rule in braces; write for example --schedule '{constant"),
     (
         [*BACKBONE, "--schedule={keep_rate: 0.7, blocks: (3, 6,9)}"],
-        'schedule: blocks: in braces a text with commas needs quotes; write blocks: "(3,6,9)"',
+        'schedule: blocks: in braces a text with commas needs quotes; write blocks: "[(]3,6,9[)]"',
     ),
     ([*BACKBONE, "--schedule={constant: 010}"], "--schedule '{constant: 010}': constant: 010 is 8 in YAML"),
     ([*BACKBONE, "--schedule={a"], "--schedule '{a': the value is not readable as YAML: "),

@@ -50,7 +50,7 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
 
 def _check_truths(model: type, options: dict[str, Any]) -> None:
     """Refuse a text where timm has true or false, as it takes every text for true."""
-    known = [inspect.signature(kind.__init__).parameters for kind in model.__mro__]
+    known = [inspect.signature(vars(kind)["__init__"]).parameters for kind in model.__mro__ if "__init__" in vars(kind)]
     for name, said in options.items():
         default = next((parameters[name].default for parameters in known if name in parameters), None)
         if isinstance(default, bool) and isinstance(said, str):
