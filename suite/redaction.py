@@ -10,12 +10,23 @@ from urllib.parse import unquote
 HIDDEN = "***"
 WORDS = {"true", "false", "none", "null"}  # no secrets, whatever the variable is called
 SHORTEST, KEY = 4, 16  # characters of what is looked for in texts, which have every shorter word; of a key as a login
-ADDRESSES = re.compile(r"(?:URI|URL|ADDRESS|PROXY)$", re.IGNORECASE)  # variables whose value may have a login
-SECRETS = re.compile(r"(?:PASSWORD|PASSWD|TOKEN|SECRET|(?:SECRET|API|ACCESS)_KEY)$", re.IGNORECASE)
-LOGIN = re.compile(r"(?<=://)(?:[^\s/@:]+:(?!\d+/)\S*|[^\s/?#]*)@")  # a password may have any character
-NAMED = re.compile(  # NAME=VALUE in a query or a list of settings, and HTTP's own header
-    r"((?:[?&;][\w.-]*(?:token|key|auth|sig|signature|credential)|passw(?:or)?d|pwd|secret|odbc_connect)="
-    r"|authorization\W+(?:basic|bearer)\s+)[^\s&;#'\"]+",
+SURE = 8  # characters from which a secret is hidden inside of words too
+ADDRESSES = re.compile(r"(?:URI|URL|ADDRESS|PROXY|DSN)$", re.IGNORECASE)  # variables whose value may have a login
+SECRETS = re.compile(
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|(?:^|_)(?:PASS|AUTH)|_PWD|(?:SECRET|API|ACCESS|ACCOUNT|PRIVATE)_?KEY"
+    r"|CONNECTION_?STRING)$",
+    re.IGNORECASE,
+)
+LOGIN = re.compile(  # a password may have any character, a host in brackets is none
+    r"(?<=://)(?!\[[\w:.%]+\](?:[:/?#]|$))(?:[^\s/@:]+:(?!\d+/)\S*|[^\s/?#]*)@"
+)
+BARE = re.compile(r"(?<![\w/.:@+-])([\w.+-]+:)[^\s/@:]{4,}(?=@\w)")  # a login in front of a host, without ://
+NAMED = re.compile(  # NAME=VALUE in a query or a list of settings, or as Python and YAML show it; HTTP's own header
+    r"((?:[?&;][\w.-]*(?:token|key|auth|sig|signature|credential)="
+    r"|(?:passw(?:or)?d|passphrase|pwd|secret|odbc_connect|(?:access|auth|refresh|api|session)[_-]?token"
+    r"|(?:secret|api|access|account|private|shared)[_-]?key)(?:['\"]?[ \t]*[=:][ \t]*['\"]?))"
+    r"|authorization\W+(?:basic|bearer)\s+)"
+    r"((?<=')[^'\n]+(?=')|(?<=\")[^\"\n]+(?=\")|(?!(?:none|null|true|false)\b)[^\s&;#'\"]*[^\s&;#'\",)}\]])",
     re.IGNORECASE,
 )
 
@@ -26,8 +37,9 @@ def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
     Variables are those of this process, or of `environment`.
     """
     for secret in sorted(_known(os.environ if environment is None else environment), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return NAMED.sub(rf"\1{HIDDEN}", LOGIN.sub("", text))
+        whole = re.escape(secret) if len(secret) >= SURE else rf"(?<![\w/.-]){re.escape(secret)}(?![\w/-]|\.\w)"
+        text = re.sub(whole, HIDDEN, text)
+    return NAMED.sub(rf"\1{HIDDEN}", BARE.sub(rf"\1{HIDDEN}", LOGIN.sub("", text)))
 
 
 def _known(environment: Mapping[str, str]) -> set[str]:
@@ -39,6 +51,7 @@ def _known(environment: Mapping[str, str]) -> set[str]:
 def _secrets(name: str, value: str) -> Iterator[str]:
     if SECRETS.search(name):
         yield value
+        yield from (found[2] for found in NAMED.finditer(value))
     if ADDRESSES.search(name) and "@" in value:
         user, _, password = value.rpartition("@")[0].rpartition("://")[2].partition(":")
         yield password or (user if len(user) >= KEY else "")

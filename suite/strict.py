@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,6 +13,7 @@ from suite.errors import UserError, suggest
 Place = tuple[str | int, ...]  # keys and indices from the top
 REQUIRED = "this key is required"
 LONGEST = 200  # characters of what was found
+WHOLE_LISTS: set[str] = set()  # keys of lists of whole numbers
 MAPPING, LIST = "must be a mapping of keys", "a list is needed, such as {example}"
 WHOLE, NUMBER, TRUTH = "must be a whole number", "must be a number", "must be true or false"
 SENTENCES = {  # by pydantic's type of error, with what it knows of the limits
@@ -46,9 +47,14 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        WHOLE_LISTS.update(name for name, field in cls.model_fields.items() if _lists_numbers(field.annotation))
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys_and_booleans(cls, value: Any) -> Any:
+        _refuse_cut_texts(value)
         for key, item in value.items() if isinstance(value, dict) else ():
             if key not in cls.model_fields:
                 hint = suggest(str(key), cls.model_fields) if cls.model_fields else "no keys are valid here"
@@ -59,6 +65,28 @@ class Strict(BaseModel):
                 message = "expected a number or text, found {found}; a text such as no or on is written in quotes"
                 raise PydanticCustomError("at_key", message, context)
         return value
+
+
+def _lists_numbers(annotation: Any) -> bool:
+    """Whether it is of a list of whole numbers, or of one or nothing."""
+    parts = get_args(annotation)
+    if get_origin(annotation) in (list, tuple):
+        return (get_args(parts[0])[0] if get_origin(parts[0]) is Annotated else parts[0]) is int
+    return any(map(_lists_numbers, parts))
+
+
+def _refuse_cut_texts(value: Any) -> None:
+    """A text in ( ) that stood in braces without quotes is cut at its commas, which makes keys of its parts."""
+    items = list(value.items()) if isinstance(value, dict) else []
+    for index, (key, item) in enumerate(items):
+        if not (isinstance(item, str) and item.startswith("(") and ")" not in item):
+            continue
+        rest = [str(part) for part, nothing in items[index + 1 :] if nothing is None]
+        end = next((place for place, part in enumerate(rest) if part.endswith(")")), None)
+        if end is not None:
+            text = ",".join([item, *rest[: end + 1]])
+            message = f'in braces a text with commas needs quotes; write {key}: "{text}"'
+            raise PydanticCustomError("at_key", "{message}", {"key": key, "message": message})
 
 
 def problems(error: ValidationError) -> list[tuple[Place, str]]:
@@ -94,7 +122,8 @@ def _problem(detail: Any) -> tuple[Place, str]:
     if detail["type"] == "literal_error":
         known |= {"found": found, "hint": suggest(str(found), re.findall(r"'([^']*)'", known["expected"]))}
     number = isinstance(found, int | float)
-    known |= {"example": "[0, 1, 2]" if number else f"[{found}]" if isinstance(found, str) else "[a, b]"}
+    whole = number or (place and place[-1] in WHOLE_LISTS and not (isinstance(found, str) and found.isdecimal()))
+    known |= {"example": "[0, 1, 2]" if whole else f"[{found}]" if isinstance(found, str) else "[a, b]"}
     known |= {"quoted": "; write it in quotes" if number else ""}
     sentence = SENTENCES.get(detail["type"])
     message = detail["msg"].removeprefix("Value error, ") if sentence is None else sentence.format(**known)

@@ -18,7 +18,8 @@ REFRESH = 0.2  # seconds between two drawings
 
 def warn(sentence: str) -> None:
     """Say on stderr what a person should know, though everything goes on."""
-    Console(stderr=True, markup=False, highlight=False).print(redacted(f"warning: {sentence}"), soft_wrap=True)
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    console.print(redacted(f"warning: {sentence}"), soft_wrap=True)
 
 
 class Lossy:

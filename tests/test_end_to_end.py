@@ -82,7 +82,10 @@ def test_a_study_runs_with_little_installed(tmp_path: Path) -> None:
     assert "--in-process" in refused.stderr
     done = run(*RUN, before=WITHOUT_SCIPY)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "No table: scipy is not installed; where it is: suite table trial" in done.stdout
+    assert (
+        "No table: scipy is not installed; get it with: pip install scipy; where it is: suite table trial"
+        in done.stdout
+    )
     assert len(finished(tmp_path)) == 1 + 2 + 2
     done = run("table", "trial")
     assert done.returncode == 0, done.stdout + done.stderr

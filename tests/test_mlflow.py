@@ -281,6 +281,28 @@ def test_the_store_lies_in_a_folder_of_any_name(
     assert mlflow_store.experiment_id(mlflow_store.store_uri(), "trial") == tracker.experiment.experiment_id
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://u:SECRET@h:port/db",
+        "mysql://h:1:2/db",
+        "postgresql://[::1/db",
+        "postgresql://u:SECRET@h:99999/db",
+        "mysql+pymysql:/h/db://",
+        "http://u:SECRET@h:port/",
+        "https://[::1/",
+        "http://h:99999",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    """Without what stands in it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for ask in (lambda: mlflow_store.check(uri), lambda: mlflow_store.open_experiment("trial", Path())):
+        with pytest.raises(UserError, match="the address in MLFLOW_TRACKING_URI cannot be read; write ") as refused:
+            ask()
+        assert "SECRET" not in str(refused.value)
+
+
 def damage(path: Path, how: str) -> None:
     """Make of a good database one that is none."""
     content = path.read_bytes()

@@ -1,6 +1,7 @@
 """Names: a study's results are its own and lie in `results/`, and what is run can be asked for by every command."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ from suite.cli.options import complete_results, complete_study
 from suite.errors import UserError
 from suite.report.trace import trace
 from suite.study.load import check_origin, find, find_study, load, remember, results_of, study_names, title_of
-from suite.study.records import write_provenance
+from suite.study.records import stated, write_provenance
 from suite.study.sides import side
 
 ROWS = [*cells("random", 70, 71), *cells("good", 80, 81)]
@@ -80,12 +81,57 @@ def test_results_know_their_file_with_its_changes() -> None:
         check_origin(load("studies/trial+seeds=[3].yaml"))
     Path("linked/trial.yaml").unlink()
     Path("drafts/trial.yaml").rename("linked/trial.yaml")
-    for file in ("linked/trial.yaml", "trial"):
-        check_origin(load(file))
+    check_origin(load("trial"))
+    for refuse in (lambda: check_origin(load("linked/trial.yaml")), lambda: results_of("linked/trial.yaml")):
+        with pytest.raises(UserError, match=r"was made from drafts/trial.yaml, which is not there any more, and would"):
+            refuse()
     remember(load("trial"))
     Path("linked/trial.yaml").rename("drafts/trial.yaml")
     with pytest.raises(UserError, match=r"made from studies/trial.yaml"):
         check_origin(load("drafts/trial.yaml"))
+
+
+def test_results_of_a_study_that_was_renamed_are_not_overwritten() -> None:
+    """By a file elsewhere; its name in `studies/` has them, and so has whoever states nothing, as older results do."""
+    folder = record("trial", "trial")
+    assert (stated(folder, "study"), stated(folder, "changes")) == ("trial", [])
+    before = (folder / "provenance.json").stat().st_mtime_ns
+    remember(load("studies/trial.yaml"))
+    assert (folder / "provenance.json").stat().st_mtime_ns == before, "it says so already"
+    Path("studies/trial.yaml").rename("studies/renamed.yaml")
+    with pytest.raises(
+        UserError, match=r"made from studies/trial.yaml, which is not there any more, .* drafts/trial.y"
+    ):
+        check_origin(load("drafts/trial.yaml"))
+    Path("studies/renamed.yaml").rename("studies/trial.yml")
+    check_origin(load("trial"))
+    Path("studies/trial.yml").unlink()
+    shutil.rmtree(folder)
+    record("trial")
+    check_origin(load("drafts/trial.yaml"))
+    remember(load(str(Path("drafts/trial.yaml").resolve())))
+    assert stated(folder, "study") == "drafts/trial.yaml", "which holds in a clone too"
+
+
+@pytest.mark.parametrize("taken", ["results", "results/trial"])
+def test_a_file_where_results_go_is_named_at_once(taken: str) -> None:
+    """By `validate` already; so is a link that leads nowhere."""
+    Path(taken).parent.mkdir(exist_ok=True)
+    for make in (lambda: Path(taken).write_text(""), lambda: Path(taken).symlink_to("nowhere")):
+        make()
+        with pytest.raises(UserError, match=rf"^{taken} is no folder, and results of studies/trial.yaml go to one"):
+            check_origin(load("trial"))
+        Path(taken).unlink()
+    check_origin(load("trial"))
+
+
+@pytest.mark.parametrize(("encoding", "cure"), [("ascii", "set LANG=C.UTF-8, or PYTHONUTF8=1"), ("utf-8", "rename")])
+def test_a_name_that_the_locale_cannot_read(monkeypatch: pytest.MonkeyPatch, encoding: str, cure: str) -> None:
+    """Is not to be renamed; one with bytes that are no UTF-8 is."""
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: encoding)
+    with pytest.raises(UserError, match=cure):
+        title_of(os.fsencode("日本.yaml").decode("ascii", "surrogateescape"))
+    assert title_of("日本.yaml") == "日本"
 
 
 def test_a_folder_of_another_kind_is_not_taken() -> None:

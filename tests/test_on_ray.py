@@ -305,9 +305,9 @@ def test_whatever_ray_raises_at_a_cluster_is_one_line(
 
 @pytest.mark.parametrize("address", ["", " ", "local"])
 def test_ray_starts_here_in_a_folder_with_a_short_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
 ) -> None:
-    """Whatever TMPDIR is: the path of a socket has 107 bytes at most. RAY_TMPDIR, if short, is what is used."""
+    """Whatever TMPDIR is: the path of a socket has 107 bytes at most. RAY_TMPDIR is used if it is short."""
     asked: list[str] = []
     monkeypatch.setattr(on_ray.ray, "init", lambda **options: asked.append(options["_temp_dir"]))
     monkeypatch.setenv("RAY_ADDRESS", address)
@@ -317,11 +317,18 @@ def test_ray_starts_here_in_a_folder_with_a_short_path(
         with on_ray.running_ray(1):
             pass
     assert asked == ["/tmp/ray", "/tmp/ray", "/r/ray"]  # noqa: S108
+    assert capsys.readouterr().err == ""
     session = "/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store"
     longest = on_ray.LONGEST_SOCKET - len("/ray" + session)
     monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * (longest - 1))
     assert on_ray._temporary() == "/" + "x" * (longest - 1)
+    capsys.readouterr()
     monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * longest)
+    with on_ray.running_ray(1):
+        pass
+    assert asked.pop() == "/tmp/ray"  # noqa: S108
+    said = f"has a path of more than {longest} bytes, too long for Ray's sockets; /tmp is used"
+    assert said in capsys.readouterr().err
     monkeypatch.setattr(on_ray, "SHORT", str(tmp_path / "missing"))
     with pytest.raises(UserError, match=f"name a folder with a path of at most {longest} bytes: RAY_TMPDIR"):
         on_ray._temporary()

@@ -57,6 +57,21 @@ def test_a_clone_has_a_commit_and_its_changes(clone: Path, capsys: pytest.Captur
     assert capsys.readouterr().err == ""
 
 
+def test_a_hook_of_another_repository_is_not_asked(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git tells its hooks where they are by variables, which git would believe more than the folder of the code."""
+    own = facts()
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    git(other, "commit", "-qm", "other", "--allow-empty")
+    for variable, place in (("GIT_DIR", ".git"), ("GIT_WORK_TREE", "."), ("GIT_INDEX_FILE", ".git/index")):
+        monkeypatch.setenv(variable, str(other / place))
+    provenance.provenance.cache_clear()
+    assert facts() == own
+
+
 def _of_somebody_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own way to try it
 

@@ -138,7 +138,12 @@ REFUSED: list[tuple[list[str], str]] = [
     ([*BACKBONE, "--schedule={linear: 2, fused: true}"], "schedule: the rule linear does not read fused; leave it out"),
     ([*BACKBONE, "--schedule={budget: {macs: 0.6}}"], "schedule: a budget gives every method a schedule of its own"),
     ([*BACKBONE, "--schedule=8"], "--schedule '8' is not a rule in braces; write for example --schedule '{constant"),
-    ([*BACKBONE, "--schedule={a"], "--schedule '{a' is not readable as YAML"),
+    (
+        [*BACKBONE, "--schedule={keep_rate: 0.7, blocks: (3, 6,9)}"],
+        'schedule: blocks: in braces a text with commas needs quotes; write blocks: "[(]3,6,9[)]"',
+    ),
+    ([*BACKBONE, "--schedule={constant: 010}"], "--schedule '{constant: 010}': constant: 010 is 8 in YAML"),
+    ([*BACKBONE, "--schedule={a"], "--schedule '{a': the value is not readable as YAML: "),
     ([*BACKBONE, *METHODS, "--method=randm"], "unknown method 'randm'; did you mean random?"),
     ([*BACKBONE, *METHODS, "--method=tome", "--fusion=last-layer"], "tome on .*: last-layer fusion needs"),
     ([*BACKBONE, *METHODS, "--fusion=logits"], "classification does not read logits fusion"),

@@ -14,9 +14,12 @@ from suite.kinds.training.execute import run_cell
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import check_backbone
 from suite.reduction.registry import settings_class
+from suite.reduction.size import Size
 from suite.study import protocol
 from suite.study.cells import Cell, Job
 from suite.study.load import find, find_study, load, remember, words_of
+from suite.study.records import stated
+from suite.study.schema import Backbone
 
 STUDY = """\
 question: Does it work?
@@ -322,6 +325,7 @@ def test_bad_input_ends_with_code_2_and_no_traceback() -> None:
         ("num_heads: 2", "num_head: 2", "unexpected keyword argument 'num_head'"),
         ("num_heads: 2", "num_heads: 3", "trial.yaml:4: backbone: backbone vit_tiny_patch16_224 with options"),
         ("num_heads: 2", "num_heads: 2, patch_drop_rate: 0.5", "removes patches by itself"),
+        ("num_heads: 2", "num_heads: 2, qkv_bias: maybe", "qkv_bias must be true or false, found the text 'maybe'"),
     ],
 )
 def test_a_backbone_that_cannot_be_built_is_refused(old: str, new: str, message: str) -> None:
@@ -338,6 +342,19 @@ def test_a_backbone_that_a_change_spoils_is_refused(change: str) -> None:
     study()
     with pytest.raises(UserError, match=rf"^trial.yaml:4 with --set {change}: backbone: "):
         check_backbone(load("trial.yaml", [change]))
+
+
+def test_a_size_that_timm_does_not_build_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as Python shows it."""
+    study()
+    loaded = load("trial.yaml")
+    monkeypatch.setattr(Backbone, "stated_size", lambda _: Size((16, 32), (4, 4), (4, 8), 4))
+    with pytest.raises(UserError) as refused:
+        check_backbone(loaded)
+    assert str(refused.value).endswith(
+        "timm builds it for images of 16 x 16 pixels, 4 x 4 patches of 4 x 4 pixels and 4 blocks; the options say "
+        "images of 16 x 32 pixels, 4 x 8 patches of 4 x 4 pixels and 4 blocks"
+    )
 
 
 def test_a_named_timm_model_is_asked_for_its_size() -> None:
@@ -442,7 +459,7 @@ def test_a_study_in_studies_is_known_however_its_path_is_written() -> None:
     for path in ("studies/known.yaml", "elsewhere.yaml"):
         Path(path).write_text(STUDY)
     remember(load(str(Path("studies/known.yaml").resolve())))
-    assert not Path("results/known").exists()
+    assert stated(Path("results/known"), "study") == "known"
     remember(load("elsewhere.yaml"))
     assert find_study("elsewhere") == Path("elsewhere.yaml")
 

@@ -13,6 +13,7 @@ from hand_made import cells, written
 from tiny_study import STUDY, SUITE, _as_before, write
 
 from suite.cli.app import main
+from suite.terminal import warn
 
 ENCODINGS = ("ascii", "latin-1", "cp1252", "utf-8")
 COMMANDS: dict[str, Sequence[str]] = {
@@ -106,3 +107,9 @@ def test_a_run_goes_on_without_its_output(tmp_path: Path, output: str) -> None:
     assert done.stderr.count("nothing more can be written to the output") == 1
     assert len(list((tmp_path / ".suite/cells").iterdir())) == 3
     assert (tmp_path / "results/trial/table.md").is_file()
+
+
+def test_a_warning_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing in it is a style or a picture."""
+    warn("[red]a:b:ok:[/red]")
+    assert capsys.readouterr().err == "warning: [red]a:b:ok:[/red]\n"

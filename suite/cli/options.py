@@ -121,9 +121,7 @@ def schedule_rule(text: str | None) -> ScheduleRule | None:
     try:
         said = value_of(text)
     except Unreadable as error:
-        raise UserError(
-            f"--schedule {text!r} is not readable as YAML ({error}); write for example {EXAMPLE}"
-        ) from error
+        raise UserError(f"--schedule {text!r}: {error}; write for example {EXAMPLE}") from error
     if not isinstance(said, dict):
         raise UserError(f"--schedule {text!r} is not a rule in braces; write for example {EXAMPLE}")
     with explained("schedule"):
@@ -188,7 +186,7 @@ def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, Any]:
         try:
             found[name] = value_of(value)
         except Unreadable as error:
-            raise UserError(f"{flag} {text!r}: the value is not readable as YAML: {error}") from error
+            raise UserError(f"{flag} {text!r}: {error}") from error
     return found
 
 

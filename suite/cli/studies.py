@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from suite.cli.options import AsJson, Changes, StudyName, complete_study, print_json, say
-from suite.errors import UserError
+from suite.errors import UserError, not_installed
 from suite.terminal import Lossy
 
 
@@ -90,9 +90,7 @@ def run(
             raise
         console.print(str(error), soft_wrap=True)
     except ModuleNotFoundError as error:
-        console.print(
-            f"No table: {error.name} is not installed; where it is: suite table {loaded.name}", soft_wrap=True
-        )
+        console.print(f"No table: {not_installed(error)}; where it is: suite table {loaded.name}", soft_wrap=True)
     if not in_process and loaded.kind.publish(loaded, folder, console):
         console.print(f"See the runs in MLflow's page: {_command('ui', study)}", soft_wrap=True)
     if code:

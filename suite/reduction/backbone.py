@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,7 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
     try:
         model = timm.create_model(name, num_classes=classes, drop_path_rate=drop_path, **options)
         check_supported(model)
+        _check_truths(type(model), options)
     except TIMMS as error:
         raise UserError(f"backbone {name} with options {options}: {error}") from error
     embedding = model.patch_embed
@@ -44,6 +46,15 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
             "choose a larger img_size"
         )
     return model
+
+
+def _check_truths(model: type, options: dict[str, Any]) -> None:
+    """Refuse a text where timm has true or false, as it takes every text for true."""
+    known = [inspect.signature(vars(kind)["__init__"]).parameters for kind in model.__mro__ if "__init__" in vars(kind)]
+    for name, said in options.items():
+        default = next((parameters[name].default for parameters in known if name in parameters), None)
+        if isinstance(default, bool) and isinstance(said, str):
+            raise ValueError(f"{name} must be true or false, found the text {said!r}")  # noqa: TRY004
 
 
 def on_meta(name: str, options: dict[str, Any], classes: int) -> TimmModule:

@@ -19,6 +19,10 @@ class Size(NamedTuple):
     def patches(self) -> int:
         return self.grid[0] * self.grid[1]
 
+    def __str__(self) -> str:
+        patches = f"{by(self.grid)} patches of {by(self.patch)} pixels"
+        return f"images of {by(self.image)} pixels, {patches} and {self.depth} blocks"
+
 
 def by(pair: Pair) -> str:
     """Height and width for a sentence."""

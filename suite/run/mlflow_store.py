@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import mlflow
 from mlflow.entities import Experiment
@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from suite.errors import UserError, not_installed
@@ -67,14 +67,32 @@ def check(uri: str) -> None:
     Raises:
         UserError: with the reason and what helps.
     """
+    _check_readable(uri)
     path = file_of(uri)
     try:
         if path and path.exists():
             _check_file(path)
-        elif uri.partition("://")[0].partition("+")[0] in SERVERS:
+        elif _scheme(uri) in SERVERS:
             create_engine(uri, poolclass=NullPool).connect().close()
     except (*TROUBLE, sqlite3.Error) as error:
         raise unusable(error) from error
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition("://")[0].partition("+")[0]
+
+
+def _check_readable(uri: str) -> None:
+    """Refuse what is no address, such as one with a word for its port; it is not shown, as it may have a password."""
+    try:
+        port = make_url(uri).port if _scheme(uri) in (*SERVERS, "sqlite") else urlsplit(uri).port
+    except (ValueError, ArgumentError):
+        port = 2**16
+    if port is not None and port >= 2**16:
+        raise UserError(
+            "the address in MLFLOW_TRACKING_URI cannot be read; write SCHEME://USER:PASSWORD@HOST:PORT/DATABASE, with "
+            "a number for the port, an IPv6 host in brackets, and a password's own marks as %40 is for @"
+        )
 
 
 def _check_file(path: Path) -> None:

@@ -43,6 +43,7 @@ from suite.errors import UserError, describe
 from suite.host import cores
 from suite.run.in_process import Queue, attempt
 from suite.study.cells import Cell, Job, Work
+from suite.terminal import warn
 
 QUIET = "quiet"  # one per machine: a speed cell takes all of it, everybody else a thousandth
 CRASHES_FORGIVEN = 2
@@ -78,6 +79,10 @@ def running_ray(threads: int, gpus: int = 0, environment: Mapping[str, str] | No
 
 
 def _start(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
+    folder, wanted = _temporary(), os.environ.get("RAY_TMPDIR")
+    if wanted and folder != wanted:
+        most = LONGEST_SOCKET - SOCKET
+        warn(f"RAY_TMPDIR={wanted} has a path of more than {most} bytes, too long for Ray's sockets; {folder} is used")
     try:
         ray.init(
             address="local",
@@ -86,7 +91,7 @@ def _start(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
             resources={QUIET: 1},
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(Path(_temporary()).absolute() / "ray"),
+            _temp_dir=str(Path(folder).absolute() / "ray"),
             **quiet,
         )
     except Exception as error:  # its own, or of the system: no room, no permission

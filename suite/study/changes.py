@@ -32,7 +32,7 @@ def parsed(changes: Sequence[str]) -> dict[Place, Any]:
         try:
             made[place] = value_of(text)
         except Unreadable as error:
-            raise UserError(f"--set {change}: the value is not readable as YAML: {error}") from error
+            raise UserError(f"--set {change}: {error}") from error
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,19 +85,21 @@ def _why_not(name: str) -> str:
 
 
 def remember(loaded: Loaded) -> None:
-    """State in `provenance.json` what finds a study by its results: a file outside of `studies/`, and its changes."""
-    folder, own = RESULTS / loaded.name, _file_of(loaded.path)
-    if loaded.changes or not _is_known(loaded.path) or records.stated(folder, STUDY) not in (None, own):
-        records.state(folder, {STUDY: own, CHANGES: list(loaded.changes)})
+    """State in `provenance.json` what a folder's results are made from: the study's file, and its changes."""
+    folder, said = RESULTS / loaded.name, {STUDY: _file_of(loaded.path), CHANGES: list(loaded.changes)}
+    if any(records.stated(folder, key) != value for key, value in said.items()):
+        records.state(folder, said)
 
 
 def check_origin(loaded: Loaded) -> None:
-    """Refuse a study whose results folder was made from another file, or by another command.
+    """Refuse a study whose results folder was made from another file, or by another command, or cannot be one.
 
     Raises:
         UserError: naming both files.
     """
     folder = RESULTS / loaded.name
+    if taken := next((path for path in (RESULTS, folder) if os.path.lexists(path) and not path.is_dir()), None):
+        raise UserError(f"{taken} is no folder, and results of {loaded.path} go to one of this name; move it away")
     _check_made_from(folder, loaded.path)
     other = next((kind for kind in kinds().values() if kind != loaded.kind and (folder / kind.record).is_file()), None)
     if other and not (folder / loaded.kind.record).is_file():
@@ -108,6 +111,13 @@ def check_origin(loaded: Loaded) -> None:
 
 def _check_made_from(folder: Path, path: Path) -> None:
     origin = _origin(folder)
+    if not origin and (stated := _stated(folder.name)) and not _is_known(path):
+        file = Path(str(stated[0]))
+        gone = file if file.suffix.lower() in SUFFIXES else FOLDER / f"{file}{SUFFIXES[0]}"
+        raise UserError(
+            f"{folder} was made from {gone}, which is not there any more, and would be overwritten by what is made "
+            f"from {path}: they have one name; rename the file, or move the folder away"
+        )
     if origin and origin.resolve() != path.resolve():
         raise UserError(
             f"{folder} was made from {origin}, and would be overwritten by what is made from {path}: they have one "
@@ -134,7 +144,11 @@ def words_of(loaded: Loaded) -> str:
 
 
 def _file_of(path: Path) -> str:
-    return path.stem if _is_known(path) else str(path)
+    """How results name a file: without its folder if that is `studies/`, else from here if it lies below."""
+    if _is_known(path):
+        return path.stem
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _is_known(path: Path) -> bool:
@@ -168,6 +182,11 @@ def title_of(name: str) -> str:
 
 def _plain(title: str, name: str | Path) -> str:
     """The name of a results folder, which lies in `results/` and nowhere else, and that every command can address."""
+    if sys.getfilesystemencoding() != "utf-8" and any("\ud800" <= one <= "\udfff" for one in title):
+        raise UserError(
+            f"{str(name)!r} cannot be read in this locale, whose characters are {sys.getfilesystemencoding()}; set "
+            "LANG=C.UTF-8, or PYTHONUTF8=1"
+        )
     why = {
         "is no name of a folder in results/ that a study may have": title in ("", ".", "..", *RESERVED) or "/" in title,
         "has characters that cannot be shown": not title.isprintable(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import os
 import platform
 import shlex
 import subprocess
@@ -24,6 +25,11 @@ PACKAGES = (
     *("onedl-mmsegmentation", "onedl-mmengine", "onedl-mmcv"),
 )
 
+PLACES = {  # what says to git that it is in another repository than that of its folder, as in a hook
+    *("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_PREFIX", "GIT_NAMESPACE"),
+    *("GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_GRAFT_FILE"),
+    *("GIT_SHALLOW_FILE", "GIT_REPLACE_REF_BASE", "GIT_INTERNAL_SUPER_PREFIX"),
+}
 CODE = Path(__file__).resolve().parents[2]
 UNKNOWN = "unknown"  # the commit, and what is not committed, where git does not say; older records have nothing there
 
@@ -81,10 +87,21 @@ def _check_own(repository: Path) -> None:
         raise LookupError(f"{CODE} lies in the repository of something else, {repository}")
 
 
+def git_environment() -> dict[str, str]:
+    """Of a git that shall find the repository of the folder that it is asked in."""
+    return {name: value for name, value in os.environ.items() if name not in PLACES}
+
+
 def _git(*arguments: str) -> str:
     """What git says of the code that runs; LookupError with its reason if it refuses, or cannot be run."""
     try:
-        asked = subprocess.run(["git", "-C", str(CODE), *arguments], capture_output=True, text=True, errors="replace")  # noqa: S603, S607, PLW1510
+        asked = subprocess.run(  # noqa: S603, PLW1510
+            ["git", "-C", str(CODE), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=git_environment(),
+        )
     except OSError as error:
         raise LookupError(f"git cannot be run ({error.strerror})") from error
     if asked.returncode:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from pathlib import Path
@@ -17,6 +16,7 @@ from suite.reduction.schedule import Rounding, Schedule
 from suite.reduction.settings import Fusion
 from suite.reduction.size import Size
 from suite.strict import Strict
+from suite.study.backbone_options import MOST, wrong_option
 
 
 def _known_method(name: str, info: ValidationInfo) -> str:
@@ -30,8 +30,6 @@ def _known_method(name: str, info: ValidationInfo) -> str:
 
 
 BELOW, LONGEST_NAME = "†", 200  # the mark is `report.layout.BELOW`
-PAIRS, COUNTS = ("img_size", "patch_size"), ("depth", "embed_dim", "num_heads")  # options of timm's vision transformers
-MOST = {"img_size": 2**16, "depth": 1000, "embed_dim": 2**16}
 
 
 def plain_name(name: str) -> str:
@@ -88,7 +86,7 @@ class Backbone(Strict):
     @classmethod
     def _numbers(cls, value: dict[str, Any]) -> dict[str, Any]:
         for key, said in value.items():
-            if message := _wrong_option(key, said):
+            if message := wrong_option(key, said):
                 raise PydanticCustomError("at_key", "{message}", {"key": key, "message": message})
         return value
 
@@ -114,32 +112,6 @@ class Backbone(Strict):
         if not (0 < tall <= height and 0 < wide <= width):
             return None
         return Size((height, width), (tall, wide), (height // tall, width // wide), depth)
-
-
-def _wrong_option(key: str, said: object) -> str:
-    """What is wrong with an option of a backbone, before timm says it in words of its own; numbers are in no quotes."""
-    parts = said if isinstance(said, list) else [said]
-    for part in parts:
-        if isinstance(part, str) and (key in (*PAIRS, *COUNTS) or _is_number(part)):
-            return f"a number is needed, found the text {part!r}"
-        if isinstance(part, float) and not math.isfinite(part):
-            return f"must be a finite number, found {part}"
-    if key in PAIRS and isinstance(said, list) and len(parts) != 2:
-        return f"a number or two, height and width, are needed, found {said}"
-    if key in COUNTS and isinstance(said, list):
-        return f"a number is needed, found the list {said}"
-    if key in (*PAIRS, *COUNTS) and not all(type(part) is int for part in parts if said is not None):
-        return f"a whole number is needed, found {said}"
-    most = MOST.get(key, math.inf)
-    return f"at most {most}, found {said}" if any(isinstance(part, int) and part > most for part in parts) else ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 class Budget(Strict):

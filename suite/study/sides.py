@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from suite.errors import UserError
 from suite.study.kind import Kind, has_record, kind_of
 from suite.study.load import RESULTS, SUFFIXES, title_of
+from suite.study.provenance import git_environment
 from suite.study.records import runs
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _check_out(study: str, commit: str, place: Path) -> None:
         raise UserError(f"{commit} is no commit; write STUDY@COMMIT")  # git would take it for an option
     asked = ["git", "archive", commit, str(RESULTS / title_of(study))]
     try:
-        found = subprocess.run(asked, capture_output=True, check=False)  # noqa: S603
+        found = subprocess.run(asked, capture_output=True, check=False, env=git_environment())  # noqa: S603
     except OSError as error:
         raise UserError(f"git cannot be run ({error.strerror}); name a results folder instead of {commit}") from error
     if found.returncode:

@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from suite.strict import Place
+from suite.strict import Place, dotted
 
 DEEPEST, MOST = 50, 100_000  # levels, and values with those that aliases stand for
 DIGITS = 18  # of the longest whole number
+THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:_\d{3})+(?:\.\d*)?(?:[eE][-+]?\d+)?")  # how _ may stand in a number
 PREFIX = "tag:yaml.org,2002:"
 PLAIN = {
     yaml.ScalarNode: {"str", "int", "float", "bool", "null", "merge"},
@@ -69,12 +70,17 @@ def value_of(text: str) -> Any:
     """What one value says, such as that of an option of the command line.
 
     Raises:
-        Unreadable: if it is no YAML, or says something that is refused in a file too.
+        Unreadable: if it is no YAML, or says something that is refused in a file too; either is a sentence.
     """
-    root = compose(text)
-    for _, message in wrong(root):
-        raise Unreadable(message)
-    return construct(root)
+    try:
+        root = compose(text)
+        found = wrong(root)
+        if not found:
+            return construct(root)
+    except Unreadable as error:
+        raise Unreadable(f"the value is not readable as YAML: {error}") from error
+    place, message = found[0]
+    raise Unreadable(f"{dotted(place)}: {message}" if place else message)
 
 
 def wrong(root: yaml.Node | None) -> list[Problem]:
@@ -154,15 +160,19 @@ def _wrong_scalar(node: yaml.ScalarNode) -> str:
 
 
 def _wrong_number(text: str, shown: str) -> str:
-    """A number that is not read as it is written: with a base of 60, or of 8 because it begins with 0."""
+    """A number that is not read as it is written: in base 60, in base 8 as it begins with 0, without its _."""
+    sign = "-" if text.startswith("-") else ""
     quoted, digits = f"or, for a text, '{shown}' in quotes", text.lstrip("-+").replace("_", "")
     if ":" in text:
         value = functools.reduce(lambda all_before, part: 60 * all_before + float(part), digits.split(":"), 0.0)
-        return f"{shown} is {value:.15g} in YAML, which reads : as base 60; write {value:.15g}, {quoted}"
+        return f"{shown} is {sign}{value:.15g} in YAML, which reads : as base 60; write {sign}{value:.15g}, {quoted}"
     if digits in ("0b", "0x"):
         return f"{shown} is no number; write its digits, {quoted}"
     if len(digits) > DIGITS and not set(digits) & set(".eE"):
         return f"{shown} has {len(digits)} digits; a whole number here has at most {DIGITS}"
     if digits.isdecimal() and digits[0] == "0" and digits.strip("01234567") == "" and int(digits) != int(digits, 8):
-        return f"{shown} is {int(digits, 8)} in YAML, which reads a leading 0 as base 8; write {int(digits)}, {quoted}"
+        read, meant = f"{sign}{int(digits, 8)}", f"{sign}{int(digits)}"
+        return f"{shown} is {read} in YAML, which reads a leading 0 as base 8; write {meant}, {quoted}"
+    if "_" in text and not THOUSANDS.fullmatch(text):
+        return f"{shown} is {sign}{digits} in YAML, where _ only parts thousands; write {sign}{digits}, {quoted}"
     return ""

@@ -19,6 +19,7 @@ from suite.study.cells import LENGTH
 from suite.study.schema import ScheduleRule, alike, plain_name
 
 Problem = tuple[Place, str]
+CHANNELS = 3  # of all images; grey ones are read with three that are equal
 NEARLY = "by white space or capitals only; name one of them otherwise"
 
 
@@ -39,6 +40,7 @@ def problems(study: Study) -> Iterator[Problem]:
     except UserError as error:
         yield ("backbone",), str(error)
         return
+    yield from _wrong_channels(study)
     yield from _wrong_size(study, size)
     yield from _impossible_schedules(study, size.patches, size.depth)
 
@@ -108,6 +110,13 @@ def _lengths(study: Study) -> Iterator[Problem]:
             yield ("schedules", index, "name"), f"{rule.name!r} reads as one of several lengths; name it otherwise"
     if study.lengths and (study.speed or len(study.schedules) > 1):
         yield ("lengths",), "a study of several lengths has one schedule and no speed; make another study of these"
+
+
+def _wrong_channels(study: Study) -> Iterator[Problem]:
+    found = study.backbone.options.get("in_chans", CHANNELS)
+    if found != CHANNELS:
+        message = f"the backbone takes {found} channels, and all images have {CHANNELS}; leave it out"
+        yield ("backbone", "options", "in_chans"), message
 
 
 def _wrong_size(study: Study, size: Size) -> Iterator[Problem]:

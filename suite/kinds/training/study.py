@@ -46,7 +46,7 @@ def check_backbone(loaded: Loaded) -> None:
         raise refusal(loaded, ("backbone",), error) from error
     found, stated = sizes(model), backbone.stated_size()
     if stated not in (None, found):
-        message = f"timm builds it with {found}, the options say {stated}"
+        message = f"timm builds it for {found}; the options say {stated}"
         raise refusal(loaded, ("backbone",), message)
 
 
