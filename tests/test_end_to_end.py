@@ -329,7 +329,7 @@ def test_what_cannot_be_written_is_named(ran: Path, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file where a folder should be")
     done = here(tmp_path, *RUN)
     assert done.returncode == 2, done.stderr
-    assert "error: cannot use results/trial" in done.stderr
+    assert "error: results is no folder" in done.stderr
     assert len(finished(tmp_path)) == CELLS
 
 

@@ -527,7 +527,7 @@ def test_evaluate_refuses_what_does_not_fit(
         (path, fine, ["--device", "meta"], "cannot use the device 'meta'"),
         (path, fine, ["--option", "keep_rate"], "is not NAME=VALUE"),
         (path, fine, ["--option", "layout=evit"], "layout is not an option of a layout; write --layout evit"),
-        (path, fine, ["--option", "keep_rate=2020-99-99"], "the value is not readable as YAML"),
+        (path, fine, ["--option", "keep_rate=2020-99-99"], "2020-99-99 is read as a date by YAML; write it in quotes"),
         (path, fine, ["--option", "keep_rate=" + "[" * 5000], "the value is not readable as YAML"),
         (path, fine, ["--option", "image_size=33"], "image_size 33 x 33 is not a multiple of the patch"),
         (other, fine, ["--option", "pruning_rate=6"], "is for segmentation; evaluate measures classification only"),
