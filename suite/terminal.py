@@ -16,9 +16,14 @@ Item = TypeVar("Item")
 REFRESH = 0.2  # seconds between two drawings
 
 
+def plain(**options: Any) -> Console:
+    """A console that shows text as it is: its brackets and colons are no markup and no emoji."""
+    return Console(markup=False, emoji=False, **options)
+
+
 def warn(sentence: str) -> None:
     """Say on stderr what a person should know, though everything goes on."""
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    console = plain(stderr=True, highlight=False)
     console.print(redacted(f"warning: {sentence}"), soft_wrap=True)
 
 

@@ -55,13 +55,12 @@ def budget(
     as_json: options.AsJson = False,
 ) -> None:
     """Search each method's strength parameter (r, keep rate, ...) for one budget; needs no weights."""
-    from rich.console import Console
-
     from suite.kinds.speed import budget as shown
     from suite.kinds.speed.command import WARMUP_ROUNDS
     from suite.strict import explained
     from suite.study.configuration import Configuration
     from suite.study.schema import Budget
+    from suite.terminal import plain
 
     how = {"batch_size": batch_size, "device": device, "precision": precision, "threads": threads, "rounds": rounds}
     wanted = _one_budget({"macs": macs, "tokens": tokens, "latency": latency}, how, convention)
@@ -72,7 +71,7 @@ def budget(
     with explained():
         computed = None if latency else Budget.model_validate(wanted)
         models = [Configuration.model_validate(shared | {"method": name, "settings": settings[name]}) for name in names]
-    console = Console(markup=False, emoji=False, stderr=as_json)
+    console = plain(stderr=as_json)
     if computed:
         report = shown.compute(models, computed, multiple_of, console)
     else:

@@ -32,9 +32,9 @@ def ledger(
     as_json: options.AsJson = False,
 ) -> None:
     """Show each published number, whether it was reproduced here, and what would do it."""
-    from rich.console import Console
+    from suite.terminal import plain
 
-    console = Console(markup=False, emoji=False)
+    console = plain()
     if (check or update) and any((entry, paper, state, method, as_json, check and update)):
         raise UserError("--check and --update are about the whole ledger; give one of them and nothing else")
     if check or update:

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from suite.cli import options
 from suite.errors import UserError
 from suite.host import cores
+from suite.terminal import plain
 
 STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 50, 100)  # numbers of seeds that `power` shows
 
@@ -38,7 +38,7 @@ def check_method(
     from suite.contract.show import examine_visibly, show
 
     torch.set_num_threads(1)  # on tensors this small, more of them wait for each other
-    console = Console(markup=False, emoji=False)
+    console = plain()
     results = examine_visibly(names, [check for check in CHECKS if not (quick and check in SLOW)], console)
     show(results, console)
     if any(result.status == "fails" for result in results):
@@ -69,7 +69,7 @@ def evaluate(
     from suite.official import evaluate as evaluation
     from suite.official import resolve
 
-    console = Console(markup=False, emoji=False)
+    console = plain()
     given = options.pairs(option or [], "--option", "keep_rate=0.7")
     for name in given.keys() & {"checkpoint", "layout", "weights"}:
         raise UserError(f"--option {name} is not an option of a layout; write --{name} {given[name]}")
@@ -113,7 +113,7 @@ def flops(
     cost = cost_of(configuration)
     if as_json:
         options.print_json(as_mapping(cost))
-    show(cost, Console(markup=False, emoji=False, stderr=as_json), brief=as_json)
+    show(cost, plain(stderr=as_json), brief=as_json)
     if cost.unexpected:
         raise typer.Exit(1)
 
@@ -139,7 +139,7 @@ def speed(
     """Time methods side by side with the unpruned model, with fused and with eager attention."""
     from suite.kinds.speed import command
 
-    console = Console(markup=False, emoji=False)
+    console = plain()
     if self_test:
         raise typer.Exit(0 if command.test_protocol(device, console) else 1)
     if not backbone:
@@ -180,7 +180,7 @@ def export(
     """Run deployed models in torch.compile, torch.export and ONNX Runtime: same outputs, how fast."""
     from suite.kinds.export import run as exporting
 
-    console = Console(markup=False, emoji=False)
+    console = plain()
     lines = exporting.export_visibly(options.chosen_methods(methods), quick, console)
     exporting.show(lines, quick, console)
     if any(line["status"] == "fails" for line in lines):
@@ -214,10 +214,7 @@ def race(
         raise UserError(f"--code: there is no folder {missing[0]}; check out the official code there")
     if precision not in ("float32", "bfloat16", "float16"):
         raise UserError(f"unknown precision {precision!r}; valid: float32, bfloat16, float16")
-    console, fixed = (
-        Console(markup=False, emoji=False),
-        dict[str, Any](rounds=rounds, seconds=seconds, launches=launches),
-    )
+    console, fixed = plain(), dict[str, Any](rounds=rounds, seconds=seconds, launches=launches)
     fixed |= {"threads": threads or cores(), "device": device, "precision": precision}
     folders = {name: Path(folder) for name, _, folder in pairs}
     run(Options(folders, python, case or [], batch or (1, 16), **fixed), into, console)
@@ -246,7 +243,7 @@ def power(
     table = Table("seeds", "power", box=box.SIMPLE)
     for seeds, reached in found.items():
         table.add_row(f"{seeds}{' *' if seeds == needed else ''}", f"{reached:.2f}")
-    console = Console(markup=False, emoji=False)
+    console = plain()
     console.print(table)
     console.print(
         f"* {needed} seeds find a difference of {difference:g} (standard deviation {sd:g}) in {100 * power:g} % of "

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from suite.cli.options import AsJson, StudyName, check_output, complete_results, print_json
 from suite.errors import UserError
+from suite.terminal import plain
 
 RECORD = "A study, a results folder, or STUDY@COMMIT; with :ROW one row of it."
 
@@ -27,7 +27,7 @@ def table(
     from suite.report.render import as_records
     from suite.study.load import results_of
 
-    made = make_table(results_of(study), Console(markup=False, emoji=False, stderr=as_json), into)
+    made = make_table(results_of(study), plain(stderr=as_json), into)
     if as_json:
         print_json(as_records(made))
 
@@ -69,7 +69,7 @@ def compare(
     if as_json:
         print_json({"agree": not found.differs, "rows": as_records(table), "environment": differences})
     else:
-        show(table, Console(markup=False, emoji=False))
+        show(table, plain())
     raise typer.Exit(found.differs)
 
 
@@ -87,7 +87,7 @@ def figures(
     from suite.study.load import find, results_of
     from suite.terminal import track
 
-    console, folder = Console(markup=False, emoji=False), results_of(study)
+    console, folder = plain(), results_of(study)
     kind = kind_of(folder)
     if not kind.drawings:
         raise UserError(f"{folder} is of kind {kind.name}, which has no figures; its table: suite table {study}")
@@ -114,7 +114,7 @@ def report(study: StudyName) -> None:
     from suite.study.load import SUFFIXES, find, load, results_of
     from suite.study.records import replace as write_whole
 
-    console, folder = Console(markup=False, emoji=False), results_of(study)
+    console, folder = plain(), results_of(study)
     kind = kind_of(folder)
     loaded, command = (
         load(study) if Path(study).suffix.lower() in SUFFIXES else find(folder.name),
@@ -145,7 +145,7 @@ def trace(
     """Show what is behind a number of a table: runs, seeds, values, commit, versions and machine."""
     from suite.report.trace import trace as find
 
-    console = Console(markup=False, emoji=False, highlight=False)
+    console = plain(highlight=False)
     found = find(address)
     if as_json:
         print_json(asdict(found) | {"cells": [cell._asdict() for cell in found.cells]})

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, TextIO, cast
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from suite.cli.options import AsJson, Changes, StudyName, complete_study, print_json, say
 from suite.errors import UserError, not_installed
-from suite.terminal import Lossy
+from suite.terminal import Lossy, plain
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -74,7 +73,7 @@ def run(
     from suite.report.make import make_table
     from suite.study.load import RESULTS, check_origin, load, remember
 
-    console = Console(file=cast("TextIO", Lossy(sys.stdout)), markup=False, emoji=False)
+    console = plain(file=Lossy(sys.stdout))
     loaded = load(study, change or [])
     check_origin(loaded)
     if loaded.kind.run is None:
@@ -112,7 +111,7 @@ def track(study: StudyName, change: Changes = None) -> None:
     check_origin(loaded)
     if loaded.kind.track is None:
         raise UserError(f"{loaded.name} is a study of kind {loaded.kind.name}, which has no runs in MLflow to write")
-    loaded.kind.track(loaded, Console(markup=False, emoji=False))
+    loaded.kind.track(loaded, plain())
 
 
 def pack(
@@ -157,4 +156,4 @@ def ui(
     from suite.study.load import title_of
 
     title = None if study is None else title_of(study)
-    serve(title, port, not no_open, Console(markup=False, emoji=False))
+    serve(title, port, not no_open, plain())

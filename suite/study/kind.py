@@ -135,9 +135,8 @@ def kind_of(folder: Path) -> Kind:
     Raises:
         UserError: if it has none.
     """
-    for kind in kinds().values():
-        if (folder / kind.record).is_file():
-            return kind
+    if kind := _found_in(folder):
+        return kind
     commands = dict.fromkeys(kind.command.format(folder.name) for kind in kinds().values() if kind.command != COMMAND)
     there = [path.name for path in folder.parent.glob("*/") if has_record(path)]
     others = f"; {suggest(folder.name, there)}" if there else ""
@@ -147,4 +146,8 @@ def kind_of(folder: Path) -> Kind:
 
 def has_record(folder: Path) -> bool:
     """Whether a results folder has a record of any kind."""
-    return any((folder / kind.record).is_file() for kind in kinds().values())
+    return _found_in(folder) is not None
+
+
+def _found_in(folder: Path) -> Kind | None:
+    return next((kind for kind in kinds().values() if (folder / kind.record).is_file()), None)
