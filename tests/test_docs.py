@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_study import here
+from tiny_study import here, suite
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[1]
@@ -73,19 +73,23 @@ def test_light_commands_run(committed: Path) -> None:
 
 @pytest.mark.slow
 def test_heavy_commands_run(committed: Path) -> None:
-    """With the methods that the pages tell to save, and cells of the study that docs/studies.md begins with."""
+    """With the methods that the pages tell to save, and cells of the study that docs/studies.md begins with.
+
+    All but the search by latency, which takes as long as the others together (tests/test_latency.py has a small one).
+    """
     shutil.copytree(ROOT / "studies", committed / "studies", dirs_exist_ok=True)
     for page in PAGES:
         for text in blocks(page, "python"):
             if name := saved_as(page, text):
                 (committed / name).write_text(text)
     (committed / "studies/my-study.yaml").write_text(blocks(ROOT / "docs/studies.md", "yaml")[0])
-    heavy = sorted(words for words in commands() if words[0] in HEAVY and words[1:] and "NAME" not in words)
+    left_out = {"NAME", "--latency"}
+    heavy = sorted(words for words in commands() if words[0] in HEAVY and words[1:] and not left_out & set(words))
     heavy = [words for words in heavy if words[0] != "pack"] + [words for words in heavy if "--file" in words]
     assert {name for name, *_ in heavy} == set(HEAVY)
     small = ("--in-process", "--set", "seeds=[0]", "--set", "base.recipe.images=64", "--set", "finetune.images=64")
     for words in [*heavy[:-1], ("run", "my-study", *small), (*heavy[-1], *small[1:])]:
-        done = here(committed, *words)
+        done = (suite if words[0] == "run" else here)(committed, *words)  # numerics start a process anew
         assert done.returncode == 0, (words, done.stdout[-500:], done.stderr)
 
 
