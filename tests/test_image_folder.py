@@ -119,7 +119,6 @@ def test_numbered_folders_have_no_order_of_their_own(tmp_path: Path, name: str) 
         NUMBERS[:10],
         [f"{number:02}_{word}" for number, word in enumerate(WORDS)],
         ["DC-3", "DC-9", "707-320", "A300"],
-        ["Dog", "cat", "owl2", "fox10 "],
         ["2_dogs", "cats_10", "owl_9"],
         ["n01440764", "n01443537", "n02979186"],
     ],
@@ -129,10 +128,21 @@ def test_names_that_say_one_order_need_no_word(names: list[str]) -> None:
     assert ordered(names[::-1], Path("x"), None) == (tuple(sorted(names)), "in the order of their names")
 
 
+def test_capitals_before_small_letters_are_said() -> None:
+    """Which timm has otherwise."""
+    names = ["cat", "Dog", "owl2", "fox10 "]
+    said = "in the order of their names, capitals before small letters"
+    assert ordered(names, Path("x"), None) == (("Dog", "cat", "fox10 ", "owl2"), said)
+    assert ordered(["Cat", "Dog"], Path("x"), None)[1] == ordered(["cat", "dog"], Path("x"), None)[1]
+
+
 def test_imagenets_order_is_that_of_its_folders() -> None:
     """A thousand names are compared with the official ones: other folders and words have another order."""
     official = IMAGENET.label_names()
     assert ordered(official[::-1], Path("x"), None) == (tuple(official), "ImageNet's own order")
+    for separator in "_- ":
+        longer = [f"{name}{separator}word" for name in official]
+        assert ordered(longer, Path("x"), None) == (tuple(longer), "ImageNet's own order")
     with pytest.raises(
         UserError, match=r"x has 1000 folders named as in ImageNet, but n99999999 are none .* n01440764"
     ):
@@ -253,14 +263,21 @@ def test_folders_that_are_no_classes_are_named(tmp_path: Path) -> None:
 def test_what_is_read_is_found_by_content_and_the_rest_is_said(tmp_path: Path) -> None:
     """Suffixes in any case, other ones and none; files that are no images; links that lead back."""
     root = class_folders(tmp_path, "cat", "dog")
-    for name, kind in {"a.JPG": "JPEG", "b.jfif": "JPEG", "c.gif": "GIF", "d": "JPEG", "e.dat": "PNG"}.items():
+    for name, kind in {
+        "a.JPG": "JPEG",
+        "b.jfif": "JPEG",
+        "c.gif": "GIF",
+        "d": "JPEG",
+        "e.dat": "PNG",
+        "f.mpo": "MPO",
+    }.items():
         picture(root / "dog" / name, kind)
     for name in ("notes.txt", "labels.TXT", "README", "._a.JPG", "Thumbs.db"):
         (root / "dog" / name).write_text("no image")
     (root / "dog/all").symlink_to(root)
     picture(root / "loose.png")
     found = opened(root)
-    assert len(found) == 7
+    assert len(found) == 8
     assert found.said[1] == (
         "left out: 1 a link to a folder above it (all); 2 hidden or of the system (._a.JPG, Thumbs.db); "
         "1 in no class folder (loose.png); 1 of .TXT, no images (labels.TXT); 1 of .txt, no images (notes.txt); "
@@ -358,6 +375,19 @@ def test_each_waits_for_no_more_than_a_batch(monkeypatch: pytest.MonkeyPatch) ->
     assert sorted(seen) == [*range(10)]
 
 
+def test_links_do_not_lead_round(tmp_path: Path) -> None:
+    """Of class folders to each other, to all of them or to what is above: images are read once for each link."""
+    root = class_folders(tmp_path / "data", "cat", "dog")
+    for link, target in {"all": ".", "above": "..", "cat/dogs": "dog", "dog/cats": "cat", "dog/own": "dog"}.items():
+        (root / link).symlink_to((root / target).resolve())
+    found = opened(root)
+    assert found.classes == ("cat", "dog")
+    assert [(path.relative_to(root).as_posix(), label) for path, label in found.samples] == [
+        *(("cat/0.png", 0), ("cat/dogs/0.png", 0), ("dog/0.png", 1), ("dog/cats/0.png", 1))
+    ]
+    assert "6 a link to a folder above it" in found.said[1]
+
+
 def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On network drives that is what costs."""
     root, asked = class_folders(tmp_path, "cat/a/b", "dog"), list[Path]()
@@ -400,8 +430,10 @@ def tiff(bits: int, kind: int) -> bytes:
         (
             "a.heic",
             lambda at: at.write_bytes(b"\0\0\0\x18ftypheic" + bytes(99)),
-            r"cannot be read, it is none of JPEG,",
+            r"cannot be read, it is none of JPEG, .* whose pixels are known here; replace it by one in RGB of 8 bits",
         ),
+        ("half.tif", lambda at: at.write_bytes(tiff(16, 3)), r"cannot be read, it is none .* in RGB of 8 bits"),
+        ("none.jpg", lambda at: at.write_bytes(b"\x90" * 99), r"cannot be read, it is none of .*PPM; replace it, or"),
         (
             "a.jpg",
             lambda at: at.write_text("version https://git-lfs.github.com/spec/v1"),

@@ -71,10 +71,12 @@ def _checked(folders: Sequence[str], where: Path) -> str:
             f"{_some(sorted(folders, key=_numbers))} in that of numbers; say which is the model's: {CHOICE} {BY_TEXT}, "
             f"as torchvision sorts, {CHOICE} {BY_NUMBER}, or {CHOICE} FILE with their names"
         )
-    return _imagenet(text, where) if len(folders) == IMAGENET else "in the order of their names"
+    how = "in the order of their names"
+    how += ", capitals before small letters" if text != sorted(text, key=lambda name: (name.lower(), name)) else ""
+    return _imagenet(text, where, how) if len(folders) == IMAGENET else how
 
 
-def _imagenet(text: list[str], where: Path) -> str:
+def _imagenet(text: list[str], where: Path, how: str) -> str:
     import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
     # isort: split
@@ -82,7 +84,7 @@ def _imagenet(text: list[str], where: Path) -> str:
 
     info = ImageNetInfo()
     official = info.label_names()
-    if text == official:
+    if [_without_words(name) for name in text] == official:
         return "ImageNet's own order"
     cure = f"give {CHOICE} a file of their names in the order of the model's outputs, or {BY_TEXT} if that is it"
     if all(WNID.fullmatch(name) for name in text):
@@ -94,7 +96,7 @@ def _imagenet(text: list[str], where: Path) -> str:
     words = {_plain(word) for line in info.label_descriptions() for word in line.split(",")}
     if sum(_plain(name) in words for name in text) > IMAGENET / 2:
         raise UserError(f"{where} has ImageNet's classes by their words, whose alphabet is not its order; {cure}")
-    return "in the order of their names, which is not ImageNet's"
+    return f"{how}, which is not ImageNet's"
 
 
 def _plain(name: str) -> str:
@@ -140,7 +142,7 @@ def _lines(text: str, own: set[str]) -> list[str] | dict[str, Any]:
 
 def _without_words(name: str) -> str:
     """The id of a class of ImageNet without its words, in `n01440764 tench, Tinca tinca`; other names as they are."""
-    found = re.match(rf"({WNID.pattern})[\s,;:]", name)
+    found = re.match(rf"({WNID.pattern})[\s,;:_-]", name)
     return found[1] if found else name
 
 
