@@ -93,7 +93,8 @@ LIST = list(EMA.values())
         ({"ema": {"decay": 0.99, "shadow_params": LIST}}, "ema"),
         ({"ema": {"decay": torch.tensor(0.99), "collected_params": [], "shadow_params": LIST}}, "ema"),
         ({"ema": LIST}, "ema"),
-        ({"averages": {"shadow_params": tuple(LIST)}}, "averages.shadow_params"),
+        ({"averages": {"shadow_params": tuple(LIST)}}, "averages"),
+        ({"means": {"shadow_params": tuple(LIST)}}, "means.shadow_params"),
         ({"optimizer_ema": [{"params": LIST}]}, "optimizer_ema"),
         ({"callbacks": [{"ema_weights": LIST}]}, "callbacks.0.ema_weights"),
         (DEEP, "callbacks.a.b.c.EMA"),
@@ -101,6 +102,8 @@ LIST = list(EMA.values())
         ({"ema": {"decay": 0.99, "loss": [torch.tensor(0.5)]}}, ""),
         ({"optimizer": {"state": {0: {"exp_avg": RAW}}, "ema": LIST}, "opt": {"state": {0: {"exp_avg": RAW}}}}, ""),
         ({"ema": EMA, "loss_avg": [0.5]}, ""),
+        ({"model_emas": [{"params": EMA}]}, "model_emas"),
+        ({"ema9999": LIST}, "ema9999"),
     ],
 )
 def test_averaged_weights_that_cannot_be_chosen_are_said(content: dict[str, Any], where: str) -> None:
@@ -331,6 +334,24 @@ def test_what_was_cut_off_is_said_to_be(tmp_path: Path, kind: str, share: float)
     content = (tmp_path / "a.pth").read_bytes()
     (tmp_path / "a.pth").write_bytes(content[: int(share * len(content))])
     with pytest.raises(UserError, match=r"a.pth was cut off.*; download or copy it again"):
+        Checkpoint.read(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "what"),
+    [
+        ({"best": np.str_("x")}, {}, "numpy.dtypes.StrDType"),
+        ({}, {"pickle_protocol": 4}, "Unsupported operand 149"),
+        ({}, {"pickle_protocol": 5}, "Unsupported operand 149"),
+        ({"folder": Path("x")}, {}, "pathlib"),
+    ],
+)
+def test_a_whole_file_that_needs_code_is_not_called_damaged(
+    tmp_path: Path, more: dict[str, Any], options: dict[str, int], what: str
+) -> None:
+    """Downloading it again would not help."""
+    torch.save({"model": RAW} | more, tmp_path / "a.pth", **options)
+    with pytest.raises(UserError, match=rf"a.pth holds Python objects besides weights \(.*{what}.*where you trust it"):
         Checkpoint.read(tmp_path / "a.pth")
 
 
