@@ -151,6 +151,9 @@ def test_what_has_one_meaning_is_read(text: str, value: object) -> None:
         ),
         ("img_size: 16", "img_size: 08", "6: backbone.options.img_size: a number is needed, found the text '08'"),
         ("img_size: 16", "img_size: []", r"6: backbone.options.img_size: a number or two, .* found \[\]"),
+        ("img_size: 16", "img_size: 0", "6: backbone.options.img_size: at least 1, found 0"),
+        ("img_size: 16", "img_size: 16, in_chans: 0", "6: backbone.options.in_chans: at least 1, found 0"),
+        ("depth: 4", "depth: -4", "6: backbone.options.depth: at least 1, found -4"),
         ("img_size: 16", "img_size: yes", "6: backbone.options.img_size: a whole number is needed, found True"),
         ("img_size: 16", "img_size: 1.5", "6: backbone.options.img_size: a whole number is needed, found 1.5"),
         (
@@ -242,9 +245,17 @@ def test_files_that_would_never_end_are_refused_at_once(text: str, message: str 
     assert done.stderr.startswith(f"error: trial.yaml:{message}" if message else "error: trial.yaml has 262")
 
 
-@pytest.mark.parametrize("option", ["img_size='16'", "img_size=1:30", "depth=!!int x", "depth=&a [*a]", "img_size=[]"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("img_size='16'", "img_size=1:30", "depth=!!int x", "depth=&a [*a]", "img_size=[]"),
+        *("init_values=abc", "weight_init=abc", "drop_path_rate=0.1"),
+    ],
+)
 def test_options_of_the_command_line_are_read_alike(option: str) -> None:
     """`suite flops` and a study refuse the same."""
     done = here(Path(), "flops", "vit_tiny_patch16_224", "--option", option)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+    assert not done.stderr.endswith(": \n"), "there is a reason"
+    assert "multiple values" not in done.stderr
