@@ -56,6 +56,6 @@ def _secrets(name: str, value: str) -> Iterator[str]:
         yield value
     if SECRETS.search(name) or ADDRESSES.search(name):
         yield from (found[2] for found in NAMED.finditer(value))
-    if ADDRESSES.search(name) and "@" in value:
+    if ADDRESSES.search(name):
         user, _, password = value.rpartition("@")[0].rpartition("://")[2].partition(":")
         yield password or (user if len(user) >= KEY else "")

@@ -123,3 +123,9 @@ def test_a_warning_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None
     """Nothing in it is a style or a picture."""
     warn("[red]a:b:ok:[/red]")
     assert capsys.readouterr().err == "warning: [red]a:b:ok:[/red]\n"
+
+
+def test_a_warning_has_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    """As an error has none."""
+    warn("no answer from http://user:SECRET@host")
+    assert capsys.readouterr().err == "warning: no answer from http://host\n"
