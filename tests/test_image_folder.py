@@ -216,6 +216,9 @@ def test_a_line_names_a_folder_as_a_whole_or_by_its_part(tmp_path: Path, names: 
         ('["cat", 3]', "must have the name of a class in every line or entry"),
         ('{"cat": 0, "dog": 1, "owl": 3}', "must have each number from 0 to 2 once"),
         ('{"cat": 1, "dog": 2, "owl": 1}', "must have each number from 0 to 2 once"),
+        ('["cat", " "]', "must have the name of a class in every line or entry"),
+        ("0 cat\n0 dog\n1 owl", "does not name the folders cat, dog, owl of"),
+        (f'{{"{"1" * 5000}": "cat"}}', "must have each number from 0 to 0 once"),
         ('{"cat": "dog"}', "must have each number from 0 to 0 once"),
         ('["cat",', "is neither text with a class in each line nor JSON"),
         ("cat\ndog\nowl\nyak", r"names 4 classes but the model has 3 classes \(found: cat, dog, owl, yak\)"),
@@ -229,6 +232,12 @@ def test_a_file_that_fits_no_folders_is_refused(tmp_path: Path, content: str | N
         file.write_text(content)
     with pytest.raises(UserError, match=message):
         api.evaluate(saying(0, 3), root, classes=file)
+
+
+def test_a_list_in_python_has_names() -> None:
+    """As a file has them."""
+    with pytest.raises(UserError, match="classes must have the name of a class in every line or entry"):
+        ordered(["cat", "dog"], Path("x"), ["dog", 1])  # type: ignore[list-item]
 
 
 def test_hidden_and_junk_folders_are_no_classes(tmp_path: Path) -> None:
@@ -316,6 +325,8 @@ READ: list[tuple[str, Image.Image, dict[str, Any], Any, str]] = [
     ("print.tif", RGB.convert("CMYK"), {}, np.asarray(RGB.convert("CMYK").convert("RGB")), "of CMYK, read as PIL"),
     ("turned.png", RGB, {"exif": EXIF}, NOISE, "turned by EXIF, read as torchvision and timm do"),
     ("turned.jpg", RGB, {"exif": EXIF, "quality": 100}, None, "turned by EXIF, read as torchvision and timm do"),
+    ("broken-exif.png", RGB, {"exif": b"no EXIF"}, NOISE, ""),
+    ("broken-exif.webp", RGB, {"exif": b"no EXIF", "lossless": True}, NOISE, ""),
     ("upright.jpg", RGB, {"exif": UPRIGHT}, None, ""),
     ("camera.jpg", RGB, CAMERA, None, ""),
     ("turned.tiff", RGB, {"exif": EXIF}, None, "turned by EXIF, read as torchvision and timm do"),
@@ -451,6 +462,7 @@ def tiff(bits: int, kind: int) -> bytes:
             r"cannot be read, it is a pointer of Git LFS",
         ),
         ("a.jpeg", lambda at: at.write_text("<html>Log in</html>"), r"cannot be read, it is an HTML page; download"),
+        ("a.ico", RGB.save, r"cannot be read, it is none of JPEG"),
         ("a.bmp", lambda at: at.touch(), r"cannot be read, it is empty \(0 bytes\)"),
     ],
 )
@@ -476,6 +488,15 @@ def test_all_broken_images_are_named_before_the_model_computes(tmp_path: Path) -
         api.evaluate(model, root)
     named = [Path(line.split(" cannot be read")[0]).name for line in str(raised.value).splitlines()]
     assert named == ["0-cut.jpg", "1-cut.png", "2-cut.BMP", "3-cut.tif"]
+
+
+def test_so_many_broken_images_are_shown_as_a_terminal_has_room_for() -> None:
+    """And the number of the others."""
+    with pytest.raises(UserError) as raised:
+        pictures.refuse([f"image {number}" for number in range(pictures.SHOWN + 7)])
+    lines = str(raised.value).splitlines()
+    assert lines[-2:] == [f"image {pictures.SHOWN - 1}", "and 7 more like these"]
+    pictures.refuse([])
 
 
 def test_evaluate_says_what_it_reads(

@@ -107,7 +107,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _read(path: Path, folders: Sequence[str]) -> list[str]:
+def _read(path: Path, folders: Sequence[str]) -> list[Any]:
     """Names of classes out of a file.
 
     Raises:
@@ -123,10 +123,7 @@ def _read(path: Path, folders: Sequence[str]) -> list[str]:
         content = json.loads(text) if text[:1] in ("[", "{") else _lines(text, own)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is neither text with a class in each line nor JSON: {error}") from error
-    names = _one_of_each(_from_mapping(content, path) if isinstance(content, dict) else content, own)
-    if not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise UserError(f"{path} must have the name of a class in every line or entry, and not be empty")
-    return [name.strip() for name in names]
+    return _one_of_each(_from_mapping(content, path) if isinstance(content, dict) else content, own)
 
 
 def _lines(text: str, own: set[str]) -> list[str] | dict[str, Any]:
@@ -179,10 +176,12 @@ def _same(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
-def _fitted(names: list[str], folders: Sequence[str], source: str, where: Path) -> tuple[str, ...]:
+def _fitted(names: list[Any], folders: Sequence[str], source: str, where: Path) -> tuple[str, ...]:
     """The names as the folders write them; those without a folder stay."""
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise UserError(f"{source} must have the name of a class in every line or entry, and not be empty")
     own = {_same(folder): folder for folder in folders}
-    fitted = tuple(own.get(_same(name), name) for name in names)
+    fitted = tuple(own.get(_same(name), name.strip()) for name in names)
     if len(set(fitted)) < len(fitted):
         twice = next(name for name in fitted if fitted.count(name) > 1)
         raise UserError(f"{source} names the class {twice} twice; name each class once")
