@@ -193,6 +193,7 @@ def test_a_file_says_which_class_is_which_output(tmp_path: Path, content: str) -
         (["n02", "n01"], '{"0": ["n02", "tench"], "1": ["n01", "shark"]}'),
         (["n01443537", "n01440764"], "n01443537 goldfish, Carassius\nn01440764 tench, Tinca tinca"),
         (["n01443537", "n01440764"], "1,n01440764,tench\n0,n01443537,goldfish"),
+        (["n01440764_tench", "n01440764_trout"], "n01440764_tench\nn01440764_trout"),
         (["2 dogs", "0 cats", "1 owl"], "2 dogs\n0 cats\n1 owl"),
         (["cafe\u0301 ", "bar"], '["caf\u00e9", "bar"]'),
     ],
@@ -262,8 +263,8 @@ def test_folders_that_are_no_classes_are_named(tmp_path: Path) -> None:
     found = opened(root, ["dog", "new folder", "cat"])
     assert found.said[1] == "1 classes have no image"
     assert [label for _, label in found.samples] == [0, 2]
-    with pytest.raises(UserError, match=r"it has the parts test, train of a data set; give one of those folders"):
-        opened(class_folders(tmp_path / "b", "train/cat", "test/cat"))
+    with pytest.raises(UserError, match=r"it has the parts Test, train of a data set; give one of those folders"):
+        opened(class_folders(tmp_path / "b", "train/cat", "Test/cat"))
     with pytest.raises(UserError, match=r"c has 4 folders but the model has 3 classes \(found: cat, dog, owl, yak\)"):
         api.evaluate(saying(0, 3), class_folders(tmp_path / "c", "cat", "dog", "owl", "yak"))
     picture(tmp_path / "d/ILSVRC2012_val_00000001.JPEG", "JPEG")
