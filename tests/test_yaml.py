@@ -102,6 +102,8 @@ def test_what_yaml_reads_otherwise_is_refused_with_its_line(text: str) -> None:
         ("1_000e1", 10000.0),
         ("1.0e3", 1000.0),
         ("1_000", 1000),
+        ("0.12345678901234567890", 0.12345678901234568),
+        ('"a\\tb\\r"', "a\tb\r"),
         ("0x10", 16),
         ("0b11", 3),
         ("007", 7),
@@ -212,10 +214,23 @@ def test_a_merged_key_is_found_where_it_is_written() -> None:
     Path("trial.yaml").write_text(shared.replace("finetune: {epochs: 1", "finetune: {<<: *r"))
     with pytest.raises(UserError, match=r"trial.yaml:8: finetune.epochs: must be a whole number, found 'few'"):
         load("trial.yaml")
+    Path("trial.yaml").write_text(
+        STUDY.replace("recipe: {", "recipe: &r {").replace("finetune: {epochs: 1", "finetune: {<<: *r, epochs: few")
+    )
+    with pytest.raises(UserError, match=r"trial.yaml:9: finetune.epochs: must be a whole number, found 'few'"):
+        load("trial.yaml")
     with pytest.raises(
         UserError, match=r"^trial.yaml:9: finetune.<<: the key stands twice; .*; merge several in a list"
     ):
         study("finetune: {epochs: 1", "finetune: {<<: {epochs: 1}, <<: {images: 32}")
+
+
+@pytest.mark.parametrize("content", [b"question: caf\xe9", "question: x".encode("utf-16")])
+def test_a_file_of_another_encoding_is_refused(content: bytes) -> None:
+    """A study is UTF-8."""
+    Path("trial.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"trial.yaml: not readable as YAML: 'utf-8' codec can't decode"):
+        load("trial.yaml")
 
 
 LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij"))
