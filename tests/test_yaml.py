@@ -12,6 +12,7 @@ from test_studies import STUDY
 from tiny_study import here
 
 from suite.errors import UserError
+from suite.study.changes import parsed
 from suite.study.load import load
 from suite.study.yaml_values import Unreadable, value_of
 
@@ -223,6 +224,14 @@ def test_a_merged_key_is_found_where_it_is_written() -> None:
         UserError, match=r"^trial.yaml:9: finetune.<<: the key stands twice; .*; merge several in a list"
     ):
         study("finetune: {epochs: 1", "finetune: {<<: {epochs: 1}, <<: {images: 32}")
+
+
+@pytest.mark.parametrize("change", ["a..b=1", "=1", ".=1", "a", "a." * 60 + "a=1"])
+def test_a_change_without_a_place_or_a_value_is_refused(change: str) -> None:
+    """No key is empty, and no study nests so deeply."""
+    with pytest.raises(UserError, match="a change names a key and a value, such as finetune.epochs=2"):
+        parsed([change])
+    assert parsed([f"seeds.{'1' * 5000}=1"]) == {("seeds", "1" * 5000): 1}, "no number that Python reads"
 
 
 @pytest.mark.parametrize("content", [b"question: caf\xe9", "question: x".encode("utf-16")])
