@@ -27,7 +27,8 @@ SIGNATURES = [
     (rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]", "an ONNX model"),
     (rb"%PDF", "a PDF document"),
     (
-        rb"\xff\xd8\xff|\x89PNG\r\n|GIF8|II\*\0|MM\0\*|RIFF.{4}WEBP|BM.{4}\0{4}|P[4-6]\s|.{4}ftyp(hei|mif|avif)",
+        rb"\xff\xd8\xff|\x89PNG\r\n|GIF8|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|BM.{4}\0{4}|P[4-6]\s"
+        rb"|.{4}ftyp(hei|mif|avif)|\0{3}\x0c(jP  |JXL )",
         "an image",
     ),
     (rb"\x80[\x02-\x05]", "a pickle of Python"),

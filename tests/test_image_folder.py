@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import struct
 import sys
 from collections.abc import Callable
@@ -119,7 +121,6 @@ def test_numbered_folders_have_no_order_of_their_own(tmp_path: Path, name: str) 
         NUMBERS[:10],
         [f"{number:02}_{word}" for number, word in enumerate(WORDS)],
         ["DC-3", "DC-9", "707-320", "A300"],
-        ["Dog", "cat", "owl2", "fox10 "],
         ["2_dogs", "cats_10", "owl_9"],
         ["n01440764", "n01443537", "n02979186"],
     ],
@@ -129,10 +130,21 @@ def test_names_that_say_one_order_need_no_word(names: list[str]) -> None:
     assert ordered(names[::-1], Path("x"), None) == (tuple(sorted(names)), "in the order of their names")
 
 
+def test_capitals_before_small_letters_are_said() -> None:
+    """Which timm has otherwise."""
+    names = ["cat", "Dog", "owl2", "fox10 "]
+    said = "in the order of their names, capitals before small letters"
+    assert ordered(names, Path("x"), None) == (("Dog", "cat", "fox10 ", "owl2"), said)
+    assert ordered(["Cat", "Dog"], Path("x"), None)[1] == ordered(["cat", "dog"], Path("x"), None)[1]
+
+
 def test_imagenets_order_is_that_of_its_folders() -> None:
     """A thousand names are compared with the official ones: other folders and words have another order."""
     official = IMAGENET.label_names()
     assert ordered(official[::-1], Path("x"), None) == (tuple(official), "ImageNet's own order")
+    for separator in "_- ":
+        longer = [f"{name}{separator}word" for name in official]
+        assert ordered(longer, Path("x"), None) == (tuple(longer), "ImageNet's own order")
     with pytest.raises(
         UserError, match=r"x has 1000 folders named as in ImageNet, but n99999999 are none .* n01440764"
     ):
@@ -181,6 +193,7 @@ def test_a_file_says_which_class_is_which_output(tmp_path: Path, content: str) -
         (["n02", "n01"], '{"0": ["n02", "tench"], "1": ["n01", "shark"]}'),
         (["n01443537", "n01440764"], "n01443537 goldfish, Carassius\nn01440764 tench, Tinca tinca"),
         (["n01443537", "n01440764"], "1,n01440764,tench\n0,n01443537,goldfish"),
+        (["n01440764_tench", "n01440764_trout"], "n01440764_tench\nn01440764_trout"),
         (["2 dogs", "0 cats", "1 owl"], "2 dogs\n0 cats\n1 owl"),
         (["cafe\u0301 ", "bar"], '["caf\u00e9", "bar"]'),
     ],
@@ -204,6 +217,9 @@ def test_a_line_names_a_folder_as_a_whole_or_by_its_part(tmp_path: Path, names: 
         ('["cat", 3]', "must have the name of a class in every line or entry"),
         ('{"cat": 0, "dog": 1, "owl": 3}', "must have each number from 0 to 2 once"),
         ('{"cat": 1, "dog": 2, "owl": 1}', "must have each number from 0 to 2 once"),
+        ('["cat", " "]', "must have the name of a class in every line or entry"),
+        ("0 cat\n0 dog\n1 owl", "does not name the folders cat, dog, owl of"),
+        (f'{{"{"1" * 5000}": "cat"}}', "must have each number from 0 to 0 once"),
         ('{"cat": "dog"}', "must have each number from 0 to 0 once"),
         ('["cat",', "is neither text with a class in each line nor JSON"),
         ("cat\ndog\nowl\nyak", r"names 4 classes but the model has 3 classes \(found: cat, dog, owl, yak\)"),
@@ -217,6 +233,12 @@ def test_a_file_that_fits_no_folders_is_refused(tmp_path: Path, content: str | N
         file.write_text(content)
     with pytest.raises(UserError, match=message):
         api.evaluate(saying(0, 3), root, classes=file)
+
+
+def test_a_list_in_python_has_names() -> None:
+    """As a file has them."""
+    with pytest.raises(UserError, match="classes must have the name of a class in every line or entry"):
+        ordered(["cat", "dog"], Path("x"), ["dog", 1])  # type: ignore[list-item]
 
 
 def test_hidden_and_junk_folders_are_no_classes(tmp_path: Path) -> None:
@@ -241,8 +263,8 @@ def test_folders_that_are_no_classes_are_named(tmp_path: Path) -> None:
     found = opened(root, ["dog", "new folder", "cat"])
     assert found.said[1] == "1 classes have no image"
     assert [label for _, label in found.samples] == [0, 2]
-    with pytest.raises(UserError, match=r"it has the parts test, train of a data set; give one of those folders"):
-        opened(class_folders(tmp_path / "b", "train/cat", "test/cat"))
+    with pytest.raises(UserError, match=r"it has the parts Test, train of a data set; give one of those folders"):
+        opened(class_folders(tmp_path / "b", "train/cat", "Test/cat"))
     with pytest.raises(UserError, match=r"c has 4 folders but the model has 3 classes \(found: cat, dog, owl, yak\)"):
         api.evaluate(saying(0, 3), class_folders(tmp_path / "c", "cat", "dog", "owl", "yak"))
     picture(tmp_path / "d/ILSVRC2012_val_00000001.JPEG", "JPEG")
@@ -253,17 +275,26 @@ def test_folders_that_are_no_classes_are_named(tmp_path: Path) -> None:
 def test_what_is_read_is_found_by_content_and_the_rest_is_said(tmp_path: Path) -> None:
     """Suffixes in any case, other ones and none; files that are no images; links that lead back."""
     root = class_folders(tmp_path, "cat", "dog")
-    for name, kind in {"a.JPG": "JPEG", "b.jfif": "JPEG", "c.gif": "GIF", "d": "JPEG", "e.dat": "PNG"}.items():
+    for name, kind in {
+        "a.JPG": "JPEG",
+        "b.jfif": "JPEG",
+        "c.gif": "GIF",
+        "d": "JPEG",
+        "e.dat": "PNG",
+        "f.mpo": "MPO",
+    }.items():
         picture(root / "dog" / name, kind)
     for name in ("notes.txt", "labels.TXT", "README", "._a.JPG", "Thumbs.db"):
         (root / "dog" / name).write_text("no image")
     (root / "dog/all").symlink_to(root)
+    os.mknod(root / "dog/README.socket", stat.S_IFSOCK)
     picture(root / "loose.png")
     found = opened(root)
-    assert len(found) == 7
+    assert len(found) == 8
     assert found.said[1] == (
         "left out: 1 a link to a folder above it (all); 2 hidden or of the system (._a.JPG, Thumbs.db); "
-        "1 in no class folder (loose.png); 1 of .TXT, no images (labels.TXT); 1 of .txt, no images (notes.txt); "
+        "1 in no class folder (loose.png); 1 of .TXT, no images (labels.TXT); "
+        "1 of .socket, no images (README.socket); 1 of .txt, no images (notes.txt); "
         "1 of no suffix, no images (README)"
     )
 
@@ -277,6 +308,9 @@ RGB = Image.fromarray(NOISE)
 CLEAR = Image.fromarray(np.dstack([NOISE, NOISE[:, :, 0]]))
 EXIF = Image.Exif()
 EXIF[0x0112] = 6
+UPRIGHT = Image.Exif()
+UPRIGHT[0x0112] = 0  # as some cameras write
+CAMERA = {"format": "MPO", "save_all": True, "append_images": [RGB.rotate(90)]}  # two pictures of one moment
 READ: list[tuple[str, Image.Image, dict[str, Any], Any, str]] = [
     ("rgb.png", RGB, {}, NOISE, ""),
     ("grey.png", RGB.convert("L"), {}, grey(np.asarray(RGB.convert("L"))), ""),
@@ -292,6 +326,10 @@ READ: list[tuple[str, Image.Image, dict[str, Any], Any, str]] = [
     ("print.tif", RGB.convert("CMYK"), {}, np.asarray(RGB.convert("CMYK").convert("RGB")), "of CMYK, read as PIL"),
     ("turned.png", RGB, {"exif": EXIF}, NOISE, "turned by EXIF, read as torchvision and timm do"),
     ("turned.jpg", RGB, {"exif": EXIF, "quality": 100}, None, "turned by EXIF, read as torchvision and timm do"),
+    ("broken-exif.png", RGB, {"exif": b"no EXIF"}, NOISE, ""),
+    ("broken-exif.webp", RGB, {"exif": b"no EXIF", "lossless": True}, NOISE, ""),
+    ("upright.jpg", RGB, {"exif": UPRIGHT}, None, ""),
+    ("camera.jpg", RGB, CAMERA, None, ""),
     ("turned.tiff", RGB, {"exif": EXIF}, None, "turned by EXIF, read as torchvision and timm do"),
 ]
 
@@ -321,6 +359,7 @@ DEEP = np.arange(0, 65536, 683, dtype=np.uint16).reshape(8, 12)  # numbers of 12
         ("four.png", png(DEEP % 16, 4, 0), ""),
         ("rgb.ppm", b"P6 4 8 65535\n" + DEEP.astype(">u2").tobytes(), "of more than 8 bits, read as PIL scales them"),
         ("plain.ppm", b"P3 1 1 1000 1 500 1000", "of more than 8 bits, read as PIL scales them"),
+        ("grey.pgm", b"P5 8 12 1000\n" + (DEEP % 1000).astype(">u2").tobytes(), "of 16 bits, read as their upper 8"),
         ("plain.pbm", b"P1 2 2 0 1 1 0", ""),
         ("rgb.pnm", b"P6 4 8 255\n" + (DEEP >> 8).astype(np.uint8).tobytes(), ""),
     ],
@@ -330,7 +369,7 @@ def test_more_than_8_bits_are_counted(tmp_path: Path, name: str, content: bytes,
     (tmp_path / name).write_bytes(content)
     found, said = read(tmp_path / name)
     assert said == note
-    if name != "grey.png":
+    if not name.startswith("grey"):
         assert np.array_equal(np.asarray(found), default_loader(str(tmp_path / name)))
 
 
@@ -356,6 +395,19 @@ def test_each_waits_for_no_more_than_a_batch(monkeypatch: pytest.MonkeyPatch) ->
     assert list(found) == [-item for item in range(1, 10)]
     assert told == [*range(1, 11)]
     assert sorted(seen) == [*range(10)]
+
+
+def test_links_do_not_lead_round(tmp_path: Path) -> None:
+    """Of class folders to each other, to all of them or to what is above: images are read once for each link."""
+    root = class_folders(tmp_path / "data", "cat", "dog")
+    for link, target in {"all": ".", "above": "..", "cat/dogs": "dog", "dog/cats": "cat", "dog/own": "dog"}.items():
+        (root / link).symlink_to((root / target).resolve())
+    found = opened(root)
+    assert found.classes == ("cat", "dog")
+    assert [(path.relative_to(root).as_posix(), label) for path, label in found.samples] == [
+        *(("cat/0.png", 0), ("cat/dogs/0.png", 0), ("dog/0.png", 1), ("dog/cats/0.png", 1))
+    ]
+    assert "6 a link to a folder above it" in found.said[1]
 
 
 def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,14 +452,18 @@ def tiff(bits: int, kind: int) -> bytes:
         (
             "a.heic",
             lambda at: at.write_bytes(b"\0\0\0\x18ftypheic" + bytes(99)),
-            r"cannot be read, it is none of JPEG,",
+            r"cannot be read, it is none of JPEG, .* whose pixels are known here; replace it by one in RGB of 8 bits",
         ),
+        ("half.tif", lambda at: at.write_bytes(tiff(16, 3)), r"cannot be read, it is none .* in RGB of 8 bits"),
+        ("none.jpg", lambda at: at.write_bytes(b"\x90" * 99), r"cannot be read, it is none of .*PPM; replace it, or"),
+        ("a.JPG", lambda at: at.write_text("404"), r"cannot be read, it is a text that begins '404'"),
         (
             "a.jpg",
             lambda at: at.write_text("version https://git-lfs.github.com/spec/v1"),
             r"cannot be read, it is a pointer of Git LFS",
         ),
         ("a.jpeg", lambda at: at.write_text("<html>Log in</html>"), r"cannot be read, it is an HTML page; download"),
+        ("a.ico", RGB.save, r"cannot be read, it is none of JPEG"),
         ("a.bmp", lambda at: at.touch(), r"cannot be read, it is empty \(0 bytes\)"),
     ],
 )
@@ -433,6 +489,15 @@ def test_all_broken_images_are_named_before_the_model_computes(tmp_path: Path) -
         api.evaluate(model, root)
     named = [Path(line.split(" cannot be read")[0]).name for line in str(raised.value).splitlines()]
     assert named == ["0-cut.jpg", "1-cut.png", "2-cut.BMP", "3-cut.tif"]
+
+
+def test_so_many_broken_images_are_shown_as_a_terminal_has_room_for() -> None:
+    """And the number of the others."""
+    with pytest.raises(UserError) as raised:
+        pictures.refuse([f"image {number}" for number in range(pictures.SHOWN + 7)])
+    lines = str(raised.value).splitlines()
+    assert lines[-2:] == [f"image {pictures.SHOWN - 1}", "and 7 more like these"]
+    pictures.refuse([])
 
 
 def test_evaluate_says_what_it_reads(

@@ -33,6 +33,7 @@ from suite.kinds.training.line import Line, Versus
 from suite.kinds.training.mlflow_views import box_plots, row_metrics, saved, views
 from suite.kinds.training.row_cells import Speed
 from suite.kinds.training.table import study_table
+from suite.redaction import redacted
 from suite.report.render import as_records
 from suite.report.statistics.aggregates import Spread
 from suite.report.statistics.comparisons import Comparison
@@ -301,6 +302,14 @@ def test_an_address_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPat
         with pytest.raises(UserError, match="the address in MLFLOW_TRACKING_URI cannot be read; write ") as refused:
             ask()
         assert "SECRET" not in str(refused.value)
+        assert redacted(str(refused.value)) == str(refused.value), "the form is shown as it is"
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite:///:memory:"])
+def test_a_store_without_a_file_is_refused(uri: str) -> None:
+    """It would end with the command, which says that all cells are in it."""
+    with pytest.raises(UserError, match="ends with this command, as it has no file; name one"):
+        mlflow_store.check(uri)
 
 
 def damage(path: Path, how: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,11 +52,22 @@ def facts() -> tuple[Any, Any]:
 
 
 def test_a_clone_has_a_commit_and_its_changes(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And nothing is said."""
+    """Results are none, names may have any bytes, and nothing is said."""
+    git(clone, "config", "core.quotePath", "false")
+    (clone / os.fsdecode(b"\xff")).write_text("")
+    (clone / "results").mkdir()
+    (clone / "results/table.csv").write_text("")
     commit, changes = facts()
     assert len(commit) == 40
-    assert changes == [" M code.py"]
+    assert changes == [" M code.py", "?? \ufffd"]
     assert capsys.readouterr().err == ""
+
+
+def test_the_command_has_no_secret_and_no_folder_of_this_machine(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an absolute path the last part is kept."""
+    words = ["/srv/bin/__main__.py", "run", "/srv/anna/trial.yaml", "--set", "x=http://u:SECRET@host"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert provenance.provenance()["command"] == "suite run trial.yaml --set x=http://host"
 
 
 def test_a_hook_of_another_repository_is_not_asked(

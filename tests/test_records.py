@@ -62,7 +62,7 @@ def test_a_missing_record_names_others(tmp_path: Path) -> None:
         records.read(tmp_path / "other/rounds.csv", COLUMNS)
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "", '{"runs": 3}'])
+@pytest.mark.parametrize("content", ["{}", "[]", "", '{"runs": 3}', "[" * 100_000, "NaN"])
 def test_damaged_provenance_is_refused(tmp_path: Path, content: str) -> None:
     """Whether digests or runs are asked for."""
     path = written(tmp_path, "1")
@@ -71,6 +71,10 @@ def test_damaged_provenance_is_refused(tmp_path: Path, content: str) -> None:
         records.read(path, COLUMNS)
     with pytest.raises(UserError, match=r"provenance\.json is damaged"):
         records.runs(path.parent)
+    assert records.stated(path.parent, "study") is None
+    if not content.startswith("{"):
+        with pytest.raises(UserError, match=r"provenance\.json is damaged"):
+            records.state(path.parent, {"study": "trial"})
 
 
 def test_runs_are_merged() -> None:

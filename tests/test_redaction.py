@@ -29,6 +29,13 @@ from suite.study.cells import Job
         ("host=h user=u password=SECRET dbname=d", "host=h user=u password=*** dbname=d"),
         ("SERVER=h;PWD=SECRET;x=1", "SERVER=h;PWD=***;x=1"),
         ("SERVER=h;AccountKey=SECRET==;x=1", "SERVER=h;AccountKey=***;x=1"),
+        ("https://host/x?a=1&pass=SECRET", "https://host/x?a=1&pass=***"),
+        ("HF_TOKEN=SECRET, login(token='SECRET')", "HF_TOKEN=***, login(token='***')"),
+        ("PRIVATE-TOKEN: SECRET", "PRIVATE-TOKEN: ***"),
+        ("Authorization: token SECRET", "Authorization: token ***"),
+        ("{'Authorization': b'Basic SECRET'}", "{'Authorization': b'Basic ***'}"),
+        ("connect(password=b'SECRET')", "connect(password=b'***')"),
+        ("user:SECRET@[::1]:5000/db", "user:***@[::1]:5000/db"),
         ("password: SECRET", "password: ***"),
         ("password = SECRET", "password = ***"),
         ('{"password": "SEC RET", "x": 1}', '{"password": "***", "x": 1}'),
@@ -49,6 +56,7 @@ from suite.study.cells import Job
         ("{'Authorization': 'Basic SECRET=='}", "{'Authorization': 'Basic ***'}"),
         ("http://127.0.0.1:8080/a@b", "http://127.0.0.1:8080/a@b"),
         ("sqlite:////srv/me@here/mlflow.db", "sqlite:////srv/me@here/mlflow.db"),
+        ("at study:words@ and @host", "at study:words@ and @host"),
         ("quickstart@ab12:cropr, mail me@x.org", "quickstart@ab12:cropr, mail me@x.org"),
         ("--option class_token=false tokens_fewest=17", "--option class_token=false tokens_fewest=17"),
     ],
@@ -67,6 +75,12 @@ def test_addresses_have_no_login_and_queries_no_secret(text: str, expected: str)
         ("RAY_AUTH_TOKEN", "abcd", "abcd!", "***!"),
         ("AWS_SECRET_ACCESS_KEY", "abcd", "abcd", "***"),
         ("MLFLOW_TRACKING_URI", "http://u:p%40ss@h", "for p%40ss or p@ss", "for *** or ***"),
+        ("MLFLOW_TRACKING_PASSWORD", "p@ss/word", "for p%40ss%2Fword", "for ***"),
+        ("MLFLOW_TRACKING_URI", "postgresql://h/db?user=anna&password=secret", "no secret of anna", "no *** of anna"),
+        ("GITHUB_PAT", "abcdefgh", "abcdefgh", "***"),
+        ("HTTPS_PROXY", "http://u:secret@h", "a secret", "a ***"),
+        ("SENTRY_DSN", "https://u:secret@h", "a secret", "a ***"),
+        ("MLFLOW_TRACKING_URI", "http://u:pa@ss@h", "for pa@ss", "for ***"),
         ("MLFLOW_TRACKING_URI", "u:secret@h", "bad address u:secret@h", "bad address u:***@h"),
         ("MLFLOW_TRACKING_URI", "https://0123456789abcdef0123@h", "0123456789abcdef0123", "***"),
         ("MLFLOW_TRACKING_URI", "postgresql://anna@h/db", "user anna", "user anna"),
@@ -90,6 +104,11 @@ def test_addresses_have_no_login_and_queries_no_secret(text: str, expected: str)
 def test_values_of_secret_variables_are_hidden(variable: str, value: str, text: str, expected: str) -> None:
     """As they are written and as they are sent; short ones stand in every text, and stay."""
     assert redacted(text, {variable: value}) == expected
+
+
+def test_a_secret_that_begins_with_another_is_hidden_whole() -> None:
+    """The longer one first."""
+    assert redacted("abcdefghijkl", {"A_TOKEN": "abcdefgh", "B_TOKEN": "abcdefghijkl"}) == "***"
 
 
 def test_a_cell_that_fails_keeps_no_secret() -> None:

@@ -88,6 +88,16 @@ def test_python_may_ask_for_strict_ascii(tmp_path: Path) -> None:
     assert "68.5-73.5" in done.stdout
 
 
+def test_closed_streams_are_none(tmp_path: Path) -> None:
+    """As by `>&- 2>&-`: what is written is lost, and no file that is opened later gets it."""
+    write(tmp_path, methods=["none"], seeds=[0], speed=None)
+    command = [sys.executable, "-m", "suite", "run", "trial.yaml", "--in-process"]
+    shell = ["sh", "-c", '"$@" >&- 2>&-', "sh", *command]
+    done = subprocess.run(shell, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "results/trial/table.md").is_file()
+
+
 @pytest.mark.parametrize("output", ["a reader that has gone", "/dev/full"])
 def test_a_run_goes_on_without_its_output(tmp_path: Path, output: str) -> None:
     """As behind `| head`, or with a log on a full disk: all cells are finished, and one line says what is lost."""
@@ -113,3 +123,9 @@ def test_a_warning_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None
     """Nothing in it is a style or a picture."""
     warn("[red]a:b:ok:[/red]")
     assert capsys.readouterr().err == "warning: [red]a:b:ok:[/red]\n"
+
+
+def test_a_warning_has_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    """As an error has none."""
+    warn("no answer from http://user:SECRET@host")
+    assert capsys.readouterr().err == "warning: no answer from http://host\n"

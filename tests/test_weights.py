@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import pickle
 import sys
 import tarfile
@@ -11,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -93,7 +95,8 @@ LIST = list(EMA.values())
         ({"ema": {"decay": 0.99, "shadow_params": LIST}}, "ema"),
         ({"ema": {"decay": torch.tensor(0.99), "collected_params": [], "shadow_params": LIST}}, "ema"),
         ({"ema": LIST}, "ema"),
-        ({"averages": {"shadow_params": tuple(LIST)}}, "averages.shadow_params"),
+        ({"averages": {"shadow_params": tuple(LIST)}}, "averages"),
+        ({"means": {"shadow_params": tuple(LIST)}}, "means.shadow_params"),
         ({"optimizer_ema": [{"params": LIST}]}, "optimizer_ema"),
         ({"callbacks": [{"ema_weights": LIST}]}, "callbacks.0.ema_weights"),
         (DEEP, "callbacks.a.b.c.EMA"),
@@ -101,6 +104,8 @@ LIST = list(EMA.values())
         ({"ema": {"decay": 0.99, "loss": [torch.tensor(0.5)]}}, ""),
         ({"optimizer": {"state": {0: {"exp_avg": RAW}}, "ema": LIST}, "opt": {"state": {0: {"exp_avg": RAW}}}}, ""),
         ({"ema": EMA, "loss_avg": [0.5]}, ""),
+        ({"model_emas": [{"params": EMA}]}, "model_emas"),
+        ({"ema9999": LIST}, "ema9999"),
     ],
 )
 def test_averaged_weights_that_cannot_be_chosen_are_said(content: dict[str, Any], where: str) -> None:
@@ -276,6 +281,7 @@ OTHER: list[tuple[bytes, str]] = [
     (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "is an XML text"),
     (b"404: Not Found\n", "is a text that begins '404: Not Found'; a checkpoint is a file of torch or"),
     (b"", r"is empty \(0 bytes\)"),
+    ((10**9).to_bytes(8, "little") + b"{" * 99, "is of a kind that is not known here"),
     (b"\x90\0\0", "is only 3 bytes long"),
     (bytes(5000), r"is empty at its beginning \(zeros\)"),
     (script(), "is a TorchScript archive, which is code; load it with torch.jit.load and save its state_dict"),
@@ -332,6 +338,70 @@ def test_what_was_cut_off_is_said_to_be(tmp_path: Path, kind: str, share: float)
     (tmp_path / "a.pth").write_bytes(content[: int(share * len(content))])
     with pytest.raises(UserError, match=r"a.pth was cut off.*; download or copy it again"):
         Checkpoint.read(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("more", "options", "what"),
+    [
+        ({"best": np.str_("x")}, {}, "numpy.dtypes.StrDType"),
+        ({}, {"pickle_protocol": 4}, "Unsupported operand 149"),
+        ({}, {"pickle_protocol": 5}, "Unsupported operand 149"),
+        ({"folder": Path("x")}, {}, "pathlib"),
+        ({"folder": Path("x")}, {"_use_new_zipfile_serialization": False}, "pathlib"),
+    ],
+)
+def test_a_whole_file_that_needs_code_is_not_called_damaged(
+    tmp_path: Path, more: dict[str, Any], options: dict[str, int], what: str
+) -> None:
+    """Downloading it again would not help."""
+    torch.save({"model": RAW} | more, tmp_path / "a.pth", **options)
+    with pytest.raises(UserError, match=rf"a.pth holds Python objects besides weights \(.*{what}.*where you trust it"):
+        Checkpoint.read(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.tensor([1, math.nan]), "has values in head.bias that are not finite"),
+        (torch.tensor([1, -math.inf]), "has values in head.bias that are not finite"),
+        (torch.ones(2, dtype=torch.complex64), "has head.bias in a form that is not supported"),
+        (torch.eye(2).to_sparse(), "has head.bias in a form that is not supported"),
+        (torch.ones(2, device="meta"), "has head.bias in a form that is not supported"),
+    ],
+)
+def test_numbers_that_no_model_can_use_are_refused(value: Tensor, message: str) -> None:
+    """By the name of their tensor."""
+    with pytest.raises(UserError, match=message):
+        Checkpoint.read(RAW | {"head.bias": value})
+
+
+def test_counters_are_one_number() -> None:
+    """A tensor of that name with several is of the weights."""
+    content = RAW | {"blocks.0.decay": torch.ones(3), "decay": torch.tensor(0.99)}
+    assert set(Checkpoint.read(content).weights) == {*NAMES, "blocks.0.decay"}
+
+
+def test_another_protocol_of_pickle_is_read_in_silence(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Protocol 3, of which torch warns."""
+    torch.save({"model": RAW}, tmp_path / "a.pth", pickle_protocol=3)
+    assert set(Checkpoint.read(tmp_path / "a.pth").weights) == set(NAMES)
+    assert not recwarn.list
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's reason stays."""
+    torch.save(RAW, tmp_path / "a.pth")
+    monkeypatch.setattr(torch, "load", Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(PermissionError):
+        Checkpoint.read(tmp_path / "a.pth")
+
+
+def test_what_lies_very_deep_is_not_looked_at() -> None:
+    """Python would not go that far."""
+    deep: dict[str, Any] = {"a": LIST}
+    for _ in range(5000):
+        deep = {"a": deep}
+    assert Checkpoint.read({"model": RAW, "callbacks": deep}).said == "model"
 
 
 def test_a_damaged_file_is_not_called_cut_off(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from test_studies import STUDY
 from tiny_study import here
 
 from suite.errors import UserError
+from suite.study.changes import parsed
 from suite.study.load import load
 from suite.study.yaml_values import Unreadable, value_of
 
@@ -102,6 +103,8 @@ def test_what_yaml_reads_otherwise_is_refused_with_its_line(text: str) -> None:
         ("1_000e1", 10000.0),
         ("1.0e3", 1000.0),
         ("1_000", 1000),
+        ("0.12345678901234567890", 0.12345678901234568),
+        ('"a\\tb\\r"', "a\tb\r"),
         ("0x10", 16),
         ("0b11", 3),
         ("007", 7),
@@ -151,6 +154,9 @@ def test_what_has_one_meaning_is_read(text: str, value: object) -> None:
         ),
         ("img_size: 16", "img_size: 08", "6: backbone.options.img_size: a number is needed, found the text '08'"),
         ("img_size: 16", "img_size: []", r"6: backbone.options.img_size: a number or two, .* found \[\]"),
+        ("img_size: 16", "img_size: 0", "6: backbone.options.img_size: at least 1, found 0"),
+        ("img_size: 16", "img_size: 16, in_chans: 0", "6: backbone.options.in_chans: at least 1, found 0"),
+        ("depth: 4", "depth: -4", "6: backbone.options.depth: at least 1, found -4"),
         ("img_size: 16", "img_size: yes", "6: backbone.options.img_size: a whole number is needed, found True"),
         ("img_size: 16", "img_size: 1.5", "6: backbone.options.img_size: a whole number is needed, found 1.5"),
         (
@@ -209,10 +215,31 @@ def test_a_merged_key_is_found_where_it_is_written() -> None:
     Path("trial.yaml").write_text(shared.replace("finetune: {epochs: 1", "finetune: {<<: *r"))
     with pytest.raises(UserError, match=r"trial.yaml:8: finetune.epochs: must be a whole number, found 'few'"):
         load("trial.yaml")
+    Path("trial.yaml").write_text(
+        STUDY.replace("recipe: {", "recipe: &r {").replace("finetune: {epochs: 1", "finetune: {<<: *r, epochs: few")
+    )
+    with pytest.raises(UserError, match=r"trial.yaml:9: finetune.epochs: must be a whole number, found 'few'"):
+        load("trial.yaml")
     with pytest.raises(
         UserError, match=r"^trial.yaml:9: finetune.<<: the key stands twice; .*; merge several in a list"
     ):
         study("finetune: {epochs: 1", "finetune: {<<: {epochs: 1}, <<: {images: 32}")
+
+
+@pytest.mark.parametrize("change", ["a..b=1", "=1", ".=1", "a", "a." * 60 + "a=1"])
+def test_a_change_without_a_place_or_a_value_is_refused(change: str) -> None:
+    """No key is empty, and no study nests so deeply."""
+    with pytest.raises(UserError, match="a change names a key and a value, such as finetune"):
+        parsed([change])
+    assert parsed([f"seeds.{'1' * 5000}=1"]) == {("seeds", "1" * 5000): 1}, "no number that Python reads"
+
+
+@pytest.mark.parametrize("content", [b"question: caf\xe9", "question: x".encode("utf-16")])
+def test_a_file_of_another_encoding_is_refused(content: bytes) -> None:
+    """A study is UTF-8."""
+    Path("trial.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"trial.yaml: not readable as YAML: 'utf-8' codec can't decode"):
+        load("trial.yaml")
 
 
 LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij"))
@@ -242,9 +269,17 @@ def test_files_that_would_never_end_are_refused_at_once(text: str, message: str 
     assert done.stderr.startswith(f"error: trial.yaml:{message}" if message else "error: trial.yaml has 262")
 
 
-@pytest.mark.parametrize("option", ["img_size='16'", "img_size=1:30", "depth=!!int x", "depth=&a [*a]", "img_size=[]"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("img_size='16'", "img_size=1:30", "depth=!!int x", "depth=&a [*a]", "img_size=[]"),
+        *("init_values=abc", "weight_init=abc", "drop_path_rate=0.1"),
+    ],
+)
 def test_options_of_the_command_line_are_read_alike(option: str) -> None:
     """`suite flops` and a study refuse the same."""
     done = here(Path(), "flops", "vit_tiny_patch16_224", "--option", option)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+    assert not done.stderr.endswith(": \n"), "there is a reason"
+    assert "multiple values" not in done.stderr

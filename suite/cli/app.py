@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 import traceback
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -41,6 +43,9 @@ INSTEAD = {"−": "-", "×": "x", "†": "+", "‡": "#", "§": "$", "°": "o", 
 
 def main() -> None:
     """Run the command line; what the user can mend becomes one message and exit code 2."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by >&-
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="suite.in_ascii")

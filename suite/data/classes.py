@@ -71,10 +71,12 @@ def _checked(folders: Sequence[str], where: Path) -> str:
             f"{_some(sorted(folders, key=_numbers))} in that of numbers; say which is the model's: {CHOICE} {BY_TEXT}, "
             f"as torchvision sorts, {CHOICE} {BY_NUMBER}, or {CHOICE} FILE with their names"
         )
-    return _imagenet(text, where) if len(folders) == IMAGENET else "in the order of their names"
+    how = "in the order of their names"
+    how += ", capitals before small letters" if text != sorted(text, key=lambda name: (name.lower(), name)) else ""
+    return _imagenet(text, where, how) if len(folders) == IMAGENET else how
 
 
-def _imagenet(text: list[str], where: Path) -> str:
+def _imagenet(text: list[str], where: Path, how: str) -> str:
     import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
     # isort: split
@@ -82,7 +84,7 @@ def _imagenet(text: list[str], where: Path) -> str:
 
     info = ImageNetInfo()
     official = info.label_names()
-    if text == official:
+    if [_without_words(name) for name in text] == official:
         return "ImageNet's own order"
     cure = f"give {CHOICE} a file of their names in the order of the model's outputs, or {BY_TEXT} if that is it"
     if all(WNID.fullmatch(name) for name in text):
@@ -94,7 +96,7 @@ def _imagenet(text: list[str], where: Path) -> str:
     words = {_plain(word) for line in info.label_descriptions() for word in line.split(",")}
     if sum(_plain(name) in words for name in text) > IMAGENET / 2:
         raise UserError(f"{where} has ImageNet's classes by their words, whose alphabet is not its order; {cure}")
-    return "in the order of their names, which is not ImageNet's"
+    return f"{how}, which is not ImageNet's"
 
 
 def _plain(name: str) -> str:
@@ -105,7 +107,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _read(path: Path, folders: Sequence[str]) -> list[str]:
+def _read(path: Path, folders: Sequence[str]) -> list[Any]:
     """Names of classes out of a file.
 
     Raises:
@@ -121,10 +123,7 @@ def _read(path: Path, folders: Sequence[str]) -> list[str]:
         content = json.loads(text) if text[:1] in ("[", "{") else _lines(text, own)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is neither text with a class in each line nor JSON: {error}") from error
-    names = _one_of_each(_from_mapping(content, path) if isinstance(content, dict) else content, own)
-    if not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise UserError(f"{path} must have the name of a class in every line or entry, and not be empty")
-    return [name.strip() for name in names]
+    return _one_of_each(_from_mapping(content, path) if isinstance(content, dict) else content, own)
 
 
 def _lines(text: str, own: set[str]) -> list[str] | dict[str, Any]:
@@ -140,7 +139,7 @@ def _lines(text: str, own: set[str]) -> list[str] | dict[str, Any]:
 
 def _without_words(name: str) -> str:
     """The id of a class of ImageNet without its words, in `n01440764 tench, Tinca tinca`; other names as they are."""
-    found = re.match(rf"({WNID.pattern})[\s,;:]", name)
+    found = re.match(rf"({WNID.pattern})[\s,;:_-]", name)
     return found[1] if found else name
 
 
@@ -177,10 +176,12 @@ def _same(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip()
 
 
-def _fitted(names: list[str], folders: Sequence[str], source: str, where: Path) -> tuple[str, ...]:
+def _fitted(names: list[Any], folders: Sequence[str], source: str, where: Path) -> tuple[str, ...]:
     """The names as the folders write them; those without a folder stay."""
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise UserError(f"{source} must have the name of a class in every line or entry, and not be empty")
     own = {_same(folder): folder for folder in folders}
-    fitted = tuple(own.get(_same(name), name) for name in names)
+    fitted = tuple(own.get(_same(name), name.strip()) for name in names)
     if len(set(fitted)) < len(fitted):
         twice = next(name for name in fitted if fitted.count(name) > 1)
         raise UserError(f"{source} names the class {twice} twice; name each class once")

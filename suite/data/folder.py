@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,29 +88,33 @@ def open_folder(
     total = Listed(left_out=loose.left_out)
     if loose.images:
         total.left_out["in no class folder"] += loose.images
-    for inner in loose.folders:
-        if is_junk(inner):
-            total.left_out[HIDDEN].append(inner)
-        else:
-            found[inner.name] = _all_in(inner)
-            total.add(found[inner.name])
+    for inner in _entered(loose, (root.resolve(),)):
+        found[inner.name] = _all_in(inner, (root.resolve(),))
+        total.add(found[inner.name])
     _check_layout(root, found, len(loose.images), order)
     classes, how = ordered(list(found), root, order)
     samples = [(path, number) for number, name in enumerate(classes) if name in found for path in found[name].images]
     return Folder(root, classes, how, samples, total, _preparation(size, crop, normalisation))
 
 
-def _all_in(folder: Path) -> Listed:
-    """The images of a folder and of the folders in it."""
-    found, real = listed(folder), folder.resolve()
+def _all_in(folder: Path, above: tuple[Path, ...]) -> Listed:
+    """The images of a folder and of the folders in it; `above` are the real places of those that it is in."""
+    found, above = listed(folder), (*above, folder.resolve())
+    for inner in _entered(found, above):
+        found.add(_all_in(inner, above))
+    return found
+
+
+def _entered(found: Listed, above: tuple[Path, ...]) -> Iterator[Path]:
+    """The folders that are looked into; the others are left out: junk, and links that would lead round for ever."""
     for inner in found.folders:
+        real = inner.resolve()
         if is_junk(inner):
             found.left_out[HIDDEN].append(inner)
-        elif inner.resolve() in (real, *real.parents):
+        elif any(real in (place, *place.parents) for place in above):
             found.left_out["a link to a folder above it"].append(inner)
         else:
-            found.add(_all_in(inner))
-    return found
+            yield inner
 
 
 def _check_layout(root: Path, found: dict[str, Listed], loose: int, order: Order | None) -> None:

@@ -186,7 +186,9 @@ def load(path: Path, small: bool = False) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         what = known(head_of(path))
-        what = what if what and what != "an image" else f"none of {', '.join(FORMATS)}"
+        if what == "an image":  # HEIC, or TIFF of several floating point numbers for each pixel
+            what = f"none of {', '.join(FORMATS)} whose pixels are known here; replace it by one in RGB of 8 bits"
+        what = what or f"none of {', '.join(FORMATS)}"
         raise UserError(f"{path} cannot be read, it is {what}{'' if ';' in what else CURE}") from error
     except Exception as error:  # PIL raises half a dozen types for a broken image
         raise UserError(f"{path} cannot be read ({error}){CURE}") from error

@@ -30,6 +30,8 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
     """
     if "num_classes" in options:
         raise UserError(f"backbone {name}: num_classes is none of its options; say classes instead (--classes)")
+    if "drop_path_rate" in options:
+        raise UserError(f"backbone {name}: drop_path_rate is none of its options; say drop_path in a study's recipe")
     if not timm.is_model(name):
         raise UserError(f"timm has no model {name!r}; {suggest(name, timm.list_models())}")
     try:
@@ -37,7 +39,8 @@ def create_backbone(name: str, options: dict[str, Any], classes: int, drop_path:
         check_supported(model)
         _check_truths(type(model), options)
     except TIMMS as error:
-        raise UserError(f"backbone {name} with options {options}: {error}") from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"backbone {name} with options {options}: {why}") from error
     embedding = model.patch_embed
     if embedding.grid_size is not None and 0 in embedding.grid_size:
         image, patch = map(by, (embedding.img_size, embedding.patch_size))

@@ -16,7 +16,7 @@ from suite.errors import UserError, suggest
 
 TOP, AVERAGE = "top", "averaged"  # weights outside of any key; averaged ones among raw ones
 HOLDERS = ("model", "state_dict", "model_state_dict", "module", "net", TOP)  # raw weights, the most usual first
-_WORDS = "(ema|swa|avg|averaged?)"
+_WORDS = r"(ema|swa|avg|averaged?)s?\d*"
 AVERAGED = re.compile(
     rf"(^|(?<=\.)){_WORDS}([._]|$)|(?<!exp)_{_WORDS}(?=[._]|$)", re.IGNORECASE
 )  # in ema_model, model_ema, ..., but not in what Adam keeps, exp_avg

@@ -179,6 +179,8 @@ def _code_in(path: Path, error: Exception) -> str:
     try:
         with path.open("rb") as file:
             found = torch.serialization.get_unsafe_globals_in_checkpoint(file)
-    except Exception:  # not a file that torch can look into; its message names the object in an old format
-        found = re.findall(r"GLOBAL ([\w.]+)", str(error))
+    except Exception:  # not a file that torch can look into
+        found = []
+    objects = r"GLOBAL ([\w.]+)|got <class '([\w.]+)'|(Unsupported operand 149)"  # which protocol 4 begins with
+    found = [*found] or ["".join(parts) for parts in re.findall(objects, str(error))]
     return ", ".join(sorted(found)[:3])

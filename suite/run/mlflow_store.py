@@ -90,9 +90,12 @@ def _check_readable(uri: str) -> None:
         port = 2**16
     if port is not None and port >= 2**16:
         raise UserError(
-            "the address in MLFLOW_TRACKING_URI cannot be read; write SCHEME://USER:PASSWORD@HOST:PORT/DATABASE, with "
-            "a number for the port, an IPv6 host in brackets, and a password's own marks as %40 is for @"
+            "the address in MLFLOW_TRACKING_URI cannot be read; write SCHEME://HOST:PORT/DATABASE, with a number for "
+            "the port, an IPv6 host in brackets, and in front of HOST user, colon, password and @, with a password's "
+            "own marks as %40 is for @"
         )
+    if _scheme(uri) == "sqlite" and make_url(uri).database in (None, "", ":memory:"):
+        raise UserError("the store in MLFLOW_TRACKING_URI ends with this command, as it has no file; name one")
 
 
 def _check_file(path: Path) -> None:

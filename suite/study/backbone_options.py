@@ -26,6 +26,8 @@ def wrong_option(key: str, said: object) -> str:
         return f"a number is needed, found the list {said}"
     if key in (*PAIRS, *COUNTS) and not all(type(part) is int for part in parts if said is not None):
         return f"a whole number is needed, found {said}"
+    if key in (*PAIRS, *COUNTS) and any(isinstance(part, int) and part < 1 for part in parts):
+        return f"at least 1, found {said}"
     most = MOST.get(key, math.inf)
     return f"at most {most}, found {said}" if any(isinstance(part, int) and part > most for part in parts) else ""
 

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from suite.strict import explain
 from suite.study.cells import Identity, id_of
+from suite.study.records import parsed
 
 DIGEST = "sha256"  # of all else in the file, as JSON with sorted keys; older files have none
 OF_SPEED = ("speedup", "speedup_eager", "macs_ratio", "kernels", "timing_warnings", "session")
@@ -66,10 +67,7 @@ def read(text: str | bytes, cell_id: str) -> Entry:
     Raises:
         ValueError: with what is wrong, if it is not the whole record of that cell as it was written.
     """
-    try:
-        entry = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    entry = parsed(text)
     if not isinstance(entry, dict) or not cell_id == entry.get("cell_id") == id_of(entry.get("identity", {})):
         raise ValueError("it is not the record of that cell")
     digest = entry.pop(DIGEST, None)

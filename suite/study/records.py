@@ -87,6 +87,18 @@ def replace(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
 
 
+def parsed(said: Path | str | bytes) -> Any:
+    """What JSON says, or a file of it.
+
+    Raises:
+        ValueError: if it is none, or nested too deeply.
+    """
+    try:
+        return json.loads(said.read_text(encoding="utf-8") if isinstance(said, Path) else said)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
@@ -118,7 +130,7 @@ def check_unedited(path: Path, command: str = COMMAND) -> None:
         f"delete both and make them again with: {command.format(path.parent.name)}",
     )
     try:
-        expected = json.loads(beside.read_text(encoding="utf-8"))[DIGESTS][path.name]
+        expected = parsed(beside)[DIGESTS][path.name]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{beside} does not say the digest of {path.name} ({error}); {cure}") from error
     found = digest_of(path)
@@ -139,7 +151,7 @@ def runs(folder: Path, command: str = COMMAND) -> list[Run]:
     if not path.is_file():
         return []
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        found = parsed(path)["runs"]
         return [dict(run) for run in found]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -183,7 +195,7 @@ def write_provenance(folder: Path, origins: Mapping[str, object]) -> None:
 def stated(folder: Path, key: str) -> object:
     """What `provenance.json` states under a key; None where there is none, or it cannot be read."""
     try:
-        return json.loads((folder / PROVENANCE).read_text(encoding="utf-8")).get(key)
+        return parsed(folder / PROVENANCE).get(key)
     except (OSError, ValueError, AttributeError):
         return None
 
@@ -192,8 +204,8 @@ def state(folder: Path, said: Mapping[str, object]) -> None:
     """Add something to `provenance.json`, by keys."""
     path = folder / PROVENANCE
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": [], DIGESTS: {}}
-    except ValueError as error:
+        content = {**(parsed(path) if path.is_file() else {"runs": [], DIGESTS: {}})}
+    except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}); restore it, or delete it and run the study again") from error
     replace(path, json.dumps(content | dict(said), indent=1) + "\n")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from suite.kinds.training.checks import scores
 from suite.kinds.training.line import Line
 from suite.kinds.training.summary import read_record
 from suite.study.exported import CURVE_COLUMNS
-from suite.study.records import check_unedited, read
+from suite.study.records import check_unedited, parsed, read
 
 Example = dict[str, Any]
 EXAMPLE_KEYS = {"cell_id", "row", "method", "schedule", "seed", "grid", "depth", "left_after", "prediction"}
@@ -95,8 +94,8 @@ def read_examples(folder: Path) -> list[Example]:
     path, again = folder / "examples.json", f"make it again with: suite run {folder.name}"
     check_unedited(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        found = parsed(path)
+    except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); {again}") from error
     if not isinstance(found, list) or not all(isinstance(one, dict) and one.keys() >= EXAMPLE_KEYS for one in found):
         raise UserError(f"{path} is not a list of examples with {', '.join(sorted(EXAMPLE_KEYS))}; {again}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from suite.errors import UserError
 from suite.report.layout import MISSING
 from suite.study.kind import Kind
 from suite.study.provenance import UNKNOWN, code_of
-from suite.study.records import DIGESTS
+from suite.study.records import DIGESTS, parsed
 
 CLAIMS = ("cells", "models", "settings")  # what a run of provenance.json says that it made, one of these
 
@@ -32,7 +31,7 @@ def read_origin(folder: Path, kind: Kind) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parsed(path)
         runs, seconds = found["runs"], found.get("seconds")
         claimed = {cell for run in runs for cell in made_by(run) or ()}
         return {
@@ -44,7 +43,7 @@ def read_origin(folder: Path, kind: Kind) -> dict[str, Any] | None:
             "unknown": len(_cells(folder / kind.record) - claimed),
             "took": _took(claimed, seconds) if runs else None,
         }
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         cure = f"write it again, from the cells that are finished, with: {kind.command.format(folder.name)}"
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); {cure}") from error
 
