@@ -312,12 +312,12 @@ def mutated(draw: st.DrawFn, trees: Sequence[Any]) -> Any:
             parent = parent[step]
         act = draw(st.sampled_from(("replace", "replace", "replace", "remove", "add")))
         if act == "replace":
-            parent[place[-1]] = draw(near(parent[place[-1]]))
+            parent[place[-1]] = copy.deepcopy(draw(near(parent[place[-1]])))  # what is drawn may be changed next
         elif act == "remove":
             del parent[place[-1]]
         elif isinstance(parent, dict):
             key = draw(st.sampled_from(KEYS) | st.text(max_size=5))
-            parent[key] = draw(near(MORE.get(key, parent.get(key, ""))) | st.just(copy.deepcopy(MORE.get(key))))
+            parent[key] = copy.deepcopy(draw(near(MORE.get(key, parent.get(key, ""))) | st.just(MORE.get(key))))
         else:
             parent.append(copy.deepcopy(parent[place[-1]]))
     return tree
