@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ from suite.measure.side_by_side import time_side_by_side as _time
 from suite.measure.speed import Timing
 from suite.measure.timing_options import TimingOptions
 from suite.official import load
-from suite.official.evaluate import open_for
+from suite.official.evaluate import loader, open_for
 from suite.reduction.backbone import sizes
 from suite.reduction.blocks import TimmModule, check_supported
 from suite.reduction.model import ReducedModel
@@ -175,11 +175,11 @@ def evaluate(
     100.0
     """
     if isinstance(data, str | Path):
-        images = open_for(_backbone(model), Path(data), crop, normalisation, classes)
+        images = open_for(_backbone(model), Path(data), classes)
         images.check()
         for line in images.said[1:]:
             warnings.warn(line, stacklevel=2)
-        data = torch.utils.data.DataLoader(cast(torch.utils.data.Dataset[Any], images), batch_size)
+        data = loader(images, _backbone(model), crop, normalisation, batch_size)
     was_training, device = model.training, next((weight.device for weight in model.parameters()), "cpu")
     try:
         return accuracy(model.eval(), data, device)

@@ -1,8 +1,49 @@
 """Seeds by name: data order depends on the task and the seed, never on the method, so runs pair up across methods."""
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
 def seed_for(*names: str | int) -> int:
     """A 63-bit seed for the component these names spell, such as ("data order", "classification", 3)."""
     return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def drawn(*names: str | int) -> Iterator[None]:
+    """The default generators of Python, numpy and torch draw what these names say inside, and go on as before after."""
+    import numpy as np
+    import torch
+
+    seed, kept = seed_for(*names), generators()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  (timm draws from it)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        restore(kept)
+
+
+def generators(device: str = "cpu") -> tuple[Any, ...]:
+    """The states of the default generators of Python, numpy and torch, and of a device."""
+    import numpy as np
+    import torch
+
+    here = [] if device == "cpu" else torch.cuda.get_rng_state_all()
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), here  # noqa: NPY002
+
+
+def restore(kept: tuple[Any, ...]) -> None:
+    """Give the default generators the states that `generators` returned."""
+    import numpy as np
+    import torch
+
+    random.setstate(kept[0])
+    np.random.set_state(kept[1])  # noqa: NPY002
+    torch.set_rng_state(kept[2])
+    if kept[3]:
+        torch.cuda.set_rng_state_all(kept[3])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import Any, Protocol
 
 HEAD = 1024  # bytes that are looked at
 DOWNLOAD = "download the file itself"
@@ -36,10 +36,18 @@ SIGNATURES = [
 ]
 
 
-def head_of(path: Path) -> bytes:
+class Readable(Protocol):
+    """A path, or what opens as one does."""
+
+    def open(self, mode: Any) -> Any:
+        """A file of bytes."""
+
+
+def head_of(path: Readable) -> bytes:
     """The first bytes of a file."""
     with path.open("rb") as file:
-        return file.read(HEAD)
+        found: bytes = file.read(HEAD)
+        return found
 
 
 def known(head: bytes) -> str:

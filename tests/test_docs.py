@@ -16,7 +16,16 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "tests/official/README.md"]
 HEAVY = ("budget", "check-method", "figures", "pack", "report", "speed", "table")  # that take minutes
 LIGHT = ("flops", "ledger", "list", "plan", "power", "trace", "validate")  # commands that take seconds
-MEANT = {"STUDY": "quickstart", "TABLE:ROW:COLUMN": "quickstart:cropr:seeds", "[ID]": "", "A": "1", "D": "1", "S": "1"}
+MEANT = {
+    "STUDY": "quickstart",
+    "ROW": "cropr",
+    "SEED": "0",
+    "TABLE:ROW:COLUMN": "quickstart:cropr:seeds",
+    "[ID]": "",
+    "A": "1",
+    "D": "1",
+    "S": "1",
+}
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

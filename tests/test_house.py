@@ -65,6 +65,7 @@ COMES_WITH = {  # modules of packages that come with another, which needs them
     "safetensors": "timm",
     "markupsafe": "jinja2",
     "matplotlib": "seaborn",
+    "pyarrow": "mlflow",
     "sqlalchemy": "mlflow",
     "typing_extensions": "pydantic",
 }

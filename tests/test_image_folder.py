@@ -23,8 +23,9 @@ from suite import api
 from suite.cli.app import main
 from suite.data import pictures
 from suite.data.classes import ordered
-from suite.data.folder import Folder, open_folder
+from suite.data.labelled import Labelled
 from suite.data.pictures import read
+from suite.data.sources import open_images
 from suite.errors import UserError
 
 # isort: split
@@ -52,9 +53,9 @@ def class_folders(root: Path, *names: str, each: int = 1) -> Path:
     return root
 
 
-def opened(root: Path, order: Any = None) -> Folder:
+def opened(root: Path, order: Any = None) -> Labelled:
     """The folder as evaluation reads it, all of it looked at."""
-    found = open_folder(root, (32, 32), 1.0, "imagenet", order)
+    found = open_images(root, order)
     found.check()
     return found
 
@@ -183,8 +184,9 @@ def test_a_file_says_which_class_is_which_output(tmp_path: Path, content: str) -
     root, file = class_folders(tmp_path / "data", "cat", "dog", "owl"), tmp_path / "classes"
     file.write_bytes(content.encode())
     found = opened(root, file)
-    assert [(path.parent.name, label) for path, label in found.samples] == [("owl", 0), ("cat", 1), ("dog", 2)]
-    assert found.said == [f"data: 3 images of {root} in 3 classes, in the order of {file}: 0 owl, 1 cat, 2 dog"]
+    assert [path.parent.name for path in found.pictures] == ["owl", "cat", "dog"]
+    assert found.labels.tolist() == [0, 1, 2]
+    assert found.said == [f"3 images of {root} in 3 classes, in the order of {file}: 0 owl, 1 cat, 2 dog"]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +250,7 @@ def test_hidden_and_junk_folders_are_no_classes(tmp_path: Path) -> None:
     (root / "lost+found").mkdir()
     found = opened(root)
     assert found.classes == ("cat", "dog", "owl")
-    assert [label for _, label in found.samples] == [0, 1, 2, 2]
+    assert found.labels.tolist() == [0, 1, 2, 2]
     assert found.said[1] == "left out: 5 hidden or of the system (.ipynb_checkpoints, @eaDir, __MACOSX, ...)"
     with pytest.warns(UserWarning, match=r"left out: 5 hidden or of the system \(.ipynb_checkpoints, @eaDir"):
         assert api.evaluate(saying(2, 3), root).top1 == 50
@@ -262,7 +264,7 @@ def test_folders_that_are_no_classes_are_named(tmp_path: Path) -> None:
         opened(root)
     found = opened(root, ["dog", "new folder", "cat"])
     assert found.said[1] == "1 classes have no image"
-    assert [label for _, label in found.samples] == [0, 2]
+    assert found.labels.tolist() == [0, 2]
     with pytest.raises(UserError, match=r"it has the parts Test, train of a data set; give one of those folders"):
         opened(class_folders(tmp_path / "b", "train/cat", "Test/cat"))
     with pytest.raises(UserError, match=r"c has 4 folders but the model has 3 classes \(found: cat, dog, owl, yak\)"):
@@ -404,7 +406,8 @@ def test_links_do_not_lead_round(tmp_path: Path) -> None:
         (root / link).symlink_to((root / target).resolve())
     found = opened(root)
     assert found.classes == ("cat", "dog")
-    assert [(path.relative_to(root).as_posix(), label) for path, label in found.samples] == [
+    pairs = zip(found.pictures, found.labels.tolist(), strict=True)
+    assert [(path.relative_to(root).as_posix(), label) for path, label in pairs] == [
         *(("cat/0.png", 0), ("cat/dogs/0.png", 0), ("dog/0.png", 1), ("dog/cats/0.png", 1))
     ]
     assert "6 a link to a folder above it" in found.said[1]
@@ -415,7 +418,7 @@ def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     root, asked = class_folders(tmp_path, "cat/a/b", "dog"), list[Path]()
     iterdir = Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda self: asked.append(self) or iterdir(self))
-    open_folder(root, (32, 32), 1.0, "imagenet")
+    open_images(root)
     assert asked == [root, root / "cat", root / "cat/a", root / "cat/a/b", root / "dog"]
 
 

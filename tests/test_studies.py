@@ -87,7 +87,7 @@ BAD = {  # what is said instead, with line and place of the problem that it make
     "9: finetune.epochs": ("finetune: {epochs: 1", "finetune: {epochs: true"),
     "9: finetune.weight_decay": ("finetune: {epochs: 1", "finetune: {weight_decay: .inf, epochs: 1"),
     "9: finetune.decay": ("finetune: {epochs: 1", "finetune: {decay: cosine, epochs: 1"),
-    "9: finetune": ("finetune: {epochs: 1", "finetune: {device: cuda, epochs: 1"),
+    "9: finetune": ("finetune: {epochs: 1", "finetune: {flip: 0.2, epochs: 1"),
     "6: backbone.options.patch_size": ("patch_size: 4", "patch_size: 0"),
     "6: backbone.options": ("num_heads: 2", "num_heads: 2, pretrained: true"),
     "6: backbone.options.img_size": ("canvas: 16", "canvas: 24"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from backbones import BACKBONES
 from torch import Tensor
 from torch.nn import functional as F
 
-from suite.data.dataset import Examples
+from suite.data.dataset import DataSet, Examples, Split
 from suite.reduction.model import ReducedModel, reduce
+from suite.tasks.classification.recipe import ClassificationRecipe
 from suite.tasks.classification.train import predicted, train, training_loss
 from suite.tasks.loop import TrainingFailed, clip, to_input
-from suite.tasks.recipe import TrainingRecipe
-from suite.tasks.task import Epoch
+from suite.tasks.task import Epoch, Training
 
 # isort: split
 from timm.optim import create_optimizer_v2
@@ -24,7 +25,7 @@ from timm.optim import create_optimizer_v2
 KINDS = ("cropr", "evit", "idlevit", "tome")  # one that trains modules of its own, fuses, idles, merges
 REMOVED = (9, 8, 8, 0)
 unpruned = ReducedModel.unpruned
-RECIPE = TrainingRecipe(epochs=3, batch_size=16, learning_rate=5e-3, warmup_epochs=0.5, label_smoothing=0.1)
+RECIPE = ClassificationRecipe(epochs=3, batch_size=16, learning_rate=5e-3, warmup_epochs=0.5, label_smoothing=0.1)
 
 
 @functools.cache
@@ -41,16 +42,29 @@ def few_scenes() -> tuple[Examples, Examples]:
     return make(40), make(20)
 
 
+class FewScenes(DataSet):
+    """These scenes as a data set."""
+
+    targets: ClassVar = {"labels": 10}  # type: ignore[assignment]
+    digest: ClassVar = "few"  # type: ignore[assignment]
+
+    def open(self, split: Split) -> Examples:
+        return few_scenes()[split == "validation"]
+
+
+DATA = FewScenes(recipe="few")
+
+
 def fresh(method: str, backbone: str = "vit") -> ReducedModel:
     """The same model, with timm's own initialisation, every time it is called."""
     torch.manual_seed(0)
     return reduce(BACKBONES[backbone](), method, REMOVED)
 
 
-def trained(model: ReducedModel, seed: int = 0, recipe: TrainingRecipe = RECIPE) -> list[Epoch]:
+def trained(model: ReducedModel, seed: int = 0, recipe: ClassificationRecipe = RECIPE) -> list[Epoch]:
     """Train on the few scenes; noise of methods and drop path is seeded too."""
     torch.manual_seed(seed)
-    return list(train(model, *few_scenes(), recipe, seed))
+    return list(train(model, Training(DATA, recipe, seed)))
 
 
 @pytest.mark.parametrize("method", KINDS)
@@ -67,9 +81,9 @@ def test_memorising_shows_in_accuracy() -> None:
     """Measured on its own training scenes, a model that trains on is right far more often than by chance."""
     model = fresh("variance")
     scenes, _ = few_scenes()
-    before = predicted(model, scenes) == scenes.targets["labels"]
+    before = predicted(model, DATA, RECIPE, "train") == scenes.targets["labels"]
     trained(model, recipe=RECIPE.model_copy(update={"epochs": 12}))
-    after = predicted(model, scenes) == scenes.targets["labels"]
+    after = predicted(model, DATA, RECIPE, "train") == scenes.targets["labels"]
     assert after.mean() >= 0.8 > 0.3 >= before.mean()
     images, labels = to_input(torch.from_numpy(scenes.images)), torch.from_numpy(scenes.targets["labels"])
     assert images.min() >= -1
@@ -90,7 +104,7 @@ def test_a_poisoned_weight_stops_training(value: float) -> None:
 def test_a_huge_learning_rate_stops_training() -> None:
     """A loss that blows up on the way raises TrainingFailed too, after the first update."""
     with pytest.raises(TrainingFailed, match=r"update [1-5], learning rate .*clip_gradient"):
-        trained(fresh("none"), recipe=TrainingRecipe(epochs=2, batch_size=16, learning_rate=1e30))
+        trained(fresh("none"), recipe=ClassificationRecipe(epochs=2, batch_size=16, learning_rate=1e30))
 
 
 @pytest.mark.parametrize("method", ["random", "cropr"])

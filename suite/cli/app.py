@@ -19,7 +19,7 @@ from suite.cli.ledger import ledger
 from suite.cli.models import check_method, evaluate, export, flops, power, race, speed
 from suite.cli.options import say
 from suite.cli.results import compare, figures, report, table, trace
-from suite.cli.studies import list_, pack, plan, run, track, ui, unpack, validate
+from suite.cli.studies import list_, pack, plan, run, track, ui, unpack, validate, weights
 from suite.errors import UserError, not_installed, refused
 from suite.redaction import redacted
 
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Studies": (list_, validate, plan, run, track, pack, unpack, ui),
+    "Studies": (list_, validate, plan, run, track, weights, pack, unpack, ui),
     "Results": (table, compare, figures, report, trace, ledger),
     "Methods and models": (check_method, evaluate, flops, budget, speed, export, race, power),
 }

@@ -114,6 +114,22 @@ def track(study: StudyName, change: Changes = None) -> None:
     loaded.kind.track(loaded, plain())
 
 
+def weights(
+    study: StudyName,
+    row: Annotated[str, typer.Argument(metavar="ROW", help="As the table calls it.")],
+    seed: Annotated[int, typer.Argument(metavar="SEED")],
+    schedule: Annotated[str | None, typer.Option(help="As the table calls it, where a row has several.")] = None,
+    change: Changes = None,
+) -> None:
+    """Print the file of a row's trained weights, which evaluate, load and others take."""
+    from suite.study.load import load
+
+    loaded = load(study, change or [])
+    if loaded.kind.weights is None:
+        raise UserError(f"{loaded.name} is a study of kind {loaded.kind.name}, which trains nothing")
+    say(str(loaded.kind.weights(loaded.study, row, seed, schedule)))
+
+
 def pack(
     study: StudyName,
     file: Annotated[Path | None, typer.Option(help="The file to write; by default STUDY.cells.tar.")] = None,

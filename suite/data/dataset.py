@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Split = Literal["train", "validation"]
+Normalisation = Literal["imagenet", "inception"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 PACKAGE, GROUP = "suite.data", "cropr_suite.data"
 
@@ -32,12 +33,12 @@ class Examples:
     """The images of one split with their targets.
 
     Attributes:
-        images: (n, 3, height, width), 0 to 255, red first; or the n files that they are in.
+        images: (n, 3, height, width), 0 to 255, red first; or n files, or other pictures that `pictures.read` reads.
         targets: for each target its n values. `labels`: numbers of classes, (n,). `maps`: the class of each pixel, or
             `labels.IGNORED`, (n, height, width); or the n files that they are in, 8 bit images with one channel.
     """
 
-    images: np.ndarray[Any, Any] | Sequence[Path]
+    images: np.ndarray[Any, Any] | Sequence[Any]
     targets: Mapping[str, Any]
 
     def __len__(self) -> int:
@@ -84,6 +85,21 @@ class Augmentation:
     stride: int | None = None
 
 
+@dataclass(frozen=True)
+class Cropping:
+    """How images of many sizes become the input of a classifier; see `suite.data.preparation`.
+
+    Attributes:
+        size: pixels of a side of the crop.
+        crop: its share of the short side of the resized image, in evaluation.
+        normalisation: mean and standard deviation of pixels, by name.
+    """
+
+    size: int
+    crop: float
+    normalisation: Normalisation
+
+
 class DataSet(Strict):
     """Base of all data sets; its fields are what a study says of it.
 
@@ -127,6 +143,11 @@ class DataSet(Strict):
     @property
     def augmentation(self) -> Augmentation | None:
         """How images are resized and augmented; None for images that are used as they are."""
+        return None
+
+    @property
+    def cropping(self) -> Cropping | None:
+        """How pictures of many sizes are cut for a classifier; None for images that are used as they are."""
         return None
 
     def count(self, split: Split) -> int | None:

@@ -7,13 +7,14 @@ upper 8. What has no such reading (floating point, 32 bit, LAB, several frames) 
 
 from __future__ import annotations
 
+import io
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from suite.errors import UserError
 from suite.host import cores
@@ -103,7 +104,25 @@ def _is_image(path: Path) -> bool:
         return True
 
 
-def read(path: Path, small: bool = False) -> tuple[Image.Image, str]:
+class Member(NamedTuple):
+    """An image that lies in a file of many, at an offset in bytes; read as a file of its own is."""
+
+    archive: Path
+    name: str
+    offset: int
+    size: int
+
+    def open(self, mode: Literal["rb"] = "rb") -> io.BytesIO:
+        """The bytes of the image alone."""
+        with self.archive.open(mode) as file:
+            file.seek(self.offset)
+            return io.BytesIO(file.read(self.size))
+
+    def __str__(self) -> str:
+        return f"{self.archive}: {self.name}"
+
+
+def read(path: Path | Member | Image.Image, small: bool = False) -> tuple[Image.Image, str]:
     """An image in red, green and blue, 8 bits each, and what had to be done for that; empty for nothing.
 
     `small`: decode all of it but keep less, where that is faster: only to know whether it can be read.
@@ -111,6 +130,8 @@ def read(path: Path, small: bool = False) -> tuple[Image.Image, str]:
     Raises:
         UserError: naming the file, what is wrong and the cure.
     """
+    if not isinstance(path, Path | Member):  # in memory already
+        return path.convert("RGB"), ""
     image = load(path, small)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return _eight_bits(path, image), DEEP
@@ -153,7 +174,7 @@ def _is_turned(image: Image.Image) -> bool:
         return False
 
 
-def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
+def _eight_bits(path: Path | Member, image: Image.Image) -> Image.Image:
     import numpy as np
     from PIL import Image as Pillow
 
@@ -166,7 +187,7 @@ def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
     return Pillow.fromarray(pixels.astype(np.uint8)).convert("RGB")
 
 
-def load(path: Path, small: bool = False) -> Image.Image:
+def load(path: Path | Member, small: bool = False) -> Image.Image:
     """An image as it is stored, all of it decoded; `small`: see `read`.
 
     Raises:
@@ -175,7 +196,7 @@ def load(path: Path, small: bool = False) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             _refuse_frames(path, image)
             image.info[DEEP] = _depth(image)  # before EXIF, for which a PNG is decoded
             image.info[TURNED] = _is_turned(image)  # before loading, which turns TIFF and forgets it
@@ -195,7 +216,7 @@ def load(path: Path, small: bool = False) -> Image.Image:
     return image
 
 
-def _refuse_frames(path: Path, image: Image.Image) -> None:
+def _refuse_frames(path: Path | Member, image: Image.Image) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # of one camera, at one moment: the first is the picture
         raise UserError(f"{path} has {frames} frames or pages; save the one that is meant as an image")

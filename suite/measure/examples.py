@@ -17,7 +17,9 @@ EXAMPLES = 3  # images of the validation set, the first ones
 
 
 @torch.no_grad()
-def example(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: Task) -> dict[str, Any]:
+def example(
+    model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: Task, normalisation: str = "inception"
+) -> dict[str, Any]:
     """Run images, (3, height, width), 0 to 255, in evaluation mode; the result is ready for JSON.
 
     Returns:
@@ -32,7 +34,8 @@ def example(model: ReducedModel, images: Sequence[np.ndarray[Any, Any]], task: T
     left, computed, predictions, patches = list[Any](), list[list[str]](), list[Any](), list[Any]()
     side = model.backbone.patch_embed.patch_size
     for seed, image in enumerate(images):
-        padded = pad_to(model.backbone.patch_embed.img_size, to_input(torch.from_numpy(image.copy())[None]))
+        pixels = to_input(torch.from_numpy(image.copy())[None], normalisation)
+        padded = pad_to(model.backbone.patch_embed.img_size, pixels)
         patches.append([-(-pixels // part) for pixels, part in zip(image.shape[1:], side, strict=True)])
         torch.manual_seed(seed)  # what a random method draws is drawn twice, and anew for each image
         present = presence(model, padded)

@@ -11,7 +11,9 @@ from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
 from suite.data.classes import BY_NUMBER, BY_TEXT, CHOICE, Order
-from suite.data.folder import NAMED, Folder, open_folder
+from suite.data.labelled import NAMED, Labelled
+from suite.data.preparation import Prepared, for_evaluation
+from suite.data.sources import open_images
 from suite.errors import UserError
 from suite.measure.accuracy import Accuracy, accuracy
 from suite.measure.count import Macs, count
@@ -52,33 +54,33 @@ def evaluate(
             f"layout {released.layout.name} is for {released.layout.task}; evaluate measures classification only"
         )
     model = released.model.deploy()
-    images = open_for(model.backbone, data, released.options.crop, released.options.normalisation, order)
+    images = open_for(model.backbone, data, order or getattr(released.options, "classes", None))
     check_device(device)
     with ManualProgress(console, text="reading the images") as bar:
         images.check(bar.reach)
     for line in images.said:
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(f"data: {line}", soft_wrap=True, highlight=False)
     counted = count(model)
     check_tokens(model, counted.tokens)
-    batches: DataLoader[Any] = DataLoader(cast(Dataset[Any], images), batch_size)
+    batches = loader(images, model.backbone, released.options.crop, released.options.normalisation, batch_size)
     found = accuracy(model.to(device), track(batches, "batches", len(batches), console), device)
     return Evaluation(found, counted.tokens, counted.macs)
 
 
-def open_for(backbone: TimmModule, folder: Path, crop: float, normalisation: str, order: Order | None = None) -> Folder:
-    """A folder of images as a data set of (image, label), prepared for a timm model.
+def open_for(backbone: TimmModule, source: Path, order: Order | None = None) -> Labelled:
+    """Images to evaluate a timm model on.
 
     Raises:
-        UserError: if the folder is none of images, or has another number of classes than the model.
+        UserError: if there are none, or of another number of classes than the model's.
     """
-    images = open_folder(folder, tuple(backbone.patch_embed.img_size), crop, normalisation, order)
+    images = open_images(source, order)
     classes, channels = backbone.num_classes, backbone.patch_embed.proj.in_channels
     if channels != 3:
         raise UserError(f"the model takes images of {channels} channels; evaluate reads those of 3, in colour")
     if len(images.classes) != classes:
         found = len(images.classes)
         has = (
-            f"{images.root} has {found} folders"
+            f"{images.where} has {found} folders"
             if order in (None, BY_TEXT, BY_NUMBER)
             else f"{order} names {found} classes"
         )
@@ -88,6 +90,12 @@ def open_for(backbone: TimmModule, folder: Path, crop: float, normalisation: str
             f"them with {CHOICE} FILE"
         )
     return images
+
+
+def loader(images: Labelled, backbone: TimmModule, crop: float, normalisation: str, batch_size: int) -> DataLoader[Any]:
+    """Batches of inputs of a timm model and of classes, see `for_evaluation`."""
+    prepare = for_evaluation(tuple(backbone.patch_embed.img_size), crop, normalisation)
+    return DataLoader(cast(Dataset[Any], Prepared(images.pictures, images.labels, prepare)), batch_size)  # type: ignore[arg-type]
 
 
 def check_device(device: str) -> None:

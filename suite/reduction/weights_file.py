@@ -30,6 +30,7 @@ ZIP, TAR = b"PK\x03\x04", b"ustar"
 OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # before torch 1.6: pickles, of which this number is the first
 AGAIN = "download or copy it again"
 SAVE = "save its state_dict alone with torch.save and give that"
+TRAINED = "cropr_suite"  # where weights that a study kept say what model they are of
 CHUNK = 1 << 20  # bytes that are read at a time
 LONGEST_HEADER = 100_000_000  # of safetensors
 
@@ -67,11 +68,13 @@ def _cured(what: str) -> str:
 
 
 def _safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        with safe_open(path, "pt") as file:
+            known = (file.metadata() or {}).get(TRAINED)
+        return {"args": json.loads(known), "model": load_file(path)} if known else load_file(path)
     except SafetensorError as error:
         size, wanted = path.stat().st_size, _length(path)
         if size < wanted:

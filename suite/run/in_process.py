@@ -55,7 +55,8 @@ def run_cells(work: Work, queue: Queue, scratch: Path) -> None:
         while cell := queue.take():
             queue.started(cell.cell_id)
             places = cell.places | {"scratch": str(scratch.resolve())}
-            job = Job(cell.identity, queue.weights(cell), functools.partial(queue.advanced, cell.cell_id), places)
+            weights, progress = queue.weights(cell), functools.partial(queue.advanced, cell.cell_id)
+            job = Job(cell.identity, weights, progress, places, cell.how)
             queue.ended(cell.cell_id, attempt(work, job))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

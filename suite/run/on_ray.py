@@ -42,7 +42,7 @@ from ray.tune.search import Searcher
 from suite.errors import UserError, describe
 from suite.host import cores
 from suite.run.in_process import Queue, attempt
-from suite.study.cells import Cell, Job, Work
+from suite.study.cells import Cell, How, Job, Work
 from suite.terminal import warn
 
 QUIET = "quiet"  # one per machine: a speed cell takes all of it, everybody else a thousandth
@@ -231,7 +231,8 @@ def _config(cell: Cell, weights: Path | None, scratch: Path) -> dict[str, Any]:
     needs = {"CPU": cell.threads, QUIET: 1 if cell.alone else 0.001} | ({"GPU": 1} if cell.device == "cuda" else {})
     places = cell.places | {"scratch": str(scratch)}
     start = str(weights.resolve()) if weights else None
-    return {"id": cell.cell_id, "identity": cell.identity, "start": start, "places": places, "needs": needs}
+    known = {"identity": cell.identity, "start": start, "places": places, "how": tuple(cell.how)}
+    return known | {"id": cell.cell_id, "needs": needs}
 
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
@@ -242,7 +243,8 @@ def _work(config: dict[str, Any], work: Work) -> None:
     """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
     cell = config["cell"]
     start = Path(cell["start"]) if cell["start"] else None
-    job = Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), cell["places"])
+    places, how = cell["places"], How(*cell["how"])
+    job = Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), places, how)
     tune.report({"result": pickle.dumps(attempt(work, job))})
 
 

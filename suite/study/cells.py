@@ -12,10 +12,22 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Identity = dict[str, Any]
 Result = dict[str, Any]
+
+
+class How(NamedTuple):
+    """What of a training changes no result.
+
+    Attributes:
+        checkpoint_minutes: how often it writes down where it stands.
+        keep: which weights of a row it leaves behind: of the `last` or the `best` epoch; empty for none.
+    """
+
+    checkpoint_minutes: float = 15.0
+    keep: str = ""
 
 
 def id_of(identity: Identity) -> str:
@@ -43,6 +55,7 @@ class Cell:
         start: id of the base cell whose weights it starts from, if any.
         places: where on this machine `folder` (of data) and `start` (a file of weights) are, for those it needs; the
             identity has their digests instead.
+        how: what of it changes no result: see `How`.
     """
 
     identity: Identity
@@ -50,6 +63,7 @@ class Cell:
     schedule: str
     start: str | None = None
     places: dict[str, str] = field(default_factory=dict)
+    how: How = field(default_factory=How)
 
     @functools.cached_property
     def cell_id(self) -> str:
@@ -98,7 +112,7 @@ class Job:
     """A cell to run.
 
     Attributes:
-        identity, places: see `Cell`; `places` also has `scratch`, a folder for temporary files.
+        identity, places, how: see `Cell`; `places` also has `scratch`, a folder for temporary files.
         weights: the file of those of the base cell that it starts from; None where there is none.
         progress: called with the number of steps done.
     """
@@ -107,6 +121,7 @@ class Job:
     weights: Path | None
     progress: Callable[[int], None] = lambda _steps: None
     places: dict[str, str] = field(default_factory=dict)
+    how: How = field(default_factory=How)
 
 
 Work = Callable[[Job], Result]  # what runs a cell: a function of a module, because other processes import it by name

@@ -91,6 +91,7 @@ class Kind:
         published: the published numbers that the table has, for the ledger, from its rows by column of the CSV; raises
             UserError if the table is not of the numbers as they are published. None if the ledger reads none from it.
         scores: the scores of a results folder, tidy, with columns row, seed and score at least; None if rows have none.
+        weights: the file of a row's weights, of study, row, seed and schedule or None; None if it trains nothing.
         compare: what two records or more say of each other; None if there is no such comparison.
     """
 
@@ -113,6 +114,7 @@ class Kind:
     missing: Callable[[Any], Sequence[str]] = lambda _study: ()
     published: Callable[[Loaded, Sequence[Mapping[str, Any]]], Iterable[TableFigure]] | None = None
     scores: Callable[[Path], DataFrame] | None = None
+    weights: Callable[[Any, str, int, str | None], Path] | None = None
     compare: Callable[[Sequence[Side]], Comparison] | None = None
 
 

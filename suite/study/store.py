@@ -23,6 +23,11 @@ from suite.terminal import warn
 FORMAT = "2"  # of `.suite/`; raise it when the ids of cells or their records change their form
 
 
+def kept_file(home: Path, cell_id: str) -> Path:
+    """Where the weights of a row's cell are in such a folder."""
+    return home / "kept" / f"{cell_id}.safetensors"
+
+
 class Record:
     """Finished and failed cells of a working folder."""
 
@@ -41,6 +46,10 @@ class Record:
     def weights_file(self, cell_id: str) -> Path:
         """Where a base cell's weights are."""
         return self.home / "weights" / f"{cell_id}.pt"
+
+    def kept_file(self, cell_id: str) -> Path:
+        """Where the weights of a row's cell are, if its study keeps them."""
+        return kept_file(self.home, cell_id)
 
     def finished(self, cell: Cell) -> Entry | None:
         """The record of a finished (or skipped) cell, None if it is not finished.

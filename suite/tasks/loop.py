@@ -15,13 +15,24 @@ if TYPE_CHECKING:
     from suite.reduction.model import ReducedModel
 
 
+SMALLEST_SCALE = 1e-4  # of gradients in float16; it starts at 65,536 and is halved whenever they overflow
+
+
 class TrainingFailed(RuntimeError):
     """Training cannot go on; the message says why and what to try."""
 
 
-def to_input(images: Tensor) -> Tensor:
-    """Turn bytes, (B, 3, height, width), into floats from -1 to 1."""
-    return images.float().div_(127.5).sub_(1)
+def to_input(images: Tensor, normalisation: str = "inception") -> Tensor:
+    """Turn bytes, (B, 3, height, width), into floats, normalised by mean and deviation; by default from -1 to 1."""
+    if normalisation == "inception":
+        return images.float().div_(127.5).sub_(1)
+    import torch
+
+    from suite.data.preparation import statistics
+
+    known = statistics(normalisation)
+    mean, deviation = (torch.tensor(known[name]).view(3, 1, 1) for name in ("mean", "std"))
+    return images.float().div_(255).sub_(mean).div_(deviation)
 
 
 def pad_to(size: Sequence[int], images: Tensor) -> Tensor:
@@ -53,7 +64,8 @@ def optimizer_for(
     from timm.optim import create_optimizer_v2
     from timm.scheduler import create_scheduler_v2
 
-    optimizer = create_optimizer_v2(model, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    learns: Any = model if recipe.layer_decay is None else _by_layer(model, recipe)
+    optimizer = create_optimizer_v2(learns, opt="adamw", lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.method_learning_rate is not None:
         _scale(optimizer, model, recipe.method_learning_rate / recipe.learning_rate)
     scheduler, _ = create_scheduler_v2(
@@ -69,6 +81,17 @@ def optimizer_for(
         updates_per_epoch=updates,
     )
     return optimizer, scheduler
+
+
+def _by_layer(model: ReducedModel, recipe: TrainingRecipe) -> list[dict[str, Any]]:
+    """Groups of parameters: those of the backbone by block, and all that it does not have at the whole rate."""
+    from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+    from torch import nn
+
+    kept = model.backbone.no_weight_decay()
+    groups = param_groups_layer_decay(model.backbone, recipe.weight_decay, kept, layer_decay=recipe.layer_decay)
+    added = nn.ModuleList([part for part in (model.method, model.fusion) if part is not None])
+    return [*groups, *param_groups_weight_decay(added, recipe.weight_decay)]
 
 
 def _scale(optimizer: torch.optim.Optimizer, model: ReducedModel, scale: float) -> None:
@@ -88,6 +111,36 @@ def precise(model: nn.Module, precision: str) -> torch.autocast:
     where = next(model.parameters()).device.type
     half = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
     return torch.autocast(where, half, enabled=half is not None)
+
+
+class Updates:
+    """Backward passes and steps: with scaled gradients in float16, clipped, and refused where nothing is finite."""
+
+    def __init__(self, model: ReducedModel, recipe: TrainingRecipe, optimizer: torch.optim.Optimizer) -> None:
+        import torch
+
+        self.model, self.recipe, self.optimizer = model, recipe, optimizer
+        self.scaler = torch.amp.GradScaler(recipe.device, enabled=recipe.precision == "float16")
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss, scaled."""
+        self.scaler.scale(loss).backward()
+
+    def step(self, update: int) -> None:
+        """Clip, then step; scaled gradients that overflowed are left out.
+
+        Raises:
+            TrainingFailed: if they overflow however little they are scaled.
+        """
+        self.scaler.unscale_(self.optimizer)
+        clip(self.model, self.recipe.clip_gradient)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.scaler.get_scale() < SMALLEST_SCALE:
+            raise TrainingFailed(
+                f"gradients are not finite in float16 however little they are scaled (update {update}): no step is "
+                "taken any more; use precision: bfloat16 or float32, or lower learning_rate"
+            )
 
 
 def clip(model: ReducedModel, limit: float | None) -> None:

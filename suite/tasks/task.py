@@ -18,6 +18,7 @@ from suite import plugins
 from suite.errors import named
 from suite.reduction.settings import Fusion, MethodSettings
 from suite.tasks.recipe import TrainingRecipe
+from suite.tasks.resume import Saved
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,6 +106,8 @@ class Training:
         seed: of the order of the data.
         report: called after every epoch.
         scratch: folder for temporary files; None for the system's.
+        scored: called with the model that was scored, after every epoch.
+        saved: where it stands is kept there now and then, and it goes on from there; by default nowhere.
     """
 
     data: DataSet
@@ -112,6 +115,8 @@ class Training:
     seed: int
     report: Callable[[Epoch], None] = lambda _epoch: None
     scratch: Path | None = None
+    scored: Callable[[ReducedModel, Epoch], None] = lambda _model, _epoch: None
+    saved: Saved = field(default_factory=lambda: Saved(None, 0))
 
 
 def _one_output_per_class(task: Task, data: DataSet) -> int:
@@ -151,7 +156,7 @@ class Task:
         prepare: changes a backbone before it is trained.
         check_backbone: refuses a backbone that it cannot read (TypeError or ValueError).
         check_method: refuses a method's settings, for so many patches (ValueError).
-        check_recipe: refuses a training recipe (ValueError).
+        check_recipe: refuses a training recipe for a data set (ValueError).
         examples: the first images of the validation set, (3, height, width), 0 to 255, as a model is shown them, and
             their label maps, (height, width), or None.
         rescore: the headline score of weighted images, from what the last `Epoch` says of each: of `images` and
@@ -179,7 +184,7 @@ class Task:
     prepare: Callable[[TimmModule], None] = _any
     check_backbone: Callable[[TimmModule], None] = _any
     check_method: Callable[[MethodSettings, int], None] = _any
-    check_recipe: Callable[[TrainingRecipe], None] = _any
+    check_recipe: Callable[[Any, DataSet], None] = _any
     rescore: Callable[[Images, np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
     right: Callable[[Images], np.ndarray[Any, Any]] | None = None
 

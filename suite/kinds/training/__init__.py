@@ -27,5 +27,6 @@ KIND = Kind(
     label=lambda line: str(line.label),
     cells=of("trace", "cells"),
     scores=of("results", "last_scores"),
+    weights=of("kept", "find"),
     compare=of("agreement", "compare"),
 )

@@ -33,7 +33,7 @@ def expand(study: Study) -> list[Cell]:
         assert study.base is not None
         own = 0 if study.base.shared else seed
         identity = Identity(kind="base", **common, **data, **_training(study, study.base.recipe), seed=own)
-        bases[seed] = Cell(identity.content(), "base", "none", places=_resolved(places))
+        bases[seed] = Cell(identity.content(), "base", "none", None, _resolved(places), study.how)
     whole = study.backbone.size()
     patches, depth = whole.patches, whole.depth
     for rule, (length, recipe), row in itertools.product(study.schedules, study.finetunings.items(), study.methods):
@@ -47,7 +47,8 @@ def expand(study: Study) -> list[Cell]:
             begun = {"start": start or known_weights(study.start or Path(), study.start_weights), "seed": seed}
             begun |= {"track_scores": True} if study.track_scores else {}
             identity = Identity(kind="accuracy", **trained, **method, **begun)
-            accuracy.append(Cell(identity.content(), row.label, label, start, _resolved(places | code)))
+            here = _resolved(places | code)
+            accuracy.append(Cell(identity.content(), row.label, label, start, here, study.how))
         if timing := study.speed:
             for size in timing.batch_size:
                 timed = common | method | timing_identity(timing.at(size), device_name(timing.device))
@@ -66,7 +67,7 @@ def _label(rule: ScheduleRule, counts: tuple[int, ...], length: str) -> str:
 def _training(study: Study, recipe: TrainingRecipe) -> dict[str, Any]:
     placed = recipe.model_dump(mode="json", include={"device", "precision", "threads"})  # of the identity itself
     fixed = {} if study.numerics == "native" else {"numerics": study.numerics}
-    unsaid = {"method_learning_rate"} if recipe.method_learning_rate is None else set[str]()  # ids of before it stay
+    unsaid = {key for key in recipe.LATER if getattr(recipe, key) == type(recipe).model_fields[key].default}
     return {"recipe": recipe.model_dump(mode="json", exclude={"device", "precision"} | unsaid)} | placed | fixed
 
 

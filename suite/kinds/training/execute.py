@@ -16,6 +16,7 @@ from suite.kinds.speed.cell import time_cell
 from suite.kinds.training.cells import known_weights, which_weights
 from suite.kinds.training.checks import OWN_RATE
 from suite.kinds.training.identity import Identity
+from suite.kinds.training.kept import keep
 from suite.measure import numerics
 from suite.measure.count import count
 from suite.measure.examples import EXAMPLES, example
@@ -27,9 +28,11 @@ from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import code_digest
 from suite.seeds import seed_for
-from suite.study.cells import Job, Result
+from suite.study.cells import Job, Result, id_of
 from suite.study.images import packed
 from suite.study.provenance import device_name
+from suite.study.store import kept_file
+from suite.tasks.resume import Saved
 from suite.tasks.task import Epoch, Task, Training
 
 
@@ -90,8 +93,10 @@ def run_accuracy(job: Job, identity: Identity) -> Result:
     if own is not None and len(list(model.parameters())) > len(list(model.backbone.parameters())):
         result["metrics"][OWN_RATE], result["units"][OWN_RATE] = own, "1"
     _add_costs(result, model.cpu(), task)
-    images, _ = task.examples(identity.data_set(job.places), EXAMPLES)
-    result["details"]["example"] = example(model, images, task)
+    data = identity.data_set(job.places)
+    images, _ = task.examples(data, EXAMPLES)
+    normalisation = data.cropping.normalisation if data.cropping else "inception"
+    result["details"]["example"] = example(model, images, task, normalisation)
     return result
 
 
@@ -124,13 +129,21 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
     task, data = identity.goal, identity.data_set(job.places)
     scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
     look = probe(model, data, task) if identity.track_scores else dict[str, float]
-    facts = list[dict[str, float]]()
+    unfinished = scratch.parent / "unfinished" / id_of(job.identity) if scratch else None
+    saved, best = Saved(unfinished, job.how.checkpoint_minutes), list[float]()
+
+    def scored(model: ReducedModel, epoch: Epoch) -> None:
+        best.append(epoch.scores[task.headline.name])
+        wanted = best[-1] == max(best) if job.how.keep == "best" else epoch.epoch == identity.training.epochs - 1
+        if scratch and job.how.keep and identity.kind == "accuracy" and wanted:
+            keep(model, identity, data, kept_file(scratch.parent, id_of(job.identity)))
 
     def report(epoch: Epoch) -> None:
-        facts.append(look())
+        saved.facts.append(look())
         job.progress(epoch.epoch + 1)
 
-    epochs = task.train(model, Training(data, identity.training, identity.seed, report, scratch))
+    epochs = task.train(model, Training(data, identity.training, identity.seed, report, scratch, scored, saved))
+    saved.clear()
     headline, last = task.headline, epochs[-1]
     scores = [epoch.scores[headline.name] for epoch in epochs]
     kept = {"images": packed(last.images)} if last.images else {}
@@ -145,7 +158,7 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
             headline.name: scores,
             "learning_rate": [epoch.learning_rate for epoch in epochs],
         }
-        | {name: [found[name] for found in facts] for name in facts[-1]},
+        | {name: [found[name] for found in saved.facts] for name in saved.facts[-1]},
         "details": {"pixels": pixels} if pixels else {},  # of a folder's the digest of the data set knows
     } | kept
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from suite.data.dataset import DataSet, data_set
+from suite.data.dataset import DataSet, data_set, data_sets
 from suite.measure.numerics import Numerics
 from suite.reduction.settings import Fusion
 from suite.strict import Strict
@@ -71,5 +71,5 @@ class Identity(Strict):
     def data_set(self, places: Mapping[str, str]) -> DataSet:
         """What the cell trains on and is scored on, where it is on this machine."""
         assert self.data is not None
-        own = {name: place for name, place in places.items() if name not in ("start", "scratch", "method")}
-        return data_set(self.data.recipe | own)
+        named = data_sets()[self.data.recipe["recipe"]].PLACES
+        return data_set(self.data.recipe | {name: place for name, place in places.items() if name in named})

@@ -91,7 +91,7 @@ def _recipes(study: Study) -> Iterator[Problem]:
         if place[0] == "base" and recipe.method_learning_rate is not None:
             yield (*place, "method_learning_rate"), "a base has no method whose parameters could learn at it"
         try:
-            study.goal.check_recipe(recipe)
+            study.goal.check_recipe(recipe, study.data)
         except ValueError as error:
             yield place, str(error)
 

@@ -13,6 +13,7 @@ from suite.errors import UserError
 from suite.measure.numerics import Numerics
 from suite.measure.timing_options import TimingOptions
 from suite.strict import Strict
+from suite.study.cells import How
 from suite.study.schema import Backbone, MethodRow, Name, ScheduleRule, label_of
 from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.task import Task, TaskName, task
@@ -54,6 +55,8 @@ class Study(Strict):
     data: name and settings of a data set.
     numerics: instruction sets that models are trained with, see `suite.measure.numerics`; speed is always `native`.
     lengths: epochs of fine-tuning, each a training of its own with the whole decay, instead of `finetune.epochs`.
+    checkpoint_minutes: how often a training writes down where it stands, so that a killed cell goes on from there.
+    keep: whether the weights of every row's models are kept, of the `last` or the `best` epoch, see `suite weights`.
     track_scores: also record, after each epoch, what the scores of patches follow, see `suite.measure.scores`.
     """
 
@@ -74,11 +77,18 @@ class Study(Strict):
     speed: TimingOptions | None = None
     numerics: Numerics = "native"
     track_scores: bool = False
+    checkpoint_minutes: float = Field(How().checkpoint_minutes, ge=0)
+    keep: Literal["last", "best"] | None = None
 
     @property
     def goal(self) -> Task:
         """The task itself."""
         return task(self.task)
+
+    @property
+    def how(self) -> How:
+        """What of its trainings changes no result."""
+        return How(self.checkpoint_minutes, self.keep or "")
 
     @property
     def finetunings(self) -> dict[str, TrainingRecipe]:

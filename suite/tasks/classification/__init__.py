@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from suite.tasks.recipe import TrainingRecipe
+from suite.tasks.classification.recipe import AUGMENTATION, ClassificationRecipe
 from suite.tasks.task import Epoch, Images, Metric, Task, Training, itself
 
 if TYPE_CHECKING:
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 def _train(model: ReducedModel, training: Training) -> Sequence[Epoch]:
     from suite.tasks.classification.train import train
 
-    data, epochs = training.data, list[Epoch]()
-    for epoch in train(model, data.open("train"), data.open("validation"), training.recipe, training.seed):
-        epochs.append(epoch)
-        training.report(epoch)
-    return epochs
+    return train(model, training)
 
 
 def _predict(model: ReducedModel, images: Tensor, _size: tuple[int, int]) -> list[Any]:
@@ -33,12 +29,18 @@ def _predict(model: ReducedModel, images: Tensor, _size: tuple[int, int]) -> lis
 
 
 def _examples(data: DataSet, count: int) -> tuple[list[np.ndarray[Any, Any]], None]:
-    return list(data.open("validation").pixels[:count]), None
+    from suite.tasks.classification.loader import first_images
+
+    return first_images(data, count), None
 
 
-def _check_recipe(recipe: TrainingRecipe) -> None:
-    if (recipe.device, recipe.precision) != ("cpu", "float32"):
-        raise ValueError(f"classification trains on cpu in float32 so far, found {recipe.device}, {recipe.precision}")
+def _check_recipe(recipe: ClassificationRecipe, data: DataSet) -> None:
+    said = [key for key in AUGMENTATION if getattr(recipe, key) != type(recipe).model_fields[key].default]
+    if said and data.cropping is None:
+        raise ValueError(
+            f"{said[0]} augments images of any size (data: {{recipe: images, ...}}), and those of {data.recipe} are "
+            "used as they are; leave it out"
+        )
 
 
 def _right(images: Images) -> np.ndarray[Any, Any]:
@@ -59,6 +61,7 @@ TASK = Task(
     read_out_unpruned=itself,
     predict=_predict,
     examples=_examples,
+    recipe=ClassificationRecipe,
     check_recipe=_check_recipe,
     rescore=_rescore,
     right=_right,

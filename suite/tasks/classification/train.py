@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,64 +13,166 @@ from torch import Tensor, nn
 import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
 # isort: split
-from timm.loss import LabelSmoothingCrossEntropy
+from timm.data import Mixup
+from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
+from timm.utils import ModelEmaV3
 
-from suite.data.dataset import Examples
+from suite.data.dataset import DataSet, Split
 from suite.reduction.model import ReducedModel
 from suite.reduction.schedule import curriculum
-from suite.tasks.loop import check_finite, check_weights, clip, data_order, optimizer_for, to_input
-from suite.tasks.recipe import TrainingRecipe
-from suite.tasks.task import Epoch
+from suite.seeds import drawn, generators, restore
+from suite.tasks.classification.loader import Batches, batches_in_order
+from suite.tasks.classification.recipe import ClassificationRecipe
+from suite.tasks.loop import Updates, check_finite, check_weights, optimizer_for, precise
+from suite.tasks.task import Epoch, Training
 
-EVALUATION_BATCH = 250
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def train(
-    model: ReducedModel, training: Examples, validation: Examples, recipe: TrainingRecipe, seed: int
-) -> Iterator[Epoch]:
-    """Train, and yield after every epoch.
+def train(model: ReducedModel, training: Training) -> list[Epoch]:
+    """Train on the recipe's device, from where it stood if it was stopped; the model ends with the weights it scored.
 
-    The order of the data depends on `seed` alone; drop path and random methods draw from torch's default generator.
+    The order of the data and what is drawn of images depend on the seed alone; drop path and random methods draw from
+    torch's default generator.
 
     Raises:
-        TrainingFailed: if the loss is not finite.
+        TrainingFailed: if the loss or a weight is not finite.
+        UserError: for images that cannot be read.
     """
-    images = torch.from_numpy(training.pixels[: recipe.images])
-    labels = torch.from_numpy(training.targets["labels"][: recipe.images])
-    optimizer, scheduler = optimizer_for(model, recipe, math.ceil(len(labels) / recipe.batch_size))
-    teacher = model.unpruned() if model.method.settings.learns_from_teacher() else None
-    criterion = LabelSmoothingCrossEntropy(recipe.label_smoothing)
-    order = data_order("classification", seed)
-    done, full = 0, model.method.context.schedule.removed
-    for epoch in range(recipe.epochs):
-        model.train()
-        model.method.counts = curriculum(full, epoch, recipe.epochs, recipe.curriculum)
-        total = 0.0
-        for batch in torch.randperm(len(labels), generator=order).split(recipe.batch_size):
-            scheduler.step_update(done)
-            loss = training_loss(model, to_input(images[batch]), labels[batch], criterion, teacher)
-            check_finite(loss, epoch, done, optimizer)
-            optimizer.zero_grad()
-            loss.backward()
-            clip(model, recipe.clip_gradient)
-            optimizer.step()
-            total += loss.item() * len(batch)
-            done += 1
-        check_weights(model, epoch)
-        wanted, found = validation.targets["labels"], predicted(model, validation)
+    model.to(training.recipe.device)
+    run = _Run(model, training)
+    run.go_on()
+    while len(run.epochs) < training.recipe.epochs:
+        run.epoch()
+        training.scored(run.scored, run.epochs[-1])
+        training.report(run.epochs[-1])
+    return run.epochs
+
+
+class _Run:
+    """A training and where it stands: epochs that are done, updates in all and in this epoch, loss and images of it."""
+
+    def __init__(self, model: ReducedModel, training: Training) -> None:
+        self.model, self.training, self.data = model, training, training.data
+        self.recipe: ClassificationRecipe = training.recipe
+        recipe = self.recipe
+        self.batches = Batches(self.data, recipe, training.seed)
+        self.optimizer, self.scheduler = optimizer_for(model, recipe, len(self.batches))
+        self.updates, self.mixing = Updates(model, recipe, self.optimizer), _mixing(recipe, self.data)
+        self.average = ModelEmaV3(model, recipe.ema) if recipe.ema is not None else None
+        self.teacher = model.unpruned() if model.method.settings.learns_from_teacher() else None
+        self.criterion: Loss = (
+            SoftTargetCrossEntropy() if self.mixing else LabelSmoothingCrossEntropy(recipe.label_smoothing)
+        )
+        self.epochs: list[Epoch] = []
+        self.begun, self.total, self.seen = 0, 0.0, 0
+
+    @property
+    def scored(self) -> ReducedModel:
+        """The model that is scored: of averaged weights, if the recipe says so."""
+        return self.model if self.average is None else self.average.module
+
+    def epoch(self) -> None:
+        """The rest of an epoch, and its scores."""
+        number, full = len(self.epochs), self.model.method.context.schedule.removed
+        self.model.train()
+        counts = curriculum(full, number, self.recipe.epochs, self.recipe.curriculum)
+        self.model.method.counts = self.scored.method.counts = counts
+        for batch in self.batches.epoch(number, self.begun):
+            self._update(*batch)
+            if self.training.saved.due():
+                self.training.saved.save(self._state(), self._done)
+        check_weights(self.model, number)
+        wanted = self.data.open("validation").targets["labels"]
+        found = predicted(self.scored, self.data, self.recipe)
         scores = {"acc1": 100 * float((found == wanted).sum()) / len(wanted)}
-        of_images = {"label": wanted, "predicted": found}
-        yield Epoch(epoch, total / len(labels), optimizer.param_groups[0]["lr"], scores, images=of_images)
+        rate, loss = self.optimizer.param_groups[0]["lr"], self.total / self.seen
+        self.epochs.append(Epoch(number, loss, rate, scores, images={"label": wanted, "predicted": found}))
+        self.begun, self.total, self.seen = 0, 0.0, 0
+        if self.average is not None and len(self.epochs) == self.recipe.epochs:
+            self.model.load_state_dict(self.average.module.state_dict())
+
+    @property
+    def _done(self) -> int:
+        """Updates so far."""
+        return len(self.epochs) * len(self.batches) + self.begun
+
+    def _update(self, images: Tensor, labels: Tensor) -> None:
+        done, seed = self._done, self.training.seed
+        self.scheduler.step_update(done)
+        self.optimizer.zero_grad()
+        images, targets = self.mixing(images, labels, seed, done) if self.mixing else (images, labels)
+        for part in _in_parts(images, targets, self.recipe):
+            with precise(self.model, self.recipe.precision):
+                loss = training_loss(self.model, *part, self.criterion, self.teacher)
+            check_finite(loss, len(self.epochs), done, self.optimizer)
+            share = len(part[0]) / len(images)
+            self.updates.backward(loss if share == 1 else loss * share)
+            self.total += loss.item() * len(part[0])
+        self.updates.step(done)
+        if self.average is not None:
+            self.average.update(self.model, done + 1)
+        self.seen, self.begun = self.seen + len(images), self.begun + 1
+
+    def _state(self) -> dict[str, Any]:
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        place = {name: getattr(self, name) for name in ("epochs", "begun", "total", "seen")}
+        return {"parts": parts, "place": place, "generators": generators(self.recipe.device)}
+
+    def go_on(self) -> None:
+        """From the newest state that was saved, if there is one."""
+        state = self.training.saved.load()
+        if state is None:
+            return
+        for name, part in self._parts().items():
+            part.load_state_dict(state["parts"][name])
+        for name, value in state["place"].items():
+            setattr(self, name, value)
+        restore(state["generators"])
+
+    def _parts(self) -> dict[str, Any]:
+        """All that changes while it trains and has a state of its own."""
+        found = {"model": self.model, "optimizer": self.optimizer, "scaler": self.updates.scaler}
+        return found | ({} if self.average is None else {"average": self.average})
+
+
+def _mixing(recipe: ClassificationRecipe, data: DataSet) -> Callable[[Tensor, Tensor, int, int], Any] | None:
+    """Mixup and cutmix of a batch, with soft targets, (B, classes), drawn by seed and update; None for neither."""
+    if not (recipe.mixup or recipe.cutmix):
+        return None
+    mix = Mixup(
+        mixup_alpha=recipe.mixup,
+        cutmix_alpha=recipe.cutmix,
+        switch_prob=recipe.mixup_switch,
+        label_smoothing=recipe.label_smoothing,
+        num_classes=data.targets["labels"],
+    )
+
+    def mixed(images: Tensor, labels: Tensor, seed: int, update: int) -> Any:
+        with drawn("mixing", seed, update):
+            return mix(images, labels)
+
+    return mixed
+
+
+def _in_parts(images: Tensor, targets: Tensor, recipe: ClassificationRecipe) -> Iterator[tuple[Tensor, Tensor]]:
+    """A batch in as many parts as gradients are added up of, on the recipe's device."""
+    size = -(-len(images) // recipe.accumulate)
+    for part in zip(images.split(size), targets.split(size), strict=True):
+        yield part[0].to(recipe.device, non_blocking=True), part[1].to(recipe.device, non_blocking=True)
 
 
 def training_loss(
     model: ReducedModel,
     images: Tensor,
     labels: Tensor,
-    criterion: Callable[[Tensor, Tensor], Tensor],
+    criterion: Loss,
     teacher: ReducedModel | None = None,
 ) -> Tensor:
-    """The task's loss plus what the method adds to it: auxiliary loss, and distillation from `teacher`."""
+    """The task's loss plus what the method adds to it: auxiliary loss, and distillation from `teacher`.
+
+    `labels` are classes, (B,), or soft targets, (B, classes), as `criterion` reads them.
+    """
     output = model.outputs(images)
     loss = criterion(output.logits, labels)
     extra = model.method.auxiliary_loss(output.auxiliary, labels, criterion)
@@ -83,9 +185,14 @@ def training_loss(
 
 
 @torch.inference_mode()
-def predicted(model: nn.Module, examples: Examples) -> NDArray[np.int64]:
-    """The class with the highest logit of every image, (images,)."""
+def predicted(
+    model: nn.Module, data: DataSet, recipe: ClassificationRecipe, split: Split = "validation"
+) -> NDArray[np.int64]:
+    """The class with the highest logit of every image of a split, (images,)."""
     model.eval()
-    batches = torch.from_numpy(examples.pixels).split(EVALUATION_BATCH)
-    found: NDArray[np.int64] = torch.cat([model(to_input(batch)).argmax(1) for batch in batches]).numpy()
+    classes = list[Tensor]()
+    for images in batches_in_order(data, split, recipe.device):
+        with precise(model, recipe.precision):
+            classes.append(model(images.to(recipe.device, non_blocking=True)).argmax(1).cpu())
+    found: NDArray[np.int64] = torch.cat(classes).numpy()
     return found

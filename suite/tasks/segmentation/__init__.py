@@ -23,7 +23,12 @@ def _train(model: ReducedModel, training: Training) -> Sequence[Epoch]:
     from suite.tasks.segmentation.train import train
 
     data = open_data(training.data)
-    return train(model, data, training.recipe, training.seed, training.report, training.scratch)
+
+    def report(epoch: Epoch) -> None:
+        training.scored(model, epoch)
+        training.report(epoch)
+
+    return train(model, data, training.recipe, training.seed, report, training.scratch, training.saved)
 
 
 def _read_out(model: ReducedModel) -> nn.Module:

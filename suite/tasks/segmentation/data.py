@@ -25,6 +25,7 @@ from mmseg.datasets.transforms import (
 from suite.data.dataset import SPLITS, Augmentation, DataSet, Examples
 from suite.data.labels import IGNORED, check_labels, mask_shape
 from suite.errors import UserError
+from suite.seeds import drawn
 
 TARGET = "maps"
 BATCH = 100  # images at a time in evaluation, where all have one size
@@ -57,8 +58,16 @@ class MapDataset(BaseSegDataset):  # type: ignore[misc]
 
     def __init__(self, examples: Examples, names: tuple[str, ...], unlabelled_zero: bool = False, **options: Any):
         self.examples = examples
+        self.drawn: tuple[int, int] | None = None  # seed and epoch, of which draws depend besides the image
         options |= {"serialize_data": examples.in_files, "reduce_zero_label": unlabelled_zero}
         super().__init__(metainfo={"classes": names}, **options)
+
+    def prepare_data(self, index: int) -> Any:
+        """An image with its labels after all transforms."""
+        if self.drawn is None:
+            return super().prepare_data(index)
+        with drawn("augmentation", *self.drawn, index):
+            return super().prepare_data(index)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Pixels, (height, width, 3), and labels, (height, width), of every image, as views; or both files."""

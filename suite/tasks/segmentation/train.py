@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -28,8 +29,9 @@ from timm.scheduler.scheduler import Scheduler
 
 from suite.reduction.model import ReducedModel
 from suite.reduction.schedule import curriculum
-from suite.seeds import seed_for
-from suite.tasks.loop import TrainingFailed, check_finite, check_weights, clip, optimizer_for, precise
+from suite.seeds import generators, restore, seed_for
+from suite.tasks.loop import Updates, check_finite, check_weights, optimizer_for, precise
+from suite.tasks.resume import Saved
 from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.model import ExactIoU, Scores, build_segmentor
 from suite.tasks.segmentation.recipe import SegmentationRecipe
@@ -37,7 +39,6 @@ from suite.tasks.task import Epoch
 
 UNUSED_HOOKS = ("runtime_info", "timer", "logger", "param_scheduler", "checkpoint")
 LOGGER = "cropr-suite"
-SMALLEST_SCALE = 1e-4  # of gradients in float16; it starts at 65,536 and is halved whenever they overflow
 DECAYS = {"cosine": "cosine", "polynomial": "poly"}  # as timm calls them
 SCORES = f"{ExactIoU.default_prefix}/scores"
 
@@ -71,7 +72,7 @@ class GuardedOptimizer(OptimWrapper):  # type: ignore[misc]
     def __init__(self, optimizer: torch.optim.Optimizer, model: ReducedModel, recipe: SegmentationRecipe, updates: int):
         super().__init__(optimizer)
         self.model, self.recipe, self.updates = model, recipe, updates
-        self.scaler = torch.amp.GradScaler(recipe.device, enabled=recipe.precision == "float16")
+        self.scaled = Updates(model, recipe, optimizer)
 
     @contextmanager
     def optim_context(self, model: Any) -> Iterator[None]:
@@ -90,23 +91,26 @@ class GuardedOptimizer(OptimWrapper):  # type: ignore[misc]
 
     def backward(self, loss: Tensor, **options: Any) -> None:
         """Gradients of the scaled loss."""
-        super().backward(self.scaler.scale(loss), **options)
+        self.scaled.backward(loss)
+        self._inner_count += 1  # as mmengine's own does
 
     def step(self, **options: Any) -> None:
-        """Clip, then step; scaled gradients that overflowed are left out."""
-        self.scaler.unscale_(self.optimizer)
-        clip(self.model, self.recipe.clip_gradient)
-        self.scaler.step(self.optimizer, **options)
-        self.scaler.update()
-        if self.scaler.get_scale() < SMALLEST_SCALE:
-            raise TrainingFailed(
-                f"gradients are not finite in float16 however little they are scaled (update {self.inner_count}): no "
-                "step is taken any more; use precision: bfloat16 or float32, or lower learning_rate"
-            )
+        """Clip, then step."""
+        self.scaled.step(self.inner_count)
+
+
+class Order(DefaultSampler):  # type: ignore[misc]
+    """The order of training images, which may begin behind those that a training which goes on has seen."""
+
+    begun = 0
+
+    def __iter__(self) -> Iterator[int]:
+        begun, self.begun = self.begun, 0
+        return itertools.islice(super().__iter__(), begun, None)
 
 
 class TrainingHook(Hook):  # type: ignore[misc]
-    """What happens around updates and epochs: learning rate, curriculum, and a record of every epoch."""
+    """What happens around updates and epochs: learning rate, curriculum, a record of every epoch, and saved states."""
 
     def __init__(
         self,
@@ -114,16 +118,44 @@ class TrainingHook(Hook):  # type: ignore[misc]
         recipe: SegmentationRecipe,
         scheduler: Scheduler,
         report: Callable[[Epoch], None],
+        saved: Saved,
+        seed: int,
     ) -> None:
         self.model, self.recipe, self.scheduler, self.report = model, recipe, scheduler, report
+        self.saved, self.seed, self.generators = saved, seed, None
         self.epochs: list[Epoch] = []
-        self.total, self.images, self.learning_rate = 0.0, 0, 0.0
+        self.begun, self.total, self.images, self.learning_rate = 0, 0.0, 0, 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Go on from the newest state that was saved, if there is one."""
+        state = self.saved.load()
+        if state is None:
+            return
+        for name, part in self._parts(runner).items():
+            part.load_state_dict(state["parts"][name])
+        for name, value in state["place"].items():
+            setattr(self, name, value)
+        loop, self.generators = runner.train_loop, state["generators"]
+        loop._epoch, loop._iter = len(self.epochs), len(self.epochs) * len(loop.dataloader) + self.begun
+        runner.optim_wrapper._inner_count = loop._iter
+        loop.dataloader.sampler.begun = self.begun * self.recipe.batch_size
+
+    def _parts(self, runner: Runner) -> dict[str, Any]:
+        """All that changes while it trains and has a state of its own."""
+        wrapper = runner.optim_wrapper
+        return {"model": self.model, "optimizer": wrapper.optimizer, "scaler": wrapper.scaled.scaler}
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Counts of this epoch; its validation removes as much."""
         full = self.model.method.context.schedule.removed
         self.model.method.counts = curriculum(full, runner.epoch, self.recipe.epochs, self.recipe.curriculum)
-        self.total, self.images = 0.0, 0
+        images = runner.train_loop.dataloader.dataset
+        images.drawn = (self.seed, runner.epoch) if images.examples.in_files else None
+        if self.generators is not None:
+            restore(self.generators)
+            self.generators = None
+        else:
+            self.begun, self.total, self.images = 0, 0.0, 0
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Learning rate of this update."""
@@ -134,6 +166,12 @@ class TrainingHook(Hook):  # type: ignore[misc]
         """Add to the epoch's mean loss."""
         self.total += outputs["loss"].item() * len(data_batch["inputs"])
         self.images += len(data_batch["inputs"])
+        self.begun += 1
+        if self.saved.due():
+            parts = {name: part.state_dict() for name, part in self._parts(runner).items()}
+            place = {name: getattr(self, name) for name in ("epochs", "begun", "total", "images", "learning_rate")}
+            state = {"parts": parts, "place": place, "generators": generators(self.recipe.device)}
+            self.saved.save(state, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Refuse broken weights."""
@@ -157,12 +195,13 @@ def train(
     seed: int,
     report: Callable[[Epoch], None] = lambda _: None,
     scratch: Path | None = None,
+    saved: Saved | None = None,
 ) -> list[Epoch]:
     """Train a model from the weights it has, on the recipe's device, and `report` after every epoch.
 
-    The order of the data depends on `seed` alone. Drop path, random methods and augmentation draw from the default
-    generators of torch, numpy and Python, which are seeded here. mmengine makes empty folders, in `scratch` or else
-    where temporary files go; they are gone afterwards.
+    The order of the data depends on `seed` alone, augmentation on seed, epoch and image. Drop path and random methods
+    draw from torch's default generator, which is seeded here. It goes on from the newest state of `saved`. mmengine
+    makes empty folders, in `scratch` or else where temporary files go; they are gone afterwards.
 
     Raises:
         TypeError, ValueError: if the model does not fit the data.
@@ -177,7 +216,7 @@ def train(
     loader = _loader(images, recipe.batch_size, seed_for("data order", "segmentation", seed), recipe.workers)
     model.zero_grad()
     optimizer, scheduler = optimizer_for(model, recipe, len(loader), DECAYS[recipe.decay])
-    hook = TrainingHook(model, recipe, scheduler, report)
+    hook = TrainingHook(model, recipe, scheduler, report, saved or Saved(None, 0), seed)
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -234,8 +273,8 @@ def _loader(dataset: Any, batch_size: int, order: int | None = None, workers: in
     return DataLoader(
         dataset,
         batch_size,
-        sampler=DefaultSampler(dataset, shuffle=order is not None, seed=order or 0),
+        sampler=Order(dataset, shuffle=order is not None, seed=order or 0),
         num_workers=workers,
         collate_fn=pseudo_collate,
-        generator=torch.Generator().manual_seed(order or 0),  # workers draw apart from the model, anew in every epoch
+        generator=torch.Generator().manual_seed(order or 0),  # else it draws from that which the model draws from
     )

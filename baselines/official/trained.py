@@ -1,0 +1,54 @@
+"""Weights that a study of this suite kept: what `suite weights` names."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+from suite.official import Layout, Options
+from suite.reduction.backbone import create_backbone
+from suite.reduction.checkpoints import Checkpoint
+from suite.reduction.model import reduce
+from suite.tasks.task import task
+
+
+class Trained(Layout):
+    """The deployed model of a row; all about it is in the file."""
+
+    name = "trained"
+    source = "this suite"
+
+    class options(Options):  # noqa: N801
+        """As the study had them; `classes` are the names of the outputs, in their order."""
+
+        task: str
+        backbone: dict[str, Any]
+        outputs: int
+        method: str
+        settings: dict[str, Any]
+        removed: tuple[int, ...]
+        fusion: str
+        classes: tuple[str, ...]
+
+    NEEDED: ClassVar = ("backbone", "method", "removed", "outputs")
+
+    def why_not(self, checkpoint: Checkpoint) -> str | None:
+        """Only what a study kept has all of it."""
+        lacking = [key for key in self.NEEDED if key not in checkpoint.arguments]
+        return f"does not say {', '.join(lacking)}, as weights that a study kept do" if lacking else None
+
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """All of them."""
+        return {key: value for key, value in checkpoint.arguments.items() if key in self.options.model_fields}
+
+    def defaults(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """None are needed."""
+        return {}
+
+    def build(self, checkpoint: Checkpoint, options: Any) -> nn.Module:
+        """The model, deployed; for a dense task what reads it out."""
+        backbone = create_backbone(options.backbone["name"], options.backbone["options"], options.outputs)
+        model = reduce(backbone, options.method, options.removed or None, options.settings, options.fusion).deploy()
+        model.load_state_dict({f"{checkpoint.prefix}{name}": x for name, x in checkpoint.weights.items()})
+        return task(options.task).read_out(model)

@@ -1,0 +1,84 @@
+"""Pictures with the numbers of their classes, wherever they lie: what training and evaluation read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.data.pictures import Listed, conversions, each, read, refuse
+from suite.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAMED = 12  # classes that are shown
+
+
+@dataclass
+class Labelled:
+    """Pictures of one split.
+
+    Attributes:
+        where: the folder or file that they lie in.
+        classes: names, in the order of the model's outputs.
+        order: what that order is.
+        pictures: what `pictures.read` reads.
+        labels: the number of each one's class, (n,).
+        names: what tells each from the others, with its size in bytes where it is a file.
+        listed: what is left out.
+        notes: how many were read in another way than as plain ones, once `check` has looked.
+    """
+
+    where: Path
+    classes: tuple[str, ...]
+    order: str
+    pictures: Sequence[Any]
+    labels: np.ndarray[Any, Any]
+    names: Callable[[], Sequence[tuple[str, int]]]
+    listed: Listed = field(default_factory=Listed)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def digest(self) -> str:
+        """Hash of the names, sizes and classes of all pictures, and of the order of the classes."""
+        content = json.dumps([self.classes, self.labels.tolist(), list(self.names())])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> None:
+        """Decode every picture once, by all processors.
+
+        Raises:
+            UserError: naming all that cannot be read rightly.
+        """
+        found = list(each(lambda index: _note(self.pictures[index]), range(len(self)), advanced))
+        refuse([problem for _, problem in found if problem])
+        self.notes = Counter(note for note, _ in found)
+
+    @property
+    def said(self) -> list[str]:
+        """What is read and what is left out, in sentences."""
+        names = [f"{number} {name}" for number, name in enumerate(self.classes)]
+        shown = [*names[: NAMED - 1], "...", names[-1]] if len(names) > NAMED else names
+        without = len(self.classes) - len(set(self.labels.tolist()))
+        lines = [
+            f"{len(self)} images of {self.where} in {len(names)} classes, {self.order}: {', '.join(shown)}",
+            f"{without} classes have no image" if without else "",
+            self.listed.said,
+            conversions(self.notes),
+        ]
+        return [line for line in lines if line]
+
+
+def _note(picture: Any) -> tuple[str, str]:
+    """How a picture is read, and what is wrong with it; each empty for nothing."""
+    try:
+        return read(picture, small=True)[1], ""
+    except UserError as error:
+        return "", str(error)

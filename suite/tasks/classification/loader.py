@@ -1,0 +1,119 @@
+"""Batches of images and classes: from memory as they are, or read, cropped and augmented when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from suite.data.dataset import DataSet, Split
+from suite.data.pictures import read
+from suite.data.preparation import Prepare, Prepared, for_evaluation, for_training
+from suite.host import cores
+from suite.seeds import drawn
+from suite.tasks.classification.recipe import ClassificationRecipe
+from suite.tasks.loop import TrainingFailed, data_order, to_input
+
+EVALUATION_BATCH = 250
+MOST_WORKERS = 16  # processes that read images beside a GPU
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """Pictures as inputs of a model, (3, height, width), and classes, by epoch and index."""
+
+    pictures: Sequence[Any]
+    labels: Sequence[int]
+    prepare: Prepare
+    seed: int
+
+    def __getitem__(self, item: Any) -> tuple[Tensor, int]:
+        epoch, index = item
+        image, _ = read(self.pictures[index])
+        with drawn("augmentation", self.seed, epoch, index):
+            return self.prepare(image), int(self.labels[index])
+
+
+class Batches:
+    """Training batches of a data set: inputs, (B, 3, height, width), and classes, (B,), in an order of the seed's.
+
+    Raises:
+        TrainingFailed: if there is no batch.
+    """
+
+    def __init__(self, data: DataSet, recipe: ClassificationRecipe, seed: int) -> None:
+        examples = data.open("train")
+        self.recipe, self.seed, self.labels = recipe, seed, examples.targets["labels"][: recipe.images]
+        self.pixels = None if examples.in_files else torch.from_numpy(examples.pixels[: recipe.images])
+        if data.cropping is not None:
+            prepare = for_training(data.cropping.size, data.cropping.normalisation, augmentation(recipe))
+            self.read = Augmented(cast(Sequence[Any], examples.images), self.labels, prepare, seed)
+        if not len(self):
+            raise TrainingFailed(f"{len(self.labels)} images are less than one batch of {recipe.batch_size}")
+
+    def __len__(self) -> int:
+        """Updates of an epoch; an incomplete last batch of images of any size is left out, as timm does."""
+        whole, rest = divmod(len(self.labels), self.recipe.batch_size)
+        return whole + bool(rest and self.pixels is not None)
+
+    def epoch(self, epoch: int, begun: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from the one numbered `begun` on."""
+        order = data_order("classification", self.seed)
+        for _ in range(epoch + 1):
+            drawn_order = torch.randperm(len(self.labels), generator=order)
+        parts = drawn_order.split(self.recipe.batch_size)[begun : len(self)]
+        if self.pixels is not None:
+            labels = torch.from_numpy(self.labels)
+            yield from ((to_input(self.pixels[part]), labels[part]) for part in parts)
+            return
+        items = [[(epoch, index) for index in part.tolist()] for part in parts]
+        yield from loader(self.read, self.recipe.device, batch_sampler=items)
+
+
+def loader(dataset: Any, device: str, **options: Any) -> DataLoader[Any]:
+    """Batches of a data set, read by processes of their own beside a GPU."""
+    workers = 0 if device == "cpu" else min(cores(), MOST_WORKERS)
+    own = torch.Generator().manual_seed(0)  # else it draws from the default one, which the model draws from
+    images = cast(Dataset[Any], dataset)
+    return DataLoader(images, num_workers=workers, pin_memory=device != "cpu", generator=own, **options)
+
+
+def batches_in_order(data: DataSet, split: Split, device: str) -> Iterator[Tensor]:
+    """Inputs of a split, in order, (B, 3, height, width)."""
+    examples = data.open(split)
+    if (how := data.cropping) is None:
+        yield from map(to_input, torch.from_numpy(examples.pixels).split(EVALUATION_BATCH))
+        return
+    prepare = for_evaluation((how.size, how.size), how.crop, how.normalisation)
+    pictures = Prepared(cast(Sequence[Any], examples.images), examples.targets["labels"], prepare)
+    for images, _ in loader(pictures, device, batch_size=EVALUATION_BATCH):
+        yield images
+
+
+def first_images(data: DataSet, count: int) -> list[np.ndarray[Any, Any]]:
+    """The first validation images, cropped as a model sees them, (3, height, width), 0 to 255."""
+    examples = data.open("validation")
+    if (how := data.cropping) is None:
+        return list(examples.pixels[:count])
+    as_seen = for_evaluation((how.size, how.size), how.crop, None)
+    pictures = [examples.images[index] for index in range(min(count, len(examples)))]
+    return [(as_seen(read(picture)[0]) * 255).round().byte().numpy() for picture in pictures]
+
+
+def augmentation(recipe: ClassificationRecipe) -> dict[str, Any]:
+    """What timm's `create_transform` is told of a recipe."""
+    return {
+        "scale": recipe.crop_scale,
+        "hflip": recipe.flip,
+        "color_jitter": recipe.color_jitter or None,
+        "auto_augment": recipe.auto_augment,
+        "re_prob": recipe.random_erasing,
+        "re_mode": "pixel",
+        "interpolation": "bicubic",
+    }

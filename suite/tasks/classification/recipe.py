@@ -1,0 +1,47 @@
+"""How a classification model is trained; checked before anything heavy is imported."""
+
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from suite.tasks.recipe import TrainingRecipe
+
+AUGMENTATION = ("crop_scale", "flip", "color_jitter", "auto_augment", "random_erasing")  # of each image
+
+
+class ClassificationRecipe(TrainingRecipe):
+    """Training of one classification cell.
+
+    As `TrainingRecipe`, and for images of any size what timm's training script has, by its names where these are words:
+    a crop of `crop_scale` of the area, resized bicubically; `flip`, the share of images that are mirrored;
+    `color_jitter`; `auto_augment`, such as rand-m9-mstd0.5-inc1; `random_erasing`, the share of images with a rectangle
+    of noise; `mixup` and `cutmix`, parameters of their beta distributions, of which `mixup_switch` is the share of
+    cutmix where both are on; `ema`, the decay of averaged weights, which are scored and kept instead of the raw ones.
+    Draws of an image depend on seed, epoch and image alone, those of mixing on seed and update. Images of any size
+    leave an incomplete last batch out, as timm does. A batch is computed in `accumulate` parts whose gradients are
+    added up.
+    """
+
+    LATER: ClassVar = TrainingRecipe.LATER | {*AUGMENTATION, "mixup", "cutmix", "mixup_switch", "ema", "accumulate"}
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    flip: float = Field(0.5, ge=0, le=1)
+    color_jitter: float = Field(0.0, ge=0, le=1)
+    auto_augment: str | None = None
+    random_erasing: float = Field(0.0, ge=0, le=1)
+    mixup: float = Field(0.0, ge=0)
+    cutmix: float = Field(0.0, ge=0)
+    mixup_switch: float = Field(0.5, ge=0, le=1)
+    ema: float | None = Field(None, gt=0, lt=1)
+    accumulate: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "ClassificationRecipe":
+        smallest, largest = self.crop_scale
+        if not 0 < smallest <= largest <= 1:
+            raise ValueError(f"crop_scale must rise from above 0 to 1 at most, found {list(self.crop_scale)}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate must divide the batch size {self.batch_size}, found {self.accumulate}")
+        if (self.mixup or self.cutmix) and self.batch_size % 2:
+            raise ValueError(f"mixup and cutmix pair images up, so batch_size must be even, found {self.batch_size}")
+        return self

@@ -1,0 +1,102 @@
+"""Weights that a study keeps: found by row and seed, loaded with all that belongs to them, scored as in the study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from test_images import as_folders
+from tiny_study import here, rows_of, write
+
+import suite as public
+from suite.errors import UserError
+
+IMAGES = {"recipe": "images", "source": "data", "size": 16}
+BASE = {"recipe": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 4}}
+METHODS = ["none", {"method": "cropr", "fusion": "last-layer", "name": "ours"}]
+
+
+def ran(folder: Path, **changes: object) -> None:
+    """A study of images that keeps weights."""
+    as_folders(folder / "data")
+    finetune = {"epochs": 3, "learning_rate": 1e-3, "batch_size": 4, "ema": 0.5}
+    study = {"data": IMAGES, "base": BASE, "finetune": finetune, "methods": METHODS, "seeds": [0, 1], "speed": None}
+    write(folder, **study | {"keep": "last"} | changes)
+    done = here(folder, "run", "trial.yaml", "--in-process")
+    assert done.returncode == 0, done.stderr
+
+
+def kept(folder: Path, *words: str) -> Path:
+    """What `suite weights` prints."""
+    done = here(folder, "weights", "trial.yaml", *words)
+    assert done.returncode == 0, done.stderr
+    return folder / done.stdout.strip()
+
+
+def accuracy(folder: Path, row: str, seed: str, metric: str = "acc1_last") -> float:
+    """What the record says."""
+    found = [one for one in rows_of(folder) if (one["row"], one["seed"], one["metric"]) == (row, seed, metric)]
+    return float(found[0]["value"])
+
+
+def test_kept_weights_are_those_that_were_scored(tmp_path: Path) -> None:
+    """Evaluated from the command line they have the accuracy of the record, tokens included; the API loads them."""
+    ran(tmp_path)
+    for row in ("none", "ours"):
+        path = kept(tmp_path, row, "1")
+        done = here(tmp_path, "evaluate", "--checkpoint", str(path), "--data", "data")
+        assert done.returncode == 0, done.stderr
+        assert f"{accuracy(tmp_path, row, '1'):.2f} %" in done.stdout
+        assert "layout trained" in done.stdout
+    model = public.load(path)
+    assert model(torch.zeros(1, 3, 16, 16)).shape == (1, 3)
+    assert model.deployed
+    with safe_open(path, "pt") as file:
+        said = json.loads(file.metadata()["cropr_suite"])
+    assert said["classes"] == ["cat", "dog", "owl"]
+    assert said["removed"] == [4, 4, 0, 0]
+
+
+def test_classes_are_matched_by_name(tmp_path: Path) -> None:
+    """A folder with the same classes in other folders' order has the same accuracy; one with others is refused."""
+    ran(tmp_path, methods=["none"], seeds=[0])
+    path = kept(tmp_path, "none", "0")
+    (tmp_path / "data/val/owl").rename(tmp_path / "data/val/ant")
+    done = here(tmp_path, "evaluate", "--checkpoint", str(path), "--data", "data")
+    assert done.returncode == 2
+    assert "classes does not name the folders ant" in done.stderr
+
+
+def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    """Whether or not it is the last."""
+    ran(tmp_path, keep="best", methods=["none"], seeds=[0])
+    done = here(tmp_path, "evaluate", "--checkpoint", str(kept(tmp_path, "none", "0")), "--data", "data")
+    assert f"{accuracy(tmp_path, 'none', '0', 'acc1_best'):.2f} %" in done.stdout
+
+
+def test_segmentation_is_kept_too(tmp_path: Path) -> None:
+    """The model that is loaded gives a label for each pixel."""
+    write(tmp_path, task="segmentation", keep="last", methods=["none"], seeds=[0], speed=None)
+    assert here(tmp_path, "run", "trial.yaml", "--in-process").returncode == 0
+    assert public.load(kept(tmp_path, "none", "0"))(torch.zeros(2, 3, 16, 16)).shape == (2, 11, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nome", "0"), "unknown row 'nome'; did you mean tome or none"),
+        (("none", "7"), "unknown seed '7'"),
+        (("none", "0", "--schedule", "x"), "unknown schedule 'x'"),
+        (("none", "0"), "were not kept: .* say `keep: last` or `keep: best`"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    """A row, a seed, a schedule, or weights that were not kept."""
+    write(tmp_path)
+    done = here(tmp_path, "weights", "trial.yaml", *words)
+    assert done.returncode == 2
+    with pytest.raises(UserError, match=message):
+        raise UserError(" ".join(done.stderr.split()))
