@@ -178,9 +178,10 @@ def test_mnists_files(tmp_path: Path, pack: Callable[[bytes], bytes], suffix: st
     image, _ = read(data.open("validation").images[1])
     assert np.array_equal(np.asarray(image)[..., 2], np.arange(64, 128).reshape(8, 8))
     labels = tmp_path / f"t10k-labels-idx1-ubyte{suffix}"
-    labels.write_bytes(labels.read_bytes()[:-1])
-    with pytest.raises(UserError, match=f"{labels.name} is not an array in MNIST's format"):
-        sources.open_split(tmp_path, "validation")
+    for content in (labels.read_bytes()[:-1], gzip.compress(b"")[:10] + b"\xff" * 20):
+        labels.write_bytes(content)
+        with pytest.raises(UserError, match=f"{labels.name} is not an array in MNIST's format"):
+            sources.open_split(tmp_path, "validation")
 
 
 def test_what_torchvision_downloaded(tmp_path: Path) -> None:
