@@ -92,6 +92,20 @@ def test_parquet_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pyt
             sources.open_split(tmp_path / name, "train")
 
 
+def test_paths_lie_in_one_piece_of_memory(laid_out: Callable[..., Images]) -> None:
+    """So that a million of them are not copied into each process that reads images."""
+    data = laid_out()
+    found = data.labelled("train")
+    wanted = [data.source / "train" / name / f"{number}.png" for name in ("cat", "dog", "owl") for number in range(4)]
+    assert [*found.pictures] == wanted
+    assert found.pictures[-1] == wanted[-1]
+    assert found.pictures[3:5] == wanted[3:5]
+    with pytest.raises(IndexError):
+        found.pictures[12]
+    assert [path for path in vars(found.pictures).values() if isinstance(path, Path | list)] == [data.source / "train"]
+    assert not found.listed.images
+
+
 def test_the_digest_is_computed_once(laid_out: Callable[..., Images], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command asks for it several times, and it looks at every file."""
     data, looked = laid_out(), list[Path]()
