@@ -40,6 +40,8 @@ def in_tars(paths: Sequence[Path], order: Order | None = None) -> Labelled:
                 labels[str(inner.with_suffix(""))] = _number(member)
             else:
                 images.append(member)
+        if labels:
+            _check_samples(images)
         for member in images:
             inner = PurePosixPath(member.name)
             number = labels.get(_stem(inner)) if labels else None
@@ -58,6 +60,14 @@ def in_tars(paths: Sequence[Path], order: Order | None = None) -> Labelled:
     if not classed:
         raise UserError(f"{where} has no images; give tar files of images in folders, one for each class")
     return by_name(where, *_apart(classed), order, listed)
+
+
+def _check_samples(images: Sequence[Member]) -> None:
+    """Refuse several images of one sample, such as a mask beside a photograph."""
+    first = dict[str, Member]()
+    for member in images:
+        if (other := first.setdefault(_stem(PurePosixPath(member.name)), member)) is not member:
+            raise UserError(f"{member} is of the same sample as {other.name}; leave one image of each sample there")
 
 
 def _check_places(where: Path, folders: Sequence[PurePosixPath]) -> None:
