@@ -33,7 +33,7 @@ def generators(device: str = "cpu") -> tuple[Any, ...]:
     import numpy as np
     import torch
 
-    here = [] if device == "cpu" else torch.cuda.get_rng_state_all()
+    here = None if device == "cpu" else torch.cuda.get_rng_state()
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), here  # noqa: NPY002
 
 
@@ -45,5 +45,5 @@ def restore(kept: tuple[Any, ...]) -> None:
     random.setstate(kept[0])
     np.random.set_state(kept[1])  # noqa: NPY002
     torch.set_rng_state(kept[2])
-    if kept[3]:
-        torch.cuda.set_rng_state_all(kept[3])
+    if kept[3] is not None:
+        torch.cuda.set_rng_state(kept[3])

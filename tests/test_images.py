@@ -178,9 +178,10 @@ def test_mnists_files(tmp_path: Path, pack: Callable[[bytes], bytes], suffix: st
     image, _ = read(data.open("validation").images[1])
     assert np.array_equal(np.asarray(image)[..., 2], np.arange(64, 128).reshape(8, 8))
     labels = tmp_path / f"t10k-labels-idx1-ubyte{suffix}"
-    labels.write_bytes(labels.read_bytes()[:-1])
-    with pytest.raises(UserError, match=f"{labels.name} is not an array in MNIST's format"):
-        sources.open_split(tmp_path, "validation")
+    for content in (labels.read_bytes()[:-1], gzip.compress(b"")[:10] + b"\xff" * 20):
+        labels.write_bytes(content)
+        with pytest.raises(UserError, match=f"{labels.name} is not an array in MNIST's format"):
+            sources.open_split(tmp_path, "validation")
 
 
 def test_what_torchvision_downloaded(tmp_path: Path) -> None:
@@ -245,6 +246,7 @@ def test_tar_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     tar(tmp_path / "a/train/x.tar", {"n01.tar": b""})
     tar(tmp_path / "b/train/x.tar", {"0.png": image, "0.cls": b"1", "1.png": image})
     tar(tmp_path / "c/train/x.tar", {"0.png": image, "0.cls": b"owl"})
+    tar(tmp_path / "f/train/x.tar", {"0.jpg": image, "0.seg.png": image, "0.cls": b"1"})
     tar(tmp_path / "d/train/x.tar", {"notes.txt": b"none"})
     (tmp_path / "e/train").mkdir(parents=True)
     (tmp_path / "e/train/x.tar").write_bytes(gzip.compress(b"x" * 1000))
@@ -252,6 +254,7 @@ def test_tar_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         "a": "holds tar files .n01.tar.; unpack it once",
         "b": "x.tar: 1.png has no class: there is no 1.cls beside it",
         "c": "'owl', which is not the number of a class",
+        "f": "x.tar: 0.seg.png is of the same sample as 0.jpg",
         "d": "has no images; give tar files of images",
         "e": "cannot be read as a tar file that is not compressed",
     }.items():

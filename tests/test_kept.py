@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -13,17 +14,20 @@ from tiny_study import here, rows_of, write
 
 import suite as public
 from suite.errors import UserError
+from suite.kinds.training import execute
+from suite.tasks.classification import train
+from suite.tasks.classification.recipe import ClassificationRecipe
 
 IMAGES = {"recipe": "images", "source": "data", "size": 16}
 BASE = {"recipe": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 4}}
+FINETUNE = {"epochs": 3, "learning_rate": 1e-3, "batch_size": 4, "ema": 0.5}
 METHODS = ["none", {"method": "cropr", "fusion": "last-layer", "name": "ours"}]
 
 
 def ran(folder: Path, **changes: object) -> None:
     """A study of images that keeps weights."""
     as_folders(folder / "data")
-    finetune = {"epochs": 3, "learning_rate": 1e-3, "batch_size": 4, "ema": 0.5}
-    study = {"data": IMAGES, "base": BASE, "finetune": finetune, "methods": METHODS, "seeds": [0, 1], "speed": None}
+    study = {"data": IMAGES, "base": BASE, "finetune": FINETUNE, "methods": METHODS, "seeds": [0, 1], "speed": None}
     write(folder, **study | {"keep": "last"} | changes)
     done = here(folder, "run", "trial.yaml", "--in-process")
     assert done.returncode == 0, done.stderr
@@ -75,6 +79,35 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
     ran(tmp_path, keep="best", methods=["none"], seeds=[0])
     done = here(tmp_path, "evaluate", "--checkpoint", str(kept(tmp_path, "none", "0")), "--data", "data")
     assert f"{accuracy(tmp_path, 'none', '0', 'acc1_best'):.2f} %" in done.stdout
+
+
+def test_the_best_epoch_of_a_stopped_training_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was scored before the stop counts."""
+    right = [0, 0, 1, 1, 2, 2]
+    scores = iter([right, right, None, right[::-1], right[::-1]])  # of the base, then of epochs
+
+    def predicted(*_arguments: object) -> object:
+        if (found := next(scores)) is None:
+            raise KeyboardInterrupt
+        return np.array(found)
+
+    monkeypatch.setattr(train, "predicted", predicted)
+    study = {"data": IMAGES, "base": BASE, "methods": ["none"], "seeds": [0], "speed": None, "keep": "best"}
+    write(tmp_path, **study, finetune=FINETUNE, checkpoint_minutes=0)
+    as_folders(tmp_path / "data")
+    assert here(tmp_path, "run", "trial.yaml", "--in-process").returncode == 130
+    best = kept(tmp_path, "none", "0").read_bytes()
+    assert here(tmp_path, "run", "trial.yaml", "--in-process").returncode == 0
+    assert accuracy(tmp_path, "none", "0", "acc1_best") == 100
+    assert kept(tmp_path, "none", "0").read_bytes() == best
+
+
+def test_the_best_epoch_has_the_whole_schedule() -> None:
+    """An epoch in which a curriculum removes less is not kept, however good it is."""
+    recipe = ClassificationRecipe(epochs=5, learning_rate=1, curriculum="linear")
+    scores = [9.0, 8.0, 5.0, 7.0, 6.0]
+    found = [execute._is_kept("best", scores[:count], recipe) for count in range(1, 6)]
+    assert found == [False, False, True, True, False]
 
 
 def test_segmentation_is_kept_too(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,10 @@ import pytest
 import torch
 from backbones import BACKBONES
 from test_images import as_folders
-from tiny_study import OURS, RUN, SUITE, rows_of, write
+from tiny_study import OURS, RUN, SUITE, here, rows_of, write
 
 from suite.data.dataset import DataSet, data_set
+from suite.kinds.training import execute
 from suite.reduction.model import ReducedModel, reduce
 from suite.tasks import resume
 from suite.tasks.resume import Saved
@@ -142,8 +144,6 @@ def test_a_damaged_state_is_passed_over(
     begun = Saved(tmp_path / "saved", 60)
     assert same(run("random", data, begun), run("random", data, Saved(None, 0)))
     assert ("is cut off or damaged" in capfd.readouterr().err) == (spoil is not Path.touch)
-    begun.clear()
-    assert not (tmp_path / "saved").exists()
 
 
 def test_a_state_of_other_code_is_passed_over(
@@ -156,6 +156,45 @@ def test_a_state_of_other_code_is_passed_over(
     monkeypatch.setattr(resume, "training_code", lambda: "other")
     assert Saved(tmp_path / "saved", 60).load() is None
     assert capfd.readouterr().err.count("is of other code; the training goes on from what is before it") == 2
+
+
+class Gone:
+    """What other code knows."""
+
+
+def test_states_of_other_code_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not opened, may be further on, and do not push out those of the training that begins anew."""
+    for done in (7, 8):
+        Saved(tmp_path, 0).save({"known": Gone()}, done)
+    monkeypatch.delattr(sys.modules[__name__], "Gone")
+    monkeypatch.setattr(resume, "training_code", lambda: "other")
+    begun = Saved(tmp_path, 0)
+    assert begun.load() is None
+    begun.save({"known": 1}, 1)
+    assert Saved(tmp_path, 0).load() == {"known": 1}
+
+
+def test_the_time_before_a_stop_counts(tmp_path: Path) -> None:
+    """In the seconds that a cell took."""
+    now = [5.0]
+    for wanted in (0, 100, 200):
+        saved = Saved(tmp_path, 0, lambda: now[0])
+        saved.load()
+        assert saved.spent == wanted
+        now[0] += 100
+        saved.save({}, int(now[0]))
+
+
+def test_states_stay_until_the_record_has_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails behind the training does not cost it."""
+    write(tmp_path, methods=["none"], seeds=[0], speed=None, checkpoint_minutes=0)
+    with monkeypatch.context() as broken:
+        broken.setattr(execute, "_add_costs", None)
+        assert here(tmp_path, *RUN).returncode == 1
+    unfinished = tmp_path / ".suite" / "unfinished"
+    assert len(list(unfinished.glob("*/*.state"))) == 2, "of the row; the base is finished"
+    assert here(tmp_path, *RUN).returncode == 0
+    assert not list(unfinished.iterdir())
 
 
 def test_states_are_saved_when_it_is_time(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from baselines.cropr import Cropr
 from suite.contract.run import CHECKS, SLOW, judge
 from suite.data.dataset import data_set
+from suite.kinds.training import execute
 from suite.measure.scores import Scored, Shown, _accuracy, probe, score_facts
 from suite.measure.scores import shown as shown_of
 from suite.reduction.backbone import create_backbone
@@ -105,7 +106,7 @@ def test_a_look_changes_nothing(method: str) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    facts = probe(model, data, task("classification"))()
+    facts = probe(model, data, task("classification"))(model)
     assert facts.keys() >= {"position_share/2", "foreground_kept/2"}, "under the whole schedule"
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -166,12 +167,23 @@ def test_a_direction_turns() -> None:
     data = data_set({"recipe": "digit-scenes", "canvas": 32, "train": 1, "validation": 2})
     model = reduce(BACKBONES["vit"](), "cropr", (16, 16, 16, 0), {"queries": 2})
     look = probe(model, data, task("classification"))
-    assert look()["direction_cosine/1"] == pytest.approx(1)
+    assert look(model)["direction_cosine/1"] == pytest.approx(1)
     with torch.no_grad():
         model.method.croppers["1"].queries.mul_(-3)
-    facts = look()
+    facts = look(model)
     assert facts["direction_cosine/1"] == pytest.approx(-1)
     assert facts["direction_norm/1"] == pytest.approx(float(model.method.croppers["1"].folded().detach().norm()))
+
+
+def test_scores_are_those_of_averaged_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where these are scored, which are never in training mode."""
+    monkeypatch.setattr(execute, "probe", lambda *_: lambda model: {"evaluates": float(not model.training)})
+    recipe = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16, "ema": 0.5}
+    write(tmp_path, methods=["cropr"], seeds=[0], speed=None, finetune=recipe, track_scores=True)
+    assert here(tmp_path, *RUN).returncode == 0
+    with (tmp_path / "results/trial/curves.csv").open() as file:
+        found = [row["value"] for row in csv.DictReader(file) if row["metric"] == "evaluates"]
+    assert set(map(float, found)) == {1.0}
 
 
 def test_a_study_tracks_scores(tmp_path: Path) -> None:

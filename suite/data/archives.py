@@ -1,15 +1,12 @@
-"""Labelled pictures that are packed: tar files, WebDataset shards, Hugging Face's parquet, arrays of MNIST's kind."""
+"""Labelled pictures that are packed: tar files, WebDataset shards, arrays of MNIST's kind."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import itertools
-import json
-import os
 import tarfile
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LABEL = ".cls"  # of WebDataset: the number of the class, as text
-IMAGE_COLUMNS, LABEL_COLUMNS = ("image", "img", "jpg", "png"), ("label", "labels", "fine_label", "cls")
-ROWS = 256  # of parquet at a time
 IDX = "idx3-ubyte", "idx1-ubyte"  # of images and of labels
 
 
@@ -45,6 +40,8 @@ def in_tars(paths: Sequence[Path], order: Order | None = None) -> Labelled:
                 labels[str(inner.with_suffix(""))] = _number(member)
             else:
                 images.append(member)
+        if labels:
+            _check_samples(images)
         for member in images:
             inner = PurePosixPath(member.name)
             number = labels.get(_stem(inner)) if labels else None
@@ -55,6 +52,7 @@ def in_tars(paths: Sequence[Path], order: Order | None = None) -> Labelled:
             else:
                 numbered.append((member, number))
     where = paths[0] if len(paths) == 1 else paths[0].parent
+    _check_places(where, [PurePosixPath(member.name).parent for member, _ in classed])
     if classed and numbered:
         raise UserError(f"{where}: some tar files have numbers of classes ({LABEL}) and some have none")
     if numbered:
@@ -62,6 +60,25 @@ def in_tars(paths: Sequence[Path], order: Order | None = None) -> Labelled:
     if not classed:
         raise UserError(f"{where} has no images; give tar files of images in folders, one for each class")
     return by_name(where, *_apart(classed), order, listed)
+
+
+def _check_samples(images: Sequence[Member]) -> None:
+    """Refuse several images of one sample, such as a mask beside a photograph."""
+    first = dict[str, Member]()
+    for member in images:
+        if (other := first.setdefault(_stem(PurePosixPath(member.name)), member)) is not member:
+            raise UserError(f"{member} is of the same sample as {other.name}; leave one image of each sample there")
+
+
+def _check_places(where: Path, folders: Sequence[PurePosixPath]) -> None:
+    """Refuse class folders in several folders: which part of the path is the class, or the split, would be a guess."""
+    above = sorted({str(folder.parent) if folder.name else "" for folder in set(folders)})
+    if len(above) > 1:
+        shown = ", ".join(place or "images in no folder" for place in above[:5])
+        raise UserError(
+            f"{where}: its images do not lie in class folders beside each other ({shown}); unpack it and give the "
+            "folder that holds the class folders"
+        )
 
 
 def by_name(
@@ -92,13 +109,14 @@ def by_number(
     import numpy as np
 
     found = np.asarray(labels, np.int64)
-    largest = int(found.max(initial=-1))
-    if order not in (None, BY_TEXT, BY_NUMBER):
-        names = ordered([], where, order)[0]
-    classes = tuple(names) or tuple(map(str, range(largest + 1)))
-    if len(found) and not 0 <= int(found.min()) <= largest < len(classes):
+    largest, wanted = int(found.max(initial=-1)), order not in (None, BY_TEXT, BY_NUMBER)
+    classes = ordered(names, where, order)[0] if wanted else tuple(names) or tuple(map(str, range(largest + 1)))
+    known = len(names or classes)
+    if len(found) and not 0 <= int(found.min()) <= largest < known:
         outside = int(found.min()) if found.min() < 0 else largest
-        raise UserError(f"{where} has an image of class {outside}, and there are {len(classes)} classes, from 0")
+        raise UserError(f"{where} has an image of class {outside}, and there are {known} classes, from 0")
+    if wanted and names:  # its numbers are of its own names, in their order
+        found = np.array([classes.index(name) for name in names], np.int64)[found]
     how = "in the order of their numbers"
     return Labelled(where, classes, how, pictures, found, lambda: _names(pictures), listed or Listed())
 
@@ -124,9 +142,11 @@ def _members(path: Path, listed: Listed) -> Iterator[Member]:
         with tarfile.open(path, "r:") as archive:
             for entry in archive:
                 inner = Path(entry.name)
-                if not entry.isfile():
+                if entry.isdir():
                     continue
-                if is_junk(inner):
+                if not entry.isfile():
+                    listed.left_out["a link or a device"].append(inner)
+                elif any(is_junk(part) for part in (inner, *inner.parents[:-1])):
                     listed.left_out[HIDDEN].append(inner)
                 elif inner.suffix == ".tar":
                     raise UserError(f"{path} holds tar files ({inner}); unpack it once, these may stay as they are")
@@ -146,91 +166,6 @@ def _number(member: Member) -> int:
     if not text.isdecimal():
         raise UserError(f"{member} has {text[:40]!r}, which is not the number of a class")
     return int(text)
-
-
-def in_parquet(paths: Sequence[Path], order: Order | None = None) -> Labelled:
-    """Images in parquet as Hugging Face's data sets have them: a column of encoded images, one of numbers of classes.
-
-    Parquet cannot be read image by image, so the encoded images are copied once to the cache of the user.
-
-    Raises:
-        UserError: if there are no such columns.
-    """
-    import numpy as np
-
-    schema = _parquet(paths[0]).read_schema(paths[0])
-    columns = [_column(paths[0], schema.names, known) for known in (IMAGE_COLUMNS, LABEL_COLUMNS)]
-    members, labels = list[Member](), list[int]()
-    for path in paths:
-        packed = _unpacked(path, *columns)
-        with np.load(packed.with_suffix(".npz")) as index:
-            sizes, numbers = index["sizes"].tolist(), index["labels"].tolist()
-        starts = itertools.accumulate(sizes, initial=0)
-        members += [
-            Member(packed, f"{path.name}[{row}]", start, size)
-            for row, (start, size) in enumerate(zip(starts, sizes, strict=False))
-        ]
-        labels += numbers
-    where = paths[0] if len(paths) == 1 else paths[0].parent
-    return by_number(where, members, labels, order, _class_names(schema.metadata, columns[1]))
-
-
-def _parquet(path: Path) -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError(f"{path}: parquet is read by pyarrow, which is not installed: pip install pyarrow") from error
-    return pyarrow.parquet
-
-
-def _column(path: Path, names: Sequence[str], known: Sequence[str]) -> str:
-    found = [name for name in known if name in names]
-    if not found:
-        raise UserError(f"{path} has the columns {', '.join(names)}, and none of {', '.join(known)}")
-    return found[0]
-
-
-def _bytes(path: Path, content: Any) -> bytes:
-    found = content.get("bytes") if isinstance(content, Mapping) else content
-    if not isinstance(found, bytes):
-        raise UserError(f"{path} has images that are no encoded ones, but links or pixels; save it with the images")
-    return found
-
-
-def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[str, ...]:
-    """Names of classes, as Hugging Face's data sets keep them in parquet; empty where they are not there."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(features[label]["names"])
-    except (KeyError, TypeError, ValueError):
-        return ()
-
-
-def _unpacked(path: Path, image: str, label: str) -> Path:
-    """A file of the bytes of all images of a parquet file, one behind the other; beside it their sizes and classes.
-
-    They are made if they are not there yet, in the cache of the user.
-    """
-    import numpy as np
-
-    status = path.stat()
-    key = hashlib.sha256(json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, image, label]).encode())
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cropr-suite" / "parquet"
-    packed = home / f"{path.stem}-{key.hexdigest()[:16]}.images"
-    if packed.is_file():
-        return packed
-    home.mkdir(parents=True, exist_ok=True)
-    sizes, labels = list[int](), list[int]()
-    with tempfile.TemporaryDirectory(dir=home) as place, _parquet(path).ParquetFile(path) as rows:
-        content, index = Path(place, "images"), Path(place, "index.npz")
-        with content.open("wb") as file:
-            for batch in rows.iter_batches(ROWS, columns=[image, label]):
-                sizes += [file.write(_bytes(path, one)) for one in batch[image].to_pylist()]
-                labels += [-1 if number is None else number for number in batch[label].to_pylist()]
-        np.savez(index, sizes=np.array(sizes, np.int64), labels=np.array(labels, np.int64))
-        index.replace(packed.with_suffix(".npz"))
-        content.replace(packed)
-    return packed
 
 
 class Drawn(Sequence[Any]):
@@ -275,5 +210,5 @@ def _array(path: Path) -> Array:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         shape = np.frombuffer(content, ">u4", content[3], 4).astype(int)
         return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)
-    except (ValueError, IndexError, OSError, EOFError) as error:
+    except (ValueError, IndexError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} is not an array in MNIST's format ({error}); download it again") from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from suite.data.classes import BY_NUMBER, BY_TEXT, Order, ordered
 from suite.data.labelled import Labelled
@@ -33,9 +35,28 @@ def in_folders(root: Path, order: Order | None = None) -> Labelled:
     _check_layout(root, found, len(loose.images), order)
     classes, how = ordered(list(found), root, order)
     samples = [(path, number) for number, name in enumerate(classes) if name in found for path in found[name].images]
-    paths = [path for path, _ in samples]
-    labels = np.array([number for _, number in samples], np.int64)
-    return Labelled(root, classes, how, paths, labels, lambda: [_fingerprint(path, root) for path in paths], total)
+    paths = Paths(root, [path for path, _ in samples])
+    labels, rest = np.array([number for _, number in samples], np.int64), Listed(left_out=total.left_out)
+    return Labelled(root, classes, how, paths, labels, lambda: [_fingerprint(path, root) for path in paths], rest)
+
+
+class Paths(Sequence[Any]):
+    """Paths of files in a folder as one text, which processes share; of a million objects each would have a copy."""
+
+    def __init__(self, root: Path, paths: Sequence[Path]) -> None:
+        import numpy as np
+
+        names = [os.fsencode(path.relative_to(root)) for path in paths]
+        self.root, self.text, self.ends = root, b"".join(names), np.cumsum([0, *map(len, names)])
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        start, end = self.ends[(place := range(len(self))[index]) : place + 2]
+        return self.root / os.fsdecode(self.text[start:end])
 
 
 def _fingerprint(path: Path, root: Path) -> tuple[str, int]:

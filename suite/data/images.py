@@ -33,6 +33,7 @@ class Images(DataSet):
     """
 
     PLACES: ClassVar[frozenset[str]] = frozenset({"source", "classes"})
+    CHECKS: ClassVar[frozenset[str]] = frozenset({"class_count"})
     SIDE: ClassVar[str] = "size"
 
     recipe: Literal["images"]
@@ -92,7 +93,7 @@ class Images(DataSet):
         """A hash of names, sizes and classes of all images; "missing" without them."""
         if self.missing():
             return "missing"
-        content = "".join(self.labelled(split).digest() for split in SPLITS)
+        content = "".join(self.labelled(split).digest for split in SPLITS)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def open(self, split: Split) -> Examples:

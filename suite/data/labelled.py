@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
@@ -46,6 +47,7 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @functools.cached_property
     def digest(self) -> str:
         """Hash of the names, sizes and classes of all pictures, and of the order of the classes."""
         content = json.dumps([self.classes, self.labels.tolist(), list(self.names())])

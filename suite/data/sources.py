@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suite.data import archives
-from suite.data.archives import IDX, by_number, in_idx, in_parquet, in_tars
+from suite.data.archives import IDX, by_number, in_idx, in_tars
 from suite.data.classes import Order
 from suite.data.dataset import Split
 from suite.data.folder import in_folders
 from suite.data.labelled import Labelled
+from suite.data.parquet import in_parquet
+from suite.data.pictures import is_junk
 from suite.errors import UserError
 
 NAMES: dict[Split, tuple[str, ...]] = {
@@ -59,12 +61,16 @@ def _part(source: Path, name: str, order: Order | None) -> Labelled | None:
     if arrays:
         return in_idx(arrays[0], order)
     files = [*source.glob(f"{name}.*"), *source.glob(f"{name}-*"), *source.glob(f"data/{name}-*")]
-    return _packed(sorted(files), order)
+    return _packed(sorted(filter(Path.is_file, files)), order)
 
 
 def _packed(paths: Sequence[Path], order: Order | None) -> Labelled | None:
     """What lies in tar or parquet files; None if there are none."""
     tars, parquet = ([path for path in paths if path.suffix == suffix and path.is_file()] for suffix in PACKED)
+    folders = [path for path in paths if path.is_dir() and not is_junk(path)]
+    if bool(tars) + bool(parquet) + bool(folders) > 1:
+        beside = ", ".join(path.name for path in [*tars[:1], *parquet[:1], *folders[:1]])
+        raise UserError(f"{paths[0].parent} has images in several layouts ({beside}); leave one of them there")
     if tars:
         return in_tars(tars, order)
     return in_parquet(parquet, order) if parquet else None

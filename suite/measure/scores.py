@@ -96,16 +96,17 @@ def shown(model: ReducedModel, data: DataSet, task: Task) -> Shown:
     return Shown(pad_to(embed.img_size, to_input(torch.from_numpy(images))), target, foreground)
 
 
-def probe(model: ReducedModel, data: DataSet, task: Task) -> Callable[[], dict[str, float]]:
-    """What `score_facts` and `direction_facts` say of a model while it trains; the model stays as it is.
+def probe(model: ReducedModel, data: DataSet, task: Task) -> Callable[[ReducedModel], dict[str, float]]:
+    """What `score_facts` and `direction_facts` say of a model, or of averages of its weights, while it trains; the
+    model stays as it is.
 
     Raises:
         UserError: for images that are files.
     """
-    at, method, first = shown(model, data, task), model.method, _directions(model)
+    at, first = shown(model, data, task), _directions(model)
 
-    def run() -> dict[str, float]:
-        was_training, counts = model.training, method.counts
+    def run(model: ReducedModel) -> dict[str, float]:
+        method, was_training, counts = model.method, model.training, model.method.counts
         buffers = {name: buffer.clone() for name, buffer in method.named_buffers()}
         device = next(model.parameters()).device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -8,6 +8,7 @@ weights lie beside its record, and `.suite/format` says in which form all of it 
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,11 @@ FORMAT = "2"  # of `.suite/`; raise it when the ids of cells or their records ch
 def kept_file(home: Path, cell_id: str) -> Path:
     """Where the weights of a row's cell are in such a folder."""
     return home / "kept" / f"{cell_id}.safetensors"
+
+
+def unfinished(home: Path, cell_id: str) -> Path:
+    """Where a training writes down where it stands, in such a folder."""
+    return home / "unfinished" / cell_id
 
 
 class Record:
@@ -90,6 +96,7 @@ class Record:
         self.write(failed if entry["status"] == "failed" else finished, entries.written(entry).encode())
         if entry["status"] != "failed":
             failed.unlink(missing_ok=True)
+            shutil.rmtree(unfinished(self.home, cell.cell_id), ignore_errors=True)
         return cast(Entry, entry)
 
     @contextmanager

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +16,36 @@ from suite.reduction.registry import PACKAGE, code_digest
 from suite.terminal import warn
 
 KEPT = 2  # states, the newest
+LIBRARIES = {"torch", "torchvision", "timm", "numpy", "pillow", "onedl-mmsegmentation", "onedl-mmengine", "onedl-mmcv"}
 SUFFIX, BESIDE = ".state", "writing"
 State = Mapping[str, Any]
 
 
 @functools.cache
 def training_code() -> str:
-    """Hash of the code that trains: states of other code are not gone on from, because the end would be another."""
-    import torch
-
+    """Hash of the code that trains and of versions of libraries: from a state of others the end would be another."""
     home, spec = Path(__file__).parents[1], importlib.util.find_spec(PACKAGE)
     folders = [home / room for room in ("tasks", "reduction", "data")]
     folders += map(Path, (spec.submodule_search_locations or ()) if spec else ())
-    digests = [code_digest(path) for folder in folders for path in sorted(folder.rglob("*.py"))]
-    return hashlib.sha256("".join([*digests, str(torch.__version__)]).encode()).hexdigest()
+    files = [home / "seeds.py", *(path for folder in folders for path in sorted(folder.rglob("*.py")))]
+    versions = sorted(f"{one.name} {one.version}" for one in distributions() if one.name.lower() in LIBRARIES)
+    return hashlib.sha256("".join([*map(code_digest, files), *versions]).encode()).hexdigest()[:16]
 
 
 class Saved:
     """States of one training in a folder; none without a folder.
 
-    A state is written beside and renamed, with its hash in its name. The two newest are kept, until it is done.
+    A state is written beside and renamed, with the hashes of its code and its own in its name. The two newest are kept.
 
     Attributes:
-        facts: what is recorded of every epoch besides its scores; part of every state.
+        facts: what is recorded of every epoch; part of every state.
+        spent: seconds that it had taken when the state was saved from which it goes on.
     """
 
     def __init__(self, folder: Path | None, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder, self.seconds, self.clock, self.last = folder, 60 * minutes, clock, clock()
         self.facts: list[dict[str, float]] = []
+        self.began, self.spent, self.passed = self.last, 0.0, list[Path]()
 
     def due(self) -> bool:
         """Whether it is time to save again."""
@@ -56,44 +59,40 @@ class Saved:
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = self.folder / BESIDE
         with beside.open("wb") as file:
-            torch.save({"code": training_code(), "facts": self.facts, "state": state}, file)
+            spent = self.spent + self.clock() - self.began
+            torch.save({"facts": self.facts, "spent": spent, "state": state}, file)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(self.folder / f"{done:012}-{_digest(beside)}{SUFFIX}")
+        while self.passed:  # else they were the newest
+            self.passed.pop().unlink(missing_ok=True)
+        beside.replace(self.folder / f"{done:012}-{training_code()}-{_digest(beside)}{SUFFIX}")
         for old in self._found()[KEPT:]:
             old.unlink(missing_ok=True)
         self.last = self.clock()
 
     def load(self) -> Any:
         """The newest state that is whole and of this code; None without one. What is passed over is said."""
+        import torch
+
         for path in self._found():
-            found, problem = _read(path)
-            if not problem:
-                self.facts = found["facts"]
+            if not (problem := _problem(path)):
+                found = torch.load(path, weights_only=False, map_location="cpu")
+                self.facts, self.spent = found["facts"], found["spent"]
                 return found["state"]
             warn(f"{path} {problem}; the training goes on from what is before it")
+            self.passed.append(path)
         return None
-
-    def clear(self) -> None:
-        """The training is done."""
-        for path in self._found():
-            path.unlink(missing_ok=True)
-        if self.folder is not None and self.folder.is_dir():
-            (self.folder / BESIDE).unlink(missing_ok=True)
-            self.folder.rmdir()
 
     def _found(self) -> list[Path]:
         return sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True) if self.folder is not None else []
 
 
-def _read(path: Path) -> tuple[Any, str]:
-    """A state with its facts, and what is wrong with it."""
-    import torch
-
-    if not path.stem.endswith(_digest(path)):
-        return None, "is cut off or damaged"
-    found = torch.load(path, weights_only=False, map_location="cpu")
-    return found, "" if found["code"] == training_code() else "is of other code"
+def _problem(path: Path) -> str:
+    """What is wrong with a state; empty if nothing is. Of other code it is not opened, which may need what is gone."""
+    _, *hashes = path.stem.split("-")
+    if hashes[:1] != [training_code()]:
+        return "is of other code"
+    return "" if hashes[1:] == [_digest(path)] else "is cut off or damaged"
 
 
 def _digest(path: Path) -> str:

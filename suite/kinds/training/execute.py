@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,8 @@ from suite.seeds import seed_for
 from suite.study.cells import Job, Result, id_of
 from suite.study.images import packed
 from suite.study.provenance import device_name
-from suite.study.store import kept_file
+from suite.study.store import kept_file, unfinished
+from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.resume import Saved
 from suite.tasks.task import Epoch, Task, Training
 
@@ -51,7 +53,8 @@ def run_cell(job: Job) -> Result:
         found = run(job, identity)
     except UnmetNeed as unmet:
         found = {"status": "skipped", "reason": str(unmet)}
-    result: Result = {"status": "done", "reason": "", "seconds": time.perf_counter() - began} | found
+    result: Result = {"status": "done", "reason": ""} | found
+    result["seconds"] = found.get("seconds", 0.0) + time.perf_counter() - began
     if result["status"] != "failed":  # else there may be no such device
         here = {"device": device_name(identity.device), "numerics": numerics.facts()}
         result["origin"] = here | result.get("origin", {})
@@ -72,7 +75,7 @@ def run_base(job: Job, identity: Identity) -> Result:
     """Train the model that all other cells start from."""
     model, weights = _reduced(job, identity), io.BytesIO()
     result = _train(model, job, identity)
-    torch.save(model.backbone.state_dict(), weights)
+    torch.save(model.cpu().backbone.state_dict(), weights)
     return result | {"weights": weights.getvalue()}
 
 
@@ -80,7 +83,7 @@ def run_accuracy(job: Job, identity: Identity) -> Result:
     """Fine-tune one method from the weights it starts from, then measure its tokens and MACs as deployed."""
     model, task = _reduced(job, identity), identity.goal
     if job.weights is not None:
-        model.backbone.load_state_dict(torch.load(job.weights, weights_only=True))
+        model.backbone.load_state_dict(torch.load(job.weights, weights_only=True, map_location="cpu"))
     elif "start" in job.places:
         start, which = Path(job.places["start"]), which_weights(identity.start)
         if (found := known_weights(start, which)) != identity.start:
@@ -128,23 +131,23 @@ def _reduced(job: Job, identity: Identity) -> ReducedModel:
 def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
     task, data = identity.goal, identity.data_set(job.places)
     scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
-    look = probe(model, data, task) if identity.track_scores else dict[str, float]
-    unfinished = scratch.parent / "unfinished" / id_of(job.identity) if scratch else None
-    saved, best = Saved(unfinished, job.how.checkpoint_minutes), list[float]()
+    look = probe(model, data, task) if identity.track_scores else lambda _model: {}
+    headline, cell = task.headline, id_of(job.identity)
+    saved = Saved(unfinished(scratch.parent, cell) if scratch else None, job.how.checkpoint_minutes)
 
     def scored(model: ReducedModel, epoch: Epoch) -> None:
-        best.append(epoch.scores[task.headline.name])
-        wanted = best[-1] == max(best) if job.how.keep == "best" else epoch.epoch == identity.training.epochs - 1
-        if scratch and job.how.keep and identity.kind == "accuracy" and wanted:
-            keep(model, identity, data, kept_file(scratch.parent, id_of(job.identity)))
+        saved.facts.append({headline.name: epoch.scores[headline.name], **look(model)})
+        scores = [found[headline.name] for found in saved.facts]
+        if scratch and identity.kind == "accuracy" and _is_kept(job.how.keep, scores, identity.training):
+            keep(model, identity, data, kept_file(scratch.parent, cell))
 
     def report(epoch: Epoch) -> None:
-        saved.facts.append(look())
+        if len(saved.facts) == epoch.epoch:  # the task did not say which model it scored
+            scored(model, epoch)
         job.progress(epoch.epoch + 1)
 
     epochs = task.train(model, Training(data, identity.training, identity.seed, report, scratch, scored, saved))
-    saved.clear()
-    headline, last = task.headline, epochs[-1]
+    last = epochs[-1]
     scores = [epoch.scores[headline.name] for epoch in epochs]
     kept = {"images": packed(last.images)} if last.images else {}
     units = {metric.last: metric.unit for metric in task.metrics} | {headline.best: headline.unit}
@@ -160,7 +163,19 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
         }
         | {name: [found[name] for found in saved.facts] for name in saved.facts[-1]},
         "details": {"pixels": pixels} if pixels else {},  # of a folder's the digest of the data set knows
+        "seconds": saved.spent,  # of those that were stopped
     } | kept
+
+
+def _is_kept(keep: str, scores: Sequence[float], recipe: TrainingRecipe) -> bool:
+    """Whether the weights of the last of these epochs are to be kept, for all that is known by then.
+
+    The best is looked for where a curriculum has reached the whole schedule, with which the weights are used.
+    """
+    whole = scores[0 if recipe.curriculum == "none" else recipe.epochs // 2 :]
+    return bool(keep == "best" and whole and whole[-1] == max(whole)) or (
+        keep == "last" and len(scores) == recipe.epochs
+    )
 
 
 def _add_costs(result: Result, model: ReducedModel, task: Task) -> None:

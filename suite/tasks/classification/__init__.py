@@ -41,6 +41,12 @@ def _check_recipe(recipe: ClassificationRecipe, data: DataSet) -> None:
             f"{said[0]} augments images of any size (data: {{recipe: images, ...}}), and those of {data.recipe} are "
             "used as they are; leave it out"
         )
+    count = min(filter(None, (data.count("train"), recipe.images)), default=0)
+    if data.cropping is None and (recipe.mixup or recipe.cutmix) and count % recipe.batch_size % 2:
+        raise ValueError(
+            f"mixup and cutmix pair images up, and the last batch has {count % recipe.batch_size} of {count} images; "
+            "take an even number of images, or a batch_size that divides it"
+        )
 
 
 def _right(images: Images) -> np.ndarray[Any, Any]:

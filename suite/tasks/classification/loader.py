@@ -52,6 +52,7 @@ class Batches:
         self.recipe, self.seed, self.labels = recipe, seed, examples.targets["labels"][: recipe.images]
         self.pixels = None if examples.in_files else torch.from_numpy(examples.pixels[: recipe.images])
         if data.cropping is not None:
+            _check_classes(self.labels, examples.targets["labels"])
             prepare = for_training(data.cropping.size, data.cropping.normalisation, augmentation(recipe))
             self.read = Augmented(cast(Sequence[Any], examples.images), self.labels, prepare, seed)
         if not len(self):
@@ -74,6 +75,13 @@ class Batches:
             return
         items = [[(epoch, index) for index in part.tolist()] for part in parts]
         yield from loader(self.read, self.recipe.device, batch_sampler=items)
+
+
+def _check_classes(labels: np.ndarray[Any, Any], whole: np.ndarray[Any, Any]) -> None:
+    """Refuse to train on the first images only where these are of the first classes, as those of folders are."""
+    found, wanted = len(np.unique(labels)), len(np.unique(whole))
+    if found < wanted:
+        raise TrainingFailed(f"the first {len(labels)} images are of {found} of the {wanted} classes; leave images out")
 
 
 def loader(dataset: Any, device: str, **options: Any) -> DataLoader[Any]:

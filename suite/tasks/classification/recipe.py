@@ -1,5 +1,6 @@
 """How a classification model is trained; checked before anything heavy is imported."""
 
+import re
 from typing import ClassVar
 
 from pydantic import Field, model_validator
@@ -7,6 +8,13 @@ from pydantic import Field, model_validator
 from suite.tasks.recipe import TrainingRecipe
 
 AUGMENTATION = ("crop_scale", "flip", "color_jitter", "auto_augment", "random_erasing")  # of each image
+
+
+_NUMBER = r"\d+(\.\d+)?"
+POLICIES = re.compile(  # as timm reads them
+    rf"rand(-(m|n|mmax|inc)\d+|-(p|mstd){_NUMBER}|-t\w+)*|augmix(-(m|w|d|b)\d+|-(a|mstd){_NUMBER})*"
+    rf"|(original|originalr|v0|v0r|3a)(-mstd{_NUMBER})*"
+)
 
 
 class ClassificationRecipe(TrainingRecipe):
@@ -40,6 +48,11 @@ class ClassificationRecipe(TrainingRecipe):
         smallest, largest = self.crop_scale
         if not 0 < smallest <= largest <= 1:
             raise ValueError(f"crop_scale must rise from above 0 to 1 at most, found {list(self.crop_scale)}")
+        if self.auto_augment is not None and not POLICIES.fullmatch(self.auto_augment):
+            raise ValueError(
+                f"auto_augment {self.auto_augment!r} is none of timm's, such as rand-m9-mstd0.5-inc1, augmix-m3, "
+                "original, v0 or 3a"
+            )
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate must divide the batch size {self.batch_size}, found {self.accumulate}")
         if (self.mixup or self.cutmix) and self.batch_size % 2:
