@@ -219,7 +219,7 @@ def test_states_are_saved_when_it_is_time(tmp_path: Path) -> None:
 )
 def test_killed_cells_go_on(goal: str, kills: int, tmp_path: Path) -> None:
     """From the command line, by SIGKILL wherever it happens to be; the record is that of a run without it."""
-    finetune = {"epochs": 40, "learning_rate": 1e-3, "batch_size": 16}
+    finetune = {"epochs": 12, "learning_rate": 1e-3, "batch_size": 16}
     changes = {"task": goal, "methods": ["none"], "seeds": [0], "speed": None, "checkpoint_minutes": 0}
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for folder in (killed, whole):
