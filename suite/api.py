@@ -158,8 +158,9 @@ def evaluate(
         crop: of a folder: share of the resized image's side that the central crop keeps.
         normalisation: of a folder: mean and standard deviation of pixels.
         classes: of a folder: names of its folders in the order of the model's outputs, or a file of them (a line for
-            each, or JSON); or "text" or "number", in that order of the names. By default as text, as torchvision sorts
-            them, if it is clear that this is meant. What is left out or converted is a warning.
+            each, or JSON); or "text" or "number", in that order of the names. By default the names that a study kept
+            with the weights, else as text, as torchvision sorts them, if it is clear that this is meant. What is left
+            out or converted is a warning.
 
     Returns:
         `images`, how many there were; `top1` and `top5` in percent.
@@ -175,7 +176,7 @@ def evaluate(
     100.0
     """
     if isinstance(data, str | Path):
-        images = open_for(_backbone(model), Path(data), classes)
+        images = open_for(_backbone(model), Path(data), classes or getattr(model, "class_names", None) or None)
         images.check()
         for line in images.said[1:]:
             warnings.warn(line, stacklevel=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +66,17 @@ def test_kept_weights_are_those_that_were_scored(tmp_path: Path) -> None:
 
 
 def test_classes_are_matched_by_name(tmp_path: Path) -> None:
-    """A folder with the same classes in other folders' order has the same accuracy; one with others is refused."""
+    """A folder with some of the classes is scored by their numbers in training; one with others is refused."""
     ran(tmp_path, methods=["none"], seeds=[0])
     path = kept(tmp_path, "none", "0")
+    model, whole = public.load(path), tmp_path / "data/val"
+    right = {"cat": 0.0, "dog": 0.0, "owl": 0.0}
+    for name in right:
+        shutil.copytree(whole / name, tmp_path / "only" / name / name)
+        with pytest.warns(UserWarning, match="2 classes have no image"):
+            right[name] = public.evaluate(model, tmp_path / "only" / name, crop=1.0).top1
+    assert sum(right.values()) / 3 == pytest.approx(public.evaluate(model, whole, crop=1.0).top1)
+    assert max(right.values()) > 0
     (tmp_path / "data/val/owl").rename(tmp_path / "data/val/ant")
     done = here(tmp_path, "evaluate", "--checkpoint", str(path), "--data", "data")
     assert done.returncode == 2

@@ -1,6 +1,5 @@
 """Finished cells in a file, for another clone: nothing runs twice, and nothing damaged or foreign gets in."""
 
-import io
 import json
 import shutil
 import tarfile
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_images import tar
 from tiny_study import RUN, finished, here, strange, strangers, suite, write
 
 from suite.errors import UserError
@@ -34,8 +34,8 @@ def packed(tmp_path: Path) -> Path:
 
 def contents(path: Path) -> dict[str, bytes]:
     """Every file in a tar file."""
-    with tarfile.open(path) as tar:
-        return {one.name: tar.extractfile(one).read() for one in tar.getmembers()}  # type: ignore[union-attr]
+    with tarfile.open(path) as archive:
+        return {one.name: archive.extractfile(one).read() for one in archive.getmembers()}  # type: ignore[union-attr]
 
 
 def rewrite(path: Path, files: dict[str, bytes], digests: bool) -> None:
@@ -46,11 +46,7 @@ def rewrite(path: Path, files: dict[str, bytes], digests: bool) -> None:
         head = json.loads(files["digests.json"])
         head["files"] = {name: hashlib.sha256(files[name]).hexdigest() for name in files if name != "digests.json"}
         files = files | {"digests.json": json.dumps(head).encode()}
-    with tarfile.open(path, "w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+    tar(path, files)
 
 
 def test_a_half_run_study_goes_on_elsewhere(tmp_path: Path) -> None:
@@ -184,10 +180,10 @@ def test_half_a_file_is_refused(packed: Path, tmp_path: Path, cut: int) -> None:
 
 def test_a_link_is_no_cell(packed: Path, tmp_path: Path) -> None:
     """Whatever its name."""
-    with tarfile.open(packed, "a") as tar:
+    with tarfile.open(packed, "a") as archive:
         link = tarfile.TarInfo(f"cells/{'0' * 16}.json")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
+        archive.addfile(link)
     with pytest.raises(UserError, match="which is foreign"):
         unpack(packed, Record(tmp_path / "there"))
 

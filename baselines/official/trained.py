@@ -51,4 +51,5 @@ class Trained(Layout):
         backbone = create_backbone(options.backbone["name"], options.backbone["options"], options.outputs)
         model = reduce(backbone, options.method, options.removed or None, options.settings, options.fusion).deploy()
         model.load_state_dict({f"{checkpoint.prefix}{name}": x for name, x in checkpoint.weights.items()})
+        model.class_names = options.classes
         return task(options.task).read_out(model)

@@ -54,7 +54,7 @@ def evaluate(
             f"layout {released.layout.name} is for {released.layout.task}; evaluate measures classification only"
         )
     model = released.model.deploy()
-    images = open_for(model.backbone, data, order or getattr(released.options, "classes", None))
+    images = open_for(model.backbone, data, order or model.class_names or None)
     check_device(device)
     with ManualProgress(console, text="reading the images") as bar:
         images.check(bar.reach)

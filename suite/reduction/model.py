@@ -41,8 +41,12 @@ class ReducedModel(nn.Module):
 
     The backbone stays an ordinary timm model with its own `state_dict` keys, so any timm checkpoint loads into
     `model.backbone`.
+
+    Attributes:
+        class_names: of its outputs in their order, where the file says them that it was loaded from.
     """
 
+    class_names: tuple[str, ...] = ()
     backbone: blocks.TimmModule
     method: Method
 
