@@ -399,6 +399,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_the_papers_study_runs_at_reduced_width(ran: Path) -> None:
     """All of its rows, through every stage: data, weights, training, scores of 150 classes, costs, table."""
     rows = rows_of(ran)
@@ -419,6 +420,7 @@ def test_the_papers_study_runs_at_reduced_width(ran: Path) -> None:
     assert "cropr + concatenation" in (ran / "results/trial/table.md").read_text()
 
 
+@pytest.mark.slow
 def test_it_starts_from_the_file(ran: Path) -> None:
     """Cells know the file by its bytes and the data by its digest, and neither by a path."""
     cells = [json.loads(path.read_text()) for path in (ran / ".suite/cells").iterdir()]
@@ -430,6 +432,7 @@ def test_it_starts_from_the_file(ran: Path) -> None:
     assert "folder" not in identity["data"]["recipe"]
 
 
+@pytest.mark.slow
 def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its backbone has the file's weights when training begins; another file under that name is refused."""
     monkeypatch.chdir(ran)
@@ -454,6 +457,7 @@ def test_a_cell_starts_from_the_file(ran: Path, monkeypatch: pytest.MonkeyPatch)
         run_cell(Job(cell.identity, None, places=cell.places | {"start": str(other)}))
 
 
+@pytest.mark.slow
 def test_a_study_says_which_weights_of_a_file(
     ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -490,6 +494,7 @@ def test_a_study_says_which_weights_of_a_file(
         load(str(tmp_path / "none.yaml"))
 
 
+@pytest.mark.slow
 def test_maps_of_ade20k(ran: Path) -> None:
     """A line for every row, from the folder's images."""
     done = here(ran, "figures", "trial.yaml", "--only", "maps")
@@ -498,6 +503,7 @@ def test_maps_of_ade20k(ran: Path) -> None:
     assert image.shape[0] > 13 * 100
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_named(ran: Path, tmp_path: Path) -> None:
     """Planning works without data and weights, and says so; running does not."""
     for name in ("ade", "weights"):
@@ -515,6 +521,7 @@ def test_what_is_missing_is_named(ran: Path, tmp_path: Path) -> None:
     assert not (tmp_path / ".suite/cells").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_folder_stops_before_training(ran: Path, tmp_path: Path) -> None:
     """With the file's name, and nothing recorded."""
     shutil.copytree(ran / "weights", tmp_path / "weights")

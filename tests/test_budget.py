@@ -182,6 +182,7 @@ def test_impossible_budgets_are_refused(
         load("trial.yaml")
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     """One line for each method; what cannot be asked for is said."""
     done = suite(tmp_path, "budget", "deit_tiny_patch16_224", "--macs", "0.63", "--methods", "random,evit,idlevit")

@@ -46,6 +46,7 @@ def table() -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(made)))
 
 
+@pytest.mark.slow
 def test_normal_noise_is_covered_whatever_the_number_of_seeds(table: list[dict[str, str]]) -> None:
     """Mean and median in 93 % or more; three standard errors below 95 % are 94 %."""
     normal = [row for row in table if row["noise"] == "normal"]
@@ -53,6 +54,7 @@ def test_normal_noise_is_covered_whatever_the_number_of_seeds(table: list[dict[s
     assert min(float(row[name]) for row in normal for name in row if name.endswith("percent")) >= 93
 
 
+@pytest.mark.slow
 def test_the_median_is_covered_under_any_noise(table: list[dict[str, str]]) -> None:
     """The headline of a row is its median; the mean of skewed noise is covered less."""
     assert min(float(row["median_covered_percent"]) for row in table) >= 93

@@ -67,6 +67,7 @@ def test_measured_tokens_are_those_of_the_schedule(ran: Path) -> None:
     assert leaving["cropr + last-layer"] == [13, 9, 9, 17]
 
 
+@pytest.mark.slow
 def test_a_study_runs_with_little_installed(tmp_path: Path) -> None:
     """Training and speed need no more, tables scipy too; the rest is named, and Ray's absence says what helps."""
     write(tmp_path, methods=["none", "random"], seeds=[0])
@@ -102,7 +103,7 @@ def test_a_study_runs_with_little_installed(tmp_path: Path) -> None:
     assert said.endswith("make them with: suite table trial")
 
 
-@pytest.mark.parametrize("act", ["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize("act", [pytest.param("SIGKILL", marks=pytest.mark.slow), "SIGINT"])
 def test_what_ends_a_run_keeps_what_is_finished(tmp_path: Path, act: str) -> None:
     """The same command then runs only what was not; a cell that raises fails alone and is tried again."""
     environment = strangers(tmp_path)

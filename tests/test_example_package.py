@@ -70,6 +70,7 @@ def test_a_study_of_another_task_data_set_and_method(there: Path) -> None:
     assert "minus_error_last" in trace.stdout
 
 
+@pytest.mark.slow
 def test_its_runs_are_in_mlflow_and_its_figures_are_drawn(there: Path) -> None:
     """Rows and cells have the headline metric of the task, in medians and curves, and so do both views."""
     tracked = suite(there, "track", "counting.yaml")
@@ -90,6 +91,7 @@ def test_its_runs_are_in_mlflow_and_its_figures_are_drawn(there: Path) -> None:
     assert "pareto           written to results/counting/pareto.png" in drawn.stdout
 
 
+@pytest.mark.slow
 def test_a_changed_method_file_makes_new_cells(there: Path) -> None:
     """Its code is part of a cell's identity: only its own cells run anew."""
     path = there / "mine.py"
@@ -100,6 +102,7 @@ def test_a_changed_method_file_makes_new_cells(there: Path) -> None:
     assert {cell["row"] for cell in plan if cell["status"] == "to run"} == {"mine"}
 
 
+@pytest.mark.slow
 def test_a_kind_of_study(there: Path) -> None:
     """Its own record and table, by the same commands."""
     run = suite(there, "run", "parameters.yaml")

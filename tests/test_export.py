@@ -83,6 +83,7 @@ def test_rotary_tables_follow_their_patches_into_onnx_runtime() -> None:
     assert (found[0] - expected[0]).abs().max() < 1e-5 * expected[0].abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # inductor's own import
 def test_with_code_generated_it_is_compiled_once() -> None:
     """Inductor itself, on a model small enough."""

@@ -469,7 +469,7 @@ def test_an_edited_record_of_figures_is_refused(results: Path, name: str, read: 
         read(results)
 
 
-@pytest.mark.parametrize("study", ["quickstart", "digits-segmentation"])
+@pytest.mark.parametrize("study", ["quickstart", pytest.param("digits-segmentation", marks=pytest.mark.slow)])
 def test_committed_figures_are_rebuilt_to_the_byte(
     study: str, committed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from suite.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 DEIT = "deit_tiny_patch16_224"
+LONG = "trace of a speed"
 COMMANDS = {
     "list": ["list"],
     "plan": ["plan", "costs"],
@@ -27,7 +28,10 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS.keys())
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(words, id=name, marks=[pytest.mark.slow] * (name == LONG)) for name, words in COMMANDS.items()],
+)
 def test_json(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but JSON is on standard output."""
     assert _json(words, monkeypatch)

@@ -195,6 +195,7 @@ class Counting(WallClock):
         return count_macs(model, torch.zeros(batch, 3, side, side)).full
 
 
+@pytest.mark.slow
 def test_real_models_on_a_clock_that_counts_macs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then time is MACs: the two columns agree, and a model with the counts of the last has that share of them."""
     monkeypatch.setattr("suite.measure.speed.clock_of", lambda device: Counting())
@@ -215,6 +216,7 @@ def test_real_models_on_a_clock_that_counts_macs(monkeypatch: pytest.MonkeyPatch
         assert {(65 - sum(counts[: block + 1])) % 8 for block in range(8) if sum(counts[: block + 1])} == {0}
 
 
+@pytest.mark.slow
 def test_the_command_measures() -> None:
     """Real time: a row of each method, the width of its rounds, what it was measured under."""
     done = suite(

@@ -90,6 +90,7 @@ def test_each_length_has_its_own_unpruned_model(tmp_path: Path) -> None:
     assert references == {f"random [{epochs} epochs]": f"none [{epochs} epochs]" for epochs in (2, 4)}
 
 
+@pytest.mark.slow
 def test_runs_and_maps_name_lengths_as_tables_do(tmp_path: Path) -> None:
     """Each unpruned model of a length has a run of its own name, and lengths stand in the order of numbers."""
     write(tmp_path, lengths=[2, 10], **ROWS | {"methods": ["none"], "seeds": [0]})

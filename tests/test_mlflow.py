@@ -501,6 +501,7 @@ def said(output: Path, word: str, running: subprocess.Popen[bytes]) -> str:
     return output.read_text()
 
 
+@pytest.mark.slow
 def test_the_page_opens_on_the_study_and_ends_with_ctrl_c(written: Path, tmp_path: Path) -> None:
     """On loopback only; the address answers, a second server is refused the port, and no process is left."""
     port, first, second = browser.free_port(), tmp_path / "first", tmp_path / "second"

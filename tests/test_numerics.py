@@ -85,6 +85,7 @@ def test_facts_name_what_decides() -> None:
     assert found["caches"]
 
 
+@pytest.mark.slow
 def test_a_portable_study_trains_so_and_times_natively(tmp_path: Path) -> None:
     """In this process, which is started anew twice, whatever the outer environment says."""
     write(tmp_path, numerics="portable", methods=["none", "random"], seeds=[0], speed={"batch_size": 2, "rounds": 5})

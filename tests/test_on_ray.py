@@ -182,6 +182,7 @@ def test_a_second_run_starts_no_ray_and_writes_nothing(resumed: Resumed) -> None
     assert finished(folder) == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_dead_workers(tmp_path: Path) -> None:
     """SIGINT to the whole group, as a terminal sends it: exit code 130, what is finished stays, Ray is gone.
 

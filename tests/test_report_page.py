@@ -299,6 +299,7 @@ def test_provenance_is_that_of_the_record(made: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_studys_machine_names_its_gpu_and_no_time_is_made_up(made: Path) -> None:
     """Speed studies keep no seconds: their page has no cell time, that of others has."""
     folder = made / "results/imagenet-vitl-speed"
@@ -329,6 +330,7 @@ def broken(*_: object) -> None:
     raise MlflowException("no space is left")
 
 
+@pytest.mark.slow
 def test_where_the_studys_runs_are_in_mlflow_its_page_is_too(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a store that does not have them gets nothing."""
     store = f"sqlite:///{made / 'store.db'}"
@@ -410,6 +412,7 @@ def test_the_ledgers_lines_that_a_study_answers_are_shown(made: Path) -> None:
     assert 'id="ledger"' not in text_of(made, "quickstart")
 
 
+@pytest.mark.slow
 def test_studies_of_costs_and_of_speed_have_pages_too(made: Path) -> None:
     """Their table and picture, and where they come from."""
     asked = sum(line.command == "suite run costs" for line in read_lines(made / "results/ledger.csv"))

@@ -20,6 +20,7 @@ def found() -> Agreement:
     return agreement([Side(folder.name, folder) for folder in RECORDS])
 
 
+@pytest.mark.slow
 def test_records_agree(found: Agreement) -> None:
     """Zero lies in 95 % intervals as often as it must; after Holm nothing differs; no two rows change places."""
     inside, total = found.inside

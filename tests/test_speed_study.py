@@ -306,7 +306,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_keeps_what_it_measured(folder: Path, how: signal.Signals) -> None:
     """Whole files or none; the next run does the rest. Ctrl-C makes the table of what there is, and exits with 130."""
     program = [sys.executable, "-c", STOPPED.format(how=int(how)), "run", "trial"]

@@ -77,6 +77,7 @@ def test_a_run_with_names_that_a_terminal_cannot_show(tmp_path: Path, monkeypatc
     assert "方法:cat:–é" in (tmp_path / "results/trial/table.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_python_may_ask_for_strict_ascii(tmp_path: Path) -> None:
     """In a process of its own, as schedulers and containers start it."""
     written(tmp_path / "results", [*cells("random", 70, 71, 72), *cells("good", 60, 81, 82)], {"runs": []})
@@ -98,7 +99,7 @@ def test_closed_streams_are_none(tmp_path: Path) -> None:
     assert (tmp_path / "results/trial/table.md").is_file()
 
 
-@pytest.mark.parametrize("output", ["a reader that has gone", "/dev/full"])
+@pytest.mark.parametrize("output", ["a reader that has gone", pytest.param("/dev/full", marks=pytest.mark.slow)])
 def test_a_run_goes_on_without_its_output(tmp_path: Path, output: str) -> None:
     """As behind `| head`, or with a log on a full disk: all cells are finished, and one line says what is lost."""
     write(tmp_path, methods=["none", "random"], seeds=[0], speed=None)

@@ -215,6 +215,7 @@ def test_a_measured_speed_has_every_round_and_its_machine(monkeypatch: pytest.Mo
     assert float(beside.shown) == pytest.approx(median(a / b for a, b in zip(own, other, strict=True)))
 
 
+@pytest.mark.slow
 def test_a_published_speed_has_its_source_and_an_unmeasured_one_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of rows that nothing here can run."""
     monkeypatch.chdir(ROOT)
