@@ -13,15 +13,17 @@ def seed_for(*names: str | int) -> int:
 
 
 @contextmanager
-def drawn(*names: str | int) -> Iterator[None]:
-    """The default generators of Python, numpy and torch draw what these names say inside, and go on as before after."""
+def drawn(*names: str | int, device: str = "cpu") -> Iterator[None]:
+    """The default generators of Python, numpy, torch and a device draw what these names say inside, and go on after."""
     import numpy as np
     import torch
 
-    seed, kept = seed_for(*names), generators()
+    seed, kept = seed_for(*names), generators(device)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  (timm draws from it)
     torch.default_generator.manual_seed(seed)
+    if device != "cpu":
+        torch.cuda.manual_seed(seed)
     try:
         yield
     finally:

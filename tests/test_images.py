@@ -298,7 +298,7 @@ def test_a_study_of_images_runs(laid_out: Callable[..., Images], tmp_path: Path)
     """From the command line, with all that a recipe can say; without the images it can still be planned."""
     data = laid_out()
     full = {"epochs": 2, "batch_size": 6, "learning_rate": 1e-3, "mixup": 0.8, "cutmix": 1.0, "ema": 0.5}
-    full |= {"accumulate": 2, "layer_decay": 0.75, "auto_augment": "rand-m9-mstd0.5-inc1", "random_erasing": 0.25}
+    full |= {"accumulate": 3, "layer_decay": 0.75, "auto_augment": "rand-m9-mstd0.5-inc1", "random_erasing": 0.25}
     images = {"recipe": "images", "source": "folders", "size": 16, "class_count": 3}
     base = {"recipe": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 6}}
     write(tmp_path, data=images, base=base, finetune=full, methods=["none", "cropr"], seeds=[0], speed=None)

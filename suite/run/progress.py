@@ -82,7 +82,7 @@ class Progress:
         several = Counter(cell.kind for cell in self.cells.values())
         for cell_id, cell in self.cells.items():
             spent = self.spent.get(cell.kind, [total, steps])
-            at_once = 1 if cell.alone else min(several[cell.kind], max(1, self.cores // cell.threads))
+            at_once = 1 if cell.alone else min(several[cell.kind], max(1, self.cores // cell.cores))
             left += (cell.steps - self.steps[cell_id]) * spent[0] / max(spent[1], 1) / at_once
         return left
 

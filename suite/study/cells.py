@@ -85,6 +85,16 @@ class Cell:
         return int(self.identity["threads"])
 
     @property
+    def processes(self) -> int:
+        """Processes that compute it together, each with so many threads, and on cuda with a GPU."""
+        return int(self.identity.get("recipe", {}).get("processes", 1))
+
+    @property
+    def cores(self) -> int:
+        """Threads of all its processes."""
+        return self.threads * self.processes
+
+    @property
     def device(self) -> str:
         """`cpu` or `cuda`."""
         return str(self.identity["device"])

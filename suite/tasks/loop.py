@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.seeds import seed_for
+from suite.tasks import processes
 from suite.tasks.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -84,14 +85,34 @@ def optimizer_for(
 
 
 def _by_layer(model: ReducedModel, recipe: TrainingRecipe) -> list[dict[str, Any]]:
-    """Groups of parameters: those of the backbone by block, and all that it does not have at the whole rate."""
-    from timm.optim import param_groups_layer_decay, param_groups_weight_decay
-    from torch import nn
+    """Groups of parameters as in BEiT, MAE and Cropr: what comes after the blocks, or is none of timm's, has scale 1.
 
-    kept = model.backbone.no_weight_decay()
-    groups = param_groups_layer_decay(model.backbone, recipe.weight_decay, kept, layer_decay=recipe.layer_decay)
-    added = nn.ModuleList([part for part in (model.method, model.fusion) if part is not None])
-    return [*groups, *param_groups_weight_decay(added, recipe.weight_decay)]
+    timm's own groups count the last norm to the last block.
+    """
+    kept, depth = model.backbone.no_weight_decay(), len(model.backbone.blocks)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        inner = name.removeprefix("backbone.")
+        decays = parameter.ndim > 1 and inner not in kept
+        groups.setdefault((_layer(name, depth), decays), []).append(parameter)
+    assert recipe.layer_decay is not None
+    return [
+        {
+            "params": parameters,
+            "lr_scale": recipe.layer_decay ** (depth + 1 - layer),
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (layer, decays), parameters in groups.items()
+    ]
+
+
+def _layer(name: str, depth: int) -> int:
+    """Of a parameter: 0 before the blocks, their numbers from 1, and one more for all that comes after or is added."""
+    backbone, _, inner = name.partition(".")
+    first, _, rest = inner.partition(".")
+    if backbone != "backbone" or first.startswith(("norm", "fc_norm", "head")) and first != "norm_pre":
+        return depth + 1
+    return int(rest.partition(".")[0]) + 1 if first == "blocks" else 0
 
 
 def _scale(optimizer: torch.optim.Optimizer, model: ReducedModel, scale: float) -> None:
@@ -132,6 +153,7 @@ class Updates:
         Raises:
             TrainingFailed: if they overflow however little they are scaled.
         """
+        processes.sum_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimizer)
         clip(self.model, self.recipe.clip_gradient)
         self.scaler.step(self.optimizer)

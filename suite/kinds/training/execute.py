@@ -28,11 +28,13 @@ from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import code_digest
+from suite.run import several
 from suite.seeds import seed_for
 from suite.study.cells import Job, Result, id_of
 from suite.study.images import packed
 from suite.study.provenance import device_name
 from suite.study.store import kept_file, unfinished
+from suite.tasks import processes
 from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.resume import Saved
 from suite.tasks.task import Epoch, Task, Training
@@ -45,6 +47,9 @@ def run_cell(job: Job) -> Result:
     here has failed.
     """
     began, identity = time.perf_counter(), Identity.model_validate(job.identity)
+    count = identity.recipe.get("processes", 1)
+    if count > 1 and processes.count() == 1:
+        return several.run(run_cell, job, count, identity.device)
     torch.set_num_threads(identity.threads)
     numerics.check(identity.numerics)
     seed_everything(identity)
@@ -138,7 +143,12 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
     def scored(model: ReducedModel, epoch: Epoch) -> None:
         saved.facts.append({headline.name: epoch.scores[headline.name], **look(model)})
         scores = [found[headline.name] for found in saved.facts]
-        if scratch and identity.kind == "accuracy" and _is_kept(job.how.keep, scores, identity.training):
+        if (
+            scratch
+            and processes.rank() == 0
+            and identity.kind == "accuracy"
+            and _is_kept(job.how.keep, scores, identity.training)
+        ):
             keep(model, identity, data, kept_file(scratch.parent, cell))
 
     def report(epoch: Epoch) -> None:

@@ -200,8 +200,9 @@ def _scheduler(cells: Sequence[Cell], environment: Mapping[str, str], *, alone: 
         raise UserError(
             f"{not_installed(error)}, or run one cell after another in this process: --in-process"
         ) from error
-    threads, cuda = max(cell.threads for cell in cells), any(cell.device == "cuda" for cell in cells)
-    with on_ray.running_ray(threads, cuda, environment):
+    threads = max(cell.cores for cell in cells)
+    gpus = max(cell.processes if cell.device == "cuda" else 0 for cell in cells)
+    with on_ray.running_ray(threads, gpus, environment):
         yield on_ray.run_cells
 
 

@@ -9,19 +9,20 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from suite.data.dataset import DataSet, Split
 from suite.data.pictures import read
 from suite.data.preparation import Prepare, Prepared, for_evaluation, for_training
 from suite.host import cores
 from suite.seeds import drawn
+from suite.tasks import processes
 from suite.tasks.classification.recipe import ClassificationRecipe
 from suite.tasks.loop import TrainingFailed, data_order, to_input
 
 EVALUATION_BATCH = 250
 MOST_WORKERS = 16  # processes that read images beside a GPU
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, int]
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,16 @@ class Augmented:
 
 
 class Batches:
-    """Training batches of a data set: inputs, (B, 3, height, width), and classes, (B,), in an order of the seed's.
+    """Training batches of a data set in an order of the seed's, of each what this process computes.
 
     Raises:
-        TrainingFailed: if there is no batch.
+        TrainingFailed: if there is no batch, or a batch has less images than parts.
     """
 
     def __init__(self, data: DataSet, recipe: ClassificationRecipe, seed: int) -> None:
         examples = data.open("train")
-        self.recipe, self.seed, self.labels = recipe, seed, examples.targets["labels"][: recipe.images]
+        self.recipe, self.labels = recipe, examples.targets["labels"][: recipe.images]
+        self.generator, self.drawn = data_order("classification", seed), 0
         self.pixels = None if examples.in_files else torch.from_numpy(examples.pixels[: recipe.images])
         if data.cropping is not None:
             _check_classes(self.labels, examples.targets["labels"])
@@ -57,6 +59,11 @@ class Batches:
             self.read = Augmented(cast(Sequence[Any], examples.images), self.labels, prepare, seed)
         if not len(self):
             raise TrainingFailed(f"{len(self.labels)} images are less than one batch of {recipe.batch_size}")
+        last = len(self.labels) - (len(self) - 1) * recipe.batch_size
+        if last < recipe.parts:
+            raise TrainingFailed(
+                f"the last batch has {last} images for {recipe.parts} parts; take fewer or more images"
+            )
 
     def __len__(self) -> int:
         """Updates of an epoch; an incomplete last batch of images of any size is left out, as timm does."""
@@ -64,17 +71,29 @@ class Batches:
         return whole + bool(rest and self.pixels is not None)
 
     def epoch(self, epoch: int, begun: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from the one numbered `begun` on."""
-        order = data_order("classification", self.seed)
-        for _ in range(epoch + 1):
-            drawn_order = torch.randperm(len(self.labels), generator=order)
-        parts = drawn_order.split(self.recipe.batch_size)[begun : len(self)]
+        """The batches of an epoch from the one numbered `begun` on.
+
+        Of each the inputs, (b, 3, height, width), and classes, (b,), of this process, and how many images it has.
+        """
+        assert epoch + 1 >= self.drawn, "epochs come in order"
+        for _ in range(epoch + 1 - self.drawn):
+            self.order = torch.randperm(len(self.labels), generator=self.generator)
+        self.drawn = epoch + 1
+        batches = self.order.split(self.recipe.batch_size)[begun : len(self)]
+        own = [_of_this_process(batch, self.recipe) for batch in batches]
         if self.pixels is not None:
-            labels = torch.from_numpy(self.labels)
-            yield from ((to_input(self.pixels[part]), labels[part]) for part in parts)
-            return
-        items = [[(epoch, index) for index in part.tolist()] for part in parts]
-        yield from loader(self.read, self.recipe.device, batch_sampler=items)
+            classes = torch.from_numpy(self.labels)
+            found: Any = ((to_input(self.pixels[part]), classes[part]) for part in own)
+        else:
+            items = [[(epoch, index) for index in part.tolist()] for part in own]
+            found = loader(self.read, self.recipe.device, batch_sampler=items)
+        for (images, labels), batch in zip(found, batches, strict=True):
+            yield images, labels, len(batch)
+
+
+def _of_this_process(batch: Tensor, recipe: ClassificationRecipe) -> Tensor:
+    first = processes.rank() * recipe.accumulate
+    return torch.cat(batch.tensor_split(recipe.parts)[first : first + recipe.accumulate])
 
 
 def _check_classes(labels: np.ndarray[Any, Any], whole: np.ndarray[Any, Any]) -> None:
@@ -92,15 +111,16 @@ def loader(dataset: Any, device: str, **options: Any) -> DataLoader[Any]:
     return DataLoader(images, num_workers=workers, pin_memory=device != "cpu", generator=own, **options)
 
 
-def batches_in_order(data: DataSet, split: Split, device: str) -> Iterator[Tensor]:
-    """Inputs of a split, in order, (B, 3, height, width)."""
+def batches_in_order(data: DataSet, split: Split, device: str, first: int = 0, every: int = 1) -> Iterator[Tensor]:
+    """Inputs of a split, in order, (B, 3, height, width), or of `every` so many of its images from the `first` on."""
     examples = data.open(split)
     if (how := data.cropping) is None:
-        yield from map(to_input, torch.from_numpy(examples.pixels).split(EVALUATION_BATCH))
+        yield from map(to_input, torch.from_numpy(examples.pixels[first::every]).split(EVALUATION_BATCH))
         return
     prepare = for_evaluation((how.size, how.size), how.crop, how.normalisation)
     pictures = Prepared(cast(Sequence[Any], examples.images), examples.targets["labels"], prepare)
-    for images, _ in loader(pictures, device, batch_size=EVALUATION_BATCH):
+    own = Subset(cast(Dataset[Any], pictures), range(first, len(pictures), every))
+    for images, _ in loader(own, device, batch_size=EVALUATION_BATCH):
         yield images
 
 

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from suite.tasks.recipe import TrainingRecipe
 
 AUGMENTATION = ("crop_scale", "flip", "color_jitter", "auto_augment", "random_erasing")  # of each image
-
+MIXING = ("mixup", "cutmix", "mixup_switch")
+ENGINE = ("accumulate", "processes", "compile")
 
 _NUMBER = r"\d+(\.\d+)?"
 POLICIES = re.compile(  # as timm reads them
@@ -26,11 +27,13 @@ class ClassificationRecipe(TrainingRecipe):
     of noise; `mixup` and `cutmix`, parameters of their beta distributions, of which `mixup_switch` is the share of
     cutmix where both are on; `ema`, the decay of averaged weights, which are scored and kept instead of the raw ones.
     Draws of an image depend on seed, epoch and image alone, those of mixing on seed and update. Images of any size
-    leave an incomplete last batch out, as timm does. A batch is computed in `accumulate` parts whose gradients are
-    added up.
+    leave an incomplete last batch out, as timm does. A batch is computed by `processes` processes (on cuda with a GPU
+    each), by each in `accumulate` parts, whose gradients are added up; images are mixed within parts, and two processes
+    draw as two parts of one do. `compile` has torch.compile compute the model in training. Without
+    `drop_path_in_last_block` it is 0 there, as in Cropr's official recipe.
     """
 
-    LATER: ClassVar = TrainingRecipe.LATER | {*AUGMENTATION, "mixup", "cutmix", "mixup_switch", "ema", "accumulate"}
+    LATER: ClassVar = TrainingRecipe.LATER | {*AUGMENTATION, *MIXING, *ENGINE, "ema", "drop_path_in_last_block"}
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
     flip: float = Field(0.5, ge=0, le=1)
@@ -42,6 +45,14 @@ class ClassificationRecipe(TrainingRecipe):
     mixup_switch: float = Field(0.5, ge=0, le=1)
     ema: float | None = Field(None, gt=0, lt=1)
     accumulate: int = Field(1, ge=1)
+    processes: int = Field(1, ge=1, le=1024)
+    compile: bool = False
+    drop_path_in_last_block: bool = True
+
+    @property
+    def parts(self) -> int:
+        """Parts that a batch is computed in by all processes."""
+        return self.accumulate * self.processes
 
     @model_validator(mode="after")
     def _is_possible(self) -> "ClassificationRecipe":
@@ -53,8 +64,12 @@ class ClassificationRecipe(TrainingRecipe):
                 f"auto_augment {self.auto_augment!r} is none of timm's, such as rand-m9-mstd0.5-inc1, augmix-m3, "
                 "original, v0 or 3a"
             )
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"accumulate must divide the batch size {self.batch_size}, found {self.accumulate}")
-        if (self.mixup or self.cutmix) and self.batch_size % 2:
-            raise ValueError(f"mixup and cutmix pair images up, so batch_size must be even, found {self.batch_size}")
+        size, rest = divmod(self.batch_size, self.parts)
+        if rest:
+            each = "accumulate" if self.processes == 1 else "processes times accumulate"
+            raise ValueError(f"{each} must divide the batch size {self.batch_size}, found {self.parts}")
+        if (self.mixup or self.cutmix) and size % 2:
+            raise ValueError(
+                f"mixup and cutmix pair images up, so batches need an even number in each part, found {size}"
+            )
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,22 +19,25 @@ from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.utils import ModelEmaV3
 
 from suite.data.dataset import DataSet, Split
+from suite.reduction.method import Output
 from suite.reduction.model import ReducedModel
 from suite.reduction.schedule import curriculum
 from suite.seeds import drawn, generators, restore
+from suite.tasks import processes
 from suite.tasks.classification.loader import Batches, batches_in_order
 from suite.tasks.classification.recipe import ClassificationRecipe
 from suite.tasks.loop import Updates, check_finite, check_weights, optimizer_for, precise
 from suite.tasks.task import Epoch, Training
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Forward = Callable[[Tensor], Output]
 
 
 def train(model: ReducedModel, training: Training) -> list[Epoch]:
     """Train on the recipe's device, from where it stood if it was stopped; the model ends with the weights it scored.
 
-    The order of the data and what is drawn of images depend on the seed alone; drop path and random methods draw from
-    torch's default generator.
+    The order of the data and what is drawn of images depend on the seed alone. Drop path and random methods draw from
+    torch's default generator, or of each part of a batch from (seed, update, part) where batches have several parts.
 
     Raises:
         TrainingFailed: if the loss or a weight is not finite.
@@ -61,6 +65,10 @@ class _Run:
         self.updates, self.mixing = Updates(model, recipe, self.optimizer), _mixing(recipe, self.data)
         self.average = ModelEmaV3(model, recipe.ema) if recipe.ema is not None else None
         self.teacher = model.unpruned() if model.method.settings.learns_from_teacher() else None
+        self.outputs: Forward = torch.compile(model.outputs) if recipe.compile else model.outputs
+        if not recipe.drop_path_in_last_block:
+            last: Any = model.backbone.blocks[-1]
+            last.drop_path1, last.drop_path2 = nn.Identity(), nn.Identity()
         self.criterion: Loss = (
             SoftTargetCrossEntropy() if self.mixing else LabelSmoothingCrossEntropy(recipe.label_smoothing)
         )
@@ -80,7 +88,7 @@ class _Run:
         self.model.method.counts = self.scored.method.counts = counts
         for batch in self.batches.epoch(number, self.begun):
             self._update(*batch)
-            if self.training.saved.due():
+            if processes.rank() == 0 and self.training.saved.due():
                 self.training.saved.save(self._state(), self._done)
         check_weights(self.model, number)
         wanted = self.data.open("validation").targets["labels"]
@@ -97,22 +105,35 @@ class _Run:
         """Updates so far."""
         return len(self.epochs) * len(self.batches) + self.begun
 
-    def _update(self, images: Tensor, labels: Tensor) -> None:
-        done, seed = self._done, self.training.seed
-        self.scheduler.step_update(done)
+    def _update(self, images: Tensor, labels: Tensor, whole: int) -> None:
+        """One step, by the images of this process of a batch of `whole` images."""
+        self.scheduler.step_update(self._done)
         self.optimizer.zero_grad()
-        images, targets = self.mixing(images, labels, seed, done) if self.mixing else (images, labels)
-        for part in _in_parts(images, targets, self.recipe):
-            with precise(self.model, self.recipe.precision):
-                loss = training_loss(self.model, *part, self.criterion, self.teacher)
-            check_finite(loss, len(self.epochs), done, self.optimizer)
-            share = len(part[0]) / len(images)
-            self.updates.backward(loss if share == 1 else loss * share)
-            self.total += loss.item() * len(part[0])
-        self.updates.step(done)
+        first, parts = processes.rank() * self.recipe.accumulate, _in_parts(images, labels, self.recipe)
+        own = sum(self._part(number, *part, whole) for number, part in enumerate(parts, first))
+        self.total += processes.total(own)
+        self.updates.step(self._done)
         if self.average is not None:
-            self.average.update(self.model, done + 1)
-        self.seen, self.begun = self.seen + len(images), self.begun + 1
+            self.average.update(self.model, self._done + 1)
+        self.seen, self.begun = self.seen + whole, self.begun + 1
+
+    def _part(self, number: int, images: Tensor, labels: Tensor, whole: int) -> float:
+        """Add the gradients of a part of a batch; its loss, summed over its images."""
+        names = self.training.seed, self._done, number
+        if self.mixing:
+            with drawn("mixing", *names):
+                images, labels = self.mixing(images, labels)
+        several = self.recipe.parts > 1
+        with drawn("part", *names, device=self.recipe.device) if several else nullcontext():
+            loss = self._loss(images, labels)
+        check_finite(loss, len(self.epochs), self._done, self.optimizer)
+        share = len(images) / whole
+        self.updates.backward(loss if share == 1 else loss * share)
+        return loss.item() * len(images)
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        with precise(self.model, self.recipe.precision):
+            return training_loss(self.model, images, labels, self.criterion, self.teacher, self.outputs)
 
     def _state(self) -> dict[str, Any]:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
@@ -136,11 +157,11 @@ class _Run:
         return found | ({} if self.average is None else {"average": self.average})
 
 
-def _mixing(recipe: ClassificationRecipe, data: DataSet) -> Callable[[Tensor, Tensor, int, int], Any] | None:
-    """Mixup and cutmix of a batch, with soft targets, (B, classes), drawn by seed and update; None for neither."""
+def _mixing(recipe: ClassificationRecipe, data: DataSet) -> Mixup | None:
+    """Mixup and cutmix of images, with soft targets, (B, classes); None for neither."""
     if not (recipe.mixup or recipe.cutmix):
         return None
-    mix = Mixup(
+    return Mixup(
         mixup_alpha=recipe.mixup,
         cutmix_alpha=recipe.cutmix,
         switch_prob=recipe.mixup_switch,
@@ -148,17 +169,11 @@ def _mixing(recipe: ClassificationRecipe, data: DataSet) -> Callable[[Tensor, Te
         num_classes=data.targets["labels"],
     )
 
-    def mixed(images: Tensor, labels: Tensor, seed: int, update: int) -> Any:
-        with drawn("mixing", seed, update):
-            return mix(images, labels)
-
-    return mixed
-
 
 def _in_parts(images: Tensor, targets: Tensor, recipe: ClassificationRecipe) -> Iterator[tuple[Tensor, Tensor]]:
-    """A batch in as many parts as gradients are added up of, on the recipe's device."""
-    size = -(-len(images) // recipe.accumulate)
-    for part in zip(images.split(size), targets.split(size), strict=True):
+    """Images in as many parts as gradients are added up of in a process, on the recipe's device."""
+    count = recipe.accumulate
+    for part in zip(images.tensor_split(count), targets.tensor_split(count), strict=True):
         yield part[0].to(recipe.device, non_blocking=True), part[1].to(recipe.device, non_blocking=True)
 
 
@@ -168,12 +183,14 @@ def training_loss(
     labels: Tensor,
     criterion: Loss,
     teacher: ReducedModel | None = None,
+    outputs: Forward | None = None,
 ) -> Tensor:
     """The task's loss plus what the method adds to it: auxiliary loss, and distillation from `teacher`.
 
-    `labels` are classes, (B,), or soft targets, (B, classes), as `criterion` reads them.
+    `labels` are classes, (B,), or soft targets, (B, classes), as `criterion` reads them. `outputs` are those of the
+    model, compiled.
     """
-    output = model.outputs(images)
+    output = (outputs or model.outputs)(images)
     loss = criterion(output.logits, labels)
     extra = model.method.auxiliary_loss(output.auxiliary, labels, criterion)
     loss = loss if extra is None else loss + extra
@@ -188,11 +205,11 @@ def training_loss(
 def predicted(
     model: nn.Module, data: DataSet, recipe: ClassificationRecipe, split: Split = "validation"
 ) -> NDArray[np.int64]:
-    """The class with the highest logit of every image of a split, (images,)."""
+    """The class with the highest logit of every image of a split, (images,); each process looks at its share."""
     model.eval()
-    classes = list[Tensor]()
-    for images in batches_in_order(data, split, recipe.device):
+    classes = [torch.empty(0, dtype=torch.int64)]
+    for images in batches_in_order(data, split, recipe.device, processes.rank(), processes.count()):
         with precise(model, recipe.precision):
             classes.append(model(images.to(recipe.device, non_blocking=True)).argmax(1).cpu())
-    found: NDArray[np.int64] = torch.cat(classes).numpy()
+    found: NDArray[np.int64] = processes.in_turn(torch.cat(classes).numpy())
     return found

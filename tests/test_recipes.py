@@ -1,0 +1,154 @@
+"""Training beside the official code, update by update: `official/recipes.py` recorded what it did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_official import weights_of
+
+from suite import official
+from suite.data.dataset import data_set
+from suite.kinds.official.weights import images
+from suite.reduction.model import ReducedModel, reduce
+from suite.tasks.classification.recipe import ClassificationRecipe
+from suite.tasks.classification.train import _Run
+from suite.tasks.task import Training
+
+# isort: split
+from timm.models.vision_transformer import VisionTransformer
+
+FOLDER = Path(__file__).parent / "official" / "recipes"
+LIMIT = 1e-6
+CASES = sorted(path.stem for path in FOLDER.glob("*.json"))
+UPDATES, EPOCHS, BATCH, CLASSES, SIDE, WIDTH, DEPTH = 4, 3, 8, 10, 32, 48, 5
+RECIPE = ClassificationRecipe(
+    epochs=EPOCHS,
+    warmup_epochs=1,
+    batch_size=BATCH,
+    accumulate=2,
+    learning_rate=0.001,
+    min_learning_rate=1e-6,
+    weight_decay=0.05,
+    layer_decay=0.75,
+    label_smoothing=0.1,
+    mixup=0.8,
+    cutmix=1.0,
+    drop_path=0.2,
+)
+RENAMED = {"attn_norm": "norm", "mlp_norm": "mlp.0", "mlp.fc1": "mlp.1", "mlp.fc2": "mlp.3"}
+
+
+def case_of(name: str) -> dict[str, Any]:
+    """What was recorded."""
+    case: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    return case
+
+
+def model_of(case: dict[str, Any]) -> ReducedModel:
+    """The same model of ours, with the same weights and drop path."""
+    weights = weights_of(case["shapes"], 1)
+    if case["layout"]:
+        model: Any = official.load(weights, case["layout"], **{k: x for k, x in case["options"].items() if x})
+    else:
+        sizes = {"patch_size": 4, "embed_dim": WIDTH, "num_heads": 4, "depth": DEPTH, "num_classes": CLASSES}
+        model = reduce(VisionTransformer(img_size=SIDE, global_pool="avg", **sizes), "none")
+        model.backbone.load_state_dict(weights)
+    rates = torch.linspace(0, RECIPE.drop_path, DEPTH).tolist()
+    with_drop_path = VisionTransformer(embed_dim=WIDTH, num_heads=4, depth=DEPTH, drop_path_rate=RECIPE.drop_path)
+    for block, other, rate in zip(model.backbone.blocks, with_drop_path.blocks, rates, strict=True):
+        assert getattr(other.drop_path1, "drop_prob", 0.0) == pytest.approx(rate)
+        block.drop_path1, block.drop_path2 = other.drop_path1, other.drop_path2
+    return model.double().requires_grad_(True).train()
+
+
+def names_of(model: ReducedModel) -> dict[str, str]:
+    """Our parameters' names by the official ones."""
+    found = {}
+    for name, _ in model.named_parameters():
+        theirs = name.removeprefix("backbone.")
+        if name.startswith("method.croppers."):
+            _, _, layer, inner = name.split(".", 3)
+            inner = inner.replace("aggregator.head.0.", "head.norm.").replace("aggregator.head.1.", "head.head.")
+            inner = inner if inner.startswith("head.") else f"cross_attn.{inner.removeprefix('aggregator.')}"
+            for own, official_name in {"mlp.0.": "mlp_norm.", "mlp.1.": "mlp.fc1.", "mlp.3.": "mlp.fc2."}.items():
+                inner = inner.replace(own, official_name)
+            theirs = f"cropr.{layer}.{inner}"
+        found[theirs] = name
+    return found
+
+
+def run_of(name: str, case: dict[str, Any]) -> _Run:
+    """A training of ours of as many updates."""
+    data = data_set({"recipe": "digit-scenes", "canvas": SIDE, "train": UPDATES * BATCH, "validation": 10})
+    changed = {"drop_path_in_last_block": False} if name == "cropr" else {}
+    return _Run(model_of(case), Training(data, RECIPE.model_copy(update=changed), seed=0))
+
+
+def hand_over(run: _Run, rates: list[float]) -> None:
+    """Have updates use these rates instead of those of the recipe."""
+
+    def step_update(done: int) -> None:
+        for group in run.optimizer.param_groups:
+            group["lr"] = rates[done] * group["lr_scale"]
+
+    run.scheduler.step_update = step_update
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_parameter_has_the_official_scale_and_decay(name: str) -> None:
+    """Of its rate, by layer; and no parameter is left out."""
+    case = case_of(name)
+    run = run_of(name, case)
+    known = {id(parameter): own for own, parameter in run.model.named_parameters()}
+    found = {
+        known[id(parameter)]: (group["lr_scale"], group["weight_decay"])
+        for group in run.optimizer.param_groups
+        for parameter in group["params"]
+    }
+    names = names_of(run.model)
+    assert names.keys() == case["groups"].keys()
+    for theirs, ours in names.items():
+        assert found[ours] == pytest.approx(case["groups"][theirs]), theirs
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rates_are_the_official_ones(name: str) -> None:
+    """At every update; but Cropr's warm-up skips 0 and ends one update earlier (departure 1)."""
+    case = case_of(name)
+    run = run_of(name, case)
+    found = []
+    for update in range(UPDATES * EPOCHS):
+        run.scheduler.step_update(update)
+        found.append(run.optimizer.param_groups[0]["lr"] / run.optimizer.param_groups[0]["lr_scale"])
+    begun = 0 if name == "mae" else UPDATES
+    assert found[begun:] == pytest.approx(case["rates"][begun:])
+    assert found[:UPDATES] == pytest.approx([RECIPE.learning_rate * update / UPDATES for update in range(UPDATES)])
+    warmed = [RECIPE.learning_rate * max(1, update) / (UPDATES - 1) for update in range(UPDATES)]
+    assert name == "mae" or case["rates"][:UPDATES] == pytest.approx(warmed)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_losses_and_gradients_are_the_official_ones(name: str) -> None:
+    """Over three epochs of four updates, each of two parts that are mixed and dropped apart, at the official rates."""
+    case = case_of(name)
+    run, names = run_of(name, case), {}
+    names = names_of(run.model)
+    start = {ours: parameter.detach().clone() for ours, parameter in run.model.named_parameters()}
+    parameters = dict(run.model.named_parameters())
+    hand_over(run, case["rates"])
+    losses = []
+    for update in range(UPDATES * EPOCHS):
+        before = run.total
+        pixels = torch.from_numpy(images(BATCH, SIDE, SIDE, 2 + update)).double()
+        run._update(pixels, (torch.arange(BATCH) * 3 + update) % CLASSES, BATCH)
+        losses.append((run.total - before) / BATCH)
+        for theirs, wanted in case["gradients"].get(str(update), {}).items():
+            gradient: Any = parameters[names[theirs]].grad
+            found = [gradient.norm().item(), (gradient * start[names[theirs]]).sum().item()]
+            assert found == pytest.approx(wanted, rel=LIMIT, abs=LIMIT * wanted[0]), (update, theirs)
+    assert losses == pytest.approx(case["losses"], rel=LIMIT)
+    assert max(losses[:4]) > max(losses[-4:])
