@@ -110,7 +110,7 @@ def _layer(name: str, depth: int) -> int:
     """Of a parameter: 0 before the blocks, their numbers from 1, and one more for all that comes after or is added."""
     backbone, _, inner = name.partition(".")
     first, _, rest = inner.partition(".")
-    if backbone != "backbone" or first.startswith(("norm", "fc_norm", "head")) and first != "norm_pre":
+    if backbone != "backbone" or (first.startswith(("norm", "fc_norm", "head")) and first != "norm_pre"):
         return depth + 1
     return int(rest.partition(".")[0]) + 1 if first == "blocks" else 0
 

@@ -1,6 +1,6 @@
 """Run the official training loops on a small model for a few updates, and keep what they did.
 
-Usage: recipes.py [--cropr FOLDER] [--mae FOLDER] [--out FOLDER]
+Usage: recipes.py [--cropr FOLDER] [--mae FOLDER] [--evit FOLDER] [--idlevit FOLDER] [--out FOLDER]
 
 Each folder is a checkout of the official repository at the commit in SOURCES. Images, weights and random draws are
 those that this suite's training draws from the same names, so that updates can be compared one by one: see
@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {
     "cropr": ("https://github.com/benbergner/cropr", "2f8b624c397f8d894b24010a96d574a53866f180", "cls"),
     "mae": ("https://github.com/facebookresearch/mae", "efb2a8062c206524e35e47d04501ed4f544c0ae8", ""),
+    "evit": ("https://github.com/youweiliang/evit", "5ca95a7cf4a8637193284895c5bc0dd9dc365982", ""),
+    "idlevit": ("https://github.com/Ackesnal/IdleViT", "d46c1c2d9fc28eb044b0690fc9d53d35c0629d0d", ""),
 }
 SEED, WEIGHTS, IMAGES = 0, 1, 2
 UPDATES, EPOCHS, BATCH, PARTS, CLASSES, SIDE = 4, 3, 8, 2, 10, 32  # updates of an epoch; images of an update, in parts
@@ -41,7 +43,7 @@ GRADIENTS = (0, 5, UPDATES * EPOCHS - 1)  # updates whose gradients are kept
 SIZES = {"patch_size": 4, "embed_dim": 48, "num_heads": 4, "depth": 5, "num_classes": CLASSES, "img_size": SIDE}
 MIXING = {"mixup_alpha": 0.8, "cutmix_alpha": 1.0, "label_smoothing": 0.1, "num_classes": CLASSES}
 RATES = {"blr": 0.032, "min_lr": 1e-6, "weight_decay": 0.05, "layer_decay": 0.75, "warmup_epochs": 1, "epochs": EPOCHS}
-DROP_PATH = 0.2
+DROP_PATH, AVERAGE = 0.2, 0.9
 
 
 def _module(path: str) -> Any:
@@ -54,13 +56,13 @@ def _module(path: str) -> Any:
     return module
 
 
-def batches(epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(epoch: int, parts: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The parts of an epoch's batches, in order; whoever takes one finds the draws that belong to it."""
     seeds, drawn = _module("suite/seeds.py"), _module("suite/kinds/official/weights.py").images
     for update in range(epoch * UPDATES, (epoch + 1) * UPDATES):
         pixels = torch.from_numpy(drawn(BATCH, SIDE, SIDE, IMAGES + update)).double()
         labels = (torch.arange(BATCH) * 3 + update) % CLASSES
-        for part, one in enumerate(zip(pixels.chunk(PARTS), labels.chunk(PARTS), strict=True)):
+        for part, one in enumerate(zip(pixels.chunk(parts), labels.chunk(parts), strict=True)):
             mixing = seeds.seed_for("mixing", SEED, update, part)
             random.seed(mixing)
             np.random.seed(mixing % 2**32)  # noqa: NPY002 -- timm draws from it
@@ -71,21 +73,21 @@ def batches(epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 class Loader:
     """What the official loops take for a data loader of one epoch."""
 
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, epoch: int, parts: int = PARTS) -> None:
+        self.epoch, self.parts = epoch, parts
 
     def __len__(self) -> int:
-        return UPDATES * PARTS
+        return UPDATES * self.parts
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        return batches(self.epoch)
+        return batches(self.epoch, self.parts)
 
 
 class Watched:
     """Notes what happens in an official loop: losses, rates, and gradients as every step finds them."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, criterion: nn.Module) -> None:
-        self.model, self.optimizer, self.criterion = model, optimizer, criterion
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, criterion: nn.Module, parts: int = PARTS):
+        self.model, self.optimizer, self.criterion, self.parts = model, optimizer, criterion, parts
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
         self.start = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
         self.rates: list[float] = []
@@ -95,9 +97,9 @@ class Watched:
         self.step = optimizer.step
         optimizer.step = self._step  # type: ignore[method-assign]
 
-    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def loss(self, *arguments: Any) -> torch.Tensor:
         """The criterion; main and auxiliary losses of all parts are added up."""
-        found: torch.Tensor = self.criterion(output, target)
+        found: torch.Tensor = self.criterion(*arguments)
         self.now.append(found.item())
         return found
 
@@ -108,18 +110,18 @@ class Watched:
                 for name, parameter in self.model.named_parameters()
                 if parameter.grad is not None
             }
-        self.losses.append(math.fsum(self.now) / PARTS)
+        self.losses.append(math.fsum(self.now) / self.parts)
         self.now = []
-        scale = self.optimizer.param_groups[0]["lr_scale"]
+        scale = self.optimizer.param_groups[0].get("lr_scale", 1.0)
         self.rates.append(self.optimizer.param_groups[0]["lr"] / scale)
         for group in self.optimizer.param_groups:
-            assert math.isclose(group["lr"], self.rates[-1] * group["lr_scale"])
+            assert math.isclose(group["lr"], self.rates[-1] * group.get("lr_scale", 1.0))
         return self.step(*arguments, **options)
 
     def found(self) -> dict[str, Any]:
         """All of it, and what every parameter's rate is multiplied by, with its weight decay."""
         groups = {
-            self.names[id(parameter)]: [group["lr_scale"], group["weight_decay"]]
+            self.names[id(parameter)]: [group.get("lr_scale", 1.0), group["weight_decay"]]
             for group in self.optimizer.param_groups
             for parameter in group["params"]
         }
@@ -188,6 +190,77 @@ def mae() -> dict[str, Any]:
     return {"mae": {"layout": "", "options": {}, "shapes": shapes} | watched.found()}
 
 
+def evit() -> dict[str, Any]:
+    """EViT's fine-tuning: `main.py` and `engine.py`, in evaluation mode, as that has it."""
+    models = _module("suite/kinds/official/models.py")
+    sys.modules |= dict.fromkeys(("einops", "torchprofile"), mock.MagicMock())  # of what is not called here
+    from engine import train_one_epoch
+    from losses import DistillationLoss
+    from timm.loss import SoftTargetCrossEntropy
+
+    rates = (1, 0.7, 0.7, 0.7, 1)
+    model = models.evit(rates, fuse=True, drop_path_rate=DROP_PATH, **SIZES)
+    criterion = DistillationLoss(SoftTargetCrossEntropy(), None, "none", 0.5, 1.0)
+    arguments = SimpleNamespace(base_keep_rate=0.7, shrink_start_epoch=0, shrink_epochs=0)
+    options = {"keep_rate": list(rates), "fuse_token": True, "heads": SIZES["num_heads"], "image_size": SIDE}
+    more = {"writer": mock.MagicMock(), "args": arguments, "set_training_mode": False}
+    return {"evit": _deit_style("evit", model, options, train_one_epoch, criterion, more)}
+
+
+def idlevit() -> dict[str, Any]:
+    """IdleViT's training: `main.py` and `engine.py`, with token cut loss and a teacher of the same weights."""
+    models = _module("suite/kinds/official/models.py")
+    from engine import train_one_epoch
+    from losses import IdleViTTotalLoss
+    from timm.loss import SoftTargetCrossEntropy
+    from vit import VisionTransformer
+
+    layers, ratios = [1, 2, 3, 4], [0.7, 0.5, 0.5, 0.3]
+    model, teacher = models.idlevit(layers, ratios, **SIZES), VisionTransformer(**SIZES)
+    _fill(teacher)
+    criterion = IdleViTTotalLoss(
+        SoftTargetCrossEntropy(), teacher.eval().requires_grad_(False), ratios, layers, "both", 20.0, True, 5.0
+    )
+    options = {"idle_layers": layers, "keep_ratios": ratios, "heads": SIZES["num_heads"], "base_rate": None}
+    more = {"set_training_mode": True}
+    return {"idlevit": _deit_style("idlevit", model, options, train_one_epoch, criterion, more)}
+
+
+def _deit_style(
+    layout: str, model: nn.Module, options: dict[str, Any], train: Any, criterion: nn.Module, more: dict[str, Any]
+) -> dict[str, Any]:
+    """A training as DeiT's `main.py` has it: rates by epoch, averaged weights, no accumulation."""
+    from timm.data import Mixup
+    from timm.optim import create_optimizer
+    from timm.scheduler import create_scheduler
+    from timm.utils import ModelEma
+
+    shapes, average = _fill(model), ModelEma(model, decay=AVERAGE)
+    rates = {
+        "lr": RATES["blr"] * BATCH / 256,
+        "warmup_lr": 1e-6,
+        "cooldown_epochs": 0,
+        "decay_rate": 0.1,
+        "layer_decay": None,
+        "warmup_epochs": 0,
+    }
+    arguments = SimpleNamespace(opt="adamw", momentum=0.9, sched="cosine", **RATES | rates)
+    optimizer = create_optimizer(arguments, model)
+    scheduler, _ = create_scheduler(arguments, optimizer)
+    watched = Watched(model, optimizer, criterion, parts=1)
+
+    def scaled(loss: torch.Tensor, *_: Any, **__: Any) -> None:
+        loss.backward()  # as timm's scaler does where nothing is scaled
+        optimizer.step()
+
+    for epoch in range(EPOCHS):
+        loader, mixup = Loader(epoch, parts=1), Mixup(**MIXING)
+        train(model, watched.loss, loader, optimizer, torch.device("cpu"), epoch, scaled, None, average, mixup, **more)
+        scheduler.step(epoch)
+    averaged = {name: parameter.norm().item() for name, parameter in average.ema.named_parameters()}
+    return {"layout": layout, "options": options, "shapes": shapes} | watched.found() | {"averaged": averaged}
+
+
 def _fill(model: nn.Module) -> dict[str, list[int]]:
     """Fill every tensor of the model's state, and have it compute in float64; returns their shapes."""
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -197,7 +270,7 @@ def _fill(model: nn.Module) -> dict[str, list[int]]:
     return shapes
 
 
-RECORDED: dict[str, Callable[[], dict[str, Any]]] = {"cropr": cropr, "mae": mae}
+RECORDED: dict[str, Callable[[], dict[str, Any]]] = {"cropr": cropr, "mae": mae, "evit": evit, "idlevit": idlevit}
 
 
 def record(name: str, folder: Path, out: Path) -> None:
@@ -205,6 +278,7 @@ def record(name: str, folder: Path, out: Path) -> None:
     sys.path.insert(0, str(ROOT))
     import suite.torchvision_operators  # noqa: F401 -- lets timm be imported whatever torchvision is there
 
+    # isort: split
     import timm
 
     torch.set_num_threads(1)
@@ -212,8 +286,9 @@ def record(name: str, folder: Path, out: Path) -> None:
     repository, commit, inner = SOURCES[name]
     sys.path.insert(0, str(folder / inner))
     stay = mock.patch.object(torch.Tensor, "cuda", lambda self, **_: self)
-    quiet = mock.patch.object(torch.cuda, "synchronize", lambda: None)
-    with contextlib.redirect_stdout(io.StringIO()), stay, quiet:
+    quiet = mock.patch.object(torch.cuda, "synchronize", return_value=None)
+    alone = mock.patch.object(torch.distributed, "get_rank", return_value=1)
+    with contextlib.redirect_stdout(io.StringIO()), stay, quiet, alone:
         found = RECORDED[name]()
     facts = {"source": {"repository": repository, "commit": commit}}
     facts |= {"versions": {"torch": torch.__version__.split("+")[0], "timm": timm.__version__}}

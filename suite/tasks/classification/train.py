@@ -114,7 +114,7 @@ class _Run:
         self.total += processes.total(own)
         self.updates.step(self._done)
         if self.average is not None:
-            self.average.update(self.model, self._done + 1)
+            self.average.update(self.model)
         self.seen, self.begun = self.seen + whole, self.begun + 1
 
     def _part(self, number: int, images: Tensor, labels: Tensor, whole: int) -> float:
