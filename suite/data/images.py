@@ -27,13 +27,13 @@ class Images(DataSet):
     `torchvision`, such as cifar100. Validation images are those of the first split in this order that is there.
 
     Where the order of class names is not clear, `order` or a file of names, `classes`, says which class is which
-    output. `class_count` is how many there must be; it lets a study be planned where the images are not. Training crops
-    and flips at random as the recipe says; evaluation resizes the short side to `size` / `crop` pixels and cuts the
-    middle out.
+    output. `class_count` is how many there must be; it lets a study be planned where the images are not, and `obtain`
+    says then how to get them. Training crops and flips at random as the recipe says; evaluation resizes the short side
+    to `size` / `crop` pixels and cuts the middle out.
     """
 
     PLACES: ClassVar[frozenset[str]] = frozenset({"source", "classes"})
-    CHECKS: ClassVar[frozenset[str]] = frozenset({"class_count"})
+    CHECKS: ClassVar[frozenset[str]] = frozenset({"class_count", "obtain"})
     SIDE: ClassVar[str] = "size"
 
     recipe: Literal["images"]
@@ -42,6 +42,7 @@ class Images(DataSet):
     classes: Path | None = None
     order: Literal["text", "number"] | None = None
     class_count: int | None = Field(None, ge=1)
+    obtain: str | None = None
     size: int = Field(224, ge=8)
     crop: float = Field(0.875, gt=0, le=1)
     normalisation: Normalisation = "imagenet"
@@ -87,7 +88,8 @@ class Images(DataSet):
         if self.source.is_dir():
             return ""
         shown = self.source if self.source.is_absolute() else f"{self.source} in {Path.cwd()}"
-        return f"data.source: there is no folder {shown}; put the images there, or name the folder that they are in"
+        get = f"put the images there ({self.obtain})" if self.obtain else "put the images there"
+        return f"data.source: there is no folder {shown}; {get}, or name the folder that they are in"
 
     def digest(self) -> str:
         """A hash of names, sizes and classes of all images; "missing" without them."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suite.data.pictures import read
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 Prepare = Callable[[Any], Any]
+POSTERIZE = ("Posterize", "PosterizeIncreasing", "PosterizeOriginal")  # as timm names its operations
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,15 @@ def for_training(size: int, normalisation: str, augmentation: Mapping[str, Any])
     import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
     # isort: split
-    from timm.data import create_transform
+    from timm.data import auto_augment, create_transform
 
+    auto_augment.NAME_TO_OP |= dict.fromkeys(POSTERIZE, _posterize)
     prepare: Prepare = create_transform(size, is_training=True, **statistics(normalisation), **augmentation)
     return prepare
+
+
+def _posterize(image: Image, bits: int, **_options: Any) -> Image:
+    """Keep the highest bits of each colour. timm asks for none at the highest magnitude, which Pillow 13 refuses."""
+    from PIL import ImageOps
+
+    return ImageOps.posterize(image, bits) if bits else image.point(lambda _value: 0)
