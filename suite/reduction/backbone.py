@@ -17,6 +17,7 @@ import timm
 from suite.errors import UserError, suggest
 from suite.reduction.blocks import TimmModule, check_supported
 from suite.reduction.checkpoints import Checkpoint
+from suite.reduction.hugging_face import as_timm
 from suite.reduction.size import Size, by
 
 TIMMS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # it raises
@@ -93,7 +94,7 @@ def fitted(model: TimmModule, checkpoint: Checkpoint) -> Checkpoint:
     """
     timms = sys.modules[type(model).__module__]
     try:
-        weights = timms.checkpoint_filter_fn(dict(checkpoint.weights), model)
+        weights = timms.checkpoint_filter_fn(as_timm(checkpoint.weights), model)
     except (KeyError, IndexError, AttributeError, RuntimeError, AssertionError) as error:
         raise UserError(f"{checkpoint.name} holds no weights of {type(model).__name__} ({error!r})") from error
     own = model.state_dict()

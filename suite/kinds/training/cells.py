@@ -10,6 +10,7 @@ from typing import Any
 
 from suite.kinds.training.identity import DataIdentity, Identity
 from suite.kinds.training.schema import Row, Study
+from suite.kinds.training.start import file_of
 from suite.reduction import registry
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule, nothing
@@ -27,7 +28,8 @@ def expand(study: Study) -> list[Cell]:
     common = {"protocol": protocol.PROTOCOL, "task": study.task, "classes": study.classes}
     common |= {"backbone": study.backbone.model_dump()}
     data = {"data": DataIdentity(**study.data.identity())}
-    places = dict(study.data.places) | ({"start": study.start} if study.start else {})
+    weights = file_of(study.start) if study.start else None
+    places = dict(study.data.places) | ({"start": weights} if weights else {})
     bases, accuracy, speed = dict[int, Cell](), list[Cell](), list[Cell]()
     for seed in study.seeds if study.base else ():
         assert study.base is not None
@@ -44,7 +46,7 @@ def expand(study: Study) -> list[Cell]:
         label, code = _label(rule, counts, length), {"method": Path(row.method)} if registry.is_file(row.method) else {}
         for seed in study.seeds:
             start = bases[seed].cell_id if bases else None
-            begun = {"start": start or known_weights(study.start or Path(), study.start_weights), "seed": seed}
+            begun = {"start": start or known_weights(weights or Path(), study.start_weights), "seed": seed}
             begun |= {"track_scores": True} if study.track_scores else {}
             identity = Identity(kind="accuracy", **trained, **method, **begun)
             here = _resolved(places | code)

@@ -47,8 +47,10 @@ class Study(Strict):
     """One question: what is fixed and what varies. The file's name is the study's name.
 
     Cells start from the `base` model of their seed, or all from the weights in the file `start`, of torch or
-    safetensors, with a new head unless the file has one for as many classes. `start_weights` says which weights of the
-    file, where it has several: `model_ema`, say; by default the raw ones.
+    safetensors (timm's, of MAE, DeiT, DINOv2 or EVA-02, or of Hugging Face's ViT, DeiT or DINOv2), or from timm's
+    weights `timm/MODEL.TAG` in Hugging Face's cache. Embeddings of patches and positions are resized as timm does; the
+    head is new unless the file has one for as many classes. `start_weights` says which weights of the file, where it
+    has several: `model_ema`, say; by default the raw ones.
 
     focus: names of the rows that the question is about, which the page of the study summarises.
     task: its name; the task says what a recipe may say.

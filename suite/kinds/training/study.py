@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
 from suite.errors import UserError
+from suite.kinds.training import start
 from suite.kinds.training.cells import expand
 from suite.kinds.training.schema import Study
 from suite.measure import numerics
@@ -69,11 +69,8 @@ def plan(loaded: Loaded) -> list[dict[str, str]]:
 def not_here(study: Study) -> list[str]:
     """A sentence for everything that the study reads and that is not on this machine."""
     sentences = [sentence] if (sentence := study.data.missing()) else []
-    if study.start is not None and not study.start.is_file():
-        sentences.append(
-            f"start: there is no {_shown(study.start)}; put the weights there (a file of torch or safetensors for "
-            f"{study.backbone.name}), or name the file that has them"
-        )
+    if study.start is not None:
+        sentences += filter(None, [start.missing(study.start, study.backbone.name)])
     return sentences
 
 
@@ -142,7 +139,7 @@ def check_inputs(study: Study, console: Console) -> None:
         from suite.reduction.checkpoints import Checkpoint
 
         model = on_meta(study.backbone.name, study.backbone.options, study.classes)
-        checkpoint = Checkpoint.read(study.start, study.start_weights)
+        checkpoint = Checkpoint.read(start.file_of(study.start), study.start_weights)
         if checkpoint.said:
             console.print(f"start: {checkpoint.said}", soft_wrap=True, highlight=False)
         fitted(model, checkpoint).check_fit(model)
@@ -150,7 +147,3 @@ def check_inputs(study: Study, console: Console) -> None:
         found = study.data.check(bar.reach)
     for line in found or ():
         console.print(f"data: {line}", soft_wrap=True, highlight=False)
-
-
-def _shown(path: Path) -> str:
-    return f"{path} in {Path.cwd()}" if not path.is_absolute() else str(path)
