@@ -43,6 +43,14 @@ def table(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.fixture(scope="module")
+def ran(there: Path) -> Path:
+    """The folder in which the study of another task ran."""
+    run = suite(there, "run", "counting.yaml", "--in-process")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return there
+
+
 def test_everything_is_found(there: Path) -> None:
     """`suite list` names task, data set and kind."""
     found = json.loads(suite(there, "list", "--json").stdout)
@@ -51,53 +59,51 @@ def test_everything_is_found(there: Path) -> None:
     assert "parameters" in found["kinds of study"]
 
 
-def test_a_study_of_another_task_data_set_and_method(there: Path) -> None:
+def test_a_study_of_another_task_data_set_and_method(ran: Path) -> None:
     """Trained, timed, tabulated, drawn, reported and traced without a line of ours changed."""
-    run = suite(there, "run", "counting.yaml", "--in-process")
-    assert run.returncode == 0, run.stdout + run.stderr
-    rows = {row["row"]: row for row in table(there, "counting")}
+    rows = {row["row"]: row for row in table(ran, "counting")}
     assert rows.keys() == {"none", "random", "mine", "cropr"}
     assert all(row["n"] == "2" and float(row["speed_median"]) > 0 for row in rows.values())
-    assert suite(there, "report", "counting.yaml").returncode == 0
-    page = (there / "results/counting/report.html").read_text()
+    assert suite(ran, "report", "counting.yaml").returncode == 0
+    page = (ran / "results/counting/report.html").read_text()
     assert re.search(r'"headline"><code>mine</code> is not shown to differ from random: [+-]0\.\d\d digits, ', page)
     assert "has negative mean absolute error -1." in page
     assert "points" not in page
-    heading = (there / "results/counting/table.md").read_text().splitlines()[0]
+    heading = (ran / "results/counting/table.md").read_text().splitlines()[0]
     assert [name in heading for name in (" −MAE digits |", " Δ vs. random (digits) |", "pp")] == [True, True, False]
-    trace = suite(there, "trace", "counting:mine:score_median")
+    trace = suite(ran, "trace", "counting:mine:score_median")
     assert trace.returncode == 0, trace.stderr
     assert "minus_error_last" in trace.stdout
 
 
 @pytest.mark.slow
-def test_its_runs_are_in_mlflow_and_its_figures_are_drawn(there: Path) -> None:
+def test_its_runs_are_in_mlflow_and_its_figures_are_drawn(ran: Path) -> None:
     """Rows and cells have the headline metric of the task, in medians and curves, and so do both views."""
-    tracked = suite(there, "track", "counting.yaml")
+    tracked = suite(ran, "track", "counting.yaml")
     assert tracked.returncode == 0, tracked.stdout + tracked.stderr
     assert "no saved views" not in tracked.stdout
-    client = MlflowClient(tracking_uri=f"sqlite:///{there / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri=f"sqlite:///{ran / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("counting")
     found = {run.info.run_name: run.data for run in client.search_runs([experiment.experiment_id])}
-    rows = {row["row"]: row for row in table(there, "counting")}
+    rows = {row["row"]: row for row in table(ran, "counting")}
     for name, row in rows.items():
         assert found[name].metrics["minus_error_last/median"] == pytest.approx(float(row["score_median"]), rel=1e-4)
     mine, cell = found["mine"].metrics, found["seed 0 · mine"].metrics
     assert mine["difference_to_random/mean"] == pytest.approx(float(rows["mine"]["gap"]), rel=1e-4)
     assert {"minus_error_last", "minus_error_best", "epoch/minus_error"} <= cell.keys()
     assert "Y-axis `minus_error_last`" in experiment.tags["mlflow.note.content"]
-    drawn = suite(there, "figures", "counting.yaml")
+    drawn = suite(ran, "figures", "counting.yaml")
     assert drawn.returncode == 0, drawn.stdout + drawn.stderr
     assert "pareto           written to results/counting/pareto.png" in drawn.stdout
 
 
 @pytest.mark.slow
-def test_a_changed_method_file_makes_new_cells(there: Path) -> None:
+def test_a_changed_method_file_makes_new_cells(ran: Path) -> None:
     """Its code is part of a cell's identity: only its own cells run anew."""
-    path = there / "mine.py"
+    path = ran / "mine.py"
     before = path.read_text()
     path.write_text(before.replace(".norm(dim=-1)", ".norm(dim=-1).neg()"))
-    plan = json.loads(suite(there, "plan", "counting.yaml", "--json").stdout)
+    plan = json.loads(suite(ran, "plan", "counting.yaml", "--json").stdout)
     path.write_text(before)
     assert {cell["row"] for cell in plan if cell["status"] == "to run"} == {"mine"}
 

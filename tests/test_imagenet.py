@@ -106,6 +106,8 @@ def test_an_image_of_which_no_bit_is_kept_is_black() -> None:
             prepare(image)
     operation = auto_augment.NAME_TO_OP["PosterizeIncreasing"]
     assert not np.asarray(operation(image, 0)).any()
+    assert not np.asarray(operation(image, -4)).any()
+    assert np.array_equal(np.asarray(operation(image, 9)), np.asarray(image))
     assert np.array_equal(np.asarray(operation(image, 3)), np.asarray(image) & 0b11100000)
 
 

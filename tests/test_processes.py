@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +72,34 @@ def test_two_processes_are_two_parts_of_one(tmp_path: Path, images: bool, method
         np.testing.assert_allclose(both["gradients"][name], gradient, atol=1e-6, err_msg=name)
 
 
-def failing(_job: Job) -> Result:
-    """Fails in the second process, while the first waits for it."""
+def failing(job: Job) -> Result:
+    """Fails in the second process, while the first waits for it; this one looks away meanwhile."""
+    job.progress(1)
     if torch.distributed.get_rank() == 1:
         raise TrainingFailed("the loss became nan")
     torch.distributed.barrier()
     return {}
 
 
+def waiting(_job: Job) -> Result:
+    """Never ends."""
+    time.sleep(600)
+    return {}
+
+
 def test_what_fails_in_one_process_ends_all(tmp_path: Path) -> None:
     """With its own reason, not that of those who waited for it."""
     with pytest.raises(Exception, match=r"TrainingFailed: the loss became nan\n*$"):
-        several.run(failing, Job({}, None), 2, "cpu")
+        several.run(failing, Job({}, None, lambda _: time.sleep(1)), 2, "cpu")
+    assert not multiprocessing.active_children()
+
+
+def test_an_interrupt_of_this_process_alone_ends_all() -> None:
+    """As from a supervisor: nothing is left behind that trains on."""
+    threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        several.run(waiting, Job({}, None), 2, "cpu")
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow
@@ -96,18 +117,23 @@ def test_a_study_in_two_processes(tmp_path: Path, how: list[str]) -> None:
             found[name] = {
                 (row["row"], row["epoch"]): float(row["value"])
                 for row in csv.DictReader(file)
-                if row["curve"] == "loss" and row["row"] != "base"
+                if row["metric"] == "loss" and row["row"] != "base"
             }
         assert len(list((tmp_path / ".suite/kept").iterdir())) == (2 if name == "one" else 4)
     assert found["two"] == pytest.approx(found["one"], rel=1e-3)
 
 
 def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
-    """A batch that does not divide, a pair that is torn, GPUs that are not there."""
+    """A batch that does not divide, a pair that is torn, in the last batch too."""
     for changes, message in (
         ({"batch_size": 9, "processes": 2}, "processes times accumulate must divide the batch size 9, found 2"),
-        ({"batch_size": 6, "processes": 2, "mixup": 0.8}, "an even number in each part, found 3"),
-        ({"processes": 0}, "processes"),
+        (
+            {"batch_size": 6, "processes": 2, "mixup": 0.8},
+            "a batch of 6 images needs an even number in each of 2 parts",
+        ),
+        ({"batch_size": 50, "accumulate": 5, "mixup": 0.8}, "a batch of 46 images needs"),
+        ({"batch_size": 19, "accumulate": 19}, "a batch of 1 images has no 19 parts"),
+        ({"processes": 0}, "finetune.processes: must be at least 1, found 0"),
     ):
         write(tmp_path, finetune={"epochs": 2, "learning_rate": 1e-3} | changes)
         done = here(tmp_path, "plan", "trial.yaml")

@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from suite.kinds.training import estimate
+from suite.kinds.training.cells import expand
 from suite.kinds.training.runner import CellQueue
 from suite.kinds.training.track import Tracking
 from suite.run.in_process import attempt, run_cells
 from suite.run.on_ray import _config, _resources
 from suite.run.progress import Progress
 from suite.study.cells import Cell, Job, Result
+from suite.study.load import load
 from suite.study.store import Record
 
+STUDIES = Path(__file__).parents[1] / "studies"
 CELL = Cell(
     {
         "kind": "accuracy",
@@ -205,3 +209,20 @@ def test_a_line_per_finished_cell() -> None:
         display.ended(only.cell_id, "done", "90.0 %")
     line = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     assert line == "2/2 done accuracy row (accuracy, seed 7) 90.0 %"
+
+
+def test_what_is_left_takes_as_long_as_what_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same cell, else its row, else its kind; nothing is said of a kind that has none."""
+    cells = [cell for cell in expand(load(str(STUDIES / "quickstart.yaml")).study) if not cell.alone]
+    bases, rows = ([cell for cell in cells if (cell.kind == "base") is wanted] for wanted in (True, False))
+    monkeypatch.setattr(estimate, "_seconds", lambda *_: {bases[0].cell_id: 60.0})
+    assert "is not known" in estimate.duration("quickstart", cells, rows, 2)
+    known = {bases[0].cell_id: 60.0, rows[0].cell_id: 120.0, rows[-1].cell_id: 240.0}
+    monkeypatch.setattr(estimate, "_seconds", lambda *_: known)
+    first, last = ([cell for cell in rows if cell.row == one.row] for one in (rows[0], rows[-1]))
+    assert len(first) == len(last) == 5
+    assert "the others about 10 min on 1 idle cores" in estimate.duration("quickstart", cells, first, 1)
+    assert "the others about 10 min on 2 idle cores" in estimate.duration("quickstart", cells, last, 2)
+    other = [cell for cell in rows if cell.row not in (rows[0].row, rows[-1].row)]
+    assert f"about {len(other) * 180 / 3600:.1f} h on 1" in estimate.duration("quickstart", cells, other, 1)
+    assert not estimate.duration("quickstart", cells, [], 2)

@@ -70,7 +70,5 @@ def test_a_tag_of_timm_is_looked_for_in_the_cache(tmp_path: Path, monkeypatch: p
 
 def test_an_unknown_tag_has_neighbours() -> None:
     """A file is still asked for as one."""
-    assert "timm has no weights 'vit_large_patch16_224.mea'; " in start.missing(
-        Path("timm/vit_large_patch16_224.mea"), ""
-    )
-    assert "there is no" in start.missing(Path("timm/weights.safetensors"), "vit_large_patch16_224")
+    assert "did you mean vit_large_patch16_224.mae" in start.missing(Path("timm/vit_large_patch16_224.mea"), "")
+    assert "there is no" in start.missing(Path("timm/weights.pt"), "vit_large_patch16_224")

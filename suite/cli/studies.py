@@ -60,6 +60,8 @@ def plan(study: StudyName, change: Changes = None, as_json: AsJson = False) -> N
     widths = {key: max(len(str(one.get(key, ""))) for one in work) for one in work[:1] for key in one}
     for one in work:
         say("  ".join(str(one.get(key, "")).ljust(width) for key, width in widths.items()).rstrip())
+    if sentence := loaded.kind.estimate(loaded):
+        say(sentence)
 
 
 def run(

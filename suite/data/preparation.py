@@ -70,7 +70,7 @@ def for_training(size: int, normalisation: str, augmentation: Mapping[str, Any])
 
 
 def _posterize(image: Image, bits: int, **_options: Any) -> Image:
-    """Keep the highest bits of each colour. timm asks for none at the highest magnitude, which Pillow 13 refuses."""
+    """Keep the highest bits of each colour. timm asks for none at high magnitudes, which Pillow 13 refuses."""
     from PIL import ImageOps
 
-    return ImageOps.posterize(image, bits) if bits else image.point(lambda _value: 0)
+    return ImageOps.posterize(image, min(bits, 8)) if bits > 0 else image.point(lambda _value: 0)

@@ -86,7 +86,7 @@ def fitted(model: TimmModule, checkpoint: Checkpoint) -> Checkpoint:
     """Weights of the same timm model, trained for another image size, patch size or number of classes, made to fit.
 
     timm's own filter resizes embeddings of patches and positions; where the head does not fit, the model's own stays.
-    So does its norm of averaged features, where the file has a norm of all tokens instead, as MAE's: MAE and Cropr
+    So does then its norm of averaged features, where the file has a norm of all tokens instead, as MAE's: MAE and Cropr
     begin with a new one, too.
 
     Raises:
@@ -98,10 +98,10 @@ def fitted(model: TimmModule, checkpoint: Checkpoint) -> Checkpoint:
     except (KeyError, IndexError, AttributeError, RuntimeError, AssertionError) as error:
         raise UserError(f"{checkpoint.name} holds no weights of {type(model).__name__} ({error!r})") from error
     own = model.state_dict()
-    averaged = {name: value for name, value in own.items() if name.startswith("fc_norm.")}
-    if averaged and not averaged.keys() & weights.keys():
-        weights = {name: value for name, value in weights.items() if not name.startswith("norm.")} | averaged
     head = {name: value for name, value in own.items() if name.startswith("head.")}
     if not all(name in weights and weights[name].shape == value.shape for name, value in head.items()):
         weights = {name: value for name, value in weights.items() if not name.startswith("head.")} | head
+        averaged = {name: value for name, value in own.items() if name.startswith("fc_norm.")}
+        if averaged and not averaged.keys() & weights.keys():
+            weights = {name: value for name, value in weights.items() if not name.startswith("norm.")} | averaged
     return replace(checkpoint, weights=weights)

@@ -149,7 +149,9 @@ def _connect(address: str, threads: int, gpus: int, quiet: dict[str, Any]) -> No
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if max(node.get("GPU", 0) for node in nodes) < gpus:
         ray.shutdown()
-        raise UserError(f"this study needs {gpus} GPUs on one node of the Ray cluster, and none has as many; add one")
+        raise UserError(
+            f"this study needs cuda with GPUs on one node: {gpus}; no node of the Ray cluster has as many, add one"
+        )
     if not all(QUIET in node for node in nodes) or max(node.get("CPU", 0) for node in nodes) < threads:
         ray.shutdown()
         raise UserError(
@@ -229,7 +231,7 @@ class _InOrder(Searcher):
 
 def _config(cell: Cell, weights: Path | None, scratch: Path) -> dict[str, Any]:
     needs = {"CPU": cell.cores, QUIET: 1 if cell.alone else 0.001}
-    needs |= {"GPU": cell.processes} if cell.device == "cuda" else {}
+    needs |= {"GPU": cell.gpus} if cell.gpus else {}
     places = cell.places | {"scratch": str(scratch)}
     start = str(weights.resolve()) if weights else None
     known = {"identity": cell.identity, "start": start, "places": places, "how": tuple(cell.how)}

@@ -100,6 +100,11 @@ class Cell:
         return str(self.identity["device"])
 
     @property
+    def gpus(self) -> int:
+        """GPUs of all its processes."""
+        return self.processes if self.device == "cuda" else 0
+
+    @property
     def alone(self) -> bool:
         """Whether nothing else may run on its machine meanwhile."""
         return "speed" in self.identity

@@ -76,6 +76,7 @@ class Kind:
         problems: what is wrong between parts of a study that are right on their own: place in the file, message.
         check: build what the study asks for, without weights; returns what `suite validate` says of it ("51 cells").
         plan: what would run, a mapping for each piece of work, with `status` (done, failed, to run); `suite plan`.
+        estimate: what of that is done, and how long the rest will take, in a sentence; `suite plan`.
         run: run what is not done, on Ray or in this process (the last argument), and export the record to
             `results/NAME/`; returns the exit code. Tables are made by the caller.
         track: write the study's runs into MLflow anew, from its finished cells; None if it has none there.
@@ -108,6 +109,7 @@ class Kind:
     problems: Callable[[Any], Iterator[tuple[tuple[str | int, ...], str]]] = lambda _study: iter(())
     check: Callable[[Loaded], str] = lambda _loaded: ""
     plan: Callable[[Loaded], Sequence[Mapping[str, Any]]] = lambda _loaded: ()
+    estimate: Callable[[Loaded], str] = lambda _loaded: ""
     run: Callable[[Loaded, Console, bool], int] | None = None
     track: Callable[[Loaded, Console], None] | None = None
     publish: Callable[[Loaded, Path, Console], bool] = lambda _loaded, _folder, _console: False

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from suite.reduction.model import ReducedModel
 
 
+BEFORE_BLOCKS = {"cls_token", "dist_token", "reg_token", "pos_embed", "patch_embed", "norm_pre", "rope"}
 SMALLEST_SCALE = 1e-4  # of gradients in float16; it starts at 65,536 and is halved whenever they overflow
 
 
@@ -110,9 +111,9 @@ def _layer(name: str, depth: int) -> int:
     """Of a parameter: 0 before the blocks, their numbers from 1, and one more for all that comes after or is added."""
     backbone, _, inner = name.partition(".")
     first, _, rest = inner.partition(".")
-    if backbone != "backbone" or (first.startswith(("norm", "fc_norm", "head")) and first != "norm_pre"):
-        return depth + 1
-    return int(rest.partition(".")[0]) + 1 if first == "blocks" else 0
+    if backbone == "backbone" and first == "blocks":
+        return int(rest.partition(".")[0]) + 1
+    return 0 if backbone == "backbone" and first in BEFORE_BLOCKS else depth + 1
 
 
 def _scale(optimizer: torch.optim.Optimizer, model: ReducedModel, scale: float) -> None:

@@ -17,6 +17,7 @@ KIND = Kind(
     missing=of("study", "missing"),
     check=of("study", "check"),
     plan=of("study", "plan"),
+    estimate=of("estimate", "estimate"),
     run=of("runner", "run"),
     track=of("track", "track_study"),
     publish=of("track", "publish"),

@@ -12,6 +12,7 @@ from rich.console import Console
 from suite.errors import UserError, not_installed
 from suite.host import cores
 from suite.kinds.training.cells import expand
+from suite.kinds.training.estimate import duration
 from suite.kinds.training.focus import declare
 from suite.kinds.training.schema import Study
 from suite.kinds.training.study import check_backbone, check_inputs, lacking, refuse
@@ -105,7 +106,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
 
             tracking = Tracking(loaded.name, cells, console)
             tracking.catch_up(record)
-        estimate = _estimate(loaded.name, left, 1 if alone else cores())
+        estimate = duration(loaded.name, cells, left, 1 if alone else cores())
         found = f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run{estimate}"
         console.print(found, soft_wrap=True)
         if left:
@@ -132,17 +133,6 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
         soft_wrap=True,
     )
     return 130 if interrupted else 1
-
-
-def _estimate(name: str, left: Sequence[Cell], at_once: int) -> str:
-    """How long cells will take, by what the same cells took in the record in `results/`; empty if it lacks some."""
-    took = stated(RESULTS / name, "seconds")
-    if not left or not isinstance(took, dict) or any(cell.cell_id not in took for cell in left if not cell.alone):
-        return ""
-    alone, beside = (sum(took.get(cell.cell_id, 0.0) for cell in left if cell.alone == is_alone) for is_alone in (1, 0))
-    minutes, unknown = (alone + beside / at_once) / 60, sum(cell.cell_id not in took for cell in left)
-    more = f", and {unknown} timings" if unknown else ""
-    return f"; about {minutes:.0f} min on {at_once} idle cores as fast as those of the record in {RESULTS}/{more}"
 
 
 def _rounds_here(study: Study, left: Sequence[Cell]) -> Rounds:
@@ -201,7 +191,7 @@ def _scheduler(cells: Sequence[Cell], environment: Mapping[str, str], *, alone: 
             f"{not_installed(error)}, or run one cell after another in this process: --in-process"
         ) from error
     threads = max(cell.cores for cell in cells)
-    gpus = max(cell.processes if cell.device == "cuda" else 0 for cell in cells)
+    gpus = max(cell.gpus for cell in cells)
     with on_ray.running_ray(threads, gpus, environment):
         yield on_ray.run_cells
 

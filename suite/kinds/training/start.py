@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from suite.errors import suggest
 
@@ -16,7 +17,7 @@ def file_of(start: Path) -> Path:
         return start
     from huggingface_hub import try_to_load_from_cache
 
-    found = (try_to_load_from_cache(f"{HUB}/{tag}", name) for name in FILES)
+    found = (try_to_load_from_cache(_hub(tag), name) for name in FILES)
     return next((Path(path) for path in found if isinstance(path, str)), start)
 
 
@@ -30,11 +31,7 @@ def missing(start: Path, backbone: str) -> str:
             f"start: there is no {shown}; put the weights there (a file of torch or safetensors for {backbone}), or "
             "name the file that has them"
         )
-    import suite.torchvision_operators  # noqa: F401  (before timm, see there)
-
-    # isort: split
-    import timm
-
+    timm = _timm()
     known = timm.get_pretrained_cfg(tag) if tag in timm.list_pretrained() else None
     if known is None:
         return f"start: timm has no weights {tag!r}; {suggest(tag, timm.list_pretrained())}"
@@ -46,5 +43,21 @@ def missing(start: Path, backbone: str) -> str:
 
 
 def _tag(start: Path) -> str | None:
-    """What follows `timm/`; None for other paths."""
-    return start.name if start.parts[:-1] == (HUB,) and start.suffix not in (".safetensors", ".pth", ".bin") else None
+    """What follows `timm/` if it begins with a model's name; None for other paths."""
+    model = start.name.partition(".")[0]
+    return start.name if start.parts[:-1] == (HUB,) and _timm().is_model(model) else None
+
+
+def _hub(tag: str) -> str:
+    """Where Hugging Face has the weights of a tag."""
+    known = _timm().get_pretrained_cfg(tag) if tag in _timm().list_pretrained() else None
+    return str(known.hf_hub_id) if known and known.hf_hub_id else f"{HUB}/{tag}"
+
+
+def _timm() -> Any:
+    import suite.torchvision_operators  # noqa: F401  (before timm, see there)
+
+    # isort: split
+    import timm
+
+    return timm

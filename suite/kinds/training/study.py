@@ -104,7 +104,7 @@ def lacking(cells: Sequence[Cell], *, here: bool = False) -> list[str]:
             "there is one, or set RAY_ADDRESS to a cluster that has one"
         )
         unusual = {way for way in unusual if way[0] != "cuda"}
-    elif (wanted := max(cell.processes for cell in cells)) > (found := torch.cuda.device_count()) > 0:
+    elif (wanted := max(cell.gpus for cell in cells)) > (found := torch.cuda.device_count()) > 0:
         sentences.append(
             f"this study trains one model on {wanted} GPUs, and torch finds {found} here; lower processes (and raise "
             "accumulate as much, which is the same training), or set RAY_ADDRESS to a cluster with such a node"

@@ -42,11 +42,8 @@ def _check_recipe(recipe: ClassificationRecipe, data: DataSet) -> None:
             "used as they are; leave it out"
         )
     count = min(filter(None, (data.count("train"), recipe.images)), default=0)
-    if data.cropping is None and (recipe.mixup or recipe.cutmix) and count % recipe.batch_size % 2:
-        raise ValueError(
-            f"mixup and cutmix pair images up, and the last batch has {count % recipe.batch_size} of {count} images; "
-            "take an even number of images, or a batch_size that divides it"
-        )
+    if data.cropping is None and (last := count % recipe.batch_size):
+        recipe.check_batch(last)
 
 
 def _right(images: Images) -> np.ndarray[Any, Any]:

@@ -45,7 +45,7 @@ class Batches:
     """Training batches of a data set in an order of the seed's, of each what this process computes.
 
     Raises:
-        TrainingFailed: if there is no batch, or a batch has less images than parts.
+        TrainingFailed: if there is no batch.
     """
 
     def __init__(self, data: DataSet, recipe: ClassificationRecipe, seed: int) -> None:
@@ -59,11 +59,6 @@ class Batches:
             self.read = Augmented(cast(Sequence[Any], examples.images), self.labels, prepare, seed)
         if not len(self):
             raise TrainingFailed(f"{len(self.labels)} images are less than one batch of {recipe.batch_size}")
-        last = len(self.labels) - (len(self) - 1) * recipe.batch_size
-        if last < recipe.parts:
-            raise TrainingFailed(
-                f"the last batch has {last} images for {recipe.parts} parts; take fewer or more images"
-            )
 
     def __len__(self) -> int:
         """Updates of an epoch; an incomplete last batch of images of any size is left out, as timm does."""
@@ -105,7 +100,7 @@ def _check_classes(labels: np.ndarray[Any, Any], whole: np.ndarray[Any, Any]) ->
 
 def loader(dataset: Any, device: str, **options: Any) -> DataLoader[Any]:
     """Batches of a data set, read by processes of their own beside a GPU."""
-    workers = 0 if device == "cpu" else min(cores(), MOST_WORKERS)
+    workers = 0 if device == "cpu" else max(1, min(cores() // processes.count(), MOST_WORKERS))
     own = torch.Generator().manual_seed(0)  # else it draws from the default one, which the model draws from
     images = cast(Dataset[Any], dataset)
     return DataLoader(images, num_workers=workers, pin_memory=device != "cpu", generator=own, **options)

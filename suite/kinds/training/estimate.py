@@ -1,0 +1,78 @@
+"""What a study will cost: how long its cells take, by those that have finished, and what disk their weights need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from suite.host import cores
+from suite.kinds.training.cells import expand
+from suite.study.cells import Cell
+from suite.study.kind import Loaded
+from suite.study.load import RESULTS
+from suite.study.records import stated
+from suite.study.store import Record
+
+COPIES = 3  # of the weights in a state: the weights themselves and AdamW's two means
+STATES = 2  # that are kept of each running training
+GIGABYTE, HOUR, MINUTE = 1e9, 3600, 60
+
+
+def estimate(loaded: Loaded) -> str:
+    """What is left of a study in hours and in disk; `suite plan` says it."""
+    cells, record = expand(loaded.study), Record()
+    left = [cell for cell in cells if record.finished(cell) is None]
+    done = f"{len(cells) - len(left)} of {len(cells)} cells finished"
+    return done + duration(loaded.name, cells, left, cores()) + _disk(loaded, left)
+
+
+def duration(name: str, cells: Sequence[Cell], left: Sequence[Cell], at_once: int) -> str:
+    """How long cells will take, for the end of a sentence; nothing where none is left.
+
+    A cell takes what the same cell took in `results/`, else the median of its row's finished cells, else of its kind's.
+    """
+    if not left:
+        return ""
+    known = _seconds(name, cells)
+    took = {cell.cell_id: _of(cell, cells, known) for cell in left}
+    lost = [cell for cell in left if took[cell.cell_id] is None]
+    if lost and any(not cell.alone for cell in lost):
+        return f"; how long the other {len(left)} take is not known, before one of each kind has finished"
+    alone, beside = (sum(took[cell.cell_id] or 0.0 for cell in left if cell.alone == alone) for alone in (True, False))
+    seconds = alone + beside / max(1, at_once // max(cell.cores for cell in left))
+    shown = f"{seconds / MINUTE:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"
+    more = f", and {len(lost)} timings" if lost else ""
+    return f"; the others about {shown} on {at_once} idle cores, as fast as {len(known)} cells that have finished{more}"
+
+
+def _seconds(name: str, cells: Sequence[Cell]) -> dict[str, float]:
+    """What cells took, by their ids: here, or where the record in `results/` was made."""
+    record, exported = Record(), stated(RESULTS / name, "seconds")
+    found = {str(key): float(value) for key, value in exported.items()} if isinstance(exported, Mapping) else {}
+    finished = {cell.cell_id: entry for cell in cells if (entry := record.finished(cell))}
+    return found | {cell_id: entry["seconds"] for cell_id, entry in finished.items() if "seconds" in entry}
+
+
+def _of(cell: Cell, cells: Sequence[Cell], known: Mapping[str, float]) -> float | None:
+    if cell.cell_id in known:
+        return known[cell.cell_id]
+    alike = [known[one.cell_id] for one in cells if one.kind == cell.kind and one.cell_id in known]
+    own = [known[one.cell_id] for one in cells if _row(one) == _row(cell) and one.cell_id in known]
+    return median(own or alike) if own or alike else None
+
+
+def _row(cell: Cell) -> tuple[str, str, str]:
+    return cell.kind, cell.row, cell.schedule
+
+
+def _disk(loaded: Loaded, left: Sequence[Cell]) -> str:
+    """Weights that stay, and states of trainings that run, of the backbone alone."""
+    from suite.reduction.backbone import on_meta
+
+    backbone = loaded.study.backbone
+    model = on_meta(backbone.name, backbone.options, loaded.study.classes)
+    size = 4 * sum(parameter.numel() for parameter in model.parameters()) / GIGABYTE
+    kept = sum(cell.kind == "base" or (cell.kind == "accuracy" and bool(cell.how.keep)) for cell in left)
+    running = min(len(left), max(1, cores() // max((cell.cores for cell in left), default=1)))
+    needed = size * (kept + STATES * COPIES * running)
+    return f"; disk: about {needed:.2g} GB, without what methods add" if left else ""
