@@ -129,7 +129,7 @@ def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
         ({"batch_size": 9, "processes": 2}, "processes times accumulate must divide the batch size 9, found 2"),
         (
             {"batch_size": 6, "processes": 2, "mixup": 0.8},
-            "a batch of 6 images needs an even number in each of 2 parts",
+            "a batch of 6 images needs an even number in each part, and it has 2",
         ),
         ({"batch_size": 50, "accumulate": 5, "mixup": 0.8}, "a batch of 46 images needs"),
         ({"batch_size": 19, "accumulate": 19}, "a batch of 1 images has no 19 parts"),

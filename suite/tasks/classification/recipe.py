@@ -67,8 +67,8 @@ class ClassificationRecipe(TrainingRecipe):
             raise ValueError(f"a batch of {size} images has no {self.parts} parts; change images or batch_size")
         if (self.mixup or self.cutmix) and (smallest % 2 or rest):
             raise ValueError(
-                f"mixup and cutmix pair images up, so a batch of {size} images needs an even number in each of "
-                f"{self.parts} parts; change images or batch_size"
+                f"mixup and cutmix pair images up, so a batch of {size} images needs an even number in each part, and "
+                f"it has {self.parts}; change images or batch_size"
             )
 
     @model_validator(mode="after")
