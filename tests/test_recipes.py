@@ -16,6 +16,7 @@ from suite.kinds.official.weights import images
 from suite.reduction.model import ReducedModel, reduce
 from suite.tasks.classification.recipe import ClassificationRecipe
 from suite.tasks.classification.train import _Run
+from suite.tasks.loop import _layer
 from suite.tasks.task import Training
 
 # isort: split
@@ -164,3 +165,10 @@ def test_losses_and_gradients_are_the_official_ones(name: str) -> None:
     for theirs, norm in case.get("averaged", {}).items():
         averaged = dict(run.scored.named_parameters())[names[theirs]]
         assert averaged.norm().item() == pytest.approx(norm, rel=LIMIT), theirs
+
+
+def test_what_comes_after_the_blocks_has_the_whole_rate() -> None:
+    """A last norm, attention pooling and whatever a method adds; what comes before has the lowest."""
+    found = {"norm": 6, "attn_pool.q": 6, "head": 6, "norm_pre": 0, "patch_embed.proj": 0, "blocks.3.attn.qkv": 4}
+    assert {name: _layer(f"backbone.{name}.weight", DEPTH) for name in found} == found
+    assert _layer("method.croppers.0.queries", DEPTH) == 6
