@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_official import weights_of
+from test_official import case_of, weights_of
 
 from suite import official
 from suite.data.dataset import data_set
@@ -45,12 +44,6 @@ OWN = {  # what else the recipes say
     "evit": {"ema": 0.9},
     "idlevit": {"ema": 0.9},
 }
-
-
-def case_of(name: str) -> dict[str, Any]:
-    """What was recorded."""
-    case: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
-    return case
 
 
 def model_of(name: str, case: dict[str, Any], drop_path: float) -> ReducedModel:
@@ -106,7 +99,7 @@ def hand_over(run: _Run, rates: list[float]) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_every_parameter_has_the_official_scale_and_decay(name: str) -> None:
     """Of its rate, by layer; and no parameter is left out."""
-    case = case_of(name)
+    case = case_of(f"recipes/{name}")
     run = run_of(name, case)
     known = {id(parameter): own for own, parameter in run.model.named_parameters()}
     found = {
@@ -123,7 +116,7 @@ def test_every_parameter_has_the_official_scale_and_decay(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_rates_are_the_official_ones(name: str) -> None:
     """At every update, but for the warm-up of Cropr and the epochs of EViT and IdleViT (departures 1 and 2)."""
-    rates, run, found = case_of(name)["rates"], run_of(name, case_of(name)), []
+    rates, run, found = case_of(f"recipes/{name}")["rates"], run_of(name, case_of(f"recipes/{name}")), []
     for update in range(UPDATES * EPOCHS):
         run.scheduler.step_update(update)
         found.append(run.optimizer.param_groups[0]["lr"] / run.optimizer.param_groups[0].get("lr_scale", 1.0))
@@ -142,7 +135,7 @@ def test_rates_are_the_official_ones(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_gradients_are_the_official_ones(name: str) -> None:
     """Over three epochs of four updates, each of two parts that are mixed and dropped apart, at the official rates."""
-    case = case_of(name)
+    case = case_of(f"recipes/{name}")
     run = run_of(name, case)
     names = names_of(run.model)
     if name == "evit":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_official import weights_of
+from test_official import case_of, weights_of
 from torch import Tensor
 
 from suite.kinds.official.weights import images
@@ -16,7 +15,6 @@ from suite.kinds.training import start
 from suite.reduction.backbone import create_backbone, fitted
 from suite.reduction.checkpoints import Checkpoint
 
-FOLDER = Path(__file__).parent / "official" / "hugging_face"
 SIZES = {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": 3, "num_heads": 4}
 GATED = {"mlp_ratio": 128 / 48 * 2}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -31,7 +29,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_of_hugging_face_compute_the_same(name: str) -> None:
     """Logits, or the class token's features where the file has no head, to 1e-5."""
-    case = json.loads((FOLDER / f"{name}.json").read_text())
+    case = case_of(f"hugging_face/{name}")
     backbone, options = MODELS[name]
     model = create_backbone(backbone, SIZES | options, 10).eval()
     fitted(model, Checkpoint.read(weights_of(case["shapes"], 1))).load_into(model)
@@ -48,7 +46,9 @@ def test_only_the_encoder_of_a_pretraining_is_taken() -> None:
     encoder = {name: x for name, x in model.state_dict().items() if not name.startswith("head.")}
     more = {"mask_token": torch.zeros(1, 1, 48), "decoder_embed.weight": torch.zeros(8, 48)}
     more |= {"decoder_blocks.0.norm1.weight": torch.zeros(8), "decoder_pos_embed": torch.zeros(1, 65, 8)}
-    fitted(model, Checkpoint.read({"model": encoder | more})).load_into(model)
+    found = fitted(model, Checkpoint.read({"model": encoder | more}))
+    found.load_into(model)
+    assert found.weights.keys() == model.state_dict().keys()
 
 
 def test_a_tag_of_timm_is_looked_for_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 MARK = re.compile(r"embeddings\.patch_embeddings\.projection\.weight$")
-UNUSED = re.compile(r"(^|\.)(pooler\.|mask_token$|decoder)")  # but in pre-training
+UNUSED = re.compile(r"(^|\.)(pooler\.|mask_token$|decoder)")  # after pre-training
 RENAMED = (
     (r"^(vit|deit|dinov2)\.", ""),
-    (r"^embeddings\.(cls_token)$", r"\1"),
+    (r"^embeddings\.cls_token$", "cls_token"),
     (r"^embeddings\.distillation_token$", "dist_token"),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),

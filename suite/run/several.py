@@ -70,11 +70,12 @@ def _member(number: int, work: Work, job: Job, processes: int, device: str, fold
     """Do a job as one of several processes; the first says how far it is, and leaves the result."""
     for name, value in LOOPBACK.items():
         os.environ.setdefault(name, value)
-    if device == "cuda":
-        torch.cuda.set_device(number)
-    meeting: Any = group.FileStore(str(Path(folder, "group")), processes)  # type: ignore[attr-defined]
-    group.init_process_group("nccl" if device == "cuda" else "gloo", store=meeting, rank=number, world_size=processes)
+    backend = "nccl" if device == "cuda" else "gloo"
     try:
+        meeting: Any = group.FileStore(str(Path(folder, "group")), processes)  # type: ignore[attr-defined]
+        if device == "cuda":
+            torch.cuda.set_device(number)
+        group.init_process_group(backend, store=meeting, rank=number, world_size=processes)
         result = work(replace(job, progress=steps.put if number == 0 else _ignore))
     except Exception:
         with contextlib.suppress(FileExistsError), Path(folder, FAILED).open("x", encoding="utf-8") as file:

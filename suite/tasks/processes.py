@@ -1,4 +1,4 @@
-"""One training in several processes of one machine or more: each computes parts of every batch, gradients are summed.
+"""One training in several processes: each computes parts of every batch, gradients are summed.
 
 Without a process group of torch's there is one process, and nothing here does anything.
 """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from suite.host import cores
@@ -34,9 +35,10 @@ def duration(name: str, cells: Sequence[Cell], left: Sequence[Cell], at_once: in
     if not left:
         return ""
     known = _seconds(name, cells)
-    took = {cell.cell_id: _of(cell, cells, known) for cell in left}
+    of_rows, of_kinds = _medians(cells, known, _row), _medians(cells, known, lambda cell: (cell.kind,))
+    took = {cell.cell_id: known.get(cell.cell_id, of_rows.get(_row(cell), of_kinds.get((cell.kind,)))) for cell in left}
     lost = [cell for cell in left if took[cell.cell_id] is None]
-    if lost and any(not cell.alone for cell in lost):
+    if any(not cell.alone for cell in lost):
         return f"; how long the other {len(left)} take is not known, before one of each kind has finished"
     alone, beside = (sum(took[cell.cell_id] or 0.0 for cell in left if cell.alone == alone) for alone in (True, False))
     seconds = alone + beside / max(1, at_once // max(cell.cores for cell in left))
@@ -53,15 +55,18 @@ def _seconds(name: str, cells: Sequence[Cell]) -> dict[str, float]:
     return found | {cell_id: entry["seconds"] for cell_id, entry in finished.items() if "seconds" in entry}
 
 
-def _of(cell: Cell, cells: Sequence[Cell], known: Mapping[str, float]) -> float | None:
-    if cell.cell_id in known:
-        return known[cell.cell_id]
-    alike = [known[one.cell_id] for one in cells if one.kind == cell.kind and one.cell_id in known]
-    own = [known[one.cell_id] for one in cells if _row(one) == _row(cell) and one.cell_id in known]
-    return median(own or alike) if own or alike else None
+def _medians(
+    cells: Sequence[Cell], known: Mapping[str, float], key: Callable[[Cell], tuple[str, ...]]
+) -> dict[tuple[str, ...], float]:
+    """The median of what those cells took that are alike."""
+    groups = defaultdict[tuple[str, ...], list[float]](list)
+    for cell in cells:
+        if cell.cell_id in known:
+            groups[key(cell)].append(known[cell.cell_id])
+    return {alike: median(found) for alike, found in groups.items()}
 
 
-def _row(cell: Cell) -> tuple[str, str, str]:
+def _row(cell: Cell) -> tuple[str, ...]:
     return cell.kind, cell.row, cell.schedule
 
 

@@ -17,7 +17,8 @@ def file_of(start: Path) -> Path:
         return start
     from huggingface_hub import try_to_load_from_cache
 
-    found = (try_to_load_from_cache(_hub(tag), name) for name in FILES)
+    place = getattr(_known(tag), "hf_hub_id", None) or f"{HUB}/{tag}"
+    found = (try_to_load_from_cache(place, name) for name in FILES)
     return next((Path(path) for path in found if isinstance(path, str)), start)
 
 
@@ -31,10 +32,8 @@ def missing(start: Path, backbone: str) -> str:
             f"start: there is no {shown}; put the weights there (a file of torch or safetensors for {backbone}), or "
             "name the file that has them"
         )
-    timm = _timm()
-    known = timm.get_pretrained_cfg(tag) if tag in timm.list_pretrained() else None
-    if known is None:
-        return f"start: timm has no weights {tag!r}; {suggest(tag, timm.list_pretrained())}"
+    if (known := _known(tag)) is None:
+        return f"start: timm has no weights {tag!r}; {suggest(tag, _timm().list_pretrained())}"
     source = f"huggingface.co/{known.hf_hub_id}: {FILES[0]}" + (f", or {known.url}" if known.url else "")
     return (
         f"start: {start} is not in Hugging Face's cache on this machine; fetch it where there is a network ({source}), "
@@ -48,10 +47,9 @@ def _tag(start: Path) -> str | None:
     return start.name if start.parts[:-1] == (HUB,) and _timm().is_model(model) else None
 
 
-def _hub(tag: str) -> str:
-    """Where Hugging Face has the weights of a tag."""
-    known = _timm().get_pretrained_cfg(tag) if tag in _timm().list_pretrained() else None
-    return str(known.hf_hub_id) if known and known.hf_hub_id else f"{HUB}/{tag}"
+def _known(tag: str) -> Any:
+    """What timm says of the weights of a tag; None for one that it does not know."""
+    return _timm().get_pretrained_cfg(tag) if tag in _timm().list_pretrained() else None
 
 
 def _timm() -> Any:
