@@ -10,6 +10,7 @@ parity       install, check every method against the contract on every backbone,
 table        make one table: nox -s table -- NAME runs studies/NAME.yaml
 export       install, run every deployed method in torch.compile, torch.export and ONNX Runtime, show the matrix
 gpu          time the models of Cropr's Table 1, EVA-02 and ADE20k on a GPU, with the Python that runs nox
+gpu-training train two small cells on a GPU in float16, kill one, go on, and keep a record: minutes
 tables       rebuild every committed table, figure and page from its record
 lint, types  what `.ci/run` checks besides the tests
 """
@@ -151,6 +152,15 @@ def gpu(session: nox.Session) -> None:
     """
     study = session.posargs or ["imagenet-vitl-speed"]
     session.run(sys.executable, "-m", "suite", "run", *study, "--in-process", env={"PYTHONPATH": "."}, external=True)
+
+
+@nox.session(name="gpu-training", python=False)
+def gpu_training(session: nox.Session) -> None:
+    """Train on the GPU of this machine, with what `pip install .` brings, to results/gpu-training.json.
+
+    Two rows of studies/imagenet-vitl.yaml at reduced width; `-- --device cpu --into FILE` tries it without a GPU.
+    """
+    session.run(sys.executable, "tests/gpu_training.py", *session.posargs, env={"PYTHONPATH": "."}, external=True)
 
 
 @nox.session(python=False, requires=["install"])

@@ -513,7 +513,7 @@ def test_what_is_missing_is_named(ran: Path, tmp_path: Path) -> None:
     )
     planned = here(tmp_path, "plan", "trial.yaml")
     assert planned.returncode == 0
-    assert len(planned.stdout.splitlines()) == 12
+    assert len(planned.stdout.splitlines()) == 12 + 1, "the cells, and what they will take"
     for done in (planned, here(tmp_path, *RUN)):
         assert "data.folder: there is no here in" in done.stderr
         assert "start: there is no weights/none.pt in" in done.stderr

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
+from reduced_imagenet import CLASSES, SMALL, STUDIES, reduced_study, write_images, write_weights
 from safetensors.torch import save_file
 from tiny_study import RUN, here, rows_of
 
@@ -23,49 +24,12 @@ from suite.study.load import load
 # isort: split
 from timm.data import auto_augment
 
-STUDIES = Path(__file__).parents[1] / "studies"
-SMALL = {"img_size": 32, "patch_size": 4, "embed_dim": 32, "depth": 6, "num_heads": 2}
-CLASSES = ("n01440764", "n01443537", "n01484850", "n02085620")
-
-
-def write_images(root: Path) -> None:
-    """Two validation and six training images of each class, JPEG, of several sizes."""
-    draw = np.random.default_rng(0)
-    for (split, count), name in ((one, name) for one in (("train", 6), ("val", 2)) for name in CLASSES):
-        folder = root / split / name
-        folder.mkdir(parents=True)
-        for number in range(count):
-            pixels = draw.integers(0, 256, (36 + number, 48, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{name}_{number}.JPEG")
-
-
-def write_weights(path: Path) -> torch.nn.Module:
-    """Weights as timm's hub has MAE's: a norm of all tokens, no head."""
-    torch.manual_seed(1)
-    options = SMALL | {"global_pool": "token"}
-    model: torch.nn.Module = create_backbone("vit_large_patch16_224", options, 0)
-    path.parent.mkdir(exist_ok=True)
-    save_file(model.state_dict(), path)
-    return model
-
-
-def reduced_study() -> dict[str, Any]:
-    """The committed study for small images and a narrow backbone: every row, one seed, four updates."""
-    study: dict[str, Any] = yaml.safe_load((STUDIES / "imagenet-vitl.yaml").read_text())
-    study["data"] |= {"source": "imagenet", "class_count": len(CLASSES), "size": 32}
-    study["backbone"]["options"] |= SMALL
-    study["start"] = "weights/mae.safetensors"
-    study["schedules"] = [{"constant": 3, "blocks": "0-3", "extra_first": 1}]
-    study["finetune"] |= {"epochs": 2, "warmup_epochs": 1, "batch_size": 12, "accumulate": 3, "device": "cpu"}
-    study["finetune"] |= {"precision": "bfloat16", "threads": 1}
-    return study | {"seeds": [0]}
-
 
 def test_the_papers_study_runs_at_reduced_width(tmp_path: Path) -> None:
     """Every row through data, weights, recipe, scores and costs; each is a model of its own, whose weights are kept."""
     write_images(tmp_path / "imagenet")
     write_weights(tmp_path / "weights/mae.safetensors")
-    (tmp_path / "trial.yaml").write_text(json.dumps(reduced_study()))
+    (tmp_path / "trial.yaml").write_text(json.dumps(reduced_study(device="cpu", precision="bfloat16")))
     done = here(tmp_path, *RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = rows_of(tmp_path)
@@ -119,3 +83,14 @@ def test_clothes_are_read_where_they_are_installed() -> None:
         pytest.skip(missing)
     found = data.labelled("train")
     assert (len(found), len(found.classes), len(data.labelled("validation"))) == (60_000, 10, 10_000)
+
+
+@pytest.mark.slow
+def test_the_script_for_gpus_runs_on_a_processor(tmp_path: Path) -> None:
+    """A cell that is killed and goes on has the losses of one that is not, to the bit on a processor."""
+    script = Path(__file__).with_name("gpu_training.py")
+    command = [sys.executable, str(script), "--device", "cpu", "--epochs", "8", "--into", str(tmp_path / "found.json")]
+    subprocess.run(command, check=True, capture_output=True)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert {row["difference"] for row in found["rows"].values()} == {0.0}
+    assert found["provenance"]["device"]
