@@ -1,7 +1,7 @@
 """Train two cells of Cropr's Table 1 at reduced width on a GPU in float16, twice, the second time killed and gone on.
 
-`python tests/gpu_training.py` writes what it found to results/gpu-training.json, after some minutes. Where there is no GPU,
-`--device cpu` tries the same in bfloat16, and `--into` another file.
+`python tests/gpu_training.py` writes what it found to results/gpu-training.json, after some minutes. Where there is no
+GPU, `--device cpu` tries the same in bfloat16, and `--into` another file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
         stopped = trained(Path(place, "stopped"), recipe, killed_once)
     found = {"recipe": recipe, "rows": {row: compared(whole[row], stopped[row]) for row in whole}}
     said.into.write_text(json.dumps(found | {"provenance": whole["none"]["provenance"]}, indent=1) + "\n")
-    print(said.into.read_text())
+    sys.stdout.write(said.into.read_text())
 
 
 def start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from reduced_imagenet import CLASSES, SMALL, STUDIES, reduced_study, write_images, write_weights
+from reduced_imagenet import SMALL, STUDIES, reduced_study, write_images, write_weights
 from safetensors.torch import save_file
 from tiny_study import RUN, here, rows_of
 
