@@ -144,6 +144,11 @@ def feed_forward(block: TimmModule, tokens: Tokens) -> Tokens:
     return replace(tokens, x=tokens.x + block.drop_path2(_mlp_branch(block, y)))
 
 
+def drop_no_path(block: TimmModule) -> None:
+    """Take stochastic depth out of a block, as Cropr's official recipes do with the last."""
+    block.drop_path1, block.drop_path2 = nn.Identity(), nn.Identity()
+
+
 def run(block: TimmModule, tokens: Tokens) -> Tokens:
     """The whole block, unchanged."""
     return feed_forward(block, attend(block, tokens)[0])

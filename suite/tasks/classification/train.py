@@ -19,6 +19,7 @@ from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.utils import ModelEmaV3
 
 from suite.data.dataset import DataSet, Split
+from suite.reduction.blocks import drop_no_path
 from suite.reduction.method import Output
 from suite.reduction.model import ReducedModel
 from suite.reduction.schedule import curriculum
@@ -67,8 +68,7 @@ class _Run:
         self.teacher = model.unpruned() if model.method.settings.learns_from_teacher() else None
         self.outputs: Forward = torch.compile(model.outputs) if recipe.compile else model.outputs
         if not recipe.drop_path_in_last_block:
-            last: Any = model.backbone.blocks[-1]
-            last.drop_path1, last.drop_path2 = nn.Identity(), nn.Identity()
+            drop_no_path(model.backbone.blocks[-1])
         self.criterion: Loss = (
             SoftTargetCrossEntropy() if self.mixing else LabelSmoothingCrossEntropy(recipe.label_smoothing)
         )

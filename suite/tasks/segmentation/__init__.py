@@ -61,11 +61,9 @@ def _examples(data: DataSet, count: int) -> tuple[list[np.ndarray[Any, Any]], li
 
 
 def _prepare(backbone: TimmModule) -> None:
-    """Let no path of the last block be dropped, as in Cropr's official recipe."""
-    from torch import nn
+    from suite.reduction.blocks import drop_no_path
 
-    for name in ("drop_path1", "drop_path2"):
-        setattr(backbone.blocks[-1], name, nn.Identity())
+    drop_no_path(backbone.blocks[-1])
 
 
 def _check_backbone(backbone: TimmModule) -> None:
