@@ -84,6 +84,7 @@ def test_random_pixels_stand_in(goal: str, data: dict[str, Any], tmp_path: Path)
     write(tmp_path, task=goal, data=data, methods=["none"], seeds=[0], speed=None)
     shown = " ".join(here(tmp_path, "plan", "trial.yaml", "--estimate").stdout.split())
     assert "Pixels are random, because the images are not here" in shown
+    assert "0 of 2 cells finished; the others about" in shown
     (row,) = (row for row in planned(tmp_path)["rows"] if row["kind"] == "accuracy")
     images = {"classification": 1_281_167, "segmentation": 20_210}[goal]
     assert row["hours"] * 3600 * row["images_per_second"] == pytest.approx(2 * images)
@@ -97,7 +98,7 @@ def test_what_is_for_a_gpu_is_timed_on_the_processor(tmp_path: Path, monkeypatch
     write(tmp_path, methods=["none"], seeds=[0], speed=None, finetune=finetune)
     shown = " ".join(here(tmp_path, "plan", "trial.yaml", "--estimate").stdout.split())
     assert "This machine has no GPU, for which the study is: on the processor, in float32." in shown
-    assert "Updates by 2 images, where the study has 16: those would take too long." in shown
+    assert "By fewer images in an update than the study's 16, which would take too long." in shown
     row = planned(tmp_path)["rows"][-1]
     assert (row["updates"], row["batch_size"]) == (1, 2)
 

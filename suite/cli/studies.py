@@ -62,20 +62,20 @@ def plan(
     from suite.study.load import load
 
     loaded = load(study, change or [])
-    costs, sentence = _timed(loaded) if estimate else (None, loaded.kind.estimate(loaded))
+    costs, cost = _timed(loaded) if estimate else (None, loaded.kind.estimate(loaded))
     work = [dict(one) for one in loaded.kind.plan(loaded)]
     for sentence in loaded.kind.missing(loaded.study):
         say(f"missing input: {sentence}", err=True)
     if as_json:
-        print_json({"cells": work, "rows": _records(costs), "estimate": sentence} if costs else work)
+        print_json({"cells": work, "rows": _records(costs), "estimate": cost} if costs else work)
         return
     widths = {key: max(len(str(one.get(key, ""))) for one in work) for one in work[:1] for key in one}
     for one in work:
         say("  ".join(str(one.get(key, "")).ljust(width) for key, width in widths.items()).rstrip())
     if costs:
         _show(costs)
-    if sentence:
-        say(sentence)
+    if cost:
+        say(cost)
 
 
 def _timed(loaded: Loaded) -> tuple[Table, str]:

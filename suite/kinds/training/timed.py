@@ -31,9 +31,11 @@ from suite.tasks.task import Training
 from suite.terminal import ManualProgress
 
 WARM_UP, UPDATES = 2, 8
-SECONDS = 60.0  # that the updates of a row may take, as far as one is shorter
+SECONDS = 30.0  # that the updates of a row may take, as far as one is shorter
 FEWEST = 2  # images of a part of a batch, which may be mixed
 HERE = {"device": "cpu", "precision": "float32", "accumulate": 1, "processes": 1, "compile": False}  # without a GPU
+
+IN_MEMORY = {"images": None, "workers": 0}
 
 
 @dataclass(frozen=True)
@@ -169,16 +171,13 @@ def _here(recipe: Any) -> tuple[Any, list[str]]:
 
 
 def _trained(done: Timed, cell: Cell, identity: Identity, recipe: Any) -> Timed:
-    """What updates took; on a processor the shortest possible one says first how many images are not too many."""
-    notes, whole = list(done.notes), recipe.batch_size
+    """What updates took."""
+    notes, whole, pace = list(done.notes), recipe.batch_size, None
     if recipe.device == "cpu":
-        fewest = min(whole, FEWEST * getattr(recipe, "parts", 1))
-        first = _paced(cell, identity, recipe.model_copy(update={"batch_size": fewest}), 1)
-        several = fewest * max(1, int(SECONDS * first.rates[-1] / fewest))
-        recipe = recipe.model_copy(update={"batch_size": min(whole, several)})
+        recipe, pace = _in_time(cell, identity, recipe)
     if recipe.batch_size < whole:
-        notes.append(f"Updates by {recipe.batch_size} images, where the study has {whole}: those would take too long.")
-    pace = _paced(cell, identity, recipe, WARM_UP + UPDATES)
+        notes.append(f"By fewer images in an update than the study's {whole}, which would take too long.")
+    pace = pace or _paced(cell, identity, recipe, WARM_UP + UPDATES)
     if identity.data_set(cell.places).missing():
         notes.append("Pixels are random, because the images are not here: the time to load them is not in it.")
     rates = pace.rates[WARM_UP:] or pace.rates[-1:]
@@ -192,14 +191,28 @@ def _trained(done: Timed, cell: Cell, identity: Identity, recipe: Any) -> Timed:
     )
 
 
+def _in_time(cell: Cell, identity: Identity, recipe: Any) -> tuple[Any, Pace | None]:
+    """A recipe whose updates end in time on this processor, by what one of the fewest images takes.
+
+    Also the pace of that one, if more images are too many.
+    """
+    fewest = min(recipe.batch_size, FEWEST * getattr(recipe, "parts", 1))
+    least = recipe.model_copy(update={"batch_size": fewest})
+    first = _paced(cell, identity, least, 1)
+    times = int(SECONDS * first.rates[-1] / fewest)
+    if times < 2:
+        return least, first
+    return recipe.model_copy(update={"batch_size": min(recipe.batch_size, fewest * times)}), None
+
+
 def _paced(cell: Cell, identity: Identity, recipe: Any, updates: int) -> Pace:
     """The pace of so many updates, or of as many as end in time."""
     data, saved = identity.data_set(cell.places), Saved(None, 0)
     if data.missing():
-        target = identity.goal.target
-        images = updates * recipe.batch_size
-        data = StandIn(size=data.side, images=images, classes={target: data.targets[target]})
-        recipe = recipe.model_copy(update={"images": None})
+        classes = {target: data.targets[target] for target in [identity.goal.target]}
+        data = StandIn(size=data.side, images=updates * recipe.batch_size, classes=classes)
+        in_memory = {key: value for key, value in IN_MEMORY.items() if key in type(recipe).model_fields}
+        recipe = recipe.model_copy(update=in_memory)
     model = reduced(Job(cell.identity, None, places=cell.places), identity)
     saved.pace = Few(updates, SECONDS)
     with contextlib.suppress(Enough):
