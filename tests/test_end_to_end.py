@@ -283,6 +283,7 @@ def test_in_any_order_a_cell_gives_the_same_bits(ran: Path) -> None:
     program = f"""
 import json, sys
 from pathlib import Path
+from suite.kinds.training.checks import MEASURED
 from suite.kinds.training.execute import run_cell
 from suite.study.cells import Job
 home = Path({str(ran)!r}) / ".suite"
@@ -291,7 +292,10 @@ for entry in [entry for entry in entries if entry["identity"]["kind"] != "speed"
     identity = entry["identity"]
     start = home / "weights" / (identity["start"] + ".pt") if "start" in identity else None
     again = run_cell(Job(identity, start))
-    assert again["metrics"] == entry["metrics"], (identity, again["metrics"], entry["metrics"])
+    measured, wanted = again["metrics"], entry["metrics"]
+    assert measured.keys() == wanted.keys()
+    differing = [key for key in wanted if measured[key] != wanted[key]]
+    assert MEASURED.issuperset(differing), (identity, measured, wanted)
     assert again["curves"] == entry["curves"], identity
     print("same")
 """

@@ -18,6 +18,7 @@ import torch
 import yaml
 
 from suite.cli.app import main
+from suite.kinds.training.checks import MEASURED
 
 SUITE = [sys.executable, "-c", "from suite.cli.app import main; main()"]
 RUN = ("run", "trial.yaml", "--in-process")
@@ -123,6 +124,11 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
     """The tidy record."""
     with (folder / "results/trial/cells.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def repeatable(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The tidy record without what is measured of the machine."""
+    return [row for row in rows if row["metric"] not in MEASURED]
 
 
 def runs(folder: Path, kinds: str = "'base', 'accuracy', 'speed'") -> list[Any]:

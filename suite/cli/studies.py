@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from suite.cli.options import AsJson, Changes, StudyName, complete_study, print_json, say
 from suite.errors import UserError, not_installed
 from suite.terminal import Lossy, plain
+
+if TYPE_CHECKING:
+    from suite.report.layout import Table
+    from suite.study.kind import Loaded
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -46,22 +50,50 @@ def validate(study: StudyName, change: Changes = None) -> None:
         say(f"missing input: {sentence}")
 
 
-def plan(study: StudyName, change: Changes = None, as_json: AsJson = False) -> None:
-    """Show what a study runs, cell by cell, and what of it is done."""
+def plan(
+    study: StudyName,
+    change: Changes = None,
+    as_json: AsJson = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Train every row for a few updates, which are not kept, to time them.")
+    ] = False,
+) -> None:
+    """Show what a study runs, cell by cell, what of it is done, and how long the rest will take."""
     from suite.study.load import load
 
     loaded = load(study, change or [])
+    costs, cost = _timed(loaded) if estimate else (None, loaded.kind.estimate(loaded))
     work = [dict(one) for one in loaded.kind.plan(loaded)]
     for sentence in loaded.kind.missing(loaded.study):
         say(f"missing input: {sentence}", err=True)
     if as_json:
-        print_json(work)
+        print_json({"cells": work, "rows": _records(costs), "estimate": cost} if costs else work)
         return
     widths = {key: max(len(str(one.get(key, ""))) for one in work) for one in work[:1] for key in one}
     for one in work:
         say("  ".join(str(one.get(key, "")).ljust(width) for key, width in widths.items()).rstrip())
-    if sentence := loaded.kind.estimate(loaded):
-        say(sentence)
+    if costs:
+        _show(costs)
+    if cost:
+        say(cost)
+
+
+def _timed(loaded: Loaded) -> tuple[Table, str]:
+    if loaded.kind.timed is None:
+        raise UserError(f"{loaded.name} is a study of kind {loaded.kind.name}, which has no updates to time")
+    return loaded.kind.timed(loaded, plain(stderr=True))
+
+
+def _records(table: Table) -> list[dict[str, object]]:
+    from suite.report.render import as_records
+
+    return as_records(table)
+
+
+def _show(table: Table) -> None:
+    from suite.report.render import show
+
+    show(table, plain())
 
 
 def run(

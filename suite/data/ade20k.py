@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CLASSES = 150
 GREY = 0  # type of colour of a PNG
+IMAGES: dict[Split, int] = {"train": 20_210, "validation": 2000}
 FOLDERS: dict[Split, str] = {"train": "training", "validation": "validation"}
 Pair = tuple[Path, Path]
 
@@ -94,6 +95,9 @@ class Ade20k(DataSet):
             f"data.folder: there is no {shown}; put ADE20k there (ADEChallengeData2016 of the scene parsing benchmark, "
             "with images and annotations in it), or name the folder that it is in"
         )
+
+    def count(self, split: Split) -> int | None:
+        return IMAGES[split] if self.missing() else None
 
     def open(self, split: Split) -> Examples:
         pairs = sorted(check_pairs(self.folder, FOLDERS[split]), key=lambda pair: str(pair[0]))

@@ -124,7 +124,7 @@ def total(parts: Iterable[Part]) -> Macs:
 
 
 @torch.inference_mode()
-def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
+def count(model: nn.Module, read_out: ReadOut = itself, *, training: bool = False) -> Count:
     """Count tokens and multiply-accumulates of a model for one image, (1, 3, height, width) as the model takes it.
 
     The model is left as it is. It is counted deployed: what only training needs does not count.
@@ -132,6 +132,7 @@ def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
     Args:
         model: a timm model or a `ReducedModel`, with weights or on the meta device.
         read_out: what is counted of a reduced model, see `Task.read_out`; by default the model, which classifies.
+        training: count what it computes forward in training instead, with what only that needs.
 
     Returns:
         `.tokens.attention`, `.tokens.mlp` and `.tokens.leaving`, tokens of each block, prefix included; `.macs.full`
@@ -151,7 +152,7 @@ def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
     tokens: 65 65
     GMACs: 0.0615 (full), 0.0583 (linear)
     """
-    reduced = _on_meta(model)
+    reduced = _on_meta(model, training)
     reduced.method = watched = _Watched(reduced.method)
     counter = FlopCounterMode(display=False, custom_mapping=MISSING | NORMS)
     attribution = _Attribution(reduced, watched, counter)
@@ -162,12 +163,13 @@ def count(model: nn.Module, read_out: ReadOut = itself) -> Count:
     return Count(tokens, parts, counter.flop_counts["Global"][LAYER_NORM])
 
 
-def _on_meta(model: nn.Module) -> ReducedModel:
-    """A deployed copy on the meta device; no weight is copied."""
+def _on_meta(model: nn.Module, training: bool) -> ReducedModel:
+    """A copy on the meta device, deployed or in training; no weight is copied."""
     reduced = model if isinstance(model, ReducedModel) else unpruned(model)
     tensors: list[Tensor] = [*reduced.parameters(), *reduced.buffers()]
     without_weights = {id(tensor): _shape_of(tensor) for tensor in tensors}
-    return copy.deepcopy(reduced, without_weights).deploy()
+    copied = copy.deepcopy(reduced, without_weights)
+    return copied.train() if training else copied.deploy()
 
 
 def _shape_of(tensor: Tensor) -> Tensor:

@@ -77,6 +77,8 @@ class Kind:
         check: build what the study asks for, without weights; returns what `suite validate` says of it ("51 cells").
         plan: what would run, a mapping for each piece of work, with `status` (done, failed, to run); `suite plan`.
         estimate: what of that is done, and how long the rest will take, in a sentence; `suite plan`.
+        timed: time a few steps of what has not run here, with a bar on a console; a table, and the same sentence with
+            it; `suite plan --estimate`. None where nothing can be timed so.
         run: run what is not done, on Ray or in this process (the last argument), and export the record to
             `results/NAME/`; returns the exit code. Tables are made by the caller.
         track: write the study's runs into MLflow anew, from its finished cells; None if it has none there.
@@ -110,6 +112,7 @@ class Kind:
     check: Callable[[Loaded], str] = lambda _loaded: ""
     plan: Callable[[Loaded], Sequence[Mapping[str, Any]]] = lambda _loaded: ()
     estimate: Callable[[Loaded], str] = lambda _loaded: ""
+    timed: Callable[[Loaded, Console], tuple[Table, str]] | None = None
     run: Callable[[Loaded, Console, bool], int] | None = None
     track: Callable[[Loaded, Console], None] | None = None
     publish: Callable[[Loaded, Path, Console], bool] = lambda _loaded, _folder, _console: False

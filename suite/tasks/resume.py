@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.reduction.registry import PACKAGE, code_digest
+from suite.tasks.pace import Pace
 from suite.terminal import warn
 
 KEPT = 2  # states, the newest
@@ -40,12 +41,19 @@ class Saved:
     Attributes:
         facts: what is recorded of every epoch; part of every state.
         spent: seconds that it had taken when the state was saved from which it goes on.
+        pace: how fast its updates are; part of every state.
     """
 
     def __init__(self, folder: Path | None, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder, self.seconds, self.clock, self.last = folder, 60 * minutes, clock, clock()
         self.facts: list[dict[str, float]] = []
         self.began, self.spent, self.passed = self.last, 0.0, list[Path]()
+        self.pace = Pace()
+
+    @property
+    def seconds_so_far(self) -> float:
+        """What the training has taken, with what it took before it was stopped."""
+        return self.spent + self.clock() - self.began
 
     def due(self) -> bool:
         """Whether it is time to save again."""
@@ -59,8 +67,8 @@ class Saved:
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = self.folder / BESIDE
         with beside.open("wb") as file:
-            spent = self.spent + self.clock() - self.began
-            torch.save({"facts": self.facts, "spent": spent, "state": state}, file)
+            pace = {"rates": self.pace.rates, "memory": self.pace.memory}
+            torch.save({"facts": self.facts, "spent": self.seconds_so_far, "pace": pace, "state": state}, file)
             file.flush()
             os.fsync(file.fileno())
         while self.passed:  # else they were the newest
@@ -78,6 +86,7 @@ class Saved:
             if not (problem := _problem(path)):
                 found = torch.load(path, weights_only=False, map_location="cpu")
                 self.facts, self.spent = found["facts"], found["spent"]
+                self.pace.rates, self.pace.memory = found["pace"]["rates"], found["pace"]["memory"]
                 return found["state"]
             warn(f"{path} {problem}; the training goes on from what is before it")
             self.passed.append(path)

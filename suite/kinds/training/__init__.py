@@ -18,6 +18,7 @@ KIND = Kind(
     check=of("study", "check"),
     plan=of("study", "plan"),
     estimate=of("estimate", "estimate"),
+    timed=of("timed_table", "timed_table"),
     run=of("runner", "run"),
     track=of("track", "track_study"),
     publish=of("track", "publish"),

@@ -14,12 +14,17 @@ from suite.tasks.task import is_of_part, recorded_metrics, task, tasks
 COSTS = ("tokens_fewest", "macs_full")
 SPEED = "speed_ratio"
 OWN_RATE = "method_learning_rate"
+RATE, MEMORY, DURATION = "training_images_per_second", "training_memory_bytes", "training_seconds"
+TRAINING_MACS = "macs_training"
+MEASURED = {RATE, MEMORY, DURATION}  # of a machine: other numbers every time
+OF_TRAINING = {*MEASURED, TRAINING_MACS}  # what training costs, at which no comparison looks
 RUN = ["row", "schedule", "seed"]
 KINDS, STATUSES = ("base", "accuracy", "speed"), ("done", "failed", "skipped")
 KNOWN = {  # besides the scores of tasks
     *COSTS,
     SPEED,
     OWN_RATE,
+    *OF_TRAINING,
     *("macs_linear", "tokens_attention", "tokens_mlp"),
     *("batch_size", "seconds", "seconds_unpruned", "memory_bytes", "memory_bytes_unpruned"),
     *("tokens_leaving", "speed_ratio_eager", "others_cores", "own_share", "page_faults", "round_drift", "timed_share"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from suite.kinds.training.checks import SPEED
+from suite.kinds.training.checks import DURATION, MEMORY, RATE, SPEED, TRAINING_MACS
 from suite.kinds.training.line import Line
 from suite.kinds.training.row_cells import Speed
 from suite.report.layout import Column, recorded
@@ -34,6 +34,7 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
         *_published(headline),
         *_costs(),
         *_speeds(lines),
+        *(_training() if any(line.training.rate for line in lines) else ()),
         *recorded("problem", how="why cells failed or were skipped"),
     )
 
@@ -136,6 +137,20 @@ def _speeds(lines: Sequence[Line]) -> Iterator[Column]:
         yield Column(f"{key} warnings", form="record", fields=fields, how=warned, metric=SPEED)
 
 
+def _training() -> Iterator[Column]:
+    rate = "images per second in updates, loading included, without scoring: of each seed the median, then over seeds"
+    memory, hours = "most bytes on the GPU in updates, median over the seeds", "with scoring, median over the seeds"
+    share = "MACs of one image forward in training, such as of auxiliary heads, over those of the deployed model"
+    yield _cost("rate", "training, images/s", "{:.4g}".format, RATE, rate)
+    yield _cost("memory", "training, GB", lambda size: f"{size / 1e9:.3g}", MEMORY, memory)
+    yield _cost("hours", "training, hours", "{:.3g}".format, "training_hours", hours, DURATION)
+    yield _cost("share", "MACs in training", _ratio, "training_macs_ratio", share, TRAINING_MACS)
+
+
+def _cost(key: str, heading: str, show: Callable[[Any], str], field: str, how: str, metric: str = "") -> Column:
+    return Column(f"training {key}", heading, show, form="long", fields=(field,), how=how, metric=metric or field)
+
+
 def _speed(key: str, heading: str, name: str, metric: str, attention: str = "", **more: Any) -> Column:
     parts = tuple(f"{which} {ROUNDS}{attention}" for which in ("median", "first quartile", "third quartile"))
     fields = tuple(f"{name}_{what}" for what in ("median", "low", "high"))
@@ -151,5 +166,9 @@ def _giga(macs: float) -> str:
     return f"{macs / 1e9:#.3g}".rstrip(".")
 
 
+def _ratio(share: float) -> str:
+    return f"{share:.2f}x"
+
+
 def _times(numbers: tuple[float, float, float]) -> str:
-    return f"{numbers[0]:.2f}x"
+    return _ratio(numbers[0])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.errors import UserError, suggest
+from suite.kinds.training.checks import OF_TRAINING
 from suite.kinds.training.results import read_curves
 from suite.kinds.training.summary import read_record
 from suite.report.layout import Block, Column, Note, Row, Table
@@ -27,7 +28,7 @@ DIFFERENT, SAME = "differs", "consistent"
 
 @dataclass(frozen=True)
 class Scored:
-    """A cell with a score: its id, the digest of its data, the score, and all values that training left behind."""
+    """A cell with a score: its id, the digest of its data, the score, and all values but those of what it cost."""
 
     cell_id: str
     data: str
@@ -99,7 +100,7 @@ def _rows(found: Side) -> dict[tuple[str, ...], Scores]:
     """Scored cells by seed, of every row, under task, row and schedule; of one that is asked for, under the task."""
     frame, curves = read_record(found.folder), read_curves(found.folder)
     curves = curves[~curves["metric"].str.contains("/")]  # what was looked at besides
-    cells = frame[frame["kind"] == "accuracy"]
+    cells = frame[(frame["kind"] == "accuracy") & ~frame["metric"].isin(OF_TRAINING)]
     if found.row and found.row not in set(cells["row"]):
         raise UserError(f"{found.name}: there is no row {found.row!r}; {suggest(found.row, set(cells['row']))}")
     if found.row and cells[cells["row"] == found.row]["schedule"].nunique() > 1:

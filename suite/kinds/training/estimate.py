@@ -19,32 +19,52 @@ STATES = 2  # that are kept of each running training
 GIGABYTE, HOUR, MINUTE = 1e9, 3600, 60
 
 
-def estimate(loaded: Loaded) -> str:
-    """What is left of a study in hours and in disk; `suite plan` says it."""
+def estimate(loaded: Loaded, timed: Mapping[tuple[str, ...], float] | None = None) -> str:
+    """What is left of a study in hours and in disk; `suite plan` says it. `timed`: as in `duration`."""
     cells, record = expand(loaded.study), Record()
     left = [cell for cell in cells if record.finished(cell) is None]
     done = f"{len(cells) - len(left)} of {len(cells)} cells finished"
-    return done + duration(loaded.name, cells, left, cores()) + _disk(loaded, left)
+    return done + duration(loaded.name, cells, left, cores(), timed) + _disk(loaded, left)
 
 
-def duration(name: str, cells: Sequence[Cell], left: Sequence[Cell], at_once: int) -> str:
+def duration(
+    name: str,
+    cells: Sequence[Cell],
+    left: Sequence[Cell],
+    at_once: int,
+    timed: Mapping[tuple[str, ...], float] | None = None,
+) -> str:
     """How long cells will take, for the end of a sentence; nothing where none is left.
 
-    A cell takes what the same cell took in `results/`, else the median of its row's finished cells, else of its kind's.
+    A cell takes what was `timed` here, seconds by row as `alike` names it; else what the same cell took in `results/`,
+    the median of its row's finished cells, or of its kind's. Those that train on GPUs take their turns.
     """
     if not left:
         return ""
-    known = _seconds(name, cells)
-    of_rows, of_kinds = _medians(cells, known, _row), _medians(cells, known, lambda cell: (cell.kind,))
-    took = {cell.cell_id: known.get(cell.cell_id, of_rows.get(_row(cell), of_kinds.get((cell.kind,)))) for cell in left}
+    found, here = _seconds(name, cells), timed or {}
+    known = {cell.cell_id: found[cell.cell_id] for cell in cells if cell.cell_id in found and alike(cell) not in here}
+    of_rows, of_kinds = dict(here) | _medians(cells, known, alike), _medians(cells, known, lambda cell: (cell.kind,))
+    took = {
+        cell.cell_id: known.get(cell.cell_id, of_rows.get(alike(cell), of_kinds.get((cell.kind,)))) for cell in left
+    }
     lost = [cell for cell in left if took[cell.cell_id] is None]
     if any(not cell.alone for cell in lost):
         return f"; how long the other {len(left)} take is not known, before one of each kind has finished"
     alone, beside = (sum(took[cell.cell_id] or 0.0 for cell in left if cell.alone == alone) for alone in (True, False))
-    seconds = alone + beside / max(1, at_once // max(cell.cores for cell in left))
-    shown = f"{seconds / MINUTE:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"
+    turns = any(cell.gpus for cell in left)
+    seconds = alone + beside / (1 if turns else max(1, at_once // max(cell.cores for cell in left)))
     more = f", and {len(lost)} timings" if lost else ""
-    return f"; the others about {shown} on {at_once} idle cores, as fast as {len(known)} cells that have finished{more}"
+    where = "one after another" if turns else f"on {at_once} idle cores"
+    basis = [f"{len(known)} cells that have finished"] if known or not here else []
+    basis += [f"the updates of {len(here)} rows that were timed"] if here else []
+    return f"; the others about {spelt(seconds)} {where}, as fast as {' and '.join(basis)}{more}"
+
+
+def spelt(seconds: float) -> str:
+    """Seconds in the unit that reads best."""
+    if seconds < 2 * MINUTE:
+        return f"{seconds:.0f} s"
+    return f"{seconds / MINUTE:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"
 
 
 def _seconds(name: str, cells: Sequence[Cell]) -> dict[str, float]:
@@ -66,7 +86,8 @@ def _medians(
     return {alike: median(found) for alike, found in groups.items()}
 
 
-def _row(cell: Cell) -> tuple[str, ...]:
+def alike(cell: Cell) -> tuple[str, ...]:
+    """What cells share that differ in their seed alone: kind, row and schedule."""
     return cell.kind, cell.row, cell.schedule
 
 

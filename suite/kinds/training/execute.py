@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from suite.data.dataset import SPLITS
 from suite.errors import UserError
 from suite.kinds.speed.cell import time_cell
 from suite.kinds.training.cells import known_weights, which_weights
-from suite.kinds.training.checks import OWN_RATE
+from suite.kinds.training.checks import DURATION, MEMORY, OWN_RATE, RATE, TRAINING_MACS
 from suite.kinds.training.identity import Identity
 from suite.kinds.training.kept import keep
 from suite.measure import numerics
@@ -38,6 +39,8 @@ from suite.tasks import processes
 from suite.tasks.recipe import TrainingRecipe
 from suite.tasks.resume import Saved
 from suite.tasks.task import Epoch, Task, Training
+
+UNITS = {RATE: "images/s", MEMORY: "bytes", DURATION: "s"}
 
 
 def run_cell(job: Job) -> Result:
@@ -78,7 +81,7 @@ def seed_everything(identity: Identity) -> None:
 
 def run_base(job: Job, identity: Identity) -> Result:
     """Train the model that all other cells start from."""
-    model, weights = _reduced(job, identity), io.BytesIO()
+    model, weights = reduced(job, identity), io.BytesIO()
     result = _train(model, job, identity)
     torch.save(model.cpu().backbone.state_dict(), weights)
     return result | {"weights": weights.getvalue()}
@@ -86,7 +89,7 @@ def run_base(job: Job, identity: Identity) -> Result:
 
 def run_accuracy(job: Job, identity: Identity) -> Result:
     """Fine-tune one method from the weights it starts from, then measure its tokens and MACs as deployed."""
-    model, task = _reduced(job, identity), identity.goal
+    model, task = reduced(job, identity), identity.goal
     if job.weights is not None:
         model.backbone.load_state_dict(torch.load(job.weights, weights_only=True, map_location="cpu"))
     elif "start" in job.places:
@@ -110,14 +113,20 @@ def run_accuracy(job: Job, identity: Identity) -> Result:
 
 def run_speed(job: Job, identity: Identity) -> Result:
     """Compare the deployed method with the untouched timm model; weights and images are random."""
-    model, task = _reduced(job, identity).deploy(), identity.goal
+    model, task = reduced(job, identity).deploy(), identity.goal
     unpruned = task.read_out_unpruned(model.backbone)
     result = time_cell(job.identity, task.read_out(model), unpruned, model.backbone.patch_embed.img_size)
     job.progress(1)
     return result
 
 
-def _reduced(job: Job, identity: Identity) -> ReducedModel:
+def reduced(job: Job, identity: Identity) -> ReducedModel:
+    """The model of a cell, with random weights.
+
+    Raises:
+        UnmetNeed: if the backbone lacks what the method needs.
+        UserError: if the code of a method is not that of the plan.
+    """
     drop_path = identity.recipe.get("drop_path", 0.0)
     backbone = create_backbone(
         identity.backbone.name, identity.backbone.options, classes=identity.classes, drop_path=drop_path
@@ -159,13 +168,14 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
     epochs = task.train(model, Training(data, identity.training, identity.seed, report, scratch, scored, saved))
     last = epochs[-1]
     scores = [epoch.scores[headline.name] for epoch in epochs]
-    kept = {"images": packed(last.images)} if last.images else {}
+    kept, cost = {"images": packed(last.images)} if last.images else {}, _cost(saved)
     units = {metric.last: metric.unit for metric in task.metrics} | {headline.best: headline.unit}
     pixels = {split: digest for split in SPLITS if (digest := data.open(split).digest())}
     return {
         "metrics": {metric.last: last.scores[metric.name] for metric in task.metrics}
-        | {headline.best: max(scores), **last.parts},
-        "units": units | dict.fromkeys(last.parts, headline.unit),
+        | {headline.best: max(scores), **last.parts}
+        | cost,
+        "units": units | dict.fromkeys(last.parts, headline.unit) | {name: UNITS[name] for name in cost},
         "curves": {
             "loss": [epoch.loss for epoch in epochs],
             headline.name: scores,
@@ -175,6 +185,13 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
         "details": {"pixels": pixels} if pixels else {},  # of a folder's the digest of the data set knows
         "seconds": saved.spent,  # of those that were stopped
     } | kept
+
+
+def _cost(saved: Saved) -> dict[str, float]:
+    """What a training took: seconds with its scoring, images per second of its median update, memory of its GPU."""
+    found = {RATE: median(saved.pace.rates)} if saved.pace.rates else {}
+    found |= {MEMORY: float(saved.pace.memory)} if saved.pace.memory else {}
+    return found | {DURATION: saved.seconds_so_far}
 
 
 def _is_kept(keep: str, scores: Sequence[float], recipe: TrainingRecipe) -> bool:
@@ -189,12 +206,20 @@ def _is_kept(keep: str, scores: Sequence[float], recipe: TrainingRecipe) -> bool
 
 
 def _add_costs(result: Result, model: ReducedModel, task: Task) -> None:
+    training = float(_training_macs(model, task))
     model.deploy()
     counted = count(model, task.read_out)
     tokens, (full, linear) = counted.tokens, map(float, counted.macs)
     check_tokens(model, tokens)
     metrics = {"tokens_attention": tokens.attention, "tokens_mlp": tokens.mlp, "tokens_leaving": tokens.leaving}
-    result["metrics"] |= {"tokens_fewest": min(tokens.mlp), "macs_full": full, "macs_linear": linear}
-    result["units"] |= {"tokens_fewest": "tokens", "macs_full": "MACs", "macs_linear": "MACs"}
+    macs = {"macs_full": full, "macs_linear": linear, TRAINING_MACS: training}
+    result["metrics"] |= {"tokens_fewest": min(tokens.mlp), **macs}
+    result["units"] |= {"tokens_fewest": "tokens", **dict.fromkeys(macs, "MACs")}
     result["units"] |= dict.fromkeys(metrics, "tokens")
     result["repetitions"] = {name: list(counts) for name, counts in metrics.items()}
+
+
+def _training_macs(model: ReducedModel, task: Task) -> float:
+    """Multiply-accumulates of one image forward in training, with auxiliary heads and a teacher where there are any."""
+    own = count(model, task.read_out, training=True).macs.full
+    return own + (count(model.backbone).macs.full if model.method.settings.learns_from_teacher() else 0)

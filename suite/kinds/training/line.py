@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from suite.kinds.training.row_cells import Speed
+from suite.kinds.training.row_cells import Speed, TrainingCost
 from suite.reduction.registry import reduces_nothing
 from suite.report.statistics.aggregates import Spread
 from suite.report.statistics.comparisons import Comparison
@@ -56,6 +56,7 @@ class Line:
         in_focus: whether its comparison is one of the family that the study is about; others are exploratory.
         gap: the difference from its control, in the family with an interval that holds for all of it at once.
         p: of that comparison, after Holm's correction for the family; None outside of it, and with one seed.
+        training: what training it cost.
         gain: of the score for every doubling of the epochs since the next shorter training of the row; None without.
         group: letters; reduced rows of the same schedule that share one do not differ significantly.
     """
@@ -82,6 +83,7 @@ class Line:
     in_focus: bool = False
     gap: Mean | None = None
     p: float | None = None
+    training: TrainingCost = field(default_factory=TrainingCost)
     gain: float | None = None
     group: str = ""
 

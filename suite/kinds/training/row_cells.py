@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.kinds.training.checks import scores
+from suite.kinds.training.checks import DURATION, MEMORY, RATE, TRAINING_MACS, scores
 from suite.report.statistics.aggregates import Spread, spread
 
 BATCH = "batch_size"
@@ -31,6 +31,31 @@ class Speed:
     fused: Spread | None = None
     eager: Spread | None = None
     timing_warnings: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What training a row cost, each the median over seeds; None where the record does not say it.
+
+    Attributes:
+        rate: images per second in updates.
+        memory: most bytes on the GPU.
+        hours: with scoring.
+        share: multiply-accumulates forward in training over those of the deployed model.
+    """
+
+    rate: float | None = None
+    memory: float | None = None
+    hours: float | None = None
+    share: float | None = None
+
+
+def training_of(own: pd.DataFrame) -> TrainingCost:
+    """What training cost in the accuracy cells of a row."""
+    found = own[own["metric"] != ""].groupby("metric")["value"].median()
+    seconds, whole = found.get(DURATION), found.get(TRAINING_MACS)
+    share = None if whole is None else whole / found["macs_full"]
+    return TrainingCost(found.get(RATE), found.get(MEMORY), None if seconds is None else seconds / 3600, share)
 
 
 def of_batch(frame: pd.DataFrame, size: int | None) -> pd.DataFrame:

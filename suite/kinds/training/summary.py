@@ -14,7 +14,7 @@ from suite.errors import UserError
 from suite.kinds.training.checks import OWN_RATE, check_record, scores
 from suite.kinds.training.focus import focus_of
 from suite.kinds.training.line import Line, Versus
-from suite.kinds.training.row_cells import failed_seeds, marks, named_seeds, speeds_of
+from suite.kinds.training.row_cells import failed_seeds, marks, named_seeds, speeds_of, training_of
 from suite.reduction.registry import reduces_nothing
 from suite.report.statistics.aggregates import inter_quartile_mean, spread
 from suite.report.statistics.comparisons import compare
@@ -102,6 +102,7 @@ def _line(frame: pd.DataFrame, row: str, schedule: str, own: pd.DataFrame, sever
         tokens=_only(own, "tokens_fewest"),
         macs=_only(own, "macs_full"),
         speeds=speeds_of(frame, row, schedule),
+        training=training_of(own),
         problem="; ".join(sorted(set(own[own["status"] != "done"]["reason"]))),
         marks=(*marks(own, len(scores)), *filter(None, [versus.mark])),
         same_start=len(scores) > 1 and frame[frame["kind"] == "base"]["seed"].nunique() < 2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -65,6 +66,7 @@ def _row(line: Line, published: Number | None) -> Row:
         "eager": _numbers(line.speeds[0].eager),
         **{key: _numbers(one.fused) for key, one in speeds_by_key(line).items()},
         **{f"{key} warnings": one.timing_warnings for key, one in speeds_by_key(line).items()},
+        **{f"training {name}": value for name, value in asdict(line.training).items()},
         "problem": line.problem,
     }
     values |= _compared(line) | _beside(line, published)
@@ -162,6 +164,8 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         )
     if any(line.speeds[0].eager for line in lines):
         yield Note("Speed, eager: relative to the unpruned model with timm's eager attention.", only="long")
+    if any(line.training.rate for line in lines):
+        yield Note("Training: on the devices of the record, whose seeds may have had different ones.", only="long")
     yield from _about_timing_warnings(lines)
     yield from _about_rows(lines)
 

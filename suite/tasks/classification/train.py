@@ -86,8 +86,11 @@ class _Run:
         self.model.train()
         counts = curriculum(full, number, self.recipe.epochs, self.recipe.curriculum)
         self.model.method.counts = self.scored.method.counts = counts
+        pace = self.training.saved.pace
+        pace.begin(self.recipe.device)
         for batch in self.batches.epoch(number, self.begun):
             self._update(*batch)
+            pace.updated(batch[2])
             if processes.rank() == 0 and self.training.saved.due():
                 self.training.saved.save(self._state(), self._done)
         check_weights(self.model, number)

@@ -156,6 +156,7 @@ class TrainingHook(Hook):  # type: ignore[misc]
             self.generators = None
         else:
             self.begun, self.total, self.images = 0, 0.0, 0
+        self.saved.pace.begin(self.recipe.device)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Learning rate of this update."""
@@ -167,6 +168,7 @@ class TrainingHook(Hook):  # type: ignore[misc]
         self.total += outputs["loss"].item() * len(data_batch["inputs"])
         self.images += len(data_batch["inputs"])
         self.begun += 1
+        self.saved.pace.updated(len(data_batch["inputs"]))
         if self.saved.due():
             parts = {name: part.state_dict() for name, part in self._parts(runner).items()}
             place = {name: getattr(self, name) for name in ("epochs", "begun", "total", "images", "learning_rate")}

@@ -1,0 +1,76 @@
+"""What training costs on this machine, as a table and in a sentence: `suite plan STUDY --estimate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from suite.kinds.training.estimate import HOUR, estimate, spelt
+from suite.kinds.training.timed import Timed, timed
+from suite.report.layout import Block, Column, Note, Row, Table, recorded
+from suite.study.cells import shown
+from suite.study.kind import Loaded
+
+COLUMNS = (
+    Column("label", "row", align="left"),
+    *recorded("kind", "row", "schedule"),
+    Column("left", "cells", fields=("cells_left",)),
+    Column("rate", "images/s", "{:.4g}".format, fields=("images_per_second",)),
+    Column("rate to none", "to none", "{:.2f}x".format, fields=("images_per_second_to_none",)),
+    Column("memory", "GB", lambda size: f"{size / 1e9:.3g}", fields=("memory_bytes",)),
+    Column("memory to none", "to none", "{:.2f}x".format, fields=("memory_to_none",)),
+    Column("hours", "each", lambda hours: spelt(hours * HOUR), fields=("hours",)),
+    Column("updates", "updates", fields=("updates",)),
+    Column("batch", "of images", fields=("batch_size",)),
+    Column("problem", "problem", align="left", fields=("problem",)),
+    *recorded("device"),
+)
+
+
+def timed_table(loaded: Loaded, console: Console) -> tuple[Table, str]:
+    """Time a few updates of every row of which no cell has finished, and say what all will take.
+
+    Raises:
+        UserError: for data that are here and not in order.
+    """
+    found = timed(loaded, console)
+    hours: dict[tuple[str, ...], float] = {
+        (one.kind, one.row, one.schedule): one.hours * HOUR for one in found if one.hours is not None
+    }
+    return _table(loaded.name, found), estimate(loaded, hours)
+
+
+def _table(name: str, found: Sequence[Timed]) -> Table:
+    several = len({one.schedule for one in found if one.kind == "accuracy" and not one.unpruned}) > 1
+    rows = tuple(_row(one, _unpruned(one, found), several) for one in found)
+    devices = ", ".join(dict.fromkeys(one.device for one in found))
+    notes = [Note(sentence) for sentence in dict.fromkeys(note for one in found for note in one.notes)]
+    if found:
+        notes[:0] = [
+            Note(f"On {devices}: the median of so many updates; hours are those of all updates, without scoring.")
+        ]
+    return Table(name, f"Study `{name}`: what training costs.", COLUMNS, (Block("", rows),), tuple(notes))
+
+
+def _unpruned(one: Timed, found: Sequence[Timed]) -> Timed | None:
+    """The unpruned model that is fine-tuned as this row, whatever the length: its updates are the same."""
+    return next((other for other in found if other.unpruned), None) if one.kind == "accuracy" else None
+
+
+def _row(one: Timed, none: Timed | None, several: bool) -> Row:
+    rate, memory = (none.rate, none.memory) if none else (None, None)
+    values: dict[str, Any] = {
+        **{name: getattr(one, name) for name in ("kind", "row", "schedule", "left", "rate", "memory", "hours")},
+        **{name: getattr(one, name) or None for name in ("updates", "batch", "problem")},
+        "label": f"{one.row} [{shown(one.schedule)}]" if several and one.kind == "accuracy" else one.row,
+        "device": one.device,
+        "rate to none": _ratio(one.rate, rate),
+        "memory to none": _ratio(one.memory, memory),
+    }
+    return Row(values)
+
+
+def _ratio(value: float | None, of: float | None) -> float | None:
+    return value / of if value and of else None
