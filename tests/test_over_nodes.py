@@ -129,6 +129,6 @@ def test_what_ends_the_run_ends_processes_on_all_nodes(cluster: Any, tmp_path: P
         assert on_nodes() == [1, 1]
     finally:
         os.killpg(driver.pid, ending)
-    code = driver.wait(180)
+        code = driver.wait(180)
     assert wait_for(lambda: not on_nodes(), 120)
     assert code == (130 if ending == signal.SIGINT else -signal.SIGKILL), (tmp_path / "output.txt").read_text()
