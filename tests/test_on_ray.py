@@ -264,7 +264,7 @@ def test_what_is_no_address_of_a_cluster_is_refused(monkeypatch: pytest.MonkeyPa
     """With one that would be."""
     monkeypatch.setenv("RAY_ADDRESS", address)
     message = f"RAY_ADDRESS={address} is no address of a Ray cluster; write HOST:PORT, such as 127.0.0.1:6379, or unset"
-    with pytest.raises(UserError, match=re.escape(message)), on_ray.running_ray(1):
+    with pytest.raises(UserError, match=re.escape(message)), on_ray.running_ray([]):
         pass
 
 
@@ -273,7 +273,7 @@ def test_an_address_where_nothing_answers(monkeypatch: pytest.MonkeyPatch, addre
     """It is said which; space around it does not matter."""
     monkeypatch.setenv("RAY_ADDRESS", address)
     message = f"no Ray cluster answers at RAY_ADDRESS={address.strip()}: "
-    with pytest.raises(UserError, match=re.escape(message)), on_ray.running_ray(1):
+    with pytest.raises(UserError, match=re.escape(message)), on_ray.running_ray([]):
         pass
 
 
@@ -301,7 +301,7 @@ def test_whatever_ray_raises_at_a_cluster_is_one_line(
 
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     monkeypatch.setattr(on_ray.ray, "init", init)
-    with pytest.raises(UserError) as error, on_ray.running_ray(1):
+    with pytest.raises(UserError) as error, on_ray.running_ray([]):
         pass
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -318,7 +318,7 @@ def test_ray_starts_here_in_a_folder_with_a_short_path(
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     for variable, folder in (("TMPDIR", "/" + "x" * 119), ("TMPDIR", "/" + "ü" * 30), ("RAY_TMPDIR", "/r")):
         monkeypatch.setenv(variable, folder)
-        with on_ray.running_ray(1):
+        with on_ray.running_ray([]):
             pass
     assert asked == ["/tmp/ray", "/tmp/ray", "/r/ray"]  # noqa: S108
     assert capsys.readouterr().err == ""
@@ -328,7 +328,7 @@ def test_ray_starts_here_in_a_folder_with_a_short_path(
     assert on_ray._temporary() == "/" + "x" * (longest - 1)
     capsys.readouterr()
     monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * longest)
-    with on_ray.running_ray(1):
+    with on_ray.running_ray([]):
         pass
     assert asked.pop() == "/tmp/ray"  # noqa: S108
     said = f"has a path of more than {longest} bytes, too long for Ray's sockets; /tmp is used"
@@ -360,7 +360,7 @@ def test_ray_that_cannot_start_here_says_where(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", "/r")
     monkeypatch.setattr(on_ray.ray, "init", init)
-    with pytest.raises(UserError, match=re.escape(f"Ray cannot work here: {message}")), on_ray.running_ray(1):
+    with pytest.raises(UserError, match=re.escape(f"Ray cannot work here: {message}")), on_ray.running_ray([]):
         pass
 
 

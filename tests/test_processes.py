@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import os
+import shutil
 import signal
-import threading
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,19 @@ import pytest
 import torch
 from backbones import BACKBONES
 from test_images import as_folders
-from tiny_study import here, suite, write
+from tiny_study import OURS, RUN, SUITE, here, rows_of, strange, strangers, suite, write
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
+from suite import api as public
 from suite.data.dataset import data_set
+from suite.kinds.training import execute
+from suite.kinds.training.cells import expand
 from suite.reduction.model import reduce
 from suite.run import several
-from suite.study.cells import Job, Result
+from suite.study.cells import How, Job, Result, id_of
+from suite.study.load import load
+from suite.study.store import kept_file
+from suite.tasks import processes
 from suite.tasks.classification.recipe import ClassificationRecipe
 from suite.tasks.classification.train import _Run, predicted
 from suite.tasks.loop import TrainingFailed
@@ -40,7 +48,7 @@ def first_update(job: Job) -> Result:
     model = reduce(backbone, job.identity["method"], removed=(9, 8, 0, 0))
     recipe = ClassificationRecipe.model_validate(job.identity["recipe"])
     before = predicted(model, data, recipe)
-    torch.manual_seed(torch.distributed.get_rank() if torch.distributed.is_initialized() else 7)
+    torch.manual_seed(processes.rank() if processes.count() > 1 else 7)
     run = _Run(model.train(), Training(data, recipe, 0))
     run._update(*next(iter(run.batches.epoch(0))))
     gradients = {name: x.grad.numpy() for name, x in model.named_parameters() if x.grad is not None}
@@ -81,9 +89,11 @@ def failing(job: Job) -> Result:
     return {}
 
 
-def waiting(_job: Job) -> Result:
-    """Never ends."""
-    time.sleep(600)
+def waiting(job: Job) -> Result:
+    """Ends long after the interrupt, if nobody ends it, and then says so."""
+    job.progress(1)
+    time.sleep(20)
+    Path(job.places["scratch"], "ended by itself").touch()
     return {}
 
 
@@ -94,12 +104,96 @@ def test_what_fails_in_one_process_ends_all(tmp_path: Path) -> None:
     assert not multiprocessing.active_children()
 
 
-def test_an_interrupt_of_this_process_alone_ends_all() -> None:
-    """As from a supervisor: nothing is left behind that trains on."""
-    threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start()
+def test_an_interrupt_of_this_process_alone_ends_all(tmp_path: Path) -> None:
+    """As from a supervisor: nothing is left behind that trains on, and nothing is waited for."""
+    job = Job({}, None, lambda _: os.kill(os.getpid(), signal.SIGINT), {"scratch": str(tmp_path)})
     with pytest.raises(KeyboardInterrupt):
-        several.run(waiting, Job({}, None), 2, "cpu")
+        several.run(waiting, job, 2, "cpu")
     assert not multiprocessing.active_children()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_group_of_somebody_else_is_none_of_ours(tmp_path: Path) -> None:
+    """In the second of two processes of his, a training computes whole batches and predicts every image."""
+    alone = first_update(job_of(tmp_path, False, "cropr", 1))
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)
+    try:
+        assert (processes.rank(), processes.count()) == (0, 1)
+        found = first_update(job_of(tmp_path, False, "cropr", 1))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert found["predicted"].tolist() == alone["predicted"].tolist()
+    for name, gradient in alone["gradients"].items():
+        np.testing.assert_array_equal(found["gradients"][name], gradient, err_msg=name)
+
+
+def keeping(job: Job) -> Result:
+    """A cell, and how often weights were kept: by this process, and by all."""
+    kept = []
+    keep = execute.keep
+    execute.keep = lambda *arguments: kept.append(keep(*arguments))
+    try:
+        result = execute.run_cell(job)
+    finally:
+        execute.keep = keep
+    return result | {"kept": (len(kept), processes.total(len(kept)))}
+
+
+def row_of(folder: Path, **finetune: Any) -> Job:
+    """The one row of a tiny study, from weights of the seed, that keeps the best epoch of averaged weights."""
+    recipe = {"epochs": 3, "learning_rate": 1e-3, "batch_size": 16, "ema": 0.5} | finetune
+    write(folder, methods=["cropr"], seeds=[0], speed=None, finetune=recipe)
+    cell = next(cell for cell in expand(load(str(folder / "trial.yaml")).study) if cell.kind == "accuracy")
+    return Job(cell.identity, None, places={"scratch": str(folder / ".suite/scratch")}, how=How(keep="best"))
+
+
+def test_averaged_and_best_weights_of_two_processes(tmp_path: Path) -> None:
+    """Those of one with two parts; the first process alone writes them, once for each epoch that is the best so far."""
+    found = {}
+    for name, finetune in {"one": {"accumulate": 2}, "two": {"processes": 2}}.items():
+        (tmp_path / name).mkdir()
+        job = row_of(tmp_path / name, **finetune)
+        result = several.run(keeping, job, 2, "cpu") if name == "two" else keeping(job)
+        scores = result["curves"]["acc1"]
+        best = [score for number, score in enumerate(scores) if score == max(scores[: number + 1])]
+        assert result["kept"] == (len(best), len(best))
+        model = public.load(kept_file(tmp_path / name / ".suite", id_of(job.identity)))
+        data, recipe = data_set(job.identity["data"]["recipe"]), ClassificationRecipe(epochs=1, learning_rate=1)
+        right = predicted(model, data, recipe) == data.open("validation").targets["labels"]
+        assert 100 * right.mean() == pytest.approx(result["metrics"]["acc1_best"])
+        found[name] = result["curves"]["loss"], model.state_dict()
+    assert found["two"][0] == pytest.approx(found["one"][0], rel=1e-3)
+    for name, weight in found["one"][1].items():
+        torch.testing.assert_close(found["two"][1][name], weight, atol=1e-3, rtol=1e-3, msg=name)
+
+
+@pytest.mark.slow
+def test_killed_processes_go_on(tmp_path: Path) -> None:
+    """All of them, by SIGKILL while they train together: to the record and weights of a run that was not stopped."""
+    method, over = strange(tmp_path, "wait late"), tmp_path / "wait late.over"
+    finetune = {"epochs": 4, "learning_rate": 1e-3, "batch_size": 16, "processes": 2}
+    changes = {"methods": [method], "seeds": [0], "speed": None, "checkpoint_minutes": 0, "keep": "last"}
+    write(tmp_path, **changes, finetune=finetune)
+    environment = os.environ | OURS | strangers(tmp_path)
+    running = subprocess.Popen(
+        [*SUITE, *RUN], cwd=tmp_path, env=environment, stdout=-3, stderr=-3, start_new_session=True
+    )
+    diary = tmp_path / "wait late"
+    while not (diary.exists() and len(diary.read_text()) >= 20):
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    over.touch()
+    found = []
+    for left in (1, 0):
+        states = list((tmp_path / ".suite/unfinished").glob("*/*.state"))
+        assert bool(states) == bool(left)
+        subprocess.run([*SUITE, *RUN], cwd=tmp_path, env=environment, check=True, capture_output=True)
+        (weights,) = (tmp_path / ".suite/kept").iterdir()
+        found.append((rows_of(tmp_path), weights.read_bytes()))
+        shutil.rmtree(tmp_path / ".suite")
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow

@@ -147,7 +147,7 @@ def refuse(*_arguments: object) -> Callable[..., object]:
     ("said", "message"),
     [
         ("precision: float16", "speed: float16 on this cpu would be emulated"),
-        ("compile: true", "speed: --compile cannot compile anything here (RuntimeError: no working C++ compiler)"),
+        ("compile: true", "speed: torch.compile cannot compile anything here (RuntimeError: no working C++ compiler)"),
         ("device: cuda", "this study times on cuda, and torch finds no CUDA device here"),
     ],
 )

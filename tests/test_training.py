@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from backbones import BACKBONES
+from tiny_study import RUN, here, write
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -243,3 +246,39 @@ def test_a_method_without_distillation_says_so() -> None:
     output = model.outputs(torch.zeros(1, 3, 32, 32))
     with pytest.raises(NotImplementedError, match="Random asks for a teacher and has no distillation_loss"):
         model.method.distillation_loss(output, output)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_has_the_losses_of_an_eager_one(tmp_path: Path) -> None:
+    """With Cropr's heads, in both directions, through the record."""
+    found = []
+    for compiled in (False, True):
+        finetune = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 16, "compile": compiled}
+        write(tmp_path, methods=["cropr"], seeds=[0], speed=None, finetune=finetune)
+        done = here(tmp_path, *RUN)
+        assert done.returncode == 0, done.stdout + done.stderr
+        with (tmp_path / "results/trial/curves.csv").open() as file:
+            rows = [row for row in csv.DictReader(file) if row["metric"] == "loss" and row["row"] == "cropr"]
+        found.append([float(row["value"]) for row in rows])
+    assert len(found[0]) == 2
+    assert found[1] == pytest.approx(found[0], abs=1e-4)
+
+
+def test_a_training_without_a_compiler_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `validate`, `plan` and `run`, in a sentence; not where nothing is compiled."""
+
+    def refuse(*_arguments: object) -> object:
+        raise RuntimeError("no working C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    said = "training: torch.compile cannot compile anything here (RuntimeError: no working C++ compiler); install a"
+    for compiled in (True, False):
+        finetune = {"epochs": 1, "learning_rate": 1e-3, "compile": compiled}
+        write(tmp_path, methods=["none"], seeds=[0], speed=None, finetune=finetune)
+        validated, planned = here(tmp_path, "validate", "trial.yaml"), here(tmp_path, "plan", "trial.yaml")
+        assert (f"missing input: {said}" in validated.stdout) == compiled
+        assert (f"missing input: {said}" in planned.stderr) == compiled
+    write(tmp_path, methods=["none"], seeds=[0], speed=None, finetune=finetune | {"compile": True})
+    done = here(tmp_path, *RUN)
+    assert done.returncode == 2
+    assert f"error: {said}" in done.stderr

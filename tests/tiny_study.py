@@ -44,6 +44,7 @@ import os, signal, time
 from pathlib import Path
 from suite.reduction.method import Method
 from suite.reduction.settings import MethodSettings
+from suite.tasks.processes import rank
 
 class Settings(MethodSettings):
     reduces = "nothing"
@@ -57,13 +58,20 @@ class Stranger(Method):
         if layer == 0:
             with Path(self.settings.diary).open("a") as diary:
                 diary.write("x")
-            while self.settings.act == "wait" and not Path(self.settings.diary + ".over").exists():
+            while self.waits():
                 time.sleep(0.02)
-            if self.settings.act == "raise":
+            if self.settings.act == "raise" or self.settings.act == "second raises" and rank() == 1:
                 raise RuntimeError("stumbled over a token")
-            if self.settings.act != "wait" and Path(self.settings.diary).read_text() == "x":
+            if self.settings.act == "second dies" and rank() == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.settings.act.startswith("SIG") and Path(self.settings.diary).read_text() == "x":
                 os.kill(os.getpid(), getattr(signal, self.settings.act))
         return super().forward_block(block, tokens, layer)
+
+    def waits(self):
+        begun = {"wait": 1, "wait late": 20}.get(self.settings.act, 10**9)
+        diary = Path(self.settings.diary)
+        return len(diary.read_text()) >= begun and not Path(f"{diary}.over").exists()
 """
 
 
@@ -154,5 +162,8 @@ def strangers(folder: Path) -> dict[str, str]:
 
 
 def strange(folder: Path, act: str) -> dict[str, Any]:
-    """A row of that method: it raises, or waits for a file, or sends its process a signal the first time."""
+    """A row of that method: it raises, waits for a file (`late`: while it trains), or sends its process a signal once.
+
+    `second raises` and `second dies` are of the second of several processes, every time.
+    """
     return {"method": "stranger", "name": act, "settings": {"diary": str(folder / act), "act": act}}

@@ -60,8 +60,8 @@ def check_compiler(device: torch.device) -> None:
     except Exception as error:  # whatever a tool chain raises
         why = describe(error).split(" Set TORCHDYNAMO")[0][:300]
         raise UserError(
-            f"--compile cannot compile anything here ({why}); install a C++ compiler (for a GPU also triton), or leave "
-            "--compile out"
+            f"torch.compile cannot compile anything here ({why}); install a C++ compiler (for a GPU also triton), or "
+            "leave compile out"
         ) from error
 
 

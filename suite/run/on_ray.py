@@ -6,12 +6,13 @@ is used and left alone. A cell that raises is reported and not repeated; a worke
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,12 @@ from ray.tune.search import Searcher
 
 from suite.errors import UserError, describe
 from suite.host import cores
+from suite.run import over_nodes
 from suite.run.in_process import Queue, attempt
+from suite.run.over_nodes import QUIET
 from suite.study.cells import Cell, How, Job, Work
 from suite.terminal import warn
 
-QUIET = "quiet"  # one per machine: a speed cell takes all of it, everybody else a thousandth
 CRASHES_FORGIVEN = 2
 OBJECT_STORE_BYTES = 256 * 2**20
 ADDRESS = re.compile(r"(?:ray://)?(?P<host>\[[\w:.%]+\]|[\w.-]+):(?P<port>\d+)")
@@ -56,8 +58,8 @@ SHORT = "/tmp"  # noqa: S108  (Ray's own choice where no variable names another)
 
 
 @contextmanager
-def running_ray(threads: int, gpus: int = 0, environment: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Have Ray run; `threads` and `gpus` are the most that one cell computes with.
+def running_ray(cells: Sequence[Cell], environment: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Have Ray run, with room for each of these cells.
 
     Its workers have `environment` when they start, whatever stands around this process.
 
@@ -69,16 +71,16 @@ def running_ray(threads: int, gpus: int = 0, environment: Mapping[str, str] | No
         quiet["runtime_env"] = {"env_vars": dict(environment)}
     address = os.environ.get("RAY_ADDRESS", "").strip()
     if address in ("", "local"):
-        _start(threads, torch.cuda.device_count() if gpus else 0, quiet)
+        _start(cells, quiet)
     else:
-        _connect(address, threads, gpus, quiet)
+        _connect(address, cells, quiet)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _start(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
+def _start(cells: Sequence[Cell], quiet: dict[str, Any]) -> None:
     folder, wanted = _temporary(), os.environ.get("RAY_TMPDIR")
     if wanted and folder != wanted:
         most = LONGEST_SOCKET - SOCKET
@@ -86,8 +88,8 @@ def _start(threads: int, gpus: int, quiet: dict[str, Any]) -> None:
     try:
         ray.init(
             address="local",
-            num_cpus=max(cores(), threads),
-            num_gpus=gpus,
+            num_cpus=max([cores(), *(cell.cores for cell in cells)]),
+            num_gpus=torch.cuda.device_count() if any(cell.gpus for cell in cells) else 0,
             resources={QUIET: 1},
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
@@ -126,7 +128,7 @@ def _no_room(error: Exception) -> UserError:
     )
 
 
-def _connect(address: str, threads: int, gpus: int, quiet: dict[str, Any]) -> None:
+def _connect(address: str, cells: Sequence[Cell], quiet: dict[str, Any]) -> None:
     found = ADDRESS.fullmatch(address)
     if address != "auto" and (found is None or int(found["port"]) > 65_535):
         raise UserError(
@@ -146,19 +148,20 @@ def _connect(address: str, threads: int, gpus: int, quiet: dict[str, Any]) -> No
             f"the Ray cluster at RAY_ADDRESS={address} cannot be used ({describe(error)}); start its nodes with this "
             "environment, or unset RAY_ADDRESS to run here"
         ) from error
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if max(node.get("GPU", 0) for node in nodes) < gpus:
-        ray.shutdown()
-        raise UserError(
-            f"this study needs cuda with GPUs on one node: {gpus}; no node of the Ray cluster has as many, add one"
-        )
-    if not all(QUIET in node for node in nodes) or max(node.get("CPU", 0) for node in nodes) < threads:
-        ray.shutdown()
-        raise UserError(
+    lacking = over_nodes.without_room(cells, _nodes())
+    if not all(QUIET in node for node in _nodes()):
+        lacking = (
             "every node of the Ray cluster needs the resource 'quiet', which keeps a machine free while speed is "
-            f"measured, and one of them {threads} processors; start nodes with: "
-            "ray start ... --resources='{\"quiet\": 1}'"
+            "measured; start nodes with: ray start ... --resources='{\"quiet\": 1}'"
         )
+    if lacking:
+        ray.shutdown()
+        raise UserError(lacking)
+
+
+def _nodes() -> list[dict[str, float]]:
+    """What each node of the cluster has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def run_cells(work: Work, queue: Queue, scratch: Path) -> None:
@@ -230,8 +233,7 @@ class _InOrder(Searcher):
 
 
 def _config(cell: Cell, weights: Path | None, scratch: Path) -> dict[str, Any]:
-    needs = {"CPU": cell.cores, QUIET: 1 if cell.alone else 0.001}
-    needs |= {"GPU": cell.gpus} if cell.gpus else {}
+    needs = over_nodes.bundles(cell, _nodes() if cell.processes > 1 else ())
     places = cell.places | {"scratch": str(scratch)}
     start = str(weights.resolve()) if weights else None
     known = {"identity": cell.identity, "start": start, "places": places, "how": tuple(cell.how)}
@@ -239,15 +241,16 @@ def _config(cell: Cell, weights: Path | None, scratch: Path) -> dict[str, Any]:
 
 
 def _resources(config: dict[str, Any]) -> PlacementGroupFactory:
-    return PlacementGroupFactory([config["cell"]["needs"]])
+    return PlacementGroupFactory(config["cell"]["needs"])
 
 
 def _work(config: dict[str, Any], work: Work) -> None:
     """Run in a worker; a cell that raises ends normally with its traceback, so that only dead processes crash."""
-    cell = config["cell"]
+    cell, (_, *others) = config["cell"], config["cell"]["needs"]
     start = Path(cell["start"]) if cell["start"] else None
     places, how = cell["places"], How(*cell["how"])
     job = Job(cell["identity"], start, lambda steps: tune.report({"steps": steps}), places, how)
+    work = functools.partial(over_nodes.run, work, others) if others else work
     tune.report({"result": pickle.dumps(attempt(work, job))})
 
 

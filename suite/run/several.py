@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as group
 from torch import multiprocessing
+from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from suite.study.cells import Job, Result, Work
+from suite.tasks.processes import joined
 
 LOOP = "lo0" if sys.platform == "darwin" else "lo"
 LOOPBACK = {"GLOO_SOCKET_IFNAME": LOOP, "NCCL_SOCKET_IFNAME": LOOP}  # as Ray, off the network
@@ -25,7 +26,7 @@ DONE, FAILED = "result", "traceback"  # files in a folder of their own
 
 
 class ProcessFailed(RuntimeError):
-    """One of several processes failed; the message is its traceback."""
+    """One of several processes failed; the message is its traceback, or that it died."""
 
 
 def run(work: Work, job: Job, processes: int, device: str) -> Result:
@@ -39,7 +40,7 @@ def run(work: Work, job: Job, processes: int, device: str) -> Result:
     """
     steps = multiprocessing.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
-        arguments = (work, replace(job, progress=_ignore), processes, device, folder, steps)
+        arguments = (work, replace(job, progress=ignore), processes, device, folder, steps)
         started: Any = multiprocessing.start_processes(  # type: ignore[attr-defined,no-untyped-call]
             _member, arguments, processes, join=False
         )
@@ -70,22 +71,19 @@ def _member(number: int, work: Work, job: Job, processes: int, device: str, fold
     """Do a job as one of several processes; the first says how far it is, and leaves the result."""
     for name, value in LOOPBACK.items():
         os.environ.setdefault(name, value)
-    backend = "nccl" if device == "cuda" else "gloo"
     try:
-        meeting: Any = group.FileStore(str(Path(folder, "group")), processes)  # type: ignore[attr-defined]
+        meeting: Any = FileStore(str(Path(folder, "group")), processes)
         if device == "cuda":
             torch.cuda.set_device(number)
-        group.init_process_group(backend, store=meeting, rank=number, world_size=processes)
-        result = work(replace(job, progress=steps.put if number == 0 else _ignore))
+        with joined(meeting, number, processes, device):
+            result = work(replace(job, progress=steps.put if number == 0 else ignore))
+            if number == 0:
+                Path(folder, DONE).write_bytes(pickle.dumps(result))
     except Exception:
         with contextlib.suppress(FileExistsError), Path(folder, FAILED).open("x", encoding="utf-8") as file:
             file.write(traceback.format_exc())
         raise
-    if number == 0:
-        Path(folder, DONE).write_bytes(pickle.dumps(result))
-    group.barrier()
-    group.destroy_process_group()
 
 
-def _ignore(_steps: int) -> None:
+def ignore(_steps: int) -> None:
     """Say nothing."""

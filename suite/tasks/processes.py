@@ -1,30 +1,47 @@
 """One training in several processes: each computes parts of every batch, gradients are summed.
 
-Without a process group of torch's there is one process, and nothing here does anything.
+Where `joined` did not make this process one of several, there is one, and nothing here does anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+    from torch.distributed import Store  # type: ignore[attr-defined]
+
+_JOINED: list[tuple[int, int]] = []  # number of this process and how many there are, if it is one of several
+
+
+@contextmanager
+def joined(store: Store, number: int, processes: int, device: str) -> Iterator[None]:
+    """Be one of several processes that train one model, on cuda with the current GPU; all meet in a store.
+
+    A process group that somebody else made of this process is none: he shares work out himself.
+    """
+    import torch.distributed as group
+
+    backend = "nccl" if device == "cuda" else "gloo"
+    group.init_process_group(backend, store=store, rank=number, world_size=processes)
+    _JOINED.append((number, processes))
+    yield
+    group.barrier()
+    group.destroy_process_group()
+    _JOINED.clear()
 
 
 def count() -> int:
     """Processes that train one model."""
-    import torch.distributed as group
-
-    return group.get_world_size() if group.is_available() and group.is_initialized() else 1
+    return _JOINED[0][1] if _JOINED else 1
 
 
 def rank() -> int:
     """The number of this process, from 0."""
-    import torch.distributed as group
-
-    return group.get_rank() if count() > 1 else 0
+    return _JOINED[0][0] if _JOINED else 0
 
 
 def sum_gradients(parameters: Iterable[Tensor]) -> None:

@@ -190,9 +190,7 @@ def _scheduler(cells: Sequence[Cell], environment: Mapping[str, str], *, alone: 
         raise UserError(
             f"{not_installed(error)}, or run one cell after another in this process: --in-process"
         ) from error
-    threads = max(cell.cores for cell in cells)
-    gpus = max(cell.gpus for cell in cells)
-    with on_ray.running_ray(threads, gpus, environment):
+    with on_ray.running_ray(cells, environment):
         yield on_ray.run_cells
 
 

@@ -19,7 +19,7 @@ from suite.study.load import refusal
 from suite.study.store import Record
 from suite.terminal import ManualProgress
 
-USUAL = ("cpu", "float32", False)  # device, precision and compiler that every machine has: the processor, without one
+USUAL = ("speed", "cpu", "float32", False)  # what every machine can: on the processor, without a compiler
 
 
 def check(loaded: Loaded) -> str:
@@ -88,7 +88,9 @@ def lacking(cells: Sequence[Cell], *, here: bool = False) -> list[str]:
     """
     speeds = [cell.identity for cell in cells if cell.kind == "speed"]
     devices = {cell.device for cell in cells}
-    unusual = {(one["device"], one["precision"], one["speed"]["compile"]) for one in speeds} - {USUAL}
+    unusual = {("speed", one["device"], one["precision"], one["speed"]["compile"]) for one in speeds} - {USUAL}
+    compiled = [cell for cell in cells if cell.identity.get("recipe", {}).get("compile")]
+    unusual |= {("training", cell.device, "float32", True) for cell in compiled}
     if os.environ.get("RAY_ADDRESS") and not here:
         return []
     levels = {cell.identity["numerics"] for cell in cells if "numerics" in cell.identity}
@@ -103,17 +105,17 @@ def lacking(cells: Sequence[Cell], *, here: bool = False) -> list[str]:
             f"this study {'trains' if trains else 'times'} on cuda, and torch finds no CUDA device here; run it where "
             "there is one, or set RAY_ADDRESS to a cluster that has one"
         )
-        unusual = {way for way in unusual if way[0] != "cuda"}
+        unusual = {way for way in unusual if way[1] != "cuda"}
     elif (wanted := max(cell.gpus for cell in cells)) > (found := torch.cuda.device_count()) > 0:
         sentences.append(
             f"this study trains one model on {wanted} GPUs, and torch finds {found} here; lower processes (and raise "
-            "accumulate as much, which is the same training), or set RAY_ADDRESS to a cluster with such a node"
+            "accumulate as much, which is the same training), or set RAY_ADDRESS to a cluster that has as many"
         )
-    return sentences + [f"speed: {why}" for way in sorted(unusual) if (why := _cannot_time(*way))]
+    return sentences + [f"{what}: {why}" for what, *way in sorted(unusual) if (why := _cannot(*way))]
 
 
-def _cannot_time(device: str, precision: str, compiled: bool) -> str:
-    """Why speed cannot be measured so; empty if it can."""
+def _cannot(device: str, precision: str, compiled: bool) -> str:
+    """Why this machine does not compute so; empty if it does."""
     import torch
 
     from suite.measure.device import check_compiler, check_precision
