@@ -19,6 +19,7 @@ from suite.kinds.training import execute
 from suite.tasks.classification import train
 from suite.tasks.classification.recipe import ClassificationRecipe
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 IMAGES = {"recipe": "images", "source": "data", "size": 16}
 BASE = {"recipe": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 4}}
 FINETUNE = {"epochs": 3, "learning_rate": 1e-3, "batch_size": 4, "ema": 0.5}

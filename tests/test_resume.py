@@ -26,6 +26,7 @@ from suite.tasks import resume
 from suite.tasks.resume import Saved
 from suite.tasks.task import Epoch, Training, task
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 SCENES = {"recipe": "digit-scenes", "canvas": 32, "train": 40, "validation": 20}
 PLAIN = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "warmup_epochs": 1, "clip_gradient": 1.0}
 FULL = {"accumulate": 2, "ema": 0.9, "mixup": 0.8, "cutmix": 1.0, "layer_decay": 0.75, "curriculum": "linear"}

@@ -9,11 +9,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from suite.data.dataset import DataSet, Split
 from suite.data.pictures import read
 from suite.data.preparation import Prepare, Prepared, for_evaluation, for_training
+from suite.errors import UserError
 from suite.host import cores
 from suite.seeds import drawn
 from suite.tasks import processes
@@ -81,7 +82,7 @@ class Batches:
             found: Any = ((to_input(self.pixels[part]), classes[part]) for part in own)
         else:
             items = [[(epoch, index) for index in part.tolist()] for part in own]
-            found = loader(self.read, self.recipe.device, batch_sampler=items)
+            found = batches_of(self.read, self.recipe.device, batch_sampler=items)
         for (images, labels), batch in zip(found, batches, strict=True):
             yield images, labels, len(batch)
 
@@ -98,12 +99,46 @@ def _check_classes(labels: np.ndarray[Any, Any], whole: np.ndarray[Any, Any]) ->
         raise TrainingFailed(f"the first {len(labels)} images are of {found} of the {wanted} classes; leave images out")
 
 
-def loader(dataset: Any, device: str, **options: Any) -> DataLoader[Any]:
-    """Batches of a data set, read by processes of their own beside a GPU."""
-    workers = 0 if device == "cpu" else max(1, min(cores() // processes.count(), MOST_WORKERS))
+@dataclass(frozen=True)
+class Told:
+    """A data set of torch whose problems are items: torch turns what a process raises into its whole traceback."""
+
+    inner: Any
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getitem__(self, item: Any) -> Any:
+        try:
+            return self.inner[item]
+        except UserError as problem:
+            return problem
+
+
+def batches_of(dataset: Any, device: str, workers: int | None = None, **options: Any) -> Iterator[Any]:
+    """Batches of a data set, read by `workers` processes: by default by none, or beside a GPU by as many as cores.
+
+    `options`: of torch's `DataLoader`.
+
+    Raises:
+        UserError: that the data set raises, in whatever process.
+    """
+    if workers is None:
+        workers = 0 if device == "cpu" else max(1, min(cores() // processes.count(), MOST_WORKERS))
     own = torch.Generator().manual_seed(0)  # else it draws from the default one, which the model draws from
-    images = cast(Dataset[Any], dataset)
-    return DataLoader(images, num_workers=workers, pin_memory=device != "cpu", generator=own, **options)
+    told, pinned = cast(Dataset[Any], Told(dataset)), device != "cpu"
+    for batch in DataLoader(
+        told, num_workers=workers, pin_memory=pinned, generator=own, collate_fn=_collated, **options
+    ):
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+def _collated(items: list[Any]) -> Any:
+    """A batch, or the first problem in it."""
+    problem = next((item for item in items if isinstance(item, UserError)), None)
+    return default_collate(items) if problem is None else problem
 
 
 def batches_in_order(data: DataSet, split: Split, device: str, first: int = 0, every: int = 1) -> Iterator[Tensor]:
@@ -115,7 +150,7 @@ def batches_in_order(data: DataSet, split: Split, device: str, first: int = 0, e
     prepare = for_evaluation((how.size, how.size), how.crop, how.normalisation)
     pictures = Prepared(cast(Sequence[Any], examples.images), examples.targets["labels"], prepare)
     own = Subset(cast(Dataset[Any], pictures), range(first, len(pictures), every))
-    for images, _ in loader(own, device, batch_size=EVALUATION_BATCH):
+    for images, _ in batches_of(own, device, batch_size=EVALUATION_BATCH):
         yield images
 
 
