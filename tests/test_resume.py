@@ -111,6 +111,17 @@ def test_a_stopped_training_ends_as_one_that_is_not(name: str, tmp_path: Path) -
     assert stopped_twice(name, draws(name), tmp_path)
 
 
+@pytest.mark.parametrize("name", ["random", "random segmentation"])
+def test_only_the_last_epoch_says_something_of_images(name: str, tmp_path: Path) -> None:
+    """In the result, and in every state, which would grow with each epoch."""
+    data, saved = data_of(name, tmp_path / "images"), Saved(tmp_path / "saved", 0)
+    epochs, _ = run(name, data, saved)
+    assert [bool(epoch.images) for epoch in epochs] == [False, False, True]
+    state = Saved(tmp_path / "saved", 0).load()
+    found = state["place"]["epochs"]
+    assert [bool(epoch.images) for epoch in found] == [False, True]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(10))
 @pytest.mark.parametrize("name", CASES)
