@@ -34,7 +34,7 @@ from suite.data.pictures import read
 from suite.data.preparation import Prepared, for_evaluation
 from suite.data.sources import open_images
 from suite.errors import UserError
-from suite.tasks.classification.loader import Batches, batches_in_order, batches_of, first_images
+from suite.tasks.classification.loader import Batches, Reader, batches_in_order, first_images
 from suite.tasks.classification.recipe import ClassificationRecipe
 
 COLOURS = np.tile(np.array([250, 120, 10], np.uint8), (20, 20, 1))
@@ -316,7 +316,7 @@ def test_what_a_process_cannot_read_is_one_sentence(laid_out: Callable[..., Imag
     (path := data.source / "val" / "owl" / "1.png").write_bytes(b"")
     found = data.labelled("validation")
     pictures = Prepared(found.pictures, found.labels, for_evaluation((16, 16), 1.0, "imagenet"))
-    batches = batches_of(pictures, "cpu", workers, batch_size=5)
+    batches = iter(Reader(pictures, "cpu", workers, batch_size=5))
     assert next(batches)[0].shape == (5, 3, 16, 16)
     with pytest.raises(UserError) as refused:
         next(batches)
@@ -412,6 +412,19 @@ def test_draws_are_of_seed_epoch_and_image(laid_out: Callable[..., Images]) -> N
     drawn = {batches.read[epoch, 7][0].sum().item() for epoch in range(3)}
     drawn |= {Batches(data, RECIPE, seed=4).read[0, 7][0].sum().item()}
     assert len(drawn) == 4
+
+
+def test_processes_that_read_change_nothing(laid_out: Callable[..., Images]) -> None:
+    """Whatever batches there are of an epoch, in epochs that are begun in the middle, and after one that was left."""
+    data = laid_out()
+    alone, together = (Batches(data, RECIPE, seed=3, workers=workers) for workers in (0, 1))
+    next(together.epoch(0))
+    for epoch, begun in ((0, 0), (1, 1), (2, 0)):
+        pairs = list(zip(alone.epoch(epoch, begun), together.epoch(epoch, begun), strict=True))
+        assert len(pairs) == 2 - begun
+        for ours, theirs in pairs:
+            assert torch.equal(ours[0], theirs[0])
+            assert torch.equal(ours[1], theirs[1])
 
 
 def test_evaluation_images_are_cut_alike(laid_out: Callable[..., Images]) -> None:

@@ -143,7 +143,8 @@ def read(path: Path | Member | Image.Image, small: bool = False) -> tuple[Image.
         notes.append("with transparency, read without it")
     if image.info.get(TURNED):
         notes.append(TURNED)
-    return image.convert("RGB"), " and ".join(notes)
+    plain = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return plain, " and ".join(notes)
 
 
 def _kind(image: Image.Image) -> str:
