@@ -144,6 +144,7 @@ def test_the_best_epoch_of_a_stopped_training_is_kept(tmp_path: Path, monkeypatc
     assert here(tmp_path, "run", "trial.yaml", "--in-process").returncode == 0
     assert accuracy(tmp_path, "none", "0", "acc1_best") == 100
     assert kept(tmp_path, "none", "0").read_bytes() == best
+    assert said(kept(tmp_path, "none", "0"))["epoch"] == 1
 
 
 def test_the_best_epoch_has_the_whole_schedule() -> None:

@@ -63,8 +63,8 @@ def test_what_changed_is_read(laid_out: Callable[[str], Images]) -> None:
     content, time = path.read_bytes(), path.stat().st_mtime_ns
     os.utime(path, ns=(time + 10**9, time + 10**9))
     assert looked(data) == 1
+    path.write_bytes(content[:200] + bytes(len(content) - 200))
     for _ in range(2):
-        path.write_bytes(content[:200] + bytes(len(content) - 200))
         with pytest.raises(UserError, match=r"1.png cannot be read"):
             looked(data)
     path.write_bytes(content)
