@@ -45,6 +45,14 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the user; the suite's folder in it."""
+    home = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    return home / "cropr-suite"
+
+
+@pytest.fixture
 def committed(tmp_path: Path) -> Path:
     """The results and the README of the last commit; what your own runs wrote since does not matter."""
     root = Path(__file__).parents[1]

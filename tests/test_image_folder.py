@@ -32,6 +32,7 @@ from suite.errors import UserError
 from timm.data import ImageNetInfo
 from torchvision.datasets.folder import default_loader
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 NOISE = np.random.default_rng(0).integers(0, 256, (36, 40, 3), np.uint8)
 RAMP = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
 NUMBERS = [str(number) for number in range(12)]
@@ -427,6 +428,12 @@ def inverted(path: Path) -> None:
     Image.fromarray(RAMP).save(path, tiffinfo={262: 0})
 
 
+def spoiled(path: Path) -> None:
+    """A PNG whose second half is zeros."""
+    content = picture(path).read_bytes()
+    path.write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
+
+
 def signed(path: Path) -> None:
     """16 bit numbers that may be below 0."""
     path.write_bytes(tiff(16, 2))
@@ -467,6 +474,7 @@ def tiff(bits: int, kind: int) -> bytes:
         ),
         ("a.jpeg", lambda at: at.write_text("<html>Log in</html>"), r"cannot be read, it is an HTML page; download"),
         ("a.ico", RGB.save, r"cannot be read, it is none of JPEG"),
+        ("spoiled.png", spoiled, r"cannot be read \(broken data stream"),
         ("a.bmp", lambda at: at.touch(), r"cannot be read, it is empty \(0 bytes\)"),
     ],
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
+import itertools
 import json
 import struct
 import tarfile
@@ -17,17 +19,25 @@ import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
+from scipy.io import savemat
 from tiny_study import here, rows_of, write
+
+import suite.torchvision_operators  # noqa: F401  (before torchvision, see there)
+
+# isort: split
+from torchvision import datasets
 
 from suite.data import sources
 from suite.data.dataset import SPLITS
 from suite.data.images import Images
 from suite.data.pictures import read
+from suite.data.preparation import Prepared, for_evaluation
 from suite.data.sources import open_images
 from suite.errors import UserError
-from suite.tasks.classification.loader import Batches, batches_in_order, first_images
+from suite.tasks.classification.loader import Batches, Reader, batches_in_order, first_images
 from suite.tasks.classification.recipe import ClassificationRecipe
 
+COLOURS = np.tile(np.array([250, 120, 10], np.uint8), (20, 20, 1))
 NAMES = ("owl", "cat", "dog")
 COUNTS = {"train": 4, "val": 2}  # of each class
 DRAW = np.random.default_rng(0)
@@ -192,8 +202,126 @@ def test_what_torchvision_downloaded(tmp_path: Path) -> None:
     assert [len(data.open(split)) for split in SPLITS] == [10, 5]
     with pytest.raises(UserError, match=r"cifar10 is not in .*let torchvision download it there once"):
         Images(recipe="images", source=tmp_path, torchvision="cifar10").labelled("train")
-    with pytest.raises(UserError, match=r"torch/cifar11 is not in"):
+    with pytest.raises(UserError, match=r"has no data set 'cifar11'; did you mean cifar10"):
         Images(recipe="images", source=tmp_path, torchvision="cifar11").labelled("train")
+
+
+def md5(content: bytes) -> str:
+    """The sum that torchvision checks."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def svhn(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six images in each of its two files, whose sums torchvision checks."""
+    for split in ("train", "test"):
+        path = root / f"{split}_32x32.mat"
+        pixels = np.stack([Image.fromarray(COLOURS).resize((32, 32))] * 6, 3)  # height, width, 3, n
+        savemat(path, {"X": pixels, "y": np.array([[10], [1], [2], [9], [3], [4]])})
+        known = datasets.SVHN.split_list | {split: ["", path.name, md5(path.read_bytes())]}
+        monkeypatch.setattr(datasets.SVHN, "split_list", known)
+
+
+def stl10(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three images in each split."""
+    (root / "stl10_binary").mkdir()
+    one = np.asarray(Image.fromarray(COLOURS).resize((96, 96))).transpose(2, 1, 0).tobytes()  # columns first
+    for split, more in (("train", ["unlabeled_X.bin"]), ("test", [])):
+        files = {f"{split}_X.bin": one * 3, f"{split}_y.bin": bytes([1, 2, 3])} | dict.fromkeys(more, one)
+        for name, content in files.items():
+            (root / "stl10_binary" / name).write_bytes(content)
+        sums = [[name, md5(content)] for name, content in files.items()]
+        monkeypatch.setattr(datasets.STL10, f"{split}_list", sums)
+    (root / "stl10_binary" / "class_names.txt").write_text("airplane\nbird\ncar\n")
+
+
+def textures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DTD: files that are named in lists, in three splits."""
+    (root / "dtd/dtd/labels").mkdir(parents=True)
+    for split, count in (("train", 4), ("val", 2), ("test", 1)):
+        names = [f"{name}/{split}{number}.png" for name in ("banded", "woven") for number in range(count)]
+        (root / f"dtd/dtd/labels/{split}1.txt").write_text("\n".join(names))
+        for name in names:
+            path = root / "dtd/dtd/images" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(COLOURS).save(path)
+
+
+def imagenette(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in folders with their classes, in two splits."""
+    for wnid, split in itertools.product(datasets.Imagenette._WNID_TO_CLASS, ("train", "val")):
+        folder = root / "imagenette2" / split / wnid
+        folder.mkdir(parents=True)
+        Image.fromarray(COLOURS).save(folder / "0.JPEG", quality=100, subsampling=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "counts", "classes"),
+    [
+        ("svhn", svhn, (6, 6), "0"),
+        ("stl10", stl10, (3, 3), "airplane"),
+        ("dtd", textures, (8, 4), "banded"),
+        ("imagenette", imagenette, (10, 10), "n01440764"),
+    ],
+)
+def test_what_torchvision_keeps_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path, name: str, made: Any, counts: Any, classes: str
+) -> None:
+    """Colours first or last, in one array or in files: colours stay where they are, and classes are its own."""
+    made(tmp_path, monkeypatch)
+    data = Images(recipe="images", source=tmp_path, torchvision=name, size=8)
+    assert tuple(len(data.open(split)) for split in SPLITS) == counts
+    assert data.class_names("labels")[0] == classes
+    pixels = np.asarray(read(data.open("validation").images[0])[0])
+    assert np.abs(pixels.mean((0, 1)) - COLOURS.mean((0, 1))).max() < 3
+    assert data.digest() == data.model_copy().digest()
+    assert data.check()
+
+
+def test_what_torchvision_keeps_in_ways_that_are_not_known(tmp_path: Path) -> None:
+    """Named, with what to do instead."""
+    with pytest.raises(UserError, match="how torchvision's Omniglot keeps images and classes is not known here"):
+        Images(recipe="images", source=tmp_path, torchvision="omniglot").labelled("train")
+
+
+@pytest.mark.parametrize("layout", ["shards", "parquet"])
+def test_an_order_of_numbers_is_refused(laid_out: Callable[..., Images], layout: str) -> None:
+    """They are the outputs; in a study it is called as there."""
+    data = laid_out(layout)
+    for order in ("text", "number"):
+        with pytest.raises(UserError, match=f"has a number for the class .* data.order: {order} cannot order them"):
+            data.model_copy(update={"order": order, "classes": None}).labelled("train")
+        with pytest.raises(UserError, match=f"--classes {order} cannot order them"):
+            open_images(data.source, order)
+
+
+def test_what_is_said_of_classes_names_the_keys_of_a_study(laid_out: Callable[..., Images], tmp_path: Path) -> None:
+    """Not options of the command line."""
+    data = laid_out()
+    with pytest.raises(UserError, match=r"^data\.classes: there is no file") as missing:
+        data.model_copy(update={"classes": tmp_path / "none.txt"}).labelled("train")
+    for number in range(12):
+        for split in ("train", "val"):
+            (data.source / split / "owl").rename(data.source / split / f"owl{number}")
+            (data.source / split / "owl").mkdir()
+            (data.source / split / "owl" / "0.png").write_bytes(png(PIXELS["train", "owl"][0]))
+    with pytest.raises(UserError, match=r"data.order: text, as .*, data.order: number, or data.classes FILE") as order:
+        data.labelled("train")
+    assert "--" not in f"{missing.value} {order.value}"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_process_cannot_read_is_one_sentence(laid_out: Callable[..., Images], workers: int) -> None:
+    """Not the traceback of that process."""
+    data = laid_out()
+    (path := data.source / "val" / "owl" / "1.png").write_bytes(b"")
+    found = data.labelled("validation")
+    pictures = Prepared(found.pictures, found.labels, for_evaluation((16, 16), 1.0, "imagenet"))
+    batches = iter(Reader(pictures, "cpu", workers, batch_size=5))
+    assert next(batches)[0].shape == (5, 3, 16, 16)
+    with pytest.raises(UserError) as refused:
+        next(batches)
+    assert str(refused.value).startswith(f"{path} cannot be read, it is empty")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_the_identity_is_that_of_names_sizes_and_classes(laid_out: Callable[..., Images], tmp_path: Path) -> None:
@@ -284,6 +412,19 @@ def test_draws_are_of_seed_epoch_and_image(laid_out: Callable[..., Images]) -> N
     drawn = {batches.read[epoch, 7][0].sum().item() for epoch in range(3)}
     drawn |= {Batches(data, RECIPE, seed=4).read[0, 7][0].sum().item()}
     assert len(drawn) == 4
+
+
+def test_processes_that_read_change_nothing(laid_out: Callable[..., Images]) -> None:
+    """Whatever batches there are of an epoch, in epochs that are begun in the middle, and after one that was left."""
+    data = laid_out()
+    alone, together = (Batches(data, RECIPE, seed=3, workers=workers) for workers in (0, 1))
+    next(together.epoch(0))
+    for epoch, begun in ((0, 0), (1, 1), (2, 0)):
+        pairs = list(zip(alone.epoch(epoch, begun), together.epoch(epoch, begun), strict=True))
+        assert len(pairs) == 2 - begun
+        for ours, theirs in pairs:
+            assert torch.equal(ours[0], theirs[0])
+            assert torch.equal(ours[1], theirs[1])
 
 
 def test_evaluation_images_are_cut_alike(laid_out: Callable[..., Images]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from suite.kinds.training import execute
 from suite.tasks.classification import train
 from suite.tasks.classification.recipe import ClassificationRecipe
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 IMAGES = {"recipe": "images", "source": "data", "size": 16}
 BASE = {"recipe": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 4}}
 FINETUNE = {"epochs": 3, "learning_rate": 1e-3, "batch_size": 4, "ema": 0.5}
@@ -41,6 +44,13 @@ def kept(folder: Path, *words: str) -> Path:
     return folder / done.stdout.strip()
 
 
+def said(path: Path) -> dict[str, Any]:
+    """What stands in a file of weights besides these."""
+    with safe_open(path, "pt") as file:
+        found: dict[str, Any] = json.loads(file.metadata()["cropr_suite"])
+    return found
+
+
 def accuracy(folder: Path, row: str, seed: str, metric: str = "acc1_last") -> float:
     """What the record says."""
     found = [one for one in rows_of(folder) if (one["row"], one["seed"], one["metric"]) == (row, seed, metric)]
@@ -59,10 +69,9 @@ def test_kept_weights_are_those_that_were_scored(tmp_path: Path) -> None:
     model = public.load(path)
     assert model(torch.zeros(1, 3, 16, 16)).shape == (1, 3)
     assert model.deployed
-    with safe_open(path, "pt") as file:
-        said = json.loads(file.metadata()["cropr_suite"])
-    assert said["classes"] == ["cat", "dog", "owl"]
-    assert said["removed"] == [4, 4, 0, 0]
+    assert said(path)["classes"] == ["cat", "dog", "owl"]
+    assert said(path)["removed"] == [4, 4, 0, 0]
+    assert said(path)["epoch"] == FINETUNE["epochs"]
 
 
 def test_classes_are_matched_by_name(tmp_path: Path) -> None:
@@ -84,10 +93,36 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
 
 
 def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
-    """Whether or not it is the last."""
+    """Whether or not it is the last; which one it is stands in the file, and evaluation says it."""
     ran(tmp_path, keep="best", methods=["none"], seeds=[0])
-    done = here(tmp_path, "evaluate", "--checkpoint", str(kept(tmp_path, "none", "0")), "--data", "data")
+    path = kept(tmp_path, "none", "0")
+    done = here(tmp_path, "evaluate", "--checkpoint", str(path), "--data", "data")
     assert f"{accuracy(tmp_path, 'none', '0', 'acc1_best'):.2f} %" in done.stdout
+    with (tmp_path / "results/trial/curves.csv").open() as file:
+        lines = [one for one in csv.DictReader(file) if (one["metric"], one["kind"]) == ("acc1", "accuracy")]
+    best = max(lines, key=lambda line: (float(line["value"]), int(line["epoch"])))  # the later of two
+    assert said(path)["epoch"] == int(best["epoch"]) + 1 - int(lines[0]["epoch"])
+    assert f"epoch                {said(path)['epoch']} " in done.stdout
+
+
+def test_a_method_by_file_is_loaded_while_its_code_is_there(tmp_path: Path) -> None:
+    """From another folder too; comments do not count; other code, or none, is named."""
+    mine = tmp_path / "mine.py"
+    shutil.copy(Path(__file__).parent / "example_package" / "mine.py", mine)
+    ran(tmp_path, methods=["none", {"name": "mine", "method": "./mine.py"}], seeds=[0])
+    path, code = kept(tmp_path, "mine", "0"), mine.read_text()
+    assert said(path)["file"] == "../../mine.py"
+    done = here(tmp_path, "evaluate", "--checkpoint", str(path), "--data", "data")
+    assert f"{accuracy(tmp_path, 'mine', '0'):.2f} %" in done.stdout, done.stderr
+    mine.write_text(f"# mine\n{code}")
+    assert public.load(path).method.counts == (4, 4, 0, 0)
+    for other in (code.replace("norm(dim=-1)", "sum(-1)"), "def"):
+        mine.write_text(other)
+        with pytest.raises(UserError, match=r"trained with the method in .*mine.py, whose code is another now"):
+            public.load(path)
+    mine.unlink()
+    with pytest.raises(UserError, match=r"trained with the method in .*mine.py, which is not there"):
+        public.load(path)
 
 
 def test_the_best_epoch_of_a_stopped_training_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +144,7 @@ def test_the_best_epoch_of_a_stopped_training_is_kept(tmp_path: Path, monkeypatc
     assert here(tmp_path, "run", "trial.yaml", "--in-process").returncode == 0
     assert accuracy(tmp_path, "none", "0", "acc1_best") == 100
     assert kept(tmp_path, "none", "0").read_bytes() == best
+    assert said(kept(tmp_path, "none", "0"))["epoch"] == 1
 
 
 def test_the_best_epoch_has_the_whole_schedule() -> None:

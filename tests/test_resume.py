@@ -26,6 +26,7 @@ from suite.tasks import resume
 from suite.tasks.resume import Saved
 from suite.tasks.task import Epoch, Training, task
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 SCENES = {"recipe": "digit-scenes", "canvas": 32, "train": 40, "validation": 20}
 PLAIN = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "warmup_epochs": 1, "clip_gradient": 1.0}
 FULL = {"accumulate": 2, "ema": 0.9, "mixup": 0.8, "cutmix": 1.0, "layer_decay": 0.75, "curriculum": "linear"}
@@ -108,6 +109,17 @@ def stopped_twice(name: str, draw: random.Random, folder: Path) -> bool:
 def test_a_stopped_training_ends_as_one_that_is_not(name: str, tmp_path: Path) -> None:
     """Whatever it draws, averages, adds up or learns from."""
     assert stopped_twice(name, draws(name), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["random", "random segmentation"])
+def test_only_the_last_epoch_says_something_of_images(name: str, tmp_path: Path) -> None:
+    """In the result, and in every state, which would grow with each epoch."""
+    data, saved = data_of(name, tmp_path / "images"), Saved(tmp_path / "saved", 0)
+    epochs, _ = run(name, data, saved)
+    assert [bool(epoch.images) for epoch in epochs] == [False, False, True]
+    state = Saved(tmp_path / "saved", 0).load()
+    found = state["place"]["epochs"]
+    assert [bool(epoch.images) for epoch in found] == [False, True]
 
 
 @pytest.mark.slow

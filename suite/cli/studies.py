@@ -39,7 +39,11 @@ def list_(as_json: AsJson = False) -> None:
         say(f"{name}: {', '.join(names) or 'none'}")
 
 
-def validate(study: StudyName, change: Changes = None) -> None:
+def validate(
+    study: StudyName,
+    change: Changes = None,
+    read: Annotated[bool, typer.Option("--read", help="Also read all data and weights, as run does first.")] = False,
+) -> None:
     """Check a study file without running anything."""
     from suite.study.load import check_origin, load
 
@@ -48,6 +52,8 @@ def validate(study: StudyName, change: Changes = None) -> None:
     say(f"{loaded.path}: valid, {loaded.kind.check(loaded)}")
     for sentence in loaded.kind.missing(loaded.study):
         say(f"missing input: {sentence}")
+    if read:
+        loaded.kind.read(loaded, plain())
 
 
 def plan(

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from suite.data.classes import BY_NUMBER, BY_TEXT, Order, ordered
+from suite.data.classes import BY_NUMBER, BY_TEXT, CHOICE, Order, ordered
+from suite.data.folder import Paths
 from suite.data.labelled import Labelled
 from suite.data.pictures import HIDDEN, SUFFIXES, Listed, Member, is_junk
 from suite.errors import UserError
@@ -104,12 +105,17 @@ def by_number(
     """Pictures of which the numbers of their classes are known; `order` may name these, where the source does not.
 
     Raises:
-        UserError: for a number that is no class.
+        UserError: for a number that is no class, or an order of names.
     """
     import numpy as np
 
+    if order in (BY_TEXT, BY_NUMBER):
+        raise UserError(
+            f"{where} has a number for the class of each image, which is the model's output: {CHOICE} {order} cannot "
+            "order them; leave it out"
+        )
     found = np.asarray(labels, np.int64)
-    largest, wanted = int(found.max(initial=-1)), order not in (None, BY_TEXT, BY_NUMBER)
+    largest, wanted = int(found.max(initial=-1)), order is not None
     classes = ordered(names, where, order)[0] if wanted else tuple(names) or tuple(map(str, range(largest + 1)))
     known = len(names or classes)
     if len(found) and not 0 <= int(found.min()) <= largest < known:
@@ -124,6 +130,8 @@ def by_number(
 def _names(pictures: Sequence[Any]) -> Sequence[tuple[str, int]]:
     if isinstance(pictures, Drawn):
         return [(pictures.digest(), len(pictures))]
+    if isinstance(pictures, Paths):
+        return pictures.fingerprints()
     return [(member.name, member.size) for member in pictures]
 
 

@@ -50,6 +50,12 @@ def ordered(folders: Sequence[str], where: Path, order: Order | None) -> tuple[t
     return _fitted(names, folders, source, where), f"in the order of {source}"
 
 
+def in_a_study(sentence: str) -> str:
+    """A sentence that says what to write on the command line, with the keys of a study in its place."""
+    with_order = re.sub(rf"{CHOICE} ({BY_TEXT}|{BY_NUMBER})\b", r"data.order: \1", sentence)
+    return with_order.replace(CHOICE, "data.classes")
+
+
 def _numbers(name: str) -> tuple[tuple[int, ...], str]:
     return tuple(map(int, NUMBER.findall(name))), name
 
@@ -87,7 +93,9 @@ def _imagenet(text: list[str], where: Path, how: str) -> str:
     official = info.label_names()
     if [_without_words(name) for name in text] == official:
         return "ImageNet's own order"
-    cure = f"give {CHOICE} a file of their names in the order of the model's outputs, or {BY_TEXT} if that is it"
+    cure = (
+        f"give {CHOICE} FILE with their names in the order of the model's outputs, or {CHOICE} {BY_TEXT} if that is it"
+    )
     if all(WNID.fullmatch(name) for name in text):
         foreign, lacking = sorted(set(text) - set(official)), sorted(set(official) - set(text))
         raise UserError(
@@ -116,7 +124,8 @@ def _read(path: Path, folders: Sequence[str]) -> list[Any]:
     """
     if not path.is_file():
         raise UserError(
-            f"{CHOICE}: there is no file {path}; give one with a class in each line, {BY_TEXT} or {BY_NUMBER}"
+            f"{CHOICE}: there is no file {path}; give one with a class in each line, {CHOICE} {BY_TEXT} or {CHOICE} "
+            f"{BY_NUMBER}"
         )
     own = {_same(folder) for folder in folders}
     try:

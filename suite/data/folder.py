@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from suite.data.classes import BY_NUMBER, BY_TEXT, Order, ordered
+from suite.data.classes import BY_NUMBER, BY_TEXT, CHOICE, Order, ordered
 from suite.data.labelled import Labelled
 from suite.data.pictures import HIDDEN, Listed, is_junk, listed
 from suite.errors import UserError
@@ -37,7 +37,7 @@ def in_folders(root: Path, order: Order | None = None) -> Labelled:
     samples = [(path, number) for number, name in enumerate(classes) if name in found for path in found[name].images]
     paths = Paths(root, [path for path, _ in samples])
     labels, rest = np.array([number for _, number in samples], np.int64), Listed(left_out=total.left_out)
-    return Labelled(root, classes, how, paths, labels, lambda: [_fingerprint(path, root) for path in paths], rest)
+    return Labelled(root, classes, how, paths, labels, paths.fingerprints, rest)
 
 
 class Paths(Sequence[Any]):
@@ -57,6 +57,10 @@ class Paths(Sequence[Any]):
             return [self[one] for one in range(*index.indices(len(self)))]
         start, end = self.ends[(place := range(len(self))[index]) : place + 2]
         return self.root / os.fsdecode(self.text[start:end])
+
+    def fingerprints(self) -> list[tuple[str, int]]:
+        """Name and size of each."""
+        return [_fingerprint(path, self.root) for path in self]
 
 
 def _fingerprint(path: Path, root: Path) -> tuple[str, int]:
@@ -94,5 +98,5 @@ def _check_layout(root: Path, found: dict[str, Listed], loose: int, order: Order
     if empty and order in (None, BY_TEXT, BY_NUMBER):
         raise UserError(
             f"{wanted}: there are no images in {', '.join(empty)}; take such folders away, or name all classes with "
-            "--classes FILE"
+            f"{CHOICE} FILE"
         )

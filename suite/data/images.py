@@ -11,9 +11,10 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from suite.data import sources
-from suite.data.classes import IMAGENET, IMAGENET_IMAGES, Order
+from suite.data.classes import IMAGENET, IMAGENET_IMAGES, Order, in_a_study
 from suite.data.dataset import SPLITS, Cropping, DataSet, Examples, Normalisation, Split
-from suite.data.labelled import Labelled
+from suite.data.labelled import Labelled, read_and_known
+from suite.data.torchvision_sets import of_torchvision
 from suite.errors import UserError
 
 
@@ -23,8 +24,8 @@ class Images(DataSet):
     `source` is a folder with `train` and `val` (or `valid`, `validation`, `test`), each a folder of class folders, or
     of tar files (images in class folders, WebDataset shards with `.cls`, or a tar file for each class, as ImageNet's),
     or of parquet files of Hugging Face; tar and parquet files may also lie in `source` itself, as `train-0000.tar`. Or
-    it holds MNIST's four files. Or it is where torchvision downloaded the data set that timm calls `torch/` and
-    `torchvision`, such as cifar100. Validation images are those of the first split in this order that is there.
+    it holds MNIST's four files. Or it is where torchvision downloaded the data set of that name, `torchvision`,
+    such as cifar100. Validation images are those of the first split in this order that is there.
 
     Where the order of class names is not clear, `order` or a file of names, `classes`, says which class is which
     output. `class_count` is how many there must be; it lets a study be planned where the images are not, and `obtain`
@@ -69,16 +70,19 @@ class Images(DataSet):
         Raises:
             UserError: if they are not there, or not in order.
         """
-        if self.torchvision:
-            found = sources.of_torchvision(f"torch/{self.torchvision}", self.source, split)
-        else:
-            found = _opened(self.source, split, self.classes or self.order)
+        found = of_torchvision(self.torchvision, self.source, split) if self.torchvision else self._lying(split)
         if self.class_count not in (None, len(found.classes)):
             raise UserError(
                 f"{found.where} has {len(found.classes)} classes, and class_count says {self.class_count}; give all of "
                 "them, or another number"
             )
         return found
+
+    def _lying(self, split: Split) -> Labelled:
+        try:
+            return _opened(self.source, split, self.classes or self.order)
+        except UserError as error:
+            raise UserError(in_a_study(str(error))) from error
 
     @property
     def places(self) -> dict[str, Path]:
@@ -108,7 +112,7 @@ class Images(DataSet):
         return len(self.labelled(split))
 
     def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> list[str]:
-        """Decode every image once, by all processors.
+        """Decode every image once, by all processors, but for those that were whole before and did not change.
 
         Raises:
             UserError: naming all that cannot be read rightly.
@@ -119,7 +123,7 @@ class Images(DataSet):
             found.check(lambda done, _of, before=before: advanced(before + done, total))  # type: ignore[misc]
             lines += [f"{split}: {line}" for line in found.said]
             before += len(found)
-        return lines
+        return [*lines, read_and_known(splits)]
 
     def class_names(self, target: str) -> tuple[str, ...]:
         return self.labelled("train").classes

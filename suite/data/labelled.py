@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.data.pictures import Listed, conversions, each, read, refuse
+from suite.data.whole import Whole
 from suite.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Labelled:
         names: what tells each from the others, with its size in bytes where it is a file.
         listed: what is left out.
         notes: how many were read in another way than as plain ones, once `check` has looked.
+        known: how many of them `check` did not read, because it had done so before.
     """
 
     where: Path
@@ -43,6 +45,7 @@ class Labelled:
     names: Callable[[], Sequence[tuple[str, int]]]
     listed: Listed = field(default_factory=Listed)
     notes: Counter[str] = field(default_factory=Counter)
+    known: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,14 +57,27 @@ class Labelled:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> None:
-        """Decode every picture once, by all processors.
+        """Decode every picture once, by all processors, but for files that were whole before and did not change.
 
         Raises:
             UserError: naming all that cannot be read rightly.
         """
-        found = list(each(lambda index: _note(self.pictures[index]), range(len(self)), advanced))
-        refuse([problem for _, problem in found if problem])
-        self.notes = Counter(note for note, _ in found)
+        whole, problems = Whole(self.where, self.pictures), list[str]()
+        new = [index for index, note in enumerate(whole.notes) if note is None]
+        self.known = len(self) - len(new)
+        looked = each(
+            lambda index: _note(self.pictures[index]), new, lambda done, _: advanced(done + self.known, len(self))
+        )
+        try:
+            for index, (note, problem) in zip(new, looked, strict=True):
+                if problem:
+                    problems.append(problem)
+                else:
+                    whole.notes[index] = note
+        finally:
+            whole.save()
+        refuse(problems)
+        self.notes = Counter(note for note in whole.notes if note)
 
     @property
     def said(self) -> list[str]:
@@ -84,3 +100,9 @@ def _note(picture: Any) -> tuple[str, str]:
         return read(picture, small=True)[1], ""
     except UserError as error:
         return "", str(error)
+
+
+def read_and_known(parts: Sequence[Labelled]) -> str:
+    """How many pictures `check` read, in a sentence."""
+    known, total = sum(part.known for part in parts), sum(map(len, parts))
+    return f"{total - known} images were read, {known} were known to be whole and did not change"

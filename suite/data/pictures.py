@@ -143,7 +143,8 @@ def read(path: Path | Member | Image.Image, small: bool = False) -> tuple[Image.
         notes.append("with transparency, read without it")
     if image.info.get(TURNED):
         notes.append(TURNED)
-    return image.convert("RGB"), " and ".join(notes)
+    plain = image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return plain, " and ".join(notes)
 
 
 def _kind(image: Image.Image) -> str:
@@ -199,6 +200,8 @@ def load(path: Path | Member, small: bool = False) -> Image.Image:
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             _refuse_frames(path, image)
             image.info[DEEP] = _depth(image)  # before EXIF, for which a PNG is decoded
+            if image.format == "PNG":
+                image.load()  # EXIF would, and what is broken would go unnoticed there
             image.info[TURNED] = _is_turned(image)  # before loading, which turns TIFF and forgets it
             if small:
                 image.draft(None, (1, 1))  # JPEG at an eighth of each side

@@ -1,13 +1,11 @@
-"""Where labelled pictures lie and how: folders, tar files, shards, parquet, arrays, torchvision's data sets."""
+"""Where labelled pictures lie and how: folders, tar files, shards, parquet, arrays."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
-from suite.data import archives
-from suite.data.archives import IDX, by_number, in_idx, in_tars
+from suite.data.archives import IDX, in_idx, in_tars
 from suite.data.classes import Order
 from suite.data.dataset import Split
 from suite.data.folder import in_folders
@@ -74,28 +72,3 @@ def _packed(paths: Sequence[Path], order: Order | None) -> Labelled | None:
     if tars:
         return in_tars(tars, order)
     return in_parquet(parquet, order) if parquet else None
-
-
-@functools.lru_cache(maxsize=4)
-def of_torchvision(name: str, root: Path, split: Split) -> Labelled:
-    """A data set of torchvision by the name that timm gives it, such as `torch/cifar100`, downloaded to `root` before.
-
-    Raises:
-        UserError: if it is not there, or timm does not know it.
-    """
-    import suite.torchvision_operators  # noqa: F401  (before timm, see there)
-
-    # isort: split
-    import numpy as np
-    from timm.data import create_dataset
-
-    try:
-        found = create_dataset(name, str(root), split=split, download=False)
-        pixels, labels, names = np.asarray(found.data), list(map(int, found.targets)), tuple(found.classes)
-    except (RuntimeError, OSError, ValueError, AssertionError, AttributeError, TypeError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise UserError(
-            f"data: {name} is not in {root} ({first}); let torchvision download it there once, or give its images as "
-            "folders"
-        ) from error
-    return by_number(root / name, archives.Drawn(pixels), labels, None, names)

@@ -11,7 +11,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
 from suite.data.classes import BY_NUMBER, BY_TEXT, CHOICE, Order
-from suite.data.labelled import NAMED, Labelled
+from suite.data.labelled import NAMED, Labelled, read_and_known
 from suite.data.preparation import Prepared, for_evaluation
 from suite.data.sources import open_images
 from suite.errors import UserError
@@ -36,7 +36,8 @@ class Evaluation:
 def evaluate(
     released: Released, data: Path, batch_size: int, device: str, console: Console, order: Order | None = None
 ) -> Evaluation:
-    """Evaluate a released classification model, with progress bars; every image is read once before.
+    """Evaluate a released classification model, with progress bars; every image that is not known to be whole is
+    read once before.
 
     Args:
         released: see `official.resolve`.
@@ -58,7 +59,7 @@ def evaluate(
     check_device(device)
     with ManualProgress(console, text="reading the images") as bar:
         images.check(bar.reach)
-    for line in images.said:
+    for line in (*images.said, read_and_known([images])):
         console.print(f"data: {line}", soft_wrap=True, highlight=False)
     counted = count(model)
     check_tokens(model, counted.tokens)

@@ -91,6 +91,8 @@ class Kind:
             the CSV or "".
         label: what `suite trace` calls a line.
         missing: a sentence for everything that the study reads and that is not on this machine.
+        read: read all that the study reads once, as `run` does before hours are spent on it; UserError names what is
+            missing or broken.
         published: the published numbers that the table has, for the ledger, from its rows by column of the CSV; raises
             UserError if the table is not of the numbers as they are published. None if the ledger reads none from it.
         scores: the scores of a results folder, tidy, with columns row, seed and score at least; None if rows have none.
@@ -117,6 +119,7 @@ class Kind:
     track: Callable[[Loaded, Console], None] | None = None
     publish: Callable[[Loaded, Path, Console], bool] = lambda _loaded, _folder, _console: False
     missing: Callable[[Any], Sequence[str]] = lambda _study: ()
+    read: Callable[[Loaded, Console], None] = lambda _loaded, _console: None
     published: Callable[[Loaded, Sequence[Mapping[str, Any]]], Iterable[TableFigure]] | None = None
     scores: Callable[[Path], DataFrame] | None = None
     weights: Callable[[Any, str, int, str | None], Path] | None = None

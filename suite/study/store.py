@@ -29,8 +29,8 @@ def kept_file(home: Path, cell_id: str) -> Path:
     return home / "kept" / f"{cell_id}.safetensors"
 
 
-def unfinished(home: Path, cell_id: str) -> Path:
-    """Where a training writes down where it stands, in such a folder."""
+def unfinished(home: Path, cell_id: str = "") -> Path:
+    """Where a training writes down where it stands, in such a folder; without an id where all of them do."""
     return home / "unfinished" / cell_id
 
 

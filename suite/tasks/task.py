@@ -8,7 +8,7 @@ need. A study names it as `task: NAME`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +85,8 @@ class Epoch:
         scores: of the validation set, by the name of the metric.
         parts: scores of parts of the validation set, such as classes, in the unit of the first metric; their names
             begin with the task's `parts`.
-        images: of every validation image, in their order, what the task's `rescore` needs; arrays, (images, ...).
+        images: of every validation image, in their order, what the task's `rescore` needs; arrays, (images, ...). Of
+            the last epoch only, once others are added.
     """
 
     epoch: int
@@ -94,6 +95,11 @@ class Epoch:
     scores: Mapping[str, float]
     parts: Mapping[str, float] = field(default_factory=dict)
     images: Images = field(default_factory=dict, compare=False)
+
+
+def add(epochs: list[Epoch], new: Epoch) -> None:
+    """Add an epoch; those before lose what they say of images, which no result needs and every state would keep."""
+    epochs[:] = [*(replace(epoch, images={}) for epoch in epochs), new]
 
 
 @dataclass(frozen=True)

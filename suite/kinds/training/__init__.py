@@ -15,6 +15,7 @@ KIND = Kind(
     schema=Study,
     problems=of("problems", "problems"),
     missing=of("study", "missing"),
+    read=of("study", "read"),
     check=of("study", "check"),
     plan=of("study", "plan"),
     estimate=of("estimate", "estimate"),

@@ -158,7 +158,7 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
             and identity.kind == "accuracy"
             and _is_kept(job.how.keep, scores, identity.training)
         ):
-            keep(model, identity, data, kept_file(scratch.parent, cell))
+            keep(model, identity, data, kept_file(scratch.parent, cell), epoch.epoch + 1, job.places)
 
     def report(epoch: Epoch) -> None:
         if len(saved.facts) == epoch.epoch:  # the task did not say which model it scored

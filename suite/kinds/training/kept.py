@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from suite.data.dataset import DataSet
@@ -16,8 +18,14 @@ from suite.reduction.weights_file import TRAINED
 from suite.study.store import Record
 
 
-def keep(model: ReducedModel, identity: Identity, data: DataSet, path: Path) -> None:
-    """Write a model's weights as it is deployed, in safetensors, beside and renamed."""
+def keep(
+    model: ReducedModel, identity: Identity, data: DataSet, path: Path, epoch: int, places: Mapping[str, str]
+) -> None:
+    """Write a model's weights as it is deployed, in safetensors, beside and renamed.
+
+    `epoch`, from 1: after which it is. `places`: where a method that is named by its file is, as `method`; the path
+    from the weights to it is written.
+    """
     from safetensors.torch import save_file
 
     deployed = copy.deepcopy(model).cpu().deploy()
@@ -33,7 +41,10 @@ def keep(model: ReducedModel, identity: Identity, data: DataSet, path: Path) -> 
         "classes": data.class_names(identity.goal.target),
         "normalisation": how.normalisation if how else "inception",
         "crop": how.crop if how else 1.0,
+        "epoch": epoch,
     }
+    if identity.code:
+        known |= {"code": identity.code, "file": os.path.relpath(places["method"], path.parent.resolve())}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".writing")
     tensors = {name: tensor.clone().contiguous() for name, tensor in deployed.state_dict().items()}

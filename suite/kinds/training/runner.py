@@ -25,6 +25,7 @@ from suite.study.cells import Cell, Result
 from suite.study.entry import Entry, last_line
 from suite.study.exported import CURVE_COLUMNS, curves, examples, tidy, write_csv, write_examples
 from suite.study.kind import Loaded
+from suite.study.leftovers import clear
 from suite.study.load import RESULTS, argument_of
 from suite.study.provenance import provenance
 from suite.study.records import merge, stated, write
@@ -100,6 +101,8 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     left = [cell for cell in cells if record.finished(cell) is None]
     rounds = _rounds_here(loaded.study, left) if alone else ROUNDS
     with record.locked():
+        for sentence in clear(record, cells):
+            console.print(sentence, soft_wrap=True, highlight=False)
         tracking = None
         if not alone:
             from suite.kinds.training.track import Tracking  # which needs what statistics need

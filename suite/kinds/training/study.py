@@ -129,6 +129,11 @@ def _cannot(device: str, precision: str, compiled: bool) -> str:
     return ""
 
 
+def read(loaded: Loaded, console: Console) -> None:
+    """Read all that a study reads once, see `check_inputs`."""
+    check_inputs(loaded.study, console)
+
+
 def check_inputs(study: Study, console: Console) -> None:
     """Read all that a study reads once, with a progress bar, before hours are spent on it.
 

@@ -9,13 +9,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from suite.data.dataset import DataSet, Split
 from suite.data.pictures import read
 from suite.data.preparation import Prepare, Prepared, for_evaluation, for_training
+from suite.errors import UserError
 from suite.host import cores
-from suite.seeds import drawn
+from suite.seeds import kept, seed
 from suite.tasks import processes
 from suite.tasks.classification.recipe import ClassificationRecipe
 from suite.tasks.loop import TrainingFailed, data_order, to_input
@@ -27,7 +28,10 @@ Batch = tuple[Tensor, Tensor, int]
 
 @dataclass(frozen=True)
 class Augmented:
-    """Pictures as inputs of a model, (3, height, width), and classes, by epoch and index."""
+    """Pictures as inputs of a model, (3, height, width), and classes, by epoch and index.
+
+    Each seeds the default generators, which `Reader` keeps.
+    """
 
     pictures: Sequence[Any]
     labels: Sequence[int]
@@ -37,18 +41,20 @@ class Augmented:
     def __getitem__(self, item: Any) -> tuple[Tensor, int]:
         epoch, index = item
         image, _ = read(self.pictures[index])
-        with drawn("augmentation", self.seed, epoch, index):
-            return self.prepare(image), int(self.labels[index])
+        seed("augmentation", self.seed, epoch, index)
+        return self.prepare(image), int(self.labels[index])
 
 
 class Batches:
     """Training batches of a data set in an order of the seed's, of each what this process computes.
 
+    `workers`: processes that read images, see `Reader`.
+
     Raises:
         TrainingFailed: if there is no batch.
     """
 
-    def __init__(self, data: DataSet, recipe: ClassificationRecipe, seed: int) -> None:
+    def __init__(self, data: DataSet, recipe: ClassificationRecipe, seed: int, workers: int | None = None) -> None:
         examples = data.open("train")
         self.recipe, self.labels = recipe, examples.targets["labels"][: recipe.images]
         self.generator, self.drawn = data_order("classification", seed), 0
@@ -57,6 +63,8 @@ class Batches:
             _check_classes(self.labels, examples.targets["labels"])
             prepare = for_training(data.cropping.size, data.cropping.normalisation, augmentation(recipe))
             self.read = Augmented(cast(Sequence[Any], examples.images), self.labels, prepare, seed)
+            self.items = list[list[tuple[int, int]]]()  # of an epoch, by batch
+            self.reader = Reader(self.read, recipe.device, workers, batch_sampler=self.items)
         if not len(self):
             raise TrainingFailed(f"{len(self.labels)} images are less than one batch of {recipe.batch_size}")
 
@@ -80,8 +88,8 @@ class Batches:
             classes = torch.from_numpy(self.labels)
             found: Any = ((to_input(self.pixels[part]), classes[part]) for part in own)
         else:
-            items = [[(epoch, index) for index in part.tolist()] for part in own]
-            found = loader(self.read, self.recipe.device, batch_sampler=items)
+            self.items[:] = [[(epoch, index) for index in part.tolist()] for part in own]
+            found = self.reader
         for (images, labels), batch in zip(found, batches, strict=True):
             yield images, labels, len(batch)
 
@@ -98,12 +106,62 @@ def _check_classes(labels: np.ndarray[Any, Any], whole: np.ndarray[Any, Any]) ->
         raise TrainingFailed(f"the first {len(labels)} images are of {found} of the {wanted} classes; leave images out")
 
 
-def loader(dataset: Any, device: str, **options: Any) -> DataLoader[Any]:
-    """Batches of a data set, read by processes of their own beside a GPU."""
-    workers = 0 if device == "cpu" else max(1, min(cores() // processes.count(), MOST_WORKERS))
-    own = torch.Generator().manual_seed(0)  # else it draws from the default one, which the model draws from
-    images = cast(Dataset[Any], dataset)
-    return DataLoader(images, num_workers=workers, pin_memory=device != "cpu", generator=own, **options)
+@dataclass(frozen=True)
+class Told:
+    """A data set of torch whose problems are items: torch turns what a process raises into its whole traceback."""
+
+    inner: Any
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getitem__(self, item: Any) -> Any:
+        try:
+            return self.inner[item]
+        except UserError as problem:
+            return problem
+
+
+class Reader:
+    """Batches of a data set, each time that it is gone through; processes that read stay from one time to the next.
+
+    Whatever the data set draws, the default generators of this process stay as they are.
+
+    `workers`: so many processes; by default none, or beside a GPU as many as cores. `options`: of torch's `DataLoader`.
+
+    Raises:
+        UserError: that the data set raises, in whatever process.
+    """
+
+    def __init__(self, dataset: Any, device: str, workers: int | None = None, **options: Any) -> None:
+        if workers is None:
+            workers = 0 if device == "cpu" else max(1, min(cores() // processes.count(), MOST_WORKERS))
+        self.loader = DataLoader(
+            cast(Dataset[Any], Told(dataset)),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device != "cpu",
+            generator=torch.Generator().manual_seed(0),  # else it draws from the default one, as the model
+            collate_fn=_collated,
+            **options,
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self.loader)
+        while True:
+            with kept():  # for a batch, not for an image: it takes 2 % of the time of one
+                batch = next(batches, None)
+            if batch is None:
+                return
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+def _collated(items: list[Any]) -> Any:
+    """A batch, or the first problem in it."""
+    problem = next((item for item in items if isinstance(item, UserError)), None)
+    return default_collate(items) if problem is None else problem
 
 
 def batches_in_order(data: DataSet, split: Split, device: str, first: int = 0, every: int = 1) -> Iterator[Tensor]:
@@ -115,7 +173,7 @@ def batches_in_order(data: DataSet, split: Split, device: str, first: int = 0, e
     prepare = for_evaluation((how.size, how.size), how.crop, how.normalisation)
     pictures = Prepared(cast(Sequence[Any], examples.images), examples.targets["labels"], prepare)
     own = Subset(cast(Dataset[Any], pictures), range(first, len(pictures), every))
-    for images, _ in loader(own, device, batch_size=EVALUATION_BATCH):
+    for images, _ in Reader(own, device, batch_size=EVALUATION_BATCH):
         yield images
 
 

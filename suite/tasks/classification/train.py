@@ -28,7 +28,7 @@ from suite.tasks import processes
 from suite.tasks.classification.loader import Batches, batches_in_order
 from suite.tasks.classification.recipe import ClassificationRecipe
 from suite.tasks.loop import Updates, check_finite, check_weights, optimizer_for, precise
-from suite.tasks.task import Epoch, Training
+from suite.tasks.task import Epoch, Training, add
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Forward = Callable[[Tensor], Output]
@@ -98,7 +98,7 @@ class _Run:
         found = predicted(self.scored, self.data, self.recipe)
         scores = {"acc1": 100 * float((found == wanted).sum()) / len(wanted)}
         rate, loss = self.optimizer.param_groups[0]["lr"], self.total / self.seen
-        self.epochs.append(Epoch(number, loss, rate, scores, images={"label": wanted, "predicted": found}))
+        add(self.epochs, Epoch(number, loss, rate, scores, images={"label": wanted, "predicted": found}))
         self.begun, self.total, self.seen = 0, 0.0, 0
         if self.average is not None and len(self.epochs) == self.recipe.epochs:
             self.model.load_state_dict(self.average.module.state_dict())

@@ -35,7 +35,7 @@ from suite.tasks.resume import Saved
 from suite.tasks.segmentation.data import SegmentationData
 from suite.tasks.segmentation.model import ExactIoU, Scores, build_segmentor
 from suite.tasks.segmentation.recipe import SegmentationRecipe
-from suite.tasks.task import Epoch
+from suite.tasks.task import Epoch, add
 
 UNUSED_HOOKS = ("runtime_info", "timer", "logger", "param_scheduler", "checkpoint")
 LOGGER = "cropr-suite"
@@ -186,7 +186,7 @@ class TrainingHook(Hook):  # type: ignore[misc]
         named = zip(runner.val_dataloader.dataset.metainfo["classes"], found.iou, strict=True)
         classes = {f"iou_{name}": iou for name, iou in named if iou is not None}
         epoch = Epoch(runner.epoch - 1, self.total / self.images, self.learning_rate, scores, classes, found.images)
-        self.epochs.append(epoch)
+        add(self.epochs, epoch)
         self.report(epoch)
 
 
