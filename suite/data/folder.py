@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,7 +38,25 @@ def in_folders(root: Path, order: Order | None = None) -> Labelled:
     samples = [(path, number) for number, name in enumerate(classes) if name in found for path in found[name].images]
     paths = Paths(root, [path for path, _ in samples])
     labels, rest = np.array([number for _, number in samples], np.int64), Listed(left_out=total.left_out)
-    return Labelled(root, classes, how, paths, labels, lambda: [_fingerprint(path, root) for path in paths], rest)
+    return Labelled(root, classes, how, paths, labels, functools.partial(_fingerprints, paths, root), rest)
+
+
+def in_any_folders(root: Path) -> Labelled:
+    """The images of a folder and of all folders in it, without classes.
+
+    Raises:
+        UserError: if there are none.
+    """
+    import numpy as np
+
+    if not root.is_dir():
+        raise UserError(f"data: there is no folder {root}; give one that holds images")
+    found = _all_in(root, ())
+    if not found.images:
+        raise UserError(f"data: there are no images in {root} or its folders; give a folder that holds some")
+    paths, labels = Paths(root, found.images), np.zeros(len(found.images), np.int64)
+    names = functools.partial(_fingerprints, paths, root)
+    return Labelled(root, (), "without classes", paths, labels, names, Listed(left_out=found.left_out))
 
 
 class Paths(Sequence[Any]):
@@ -59,8 +78,8 @@ class Paths(Sequence[Any]):
         return self.root / os.fsdecode(self.text[start:end])
 
 
-def _fingerprint(path: Path, root: Path) -> tuple[str, int]:
-    return path.relative_to(root).as_posix(), path.stat().st_size
+def _fingerprints(paths: Sequence[Path], root: Path) -> list[tuple[str, int]]:
+    return [(path.relative_to(root).as_posix(), path.stat().st_size) for path in paths]
 
 
 def _all_in(folder: Path, above: tuple[Path, ...]) -> Listed:
