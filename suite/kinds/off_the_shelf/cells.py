@@ -105,8 +105,8 @@ def limit(study: OffTheShelfStudy, rule: ScheduleRule, rows: list[Row], counts: 
     """Multiply-accumulates that smaller images may need: the budget, or what the cheapest row needs."""
     if rule.budget and rule.budget.macs:
         whole = Configuration(backbone=study.backbone, classes=study.classes)
-        return rule.budget.macs * _macs(whole.model_dump_json(), rule.budget.convention)
-    return min(_macs(_reduced(study, row, counts[row.label]).model_dump_json()) for row in rows)
+        return rule.budget.macs * _macs(whole.model_dump_json(exclude_defaults=True), rule.budget.convention)
+    return min(_macs(_reduced(study, row, counts[row.label]).model_dump_json(exclude_defaults=True)) for row in rows)
 
 
 def _reduced(study: OffTheShelfStudy, row: Row, removed: tuple[int, ...]) -> Configuration:
@@ -145,7 +145,9 @@ def _sizes(backbone: Backbone) -> Iterator[tuple[int, int]]:
 
 def _macs_at(study: OffTheShelfStudy, convention: str, image: tuple[int, int]) -> float:
     resized = at_size(study.backbone, image)
-    return _macs(Configuration(backbone=resized, classes=study.classes).model_dump_json(), convention)
+    return _macs(
+        Configuration(backbone=resized, classes=study.classes).model_dump_json(exclude_defaults=True), convention
+    )
 
 
 def at_size(backbone: Backbone, image: tuple[int, int]) -> Backbone:

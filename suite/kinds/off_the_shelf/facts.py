@@ -8,7 +8,7 @@ from pathlib import Path
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
 from suite.kinds.off_the_shelf.record import Line
 from suite.kinds.off_the_shelf.scores import METRICS
-from suite.kinds.off_the_shelf.table import headline
+from suite.kinds.off_the_shelf.table import headline, why_not
 from suite.report.page.facts import Facts
 
 
@@ -51,11 +51,6 @@ def _shown(line: Line, chief: str) -> str:
 
 
 def _warnings(lines: Sequence[Line]) -> Iterator[str]:
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for line in lines:
-        if line.status != "done":
-            reasons.setdefault((line.status, line.reason), []).append(line.label)
-    for (status, reason), labels in reasons.items():
-        yield f"{', '.join(labels)}: {status}, {reason}."
+    yield from (f"{', '.join(labels)}: {reason}." for reason, labels in why_not(lines).items())
     if lines[0].groups < 30:
         yield f"A demonstration on {lines[0].groups} images or groups of them: it says little about others."

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from suite.errors import UserError
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
-from suite.kinds.off_the_shelf.record import Line
+from suite.kinds.off_the_shelf.record import Ends, Line
 from suite.kinds.off_the_shelf.scores import METRICS
 from suite.report.style import TWO_COLUMNS, canvas, drawable
 
@@ -64,7 +64,7 @@ def _panel(axes: Axes, lines: Sequence[Line], rows: Sequence[str], name: str) ->
     axes.set(xlabel="GMACs per image, convention: full", ylabel=f"{metric.heading}{unit}")
 
 
-def _whole(found: tuple[float, float | None, float | None]) -> tuple[float, float, float]:
+def _whole(found: Ends) -> tuple[float, float, float]:
     """An interval of no width where there is none."""
     middle, low, high = found
     return (middle, middle if low is None else low, middle if high is None else high)

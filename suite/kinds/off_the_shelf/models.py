@@ -1,4 +1,4 @@
-"""Models with the weights of a file as they are: the unpruned one, the same under a method, the same for less pixels."""
+"""Models with the weights of a file as they are: the unpruned one, under a method, or for smaller images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODEL = ("backbone", "classes", "start", "device")  # of an identity, what decid
 
 
 class NeedsTraining(UnmetNeed):
-    """A method or a fusion has weights of its own that the file does not bring."""
+    """A method has weights of its own that the file does not bring."""
 
 
 def whole(identity: Identity, places: dict[str, str]) -> ReducedModel:
@@ -45,7 +45,7 @@ def reduced(identity: Identity, places: dict[str, str]) -> ReducedModel:
     """
     backbone = Backbone.model_validate(identity["backbone"])
     backbone = at_size(backbone, tuple(identity["image"])) if "image" in identity else backbone
-    file, name = read(places["start"], identity["start"]), places.get("method", identity["method"])
+    file, name = read(places["start"], identity["start"]), str(places.get("method", identity["method"]))
     loaded = load(backbone, int(identity["classes"]), file)
     if "code" in identity and (found := code_digest(Path(name))) != identity["code"]:
         raise UserError(f"{name} changed since the study was planned ({found}, planned: {identity['code']}); run again")
@@ -72,9 +72,8 @@ def under(
     brought = {name: file.weights[name] for name in own if name in file.weights}
     if missing := sorted(own.keys() - {name for name, x in brought.items() if x.shape == own[name].shape}):
         count = sum(own[name].numel() for name in missing)
-        what = f"{fusion} fusion" if all(name.startswith("fusion.") for name in missing) else method
         raise NeedsTraining(
-            f"{what} needs training: {count} weights of its own, such as {missing[0]}, are not in the file "
+            f"{Path(method).stem} needs training: {count} weights of its own, such as {missing[0]}, are not in "
             f"{Path(file.name).name}"
         )
     model.load_state_dict(brought, strict=False)

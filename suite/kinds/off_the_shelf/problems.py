@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -15,6 +16,7 @@ from suite.reduction.size import Size, by
 from suite.strict import Place
 from suite.strict import problems as wrong
 from suite.study.schema import ScheduleRule, plain_name
+from suite.tasks.task import task
 
 Problem = tuple[Place, str]
 
@@ -32,13 +34,15 @@ def problems(study: OffTheShelfStudy) -> Iterator[Problem]:
     if size.image != (study.data.size, study.data.size):
         message = f"the backbone takes {by(size.image)} pixels; say as much here, or another img_size in its options"
         yield ("data", "size"), message
-    yield from _impossible(study, size)
+    unread = list(_unread(study))
+    yield from unread or _impossible(study, size)
 
 
 def _names(study: OffTheShelfStudy) -> Iterator[Problem]:
     labels = [row.label for row in study.methods]
     reduces = [settings_class(row.method).reduces != "nothing" for row in study.methods]
-    for key, values in {"seeds": list(study.seeds), "methods": labels, "budgets": list(study.budgets)}.items():
+    several: dict[str, list[Any]] = {"seeds": [*study.seeds], "methods": [*labels], "budgets": [*study.budgets]}
+    for key, values in several.items():
         for index, value in enumerate(values):
             if value in values[:index]:
                 yield (key, index), f"{value!r} is a duplicate; rows, seeds and budgets must be unique"
@@ -51,6 +55,14 @@ def _names(study: OffTheShelfStudy) -> Iterator[Problem]:
             yield ("methods", index), f"{label!r} is no name of a row, give it one: {error}"
     if len(study.rules) < len(study.budgets) + len(study.schedules):
         yield ("schedules",), "two of them, or one and a budget, have one name; give them names of their own"
+
+
+def _unread(study: OffTheShelfStudy) -> Iterator[Problem]:
+    for index, row in enumerate(study.methods):
+        try:
+            task(study.task).check_fusion(row.fusion)
+        except ValueError as error:
+            yield ("methods", index, "fusion"), str(error)
 
 
 def _impossible(study: OffTheShelfStudy, size: Size) -> Iterator[Problem]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from suite.kinds.off_the_shelf import KIND
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
-from suite.kinds.off_the_shelf.scores import METRICS
-from suite.report.statistics.intervals import mean
+from suite.kinds.off_the_shelf.scores import METRICS, Metric
+from suite.report.statistics.intervals import mean, share
 from suite.study import records
 from suite.study.cells import Cell
 from suite.study.entry import Entry, last_line
@@ -22,6 +23,7 @@ from suite.study.store import Record
 ABOUT = ("row", "schedule", "method", "settings", "fusion", "image", "status", "reason", "macs_full", "macs_linear")
 NUMBERS = ("mean", "low", "high", "gain", "gain_low", "gain_high")
 FIELDS = (*ABOUT, "images", "groups", "metric", "cells", *NUMBERS)
+Ends = tuple[float, float | None, float | None]  # a mean and both ends of its interval
 Scores = dict[str, NDArray[np.float64]]  # by metric, a value for each group
 
 
@@ -35,8 +37,8 @@ class Found:
         cells: by the id of a cell, the mean over its images.
     """
 
-    mean: tuple[float, float | None, float | None]
-    gain: tuple[float, float | None, float | None] | None
+    mean: Ends
+    gain: Ends | None
     cells: Mapping[str, float]
 
 
@@ -67,15 +69,19 @@ class Line:
 def export(folder: Path, cells: Sequence[Cell], record: Record, groups: Sequence[str]) -> None:
     """Write the record of finished and failed cells, and `provenance.json`; `groups` has the group of each image."""
     entries = {cell.cell_id: entry for cell in cells if (entry := record.finished(cell) or record.failed(cell))}
+    records.write(folder / KIND.record, FIELDS, rows_of(cells, entries, groups))
+    made = {cell_id: entry["provenance"] for cell_id, entry in entries.items()}
+    records.write_provenance(folder, {"runs": records.merge([], made)})
+
+
+def rows_of(cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequence[str]) -> list[dict[str, object]]:
+    """What the record has of cells and what was found, by their ids."""
     rows: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         if cell.cell_id in entries:
             rows.setdefault((cell.schedule, cell.row), []).append(cell)
     means = {key: _means([entries[cell.cell_id] for cell in own], groups) for key, own in rows.items()}
-    lines = [line for key, own in rows.items() for line in _lines(own, entries, means, groups)]
-    records.write(folder / KIND.record, FIELDS, lines)
-    made = {cell_id: entry["provenance"] for cell_id, entry in entries.items()}
-    records.write_provenance(folder, {"runs": records.merge([], made)})
+    return [line for own in rows.values() for line in _lines(own, entries, means, groups)]
 
 
 def _means(entries: Sequence[Entry], groups: Sequence[str]) -> Scores:
@@ -115,13 +121,19 @@ def _lines(
         gain = _interval(values - control[name]) if name in control and cell.row != SMALLER else (None,) * 3
         ids = {cell.cell_id: entries[cell.cell_id] for cell in cells if entries[cell.cell_id]["status"] == "done"}
         by_cell = " ".join(f"{cell_id}={entry['metrics'][name]!r}" for cell_id, entry in ids.items())
-        numbers = zip(NUMBERS, (*_interval(values), *gain), strict=True)
+        numbers = zip(NUMBERS, (*_interval(values, METRICS[name]), *gain), strict=True)
         said = {key: repr(value) for key, value in numbers if value is not None}
         yield about | {"metric": name, "cells": by_cell} | said
 
 
-def _interval(values: NDArray[np.float64]) -> tuple[float, float | None, float | None]:
-    """Mean and both ends of its interval by Student's t over groups; one group has none."""
+def _interval(values: NDArray[np.float64], metric: Metric | None = None) -> Ends:
+    """Mean and both ends of its interval over groups, which a difference of one group has not.
+
+    By Student's t; of a share by Wilson's, which is not empty where all images agree.
+    """
+    if metric and metric.unit == "%":
+        interval = share(values.tolist())
+        return float(values.mean()), interval.low, interval.high
     found = mean(values.tolist())
     return (found.mean, found.low, found.high) if found else (float(values.mean()), None, None)
 
@@ -132,18 +144,23 @@ def lines(folder: Path) -> list[Line]:
     Raises:
         UserError: if there is no record, or it is damaged or was edited.
     """
-    rows: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for one in records.lines(folder / KIND.record, FIELDS):
-        rows.setdefault((one["schedule"], one["row"]), []).append(one)
-    return [_line(own) for own in rows.values()]
+    return lines_of(records.lines(folder / KIND.record, FIELDS))
+
+
+def lines_of(rows: Iterable[Mapping[str, object]]) -> list[Line]:
+    """The rows of what `rows_of` makes, or of a record."""
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        one = {name: str(row.get(name, "")) for name in FIELDS}
+        found.setdefault((one["schedule"], one["row"]), []).append(one)
+    return [_line(own) for own in found.values()]
 
 
 def _line(own: Sequence[Mapping[str, str]]) -> Line:
-    first = own[0]
-    texts = {name: first[name] for name in ABOUT if not name.startswith("macs")}
-    costs = {name: _number(first[name]) for name in ("macs_full", "macs_linear")}
+    first: dict[str, Any] = {name: own[0][name] for name in ABOUT}
+    first |= {name: _number(first[name]) for name in ("macs_full", "macs_linear")}
     found = {name: _found(one) for name in METRICS for one in own if one["metric"] == name}
-    return Line(**texts, **costs, images=int(first["images"]), groups=int(first["groups"]), found=found)
+    return Line(**first, images=int(own[0]["images"]), groups=int(own[0]["groups"]), found=found)
 
 
 def _found(one: Mapping[str, str]) -> Found:

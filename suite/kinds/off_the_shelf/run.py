@@ -67,7 +67,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     console.print(found, soft_wrap=True)
     with record.locked():
         if left:
-            _check_inputs(study, cells[0], console)
+            check_inputs(study, cells[0], console)
             try:
                 _run(cells, left, record, console, alone)
             except KeyboardInterrupt:
@@ -84,7 +84,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     return 130 if interrupted else int(bool(undone))
 
 
-def _check_inputs(study: OffTheShelfStudy, unpruned: Cell, console: Console) -> None:
+def check_inputs(study: OffTheShelfStudy, unpruned: Cell, console: Console) -> None:
     """Read all images and the weights once, before anything is computed."""
     check_device(study.device)
     model = models.whole(unpruned.identity, unpruned.places)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
-from suite.kinds.off_the_shelf.record import Found, Line
+from suite.kinds.off_the_shelf.record import Ends, Found, Line
 from suite.kinds.off_the_shelf.scores import METRICS, Metric
 from suite.report.layout import Block, Column, Note, Row, Table, recorded
 from suite.report.trace import Used
 
 HEADLINES = ("correct", "same_top1", "cosine_feature")  # the first that is known is compared with smaller images
 OVER = "; mean over images (over groups of them, where the study names some), of rows that draw over seeds too"
-ENDS = "of the interval at 95 % by Student's t over images or groups"
+ENDS = "of the interval at 95 % over images or groups: Wilson's of a share, else Student's t"
 
 
 def headline(lines: Sequence[Line]) -> str:
@@ -39,8 +39,7 @@ def _columns(chief: str) -> Iterator[Column]:
     yield Column(
         "gain ends", "95 % of Δ", _ends(metric), form="long", fields=fields, how=both, parts=ends, metric=chief
     )
-    yield Column("status", form="record", fields=("status",), how="as in the record")
-    yield Column("reason", "why not", align="left", fields=("reason",), how="as in the record")
+    yield from recorded("status", "reason")
 
 
 def _of_metric(name: str, metric: Metric) -> Iterator[Column]:
@@ -49,7 +48,7 @@ def _of_metric(name: str, metric: Metric) -> Iterator[Column]:
     heading = f"{metric.heading}{unit}"
     yield Column(name, heading, shown, fields=(name,), how=f"{metric.how}{OVER}", metric=name)
     fields, parts = (f"{name}_low", f"{name}_high"), tuple(f"{end} end {ENDS}" for end in ("lower", "upper"))
-    form = "short" if name in HEADLINES[:2] else "long"
+    form: Literal["short", "long"] = "short" if name in HEADLINES[:2] else "long"
     heading, how = f"95 % of {metric.heading}", f"both ends {ENDS}"
     yield Column(
         f"{name} ends",
@@ -99,7 +98,7 @@ def _row(line: Line, chief: str, whole: float | None) -> Row:
     return Row(values)
 
 
-def _shown(name: str, found: tuple[float, float | None, float | None], scale: float) -> dict[str, Any]:
+def _shown(name: str, found: Ends, scale: float) -> dict[str, Any]:
     middle, low, high = found
     ends = None if low is None or high is None else (scale * low, scale * high)
     return {name: scale * middle, f"{name} ends": ends}
@@ -110,16 +109,29 @@ def _notes(lines: Sequence[Line]) -> Iterator[Note]:
     over, what = (
         (f"{groups} groups of {images} images", "groups") if groups < images else (f"{images} images", "images")
     )
-    yield Note(f"Nothing was trained. Means over {over}; intervals at 95 % by Student's t over {what}.")
+    yield Note(
+        f"Nothing was trained. Means over {over}; intervals at 95 % over {what}, by Wilson of shares, else Student's t."
+    )
     yield Note(
         "Same top-1, KL, feature and patches compare each image with what the unpruned model says of it: share of "
-        "equal first classes, divergence of softmax, cosine of what the head reads, mean cosine of all patches' features."
+        "equal first classes, divergence of softmax, cosine of what the head reads, mean cosine of patches' features."
     )
     if any(line.row == SMALLER for line in lines):
         yield Note(
             f"{SMALLER}: the unpruned model on the same pixels, shrunk until it costs no more than the budget, or than "
             "the cheapest row of a schedule; its patches are resized to the full grid."
         )
+    for reason, labels in why_not(lines).items():
+        yield Note(f"{', '.join(labels)}: {reason}.")
+
+
+def why_not(lines: Sequence[Line]) -> dict[str, list[str]]:
+    """Rows that were skipped or failed, by the reason."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.status != "done":
+            found.setdefault(f"{line.status}, {line.reason.rstrip('.')}", []).append(line.label)
+    return found
 
 
 def cells(_folder: Path, _lines: Sequence[Line], line: Line, key: str, _field: str) -> list[Used]:
