@@ -183,6 +183,21 @@ def test_a_method_that_needs_training_is_skipped(folder: Path) -> None:
     assert [ran(cell)["status"] for cell in cells] == ["done", "done"]
 
 
+def test_a_schedule_that_a_row_cannot_have(folder: Path) -> None:
+    """Is one cell that says why, as long as another schedule is possible for the row; others of it run."""
+    rules = [{"name": "last", "removed": [0, 0, 0, 0, 0, 8]}, {"name": "early", "removed": [8, 0, 0, 0, 0, 0]}]
+    rows = ["random", {"method": "random", "fusion": "last-layer"}]
+    cells = expand(study(budgets=[], schedules=rules, methods=rows, seeds=[0, 1], smaller_images=False))
+    known = [(cell.schedule, cell.row) for cell in cells[1:]]
+    assert known.count(("last", "random + last-layer")) == 1
+    assert known.count(("early", "random + last-layer")) == 2
+    found = ran(next(cell for cell in cells if (cell.schedule, cell.row) == ("last", "random + last-layer")))
+    assert found["status"] == "skipped"
+    assert found["reason"].startswith("with last-layer fusion the last 2 of 6 blocks must remove nothing")
+    with pytest.raises(UserError, match=r"methods.1: random \+ last-layer: with last-layer fusion the last 2"):
+        study(budgets=[], schedules=rules[:1], methods=rows)
+
+
 @pytest.mark.parametrize("shares", [[0.9, 0.5, 0.2]])
 def test_smaller_images_cost_no_more_than_the_budget(folder: Path, shares: list[float]) -> None:
     """And those of one more row of patches would; under other schedules no more than the cheapest row."""
@@ -292,7 +307,7 @@ def test_what_a_study_cannot_say(folder: Path) -> None:
         ({"methods": ["tome", "tome"]}, r"methods.1: 'tome' is a duplicate"),
         (
             {"methods": [{"method": "tome", "fusion": "last-layer"}]},
-            r"budgets.0: tome \+ last-layer: .* needs removed patches to be stashed",
+            r"methods.0: tome \+ last-layer: .* needs removed patches to be stashed",
         ),
         ({"methods": [{"method": "random", "fusion": "logits"}]}, r"methods.0.fusion: classification does not read"),
         ({"data": STUDY["data"] | {"groups": "abc"}}, r"data.groups: a group in \( \)"),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
-from suite.kinds.training.cells import known_weights, schedule_of
+from suite.kinds.training.cells import known_weights, resolved, schedule_of
 from suite.kinds.training.schema import Row
 from suite.kinds.training.start import file_of
 from suite.measure.count import count
@@ -21,6 +21,9 @@ from suite.reduction import registry
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import settings_class
+from suite.reduction.schedule import nothing
+from suite.reduction.settings import Fusion, MethodSettings
+from suite.reduction.size import Size
 from suite.study import protocol
 from suite.study.cells import Cell, Identity
 from suite.study.configuration import Configuration
@@ -35,28 +38,50 @@ TRIAL_PATCHES = 16
 def expand(study: OffTheShelfStudy) -> list[Cell]:
     """All cells: the unpruned model first, then by schedule each row under its seeds, and smaller images.
 
-    Raises:
-        ValueError: for a row that a schedule is impossible for.
+    A row that a schedule is impossible for has one cell, which says why.
     """
     whole = study.backbone.size()
     cells = [_cell(study, Row(method="none"), UNPRUNED, "none", (0,) * whole.depth)]
     for label, rule in study.rules.items():
         reduced = [row for row in study.methods if settings_class(row.method).reduces != "nothing"]
-        counts = {row.label: schedule_of(study, rule, row, whole.patches, whole.depth).removed for row in reduced}
+        why_not = {row.label: impossible(study, rule, settings_of(row), row.fusion, whole) for row in reduced}
+        possible = [row for row in reduced if not why_not[row.label]]
+        counts = {row.label: schedule_of(study, rule, row, whole.patches, whole.depth).removed for row in possible}
         for row in reduced:
-            seeds = study.seeds if draws(row.method, json.dumps(row.settings)) else study.seeds[:1]
-            cells += [_cell(study, row, row.label, label, counts[row.label], seed=seed) for seed in seeds]
+            reason = {"impossible": why_not[row.label]} if why_not[row.label] else {}
+            seeds = study.seeds if not reason and draws(row.method, json.dumps(row.settings)) else study.seeds[:1]
+            removed = counts.get(row.label, ())
+            cells += [_cell(study, row, row.label, label, removed, seed=seed, **reason) for seed in seeds]
         convention = rule.budget.convention if rule.budget else "full"
-        most = limit(study, rule, reduced, counts) if study.smaller_images else 0.0
+        most = limit(study, rule, possible, counts) if study.smaller_images and possible else 0.0
         if image := smaller_image(study, most, convention):
             cells.append(_cell(study, Row(method="none"), SMALLER, label, (0,) * whole.depth, image=list(image)))
     return list({cell.cell_id: cell for cell in cells}.values())
 
 
+def settings_of(row: Row) -> MethodSettings:
+    """The settings of a row's method."""
+    return settings_class(row.method)(**row.settings)
+
+
+def impossible(
+    study: OffTheShelfStudy, rule: ScheduleRule | None, settings: MethodSettings, fusion: Fusion, size: Size
+) -> str:
+    """Why a method cannot have a schedule; empty if it can. A budget, or None, has no counts yet."""
+    try:
+        counts = nothing(size.patches, size.depth)
+        if rule is not None and rule.budget is None:
+            counts = resolved(study.backbone, rule, size.patches, size.depth)
+        settings.check(counts, fusion)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _cell(study: OffTheShelfStudy, row: Row, name: str, schedule: str, removed: tuple[int, ...], **more: Any) -> Cell:
     """`more`: what else decides the result, such as a seed."""
     start = file_of(study.start)
-    settings = settings_class(row.method)(**row.settings).model_dump(mode="json")
+    settings = settings_of(row).model_dump(mode="json")
     identity: Identity = {
         "kind": KIND,
         "protocol": protocol.PROTOCOL,

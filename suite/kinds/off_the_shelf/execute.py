@@ -34,6 +34,8 @@ def run_cell(job: Job) -> Result:
     A method that the backbone cannot have, or whose weights the file does not bring, is skipped with the reason.
     """
     began, identity = time.perf_counter(), job.identity
+    if "impossible" in identity:
+        return {"status": "skipped", "reason": identity["impossible"]}
     torch.set_num_threads(int(identity["threads"]))
     try:
         model = models.reduced(identity, job.places)

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from suite.errors import UserError
-from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
+from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, impossible
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
-from suite.kinds.training.cells import schedule_of
+from suite.kinds.training.cells import resolved
 from suite.reduction.registry import settings_class
 from suite.reduction.size import Size, by
 from suite.strict import Place
@@ -66,15 +66,14 @@ def _unread(study: OffTheShelfStudy) -> Iterator[Problem]:
 
 
 def _impossible(study: OffTheShelfStudy, size: Size) -> Iterator[Problem]:
-    """Rows that a schedule is impossible for, each at its own place."""
-    for number, rule in enumerate(study.rules.values()):
-        place: Place = (
-            ("budgets", number) if number < len(study.budgets) else ("schedules", number - len(study.budgets))
-        )
-        yield from _impossible_rows(study, rule, place, size)
-
-
-def _impossible_rows(study: OffTheShelfStudy, rule: ScheduleRule, place: Place, size: Size) -> Iterator[Problem]:
+    """Settings that are none, rules that fit no backbone of this size, and rows that no schedule is possible for."""
+    fits = list[ScheduleRule]()
+    for index, rule in enumerate(study.schedules):
+        try:
+            fits += [rule] if rule.budget or resolved(study.backbone, rule, size.patches, size.depth) else []
+        except ValueError as error:
+            yield ("schedules", index), str(error)
+    rules = [*fits, *[None] * len(study.budgets)]
     for index, row in enumerate(study.methods):
         try:
             settings = settings_class(row.method)(**row.settings)
@@ -82,7 +81,6 @@ def _impossible_rows(study: OffTheShelfStudy, rule: ScheduleRule, place: Place, 
             for inner, message in wrong(error):
                 yield ("methods", index, "settings", *inner), f"{message} (method {row.method})"
             continue
-        try:
-            settings.check(schedule_of(study, rule, row, size.patches, size.depth), row.fusion)
-        except ValueError as error:
-            yield place, f"{row.label}: {error}"
+        reasons = [impossible(study, rule, settings, row.fusion, size) for rule in rules]
+        if reasons and all(reasons):
+            yield ("methods", index), f"{row.label}: {reasons[0]}"
