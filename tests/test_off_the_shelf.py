@@ -312,6 +312,7 @@ def test_what_a_study_cannot_say(folder: Path) -> None:
         ({"methods": [{"method": "random", "fusion": "logits"}]}, r"methods.0.fusion: classification does not read"),
         ({"data": STUDY["data"] | {"groups": "abc"}}, r"data.groups: a group in \( \)"),
         ({"finetune": {"epochs": 1}}, r"finetune: unknown value"),
+        ({"kind": "training"}, r"finetune: a study that trains nothing is of another kind; say kind: off-the-shelf"),
     ):
         with pytest.raises(UserError, match=message):
             study(**changes)
