@@ -35,6 +35,7 @@ ORDER = [  # each imports only from those before it, and none of a line from ano
     {"contract"},
     {"kinds.speed", "kinds.costs", "kinds.export", "kinds.official"},
     {"kinds.training"},
+    {"kinds.off_the_shelf"},
     {"kinds"},
     {"ledger"},
     {"api"},
@@ -77,6 +78,7 @@ OPTIONAL = (  # what runs with an extra only
     "suite/ledger/",
     "suite/kinds/training/figures/",
     "suite/kinds/speed/figure.py",
+    "suite/kinds/off_the_shelf/figure.py",
 )
 
 

@@ -15,6 +15,13 @@ from suite.errors import UserError
 from suite.host import cores
 from suite.terminal import plain
 
+OneMethod = Annotated[
+    str | None,
+    typer.Option(
+        help="A method, by name or file, to put weights of timm under.", autocompletion=options.complete_method
+    ),
+]
+OwnSettings = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the method; repeatable.")]
 STEPS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 50, 100)  # numbers of seeds that `power` shows
 
 
@@ -46,11 +53,14 @@ def check_method(
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Option(help="A released checkpoint, of torch or safetensors.")],
+    checkpoint: Annotated[
+        Path, typer.Option(help="A checkpoint, of torch or safetensors; with --method also timm/MODEL.TAG.")
+    ],
     data: Annotated[Path, typer.Option(help="A folder of images for each class, or a folder whose val/ is that.")],
     layout: Annotated[str | None, typer.Option(help="Whose checkpoint it is; may be left out where it shows.")] = None,
     option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="What the checkpoint does not say; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What the checkpoint, or timm, does not say; repeatable."),
     ] = None,
     classes: Annotated[
         str | None,
@@ -64,12 +74,34 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=65_536)] = 64,
     device: Annotated[str, typer.Option(help="A torch device, such as cpu or cuda.")] = "cpu",
+    method: OneMethod = None,
+    schedule: options.ScheduleText = None,
+    setting: OwnSettings = None,
+    fusion: options.FusionName = "none",
+    backbone: Annotated[str, typer.Option(help="With --method: timm's name, where a file does not say it.")] = "",
+    labels: Annotated[bool, typer.Option(help="With --method: whether folders are classes.")] = True,
 ) -> None:
-    """Evaluate an official checkpoint: accuracy on a folder of images, tokens of each block, GMACs."""
+    """Evaluate a checkpoint: accuracy on a folder of images, tokens of each block, GMACs.
+
+    An official one; or with --method any weights of timm as they are, beside the unpruned model, image by image.
+    """
+    console = plain()
+    if method is not None:
+        from suite.kinds.off_the_shelf import one
+
+        if layout:
+            raise UserError("--layout is of official checkpoints, which have a method; leave it out, or --method")
+        options.require_schedule([method], rule := options.schedule_rule(schedule))
+        said = options.pairs(setting or [], "--setting", "stage=pre")
+        timms = options.pairs(option or [], "--option", "img_size=384")
+        pictures = one.pictures(data, classes, labels)
+        study = one.study_of(checkpoint, weights, (backbone, timms), (method, said, fusion), rule, pictures)
+        one.show(one.on(study, batch_size, device), console)
+        return
+    _refuse_alone(schedule=schedule, setting=setting, backbone=backbone)
     from suite.official import evaluate as evaluation
     from suite.official import resolve
 
-    console = plain()
     given = options.pairs(option or [], "--option", "keep_rate=0.7")
     for name in given.keys() & {"checkpoint", "layout", "weights"}:
         raise UserError(f"--option {name} is not an option of a layout; write --{name} {given[name]}")
@@ -79,12 +111,18 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
+def _refuse_alone(**said: object) -> None:
+    """Refuse what only --method reads."""
+    for name in (name for name, value in said.items() if value):
+        raise UserError(f"--{name} is read with --method, which puts weights of timm under a method; name one")
+
+
 def flops(
     backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="A timm model.")],
     method: Annotated[
         str, typer.Option(help="A method by name or file.", autocompletion=options.complete_method)
     ] = "none",
-    setting: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the method; repeatable.")] = None,
+    setting: OwnSettings = None,
     schedule: options.ScheduleText = None,
     option: options.BackboneOptions = None,
     fusion: options.FusionName = "none",

@@ -40,6 +40,23 @@ def in_folders(root: Path, order: Order | None = None) -> Labelled:
     return Labelled(root, classes, how, paths, labels, paths.fingerprints, rest)
 
 
+def in_any_folders(root: Path) -> Labelled:
+    """The images of a folder and of all folders in it, without classes.
+
+    Raises:
+        UserError: if there are none.
+    """
+    import numpy as np
+
+    if not root.is_dir():
+        raise UserError(f"data: there is no folder {root}; give one that holds images")
+    found = _all_in(root, ())
+    if not found.images:
+        raise UserError(f"data: there are no images in {root} or its folders; give a folder that holds some")
+    paths, labels = Paths(root, found.images), np.zeros(len(found.images), np.int64)
+    return Labelled(root, (), "without classes", paths, labels, paths.fingerprints, Listed(left_out=found.left_out))
+
+
 class Paths(Sequence[Any]):
     """Paths of files in a folder as one text, which processes share; of a million objects each would have a copy."""
 

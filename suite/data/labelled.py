@@ -85,9 +85,10 @@ class Labelled:
         names = [f"{number} {name}" for number, name in enumerate(self.classes)]
         shown = [*names[: NAMED - 1], "...", names[-1]] if len(names) > NAMED else names
         without = len(self.classes) - len(set(self.labels.tolist()))
+        classes = f"in {len(names)} classes, {self.order}: {', '.join(shown)}" if names else self.order
         lines = [
-            f"{len(self)} images of {self.where} in {len(names)} classes, {self.order}: {', '.join(shown)}",
-            f"{without} classes have no image" if without else "",
+            f"{len(self)} images of {self.where} {classes}",
+            f"{without} classes have no image" if names and without else "",
             self.listed.said,
             conversions(self.notes),
         ]

@@ -73,7 +73,10 @@ class ReducedModel(nn.Module):
 
     def dense_outputs(self, images: Tensor) -> Dense:
         """As `dense`, with the predictions for removed patches and what only training needs."""
-        tokens = self.tokens(images, track=True)
+        return self.read_dense(self.tokens(images, track=True))
+
+    def read_dense(self, tokens: Tokens) -> Dense:
+        """As `dense_outputs`, of the tokens after the last block, which must have been tracked."""
         is_kept, predicted = tokens.is_kept(), None
         if tokens.stashed_logits is not None and tokens.stashed_position is not None:
             blank = tokens.x.new_zeros(*is_kept.shape, tokens.stashed_logits.shape[2])

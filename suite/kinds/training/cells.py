@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from suite.kinds.training.identity import DataIdentity, Identity
 from suite.kinds.training.schema import Row, Study
@@ -88,7 +88,20 @@ def which_weights(known: str) -> str | None:
     return " ".join(known.split(" ")[2:]) or None
 
 
-def schedule_of(study: Study, rule: ScheduleRule, row: Row, patches: int, depth: int) -> Schedule:
+class Modelled(Protocol):
+    """What of a study decides the schedule of a row."""
+
+    @property
+    def backbone(self) -> Backbone: ...
+
+    @property
+    def task(self) -> str: ...
+
+    @property
+    def classes(self) -> int: ...
+
+
+def schedule_of(study: Modelled, rule: ScheduleRule, row: Row, patches: int, depth: int) -> Schedule:
     """Patches that a row removes in each block, on a backbone of so many patches and blocks.
 
     Raises:

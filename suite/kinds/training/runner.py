@@ -177,12 +177,12 @@ def _run(
                 continue
             queue = CellQueue(left, record, progress, tracking.sync if tracking else lambda *_: None)
             environment = {} if kinds == SPEED else numerics.ENVIRONMENT[study.numerics]
-            with _scheduler(left, environment, alone=tracking is None) as run_cells:
+            with scheduler(left, environment, alone=tracking is None) as run_cells:
                 run_cells(run_cell, queue, record.home / "scratch")
 
 
 @contextmanager
-def _scheduler(cells: Sequence[Cell], environment: Mapping[str, str], *, alone: bool) -> Iterator[RunCells]:
+def scheduler(cells: Sequence[Cell], environment: Mapping[str, str], *, alone: bool) -> Iterator[RunCells]:
     """What runs cells, for as long as it is there: this process, or Ray."""
     if alone:
         yield in_process.run_cells

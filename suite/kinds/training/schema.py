@@ -121,6 +121,8 @@ class Study(Strict):
     @field_validator("base", "finetune", mode="before")
     @classmethod
     def _recipe_of_the_task(cls, value: Any, info: ValidationInfo) -> Any:
+        if value == "none" and info.field_name == "finetune":
+            raise ValueError("a study that trains nothing is of another kind; say kind: off-the-shelf")
         if not isinstance(value, dict):
             return value
         name = info.data.get("task")

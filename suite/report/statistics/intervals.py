@@ -53,6 +53,23 @@ def mean(values: Sequence[float], comparisons: int = 1) -> Mean | None:
     return Mean(middle - half, middle + half, len(found), middle, _p(middle, error, len(found)))
 
 
+def share(values: Sequence[float]) -> Interval:
+    """Wilson's score interval of a share, of values from 0 to 1, one for each image or group of images.
+
+    Its error is that of values 0 and 1, the largest that values with this mean can have, so that of other values it is
+    wider than it had to be; of n equal values it is not empty.
+
+    Raises:
+        ValueError: if there are no values.
+    """
+    if not len(values):
+        raise ValueError("no values to take a share of")
+    n, middle, z = len(values), float(np.mean(values)), float(stats.norm.isf((1 - LEVEL) / 2))
+    centre = (middle + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (middle * (1 - middle) / n + z**2 / (4 * n**2)) ** 0.5
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
 def _p(middle: float, error: float, n: int) -> float:
     if error == 0:
         return 2.0 ** (1 - n) if middle else 1.0

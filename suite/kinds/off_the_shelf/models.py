@@ -1,0 +1,118 @@
+"""Models with the weights of a file as they are: the unpruned one, under a method, or for smaller images."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from suite.errors import UserError
+from suite.kinds.off_the_shelf.cells import at_size
+from suite.kinds.training.cells import known_weights, which_weights
+from suite.reduction.backbone import create_backbone, fitted, on_meta
+from suite.reduction.blocks import TimmModule
+from suite.reduction.checkpoints import Checkpoint
+from suite.reduction.method import UnmetNeed
+from suite.reduction.model import ReducedModel, reduce, unpruned
+from suite.reduction.registry import code_digest
+from suite.study.cells import Identity
+from suite.study.schema import Backbone
+
+BACKBONE = "backbone."  # what names begin with in a file that has a method's weights too, as `suite weights` keeps them
+MODEL = ("backbone", "classes", "start", "device")  # of an identity, what decides the unpruned model
+
+
+class NeedsTraining(UnmetNeed):
+    """A method has weights of its own that the file does not bring."""
+
+
+def whole(identity: Identity, places: dict[str, str]) -> ReducedModel:
+    """The unpruned model; UserError for weights that do not fit."""
+    backbone = Backbone.model_validate(identity["backbone"])
+    file = read(places["start"], identity["start"])
+    return unpruned(load(backbone, int(identity["classes"]), file)).deploy()
+
+
+def reduced(identity: Identity, places: dict[str, str]) -> ReducedModel:
+    """The model of a cell, deployed.
+
+    Raises:
+        UnmetNeed: if the backbone lacks what the method needs.
+        NeedsTraining: for weights that would be random.
+        UserError: for weights that do not fit, or other code than the study was planned with.
+    """
+    backbone = Backbone.model_validate(identity["backbone"])
+    backbone = at_size(backbone, tuple(identity["image"])) if "image" in identity else backbone
+    file, name = read(places["start"], identity["start"]), str(places.get("method", identity["method"]))
+    loaded = load(backbone, int(identity["classes"]), file)
+    if "code" in identity and (found := code_digest(Path(name))) != identity["code"]:
+        raise UserError(f"{name} changed since the study was planned ({found}, planned: {identity['code']}); run again")
+    return under(loaded, file, name, tuple(identity["removed"]), identity["settings"], identity["fusion"])
+
+
+def size_of(identity: Identity) -> tuple[int, int]:
+    """Height and width of the images that the unpruned model is given."""
+    return Backbone.model_validate(identity["backbone"]).size().image
+
+
+def patches_and_width(identity: Identity) -> tuple[int, int]:
+    """Of the unpruned model: patches of an image, and numbers of each."""
+    backbone = Backbone.model_validate(identity["backbone"])
+    return backbone.size().patches, int(on_meta(backbone.name, backbone.options, 1).embed_dim)
+
+
+def under(
+    backbone: TimmModule, file: Checkpoint, method: str, removed: tuple[int, ...], settings: dict[str, Any], fusion: Any
+) -> ReducedModel:
+    """A backbone with its weights under a method, deployed, whose own weights the file must bring; as `reduced`."""
+    model = reduce(backbone, method, removed, settings, fusion).deploy()
+    own = {name: tensor for name, tensor in model.named_parameters() if not name.startswith(BACKBONE)}
+    brought = {name: file.weights[name] for name in own if name in file.weights}
+    if missing := sorted(own.keys() - {name for name, x in brought.items() if x.shape == own[name].shape}):
+        count = sum(own[name].numel() for name in missing)
+        raise NeedsTraining(
+            f"{Path(method).stem} needs training: {count} weights of its own, such as {missing[0]}, are not in "
+            f"{Path(file.name).name}"
+        )
+    model.load_state_dict(brought, strict=False)
+    return model.eval()
+
+
+@functools.lru_cache(maxsize=1)
+def read(path: str, known: str) -> Checkpoint:
+    """The weights of a file that an identity knows as `known`.
+
+    Raises:
+        UserError: if it is another file by now, or holds no weights.
+    """
+    which = which_weights(known)
+    if (found := known_weights(Path(path), which)) != known:
+        raise UserError(f"{path} is not the file that this study was planned with ({found}, planned: {known})")
+    return Checkpoint.read(path, which)
+
+
+def load(backbone: Backbone, classes: int, file: Checkpoint) -> TimmModule:
+    """A timm model with the weights of a file, embeddings resized as timm does.
+
+    Raises:
+        UserError: for weights that do not fit, or a head that the file does not have.
+    """
+    model = create_backbone(backbone.name, backbone.options, classes).eval()
+    inner = {name.removeprefix(BACKBONE): x for name, x in file.weights.items() if name.startswith(BACKBONE)}
+    found = fitted(model, Checkpoint(file.name, inner or file.weights, {}))
+    _check_head(model, found, backbone.name)
+    found.load_into(model)
+    return model
+
+
+def _check_head(model: TimmModule, found: Checkpoint, name: str) -> None:
+    """Refuse a head, or a last norm, that would stay random."""
+    own: dict[str, Tensor] = model.state_dict()
+    new = [key for key, x in own.items() if key in found.weights and found.weights[key].data_ptr() == x.data_ptr()]
+    if new and own[new[0]].numel():
+        raise UserError(
+            f"{found.name} has no {new[0]} of shape {tuple(own[new[0]].shape)} for {name}, and random weights would be "
+            "scored; say how many classes its head has as `classes`, 0 for a file without one"
+        )

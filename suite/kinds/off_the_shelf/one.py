@@ -1,0 +1,144 @@
+"""One method on one model's weights as they are, on a folder of images: `suite evaluate --method`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+
+import suite.torchvision_operators  # noqa: F401  (before timm, see there)
+
+# isort: split
+import timm
+from timm.data import constants
+
+from suite.data.classes import BY_NUMBER, BY_TEXT
+from suite.data.dataset import Normalisation
+from suite.errors import UserError, named
+from suite.host import cores
+from suite.kinds.off_the_shelf import models
+from suite.kinds.off_the_shelf.cells import expand
+from suite.kinds.off_the_shelf.execute import run_cell
+from suite.kinds.off_the_shelf.problems import problems
+from suite.kinds.off_the_shelf.record import Line, lines_of, rows_of
+from suite.kinds.off_the_shelf.run import check_inputs, missing
+from suite.kinds.off_the_shelf.schema import OffTheShelfStudy, Pictures
+from suite.kinds.off_the_shelf.table import table
+from suite.kinds.training import start as starts
+from suite.kinds.training.schema import Row
+from suite.kinds.training.study import refuse
+from suite.reduction.checkpoints import Checkpoint
+from suite.reduction.hugging_face import as_timm
+from suite.reduction.settings import FUSIONS
+from suite.report.render import show as show_table
+from suite.strict import explained
+from suite.study.cells import Job
+from suite.study.entry import Entry
+from suite.study.schema import Backbone, ScheduleRule
+from suite.terminal import track
+
+
+def pictures(source: Path, classes: str | None, labels: bool) -> dict[str, Any]:
+    """What a study says of images in a folder; `classes` is an order of them, or a file of their names."""
+    order = {"order" if classes in (BY_TEXT, BY_NUMBER) else "classes": classes} if classes else {}
+    return {"recipe": "images", "source": source, "labels": labels, **order}
+
+
+def study_of(
+    start: Path,
+    weights: str | None,
+    backbone: tuple[str, dict[str, Any]],
+    method: tuple[str, dict[str, Any], str],
+    rule: ScheduleRule | None,
+    data: Mapping[str, Any],
+) -> OffTheShelfStudy:
+    """What is compared, as a study would say it; images are prepared as timm does for the model.
+
+    Args:
+        start: a file of weights, or `timm/MODEL.TAG`.
+        weights: which of several in the file.
+        backbone: timm's name, with a tag or without, which may be empty where `start` says it; and its options.
+        method: its name, settings and fusion.
+        rule: how much it removes.
+        data: see `pictures`.
+
+    Raises:
+        UserError: for what cannot be, or is not on this machine.
+    """
+    name, tag = _named(start, backbone[0])
+    refuse(list(filter(None, [starts.missing(start, name)])))
+    how = timm.get_pretrained_cfg(tag) or timm.get_pretrained_cfg(name)
+    with explained():
+        known = Backbone(name=name, options=backbone[1])
+        said: dict[str, Any] = {"size": known.size().image[0]}
+        said |= {} if how is None else {"crop": how.crop_pct, "normalisation": _normalisation(how.mean)}
+        study = OffTheShelfStudy(
+            question="",
+            kind="off-the-shelf",
+            data=Pictures.model_validate(said | dict(data)),
+            backbone=known,
+            classes=_classes(starts.file_of(start), weights),
+            start=start,
+            start_weights=weights,
+            schedules=(rule or ScheduleRule(constant=0, blocks=(0,)),),
+            methods=(Row(method=method[0], settings=method[1], fusion=named(method[2], FUSIONS, "fusion")),),
+            threads=cores(),
+        )
+    if wrong := [message for _, message in problems(study)]:
+        raise UserError("\n".join(wrong))
+    return study
+
+
+def on(study: OffTheShelfStudy, batch_size: int, device: str) -> OffTheShelfStudy:
+    """The same on a device, so many images at a time."""
+    with explained():
+        return OffTheShelfStudy.model_validate(dict(study) | {"batch_size": batch_size, "device": device})
+
+
+def show(study: OffTheShelfStudy, console: Console) -> None:
+    """Compare, and show the table."""
+    show_table(table("evaluate", compare(study, console)), console)
+
+
+def _named(start: Path, backbone: str) -> tuple[str, str]:
+    """The name of the model, and that with its tag where one is known."""
+    tag = backbone or (start.name if start.parts[:-1] == ("timm",) else "")
+    name = tag.partition(".")[0]
+    if not name:
+        raise UserError(
+            f"{start} does not say which model it is of; add --backbone with timm's name, such as vit_small_patch16_224"
+        )
+    return name, tag
+
+
+def _normalisation(mean: tuple[float, ...]) -> Normalisation:
+    """By name; the two that timm's ViTs have."""
+    return "imagenet" if tuple(mean) == constants.IMAGENET_DEFAULT_MEAN else "inception"
+
+
+def _classes(file: Path, which: str | None) -> int:
+    """Outputs of the head in a file; 0 without one."""
+    found = Checkpoint.read(file, which).weights
+    weights = {name.removeprefix(models.BACKBONE): x for name, x in found.items()}
+    head = as_timm(weights).get("head.weight")
+    return 0 if head is None else int(head.shape[0])
+
+
+def compare(study: OffTheShelfStudy, console: Console) -> list[Line]:
+    """The unpruned model, the method, and smaller images, with a bar; nothing is written.
+
+    Raises:
+        UserError: if images or weights do not fit, or the method cannot be had.
+    """
+    refuse(missing(study))
+    cells = expand(study)
+    check_inputs(study, cells[0], console)
+    entries: dict[str, Entry] = {}
+    for cell in track(cells, "models", len(cells), console):
+        result = run_cell(Job(cell.identity, None, places=cell.places))
+        if result["status"] != "done":
+            raise UserError(f"{cell.row}: {result['reason']}")
+        entries[cell.cell_id] = cast(Entry, result)
+    return lines_of(rows_of(cells, entries, study.data.groups_of(study.data.labelled())))

@@ -1,0 +1,174 @@
+"""The record of a study without training: `loyalty.csv`, a line for each row, schedule and metric."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.kinds.off_the_shelf import KIND
+from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
+from suite.kinds.off_the_shelf.scores import METRICS, Metric
+from suite.report.statistics.intervals import mean, share
+from suite.study import records
+from suite.study.cells import Cell
+from suite.study.entry import Entry, last_line
+from suite.study.store import Record
+
+ABOUT = ("row", "schedule", "method", "settings", "fusion", "image", "status", "reason", "macs_full", "macs_linear")
+NUMBERS = ("mean", "low", "high", "gain", "gain_low", "gain_high")
+FIELDS = (*ABOUT, "images", "groups", "metric", "cells", *NUMBERS)
+Ends = tuple[float, float | None, float | None]  # a mean and both ends of its interval
+Scores = dict[str, NDArray[np.float64]]  # by metric, a value for each group
+
+
+@dataclass(frozen=True)
+class Found:
+    """A metric of a row: its mean over groups of images with its interval, and the same less that of smaller images.
+
+    Attributes:
+        mean, gain: each with the ends of its interval at 95 %, None where one group has none; `gain` is None without
+            smaller images.
+        cells: by the id of a cell, the mean over its images.
+    """
+
+    mean: Ends
+    gain: Ends | None
+    cells: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row under a schedule, as the record has it; `image` is the size of its images where it is another."""
+
+    row: str
+    schedule: str
+    method: str
+    settings: str
+    fusion: str
+    image: str
+    status: str
+    reason: str
+    macs_full: float | None
+    macs_linear: float | None
+    images: int
+    groups: int
+    found: Mapping[str, Found]
+
+    @property
+    def label(self) -> str:
+        """What tells it from all others."""
+        return self.row if self.row == UNPRUNED else f"{self.row} [{self.schedule}]"
+
+
+def export(folder: Path, cells: Sequence[Cell], record: Record, groups: Sequence[str]) -> None:
+    """Write the record of finished and failed cells, and `provenance.json`; `groups` has the group of each image."""
+    entries = {cell.cell_id: entry for cell in cells if (entry := record.finished(cell) or record.failed(cell))}
+    records.write(folder / KIND.record, FIELDS, rows_of(cells, entries, groups))
+    made = {cell_id: entry["provenance"] for cell_id, entry in entries.items()}
+    records.write_provenance(folder, {"runs": records.merge([], made)})
+
+
+def rows_of(cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequence[str]) -> list[dict[str, object]]:
+    """What the record has of cells and what was found, by their ids."""
+    rows: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.cell_id in entries:
+            rows.setdefault((cell.schedule, cell.row), []).append(cell)
+    means = {key: _means([entries[cell.cell_id] for cell in own], groups) for key, own in rows.items()}
+    return [line for own in rows.values() for line in _lines(own, entries, means, groups)]
+
+
+def _means(entries: Sequence[Entry], groups: Sequence[str]) -> Scores:
+    """By metric, the mean of each group of images over seeds; nothing of a row without finished cells."""
+    done = [entry["repetitions"] for entry in entries if entry["status"] == "done"]
+    _, members = np.unique(list(groups), return_inverse=True)
+    count = np.bincount(members)
+    return {
+        name: np.bincount(members, np.mean([own[name] for own in done], axis=0)) / count
+        for name in (done[0] if done else {})
+    }
+
+
+def _lines(
+    cells: Sequence[Cell], entries: Mapping[str, Entry], means: Mapping[tuple[str, str], Scores], groups: Sequence[str]
+) -> Iterator[dict[str, object]]:
+    cell, own = cells[0], [entries[cell.cell_id] for cell in cells]
+    wrong = next((entry for entry in own if entry["status"] != "done"), own[0])
+    costs = own[0].get("metrics", {}) if own[0]["status"] == "done" else {}
+    about: dict[str, object] = {
+        "row": cell.row,
+        "schedule": cell.schedule,
+        "method": cell.identity["method"],
+        "settings": json.dumps(cell.identity["settings"], sort_keys=True),
+        "fusion": cell.identity["fusion"],
+        "image": "x".join(map(str, cell.identity.get("image", ()))),
+        "status": wrong["status"],
+        "reason": last_line(wrong),
+        **{name: repr(costs[name]) for name in ("macs_full", "macs_linear") if name in costs},
+        "images": len(groups),
+        "groups": len(set(groups)),
+    }
+    found, control = means[cell.schedule, cell.row], means.get((cell.schedule, SMALLER), {})
+    if not found:
+        yield about
+    for name, values in found.items():
+        gain = _interval(values - control[name]) if name in control and cell.row != SMALLER else (None,) * 3
+        ids = {cell.cell_id: entries[cell.cell_id] for cell in cells if entries[cell.cell_id]["status"] == "done"}
+        by_cell = " ".join(f"{cell_id}={entry['metrics'][name]!r}" for cell_id, entry in ids.items())
+        numbers = zip(NUMBERS, (*_interval(values, METRICS[name]), *gain), strict=True)
+        said = {key: repr(value) for key, value in numbers if value is not None}
+        yield about | {"metric": name, "cells": by_cell} | said
+
+
+def _interval(values: NDArray[np.float64], metric: Metric | None = None) -> Ends:
+    """Mean and both ends of its interval over groups, which a difference of one group has not.
+
+    By Student's t; of a share by Wilson's, which is not empty where all images agree.
+    """
+    if metric and metric.unit == "%":
+        interval = share(values.tolist())
+        return float(values.mean()), interval.low, interval.high
+    found = mean(values.tolist())
+    return (found.mean, found.low, found.high) if found else (float(values.mean()), None, None)
+
+
+def lines(folder: Path) -> list[Line]:
+    """The rows of a results folder's record, in its order.
+
+    Raises:
+        UserError: if there is no record, or it is damaged or was edited.
+    """
+    return lines_of(records.lines(folder / KIND.record, FIELDS))
+
+
+def lines_of(rows: Iterable[Mapping[str, object]]) -> list[Line]:
+    """The rows of what `rows_of` makes, or of a record."""
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        one = {name: str(row.get(name, "")) for name in FIELDS}
+        found.setdefault((one["schedule"], one["row"]), []).append(one)
+    return [_line(own) for own in found.values()]
+
+
+def _line(own: Sequence[Mapping[str, str]]) -> Line:
+    first: dict[str, Any] = {name: own[0][name] for name in ABOUT}
+    first |= {name: _number(first[name]) for name in ("macs_full", "macs_linear")}
+    found = {name: _found(one) for name in METRICS for one in own if one["metric"] == name}
+    return Line(**first, images=int(own[0]["images"]), groups=int(own[0]["groups"]), found=found)
+
+
+def _found(one: Mapping[str, str]) -> Found:
+    middle, low, high, gain, gain_low, gain_high = (_number(one[name]) for name in NUMBERS)
+    assert middle is not None
+    cells = {cell_id: float(value) for cell_id, _, value in (part.partition("=") for part in one["cells"].split())}
+    return Found((middle, low, high), None if gain is None else (gain, gain_low, gain_high), cells)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

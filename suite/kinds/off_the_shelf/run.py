@@ -1,0 +1,106 @@
+"""What a study without training does: run the cells that are missing, and write the record of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from suite.host import cores
+from suite.kinds.off_the_shelf import models
+from suite.kinds.off_the_shelf.cells import expand
+from suite.kinds.off_the_shelf.record import export
+from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
+from suite.kinds.training import start
+from suite.kinds.training.runner import CellQueue, scheduler
+from suite.kinds.training.study import refuse
+from suite.official.evaluate import check_device
+from suite.run.progress import Progress
+from suite.study.cells import Cell
+from suite.study.entry import last_line
+from suite.study.kind import Loaded
+from suite.study.load import RESULTS, argument_of
+from suite.study.provenance import provenance
+from suite.study.store import Record
+from suite.terminal import ManualProgress
+
+
+def missing(study: OffTheShelfStudy) -> list[str]:
+    """A sentence for everything that the study reads and that is not on this machine."""
+    return list(filter(None, [study.data.missing(), start.missing(study.start, study.backbone.name)]))
+
+
+def check(loaded: Loaded) -> str:
+    """How many cells a study has, of models that are built without weights; UserError if one cannot be."""
+    return f"{len(expand(loaded.study))} cells"
+
+
+def plan(loaded: Loaded) -> list[dict[str, Any]]:
+    """Every cell, with what the store of finished cells says of it."""
+    record, found = Record(), []
+    for cell in expand(loaded.study):
+        entry = record.finished(cell) or record.failed(cell)
+        status, reason = (entry["status"], last_line(entry)) if entry else ("to run", "")
+        about = {"row": cell.row, "schedule": cell.schedule, "variant": cell.variant}
+        found.append({"cell_id": cell.cell_id, "status": status, **about, "reason": reason})
+    return found
+
+
+def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
+    """Run a study's unfinished cells, each kept the moment it ends, and export `results/<study>/`.
+
+    `alone`: in this process, without Ray.
+
+    Returns:
+        The exit code: 0 if all cells are finished, 130 after an interrupt, else 1.
+
+    Raises:
+        UserError: for a study that cannot run, or a second run in the same folder.
+    """
+    provenance()  # as the code is now, not when the first cell ends
+    study, record, interrupted = loaded.study, Record(), False
+    refuse(missing(study))
+    cells = expand(study)
+    left = [cell for cell in cells if record.finished(cell) is None]
+    found = f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run"
+    console.print(found, soft_wrap=True)
+    with record.locked():
+        if left:
+            check_inputs(study, cells[0], console)
+            try:
+                _run(cells, left, record, console, alone)
+            except KeyboardInterrupt:
+                interrupted = True
+        export(RESULTS / loaded.name, cells, record, study.data.groups_of(study.data.labelled()))
+    undone = [cell for cell in cells if record.finished(cell) is None]
+    if undone:
+        resume = f"suite run {argument_of(loaded)}{' --in-process' if alone else ''}"
+        console.print(
+            f"{len(undone)} cells failed or were not run, the others are kept; resume with: {resume}",
+            style="yellow",
+            soft_wrap=True,
+        )
+    return 130 if interrupted else int(bool(undone))
+
+
+def check_inputs(study: OffTheShelfStudy, unpruned: Cell, console: Console) -> None:
+    """Read all images and the weights once, before anything is computed."""
+    check_device(study.device)
+    model = models.whole(unpruned.identity, unpruned.places)
+    if study.data.labels:
+        study.data.check_outputs(model.backbone.num_classes)
+    with ManualProgress(console, text="reading the images") as bar:
+        lines = study.data.check(bar.reach)
+    for line in lines:
+        console.print(f"data: {line}", soft_wrap=True, highlight=False)
+
+
+def _run(cells: Sequence[Cell], left: Sequence[Cell], record: Record, console: Console, alone: bool) -> None:
+    from suite.kinds.off_the_shelf.execute import run_cell
+
+    done = {cell.cell_id for cell in cells} - {cell.cell_id for cell in left}
+    with Progress(cells, done, 1 if alone else cores(), console, ticking=not alone) as progress:
+        queue = CellQueue(left, record, progress, lambda *_: None)
+        with scheduler(left, {}, alone=alone) as run_cells:
+            run_cells(run_cell, queue, record.home / "scratch")

@@ -1,0 +1,146 @@
+"""The table of a study without training, described once; `suite.report.render` writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
+from suite.kinds.off_the_shelf.record import Ends, Found, Line
+from suite.kinds.off_the_shelf.scores import METRICS, Metric
+from suite.report.layout import Block, Column, Note, Row, Table, recorded
+from suite.report.trace import Used
+
+HEADLINES = ("correct", "same_top1", "cosine_feature")  # the first that is known is compared with smaller images
+OVER = "; mean over images (over groups of them, where the study names some), of rows that draw over seeds too"
+ENDS = "of the interval at 95 % over images or groups: Wilson's of a share, else Student's t"
+
+
+def headline(lines: Sequence[Line]) -> str:
+    """The metric by which rows are compared: accuracy, else agreement, else the cosine of features."""
+    return next(name for name in HEADLINES if any(name in line.found for line in lines) or name == HEADLINES[-1])
+
+
+def _columns(chief: str) -> Iterator[Column]:
+    yield Column("row", "row", align="left", fields=("row",), how="as the study says")
+    yield from recorded("schedule", "method", "settings", "fusion", "image", "images", "groups")
+    macs = "multiply-accumulates of an image, counted, convention full"
+    yield Column("macs", "GMACs", "{:.3g}".format, fields=("gmacs_full",), how=macs)
+    yield Column("share", "of unpruned", "{:.0f} %".format, fields=("macs_percent",), how=f"{macs}; of the unpruned's")
+    for name, metric in METRICS.items():
+        yield from _of_metric(name, metric)
+    metric = METRICS[chief]
+    ends = tuple(f"{end} end {ENDS}" for end in ("lower", "upper"))
+    how = f"{metric.how}{OVER}; less that of smaller images, image by image"
+    yield Column("gain", f"Δ {metric.heading} vs. {SMALLER}", _signed(metric), fields=("gain",), how=how, metric=chief)
+    fields = ("gain_low", "gain_high")
+    both = "both ends " + ENDS
+    yield Column(
+        "gain ends", "95 % of Δ", _ends(metric), form="long", fields=fields, how=both, parts=ends, metric=chief
+    )
+    yield from recorded("status", "reason")
+
+
+def _of_metric(name: str, metric: Metric) -> Iterator[Column]:
+    unit = f", {metric.unit}" if metric.unit != "1" else ""
+    shown = f"{{:.{metric.digits}f}}".format
+    heading = f"{metric.heading}{unit}"
+    yield Column(name, heading, shown, fields=(name,), how=f"{metric.how}{OVER}", metric=name)
+    fields, parts = (f"{name}_low", f"{name}_high"), tuple(f"{end} end {ENDS}" for end in ("lower", "upper"))
+    form: Literal["short", "long"] = "short" if name in HEADLINES[:2] else "long"
+    heading, how = f"95 % of {metric.heading}", f"both ends {ENDS}"
+    yield Column(
+        f"{name} ends",
+        heading,
+        _ends(metric),
+        form=form,
+        fields=fields,
+        optional=True,
+        how=how,
+        parts=parts,
+        metric=name,
+    )
+
+
+def _ends(metric: Metric) -> Any:
+    return f"{{0[0]:.{metric.digits}f}} to {{0[1]:.{metric.digits}f}}".format
+
+
+def _signed(metric: Metric) -> Any:
+    return f"{{:+.{metric.digits}f}}".format
+
+
+def table(name: str, lines: Sequence[Line]) -> Table:
+    """The unpruned model, then a block of rows for each schedule."""
+    chief, whole = headline(lines), next((line.macs_full for line in lines if line.row == UNPRUNED), None)
+    schedules = dict.fromkeys(line.schedule for line in lines)
+    blocks = [
+        Block(
+            "unpruned" if label == UNPRUNED else label,
+            tuple(_row(line, chief, whole) for line in lines if line.schedule == label),
+        )
+        for label in schedules
+    ]
+    caption = f"Study `{name}`: methods on weights as they are, without training, beside the unpruned model."
+    return Table(name, caption, tuple(_columns(chief)), tuple(blocks), tuple(_notes(lines)))
+
+
+def _row(line: Line, chief: str, whole: float | None) -> Row:
+    about = ("row", "schedule", "method", "settings", "fusion", "image", "images", "groups", "status")
+    values: dict[str, Any] = {name: getattr(line, name) for name in about} | {"reason": line.reason or None}
+    if line.macs_full is not None:
+        values |= {"macs": line.macs_full / 1e9, "share": 100 * line.macs_full / whole if whole else None}
+    for name, found in line.found.items():
+        values |= _shown(name, found.mean, METRICS[name].scale)
+    if chief in line.found and (gain := line.found[chief].gain):
+        values |= _shown("gain", gain, METRICS[chief].scale)
+    return Row(values)
+
+
+def _shown(name: str, found: Ends, scale: float) -> dict[str, Any]:
+    middle, low, high = found
+    ends = None if low is None or high is None else (scale * low, scale * high)
+    return {name: scale * middle, f"{name} ends": ends}
+
+
+def _notes(lines: Sequence[Line]) -> Iterator[Note]:
+    images, groups = lines[0].images, lines[0].groups
+    over, what = (
+        (f"{groups} groups of {images} images", "groups") if groups < images else (f"{images} images", "images")
+    )
+    yield Note(
+        f"Nothing was trained. Means over {over}; intervals at 95 % over {what}, by Wilson of shares, else Student's t."
+    )
+    yield Note(
+        "Same top-1, KL, feature and patches compare each image with what the unpruned model says of it: share of "
+        "equal first classes, divergence of softmax, cosine of what the head reads, mean cosine of patches' features."
+    )
+    if any(line.row == SMALLER for line in lines):
+        yield Note(
+            f"{SMALLER}: the unpruned model on the same pixels, shrunk until it costs no more than the budget, or than "
+            "the cheapest row of a schedule; its patches are resized to the full grid."
+        )
+    for reason, labels in why_not(lines).items():
+        yield Note(f"{', '.join(labels)}: {reason}.")
+
+
+def why_not(lines: Sequence[Line]) -> dict[str, list[str]]:
+    """Rows that were skipped or failed, by the reason."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.status != "done":
+            found.setdefault(f"{line.status}, {line.reason.rstrip('.')}", []).append(line.label)
+    return found
+
+
+def cells(_folder: Path, _lines: Sequence[Line], line: Line, key: str, _field: str) -> list[Used]:
+    """The cells of a row, each with its mean over images."""
+    name = key.removesuffix(" ends")
+    found: Found | None = line.found.get(name)
+    if found is None:
+        return []
+    return [
+        Used(cell_id, line.label, "", "done", (value,), METRICS[name].recorded)
+        for cell_id, value in found.cells.items()
+    ]

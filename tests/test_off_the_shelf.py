@@ -1,0 +1,342 @@
+"""Studies without training: loyalty image by image, what draws, what is skipped, the control of smaller images."""
+
+from __future__ import annotations
+
+import csv
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from scipy import stats
+from tiny_study import here
+
+from suite.errors import UserError
+from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, expand
+from suite.kinds.off_the_shelf.execute import run_cell
+from suite.kinds.off_the_shelf.record import rows_of
+from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
+from suite.reduction.backbone import create_backbone
+from suite.reduction.model import reduce
+from suite.report.statistics.intervals import share
+from suite.study.cells import Cell, Job, Result
+from suite.study.load import load
+
+# isort: split
+from timm.data import create_transform
+
+CLASSES, EACH, DEPTH = 3, 4, 6
+SIZES = {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": DEPTH, "num_heads": 4}
+STUDY: dict[str, Any] = {
+    "question": "How much does it change?",
+    "kind": "off-the-shelf",
+    "finetune": "none",
+    "data": {"recipe": "images", "source": "data", "size": 32},
+    "backbone": {"name": "vit_tiny_patch16_224", "options": SIZES},
+    "classes": CLASSES,
+    "start": "weights.pth",
+    "budgets": [0.5],
+    "methods": ["random"],
+    "batch_size": 5,
+}
+SWAP = '''"""The first two images of the first batch get each other's patches."""
+from dataclasses import replace
+from suite.methods import Method, MethodSettings
+
+class Settings(MethodSettings):
+    """None."""
+
+class Swap(Method):
+    """Removes nothing."""
+
+    def forward_block(self, block, tokens, layer):
+        tokens = super().forward_block(block, tokens, layer)
+        if layer == 0 and tokens.x.shape[0] == 5 and not getattr(self, "swapped", False):
+            self.swapped = True
+            tokens = replace(tokens, x=tokens.x[[1, 0, 2, 3, 4]])
+        return tokens
+'''
+STOP = '''"""Stops the process, once."""
+import os
+import signal
+from pathlib import Path
+from suite.methods import ScoringMethod, ScoringSettings
+
+class Settings(ScoringSettings):
+    """Where it says that it was there."""
+
+    diary: str
+
+class Stop(ScoringMethod):
+    """Keeps the longest patches."""
+
+    def score(self, tokens, projection, layer):
+        if tokens.x.device.type != "meta" and not Path(self.settings.diary).exists():
+            Path(self.settings.diary).touch()
+            os.kill(os.getpid(), signal.SIGINT)
+        return tokens.patches.norm(dim=-1)
+'''
+
+
+def backbone() -> torch.nn.Module:
+    """A ViT whose random weights are so large that images get different classes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = create_backbone("vit_tiny_patch16_224", SIZES, CLASSES)
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                torch.nn.init.normal_(weight, std=1.2 / math.sqrt(weight[0].numel()))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with weights and images of coarse noise, a folder for each class."""
+    folder, draw = tmp_path_factory.mktemp("shelf"), np.random.RandomState(0)
+    torch.save(backbone().state_dict(), folder / "weights.pth")
+    for number in range(CLASSES * EACH):
+        path = folder / "data" / "abc"[number % CLASSES] / f"{number // CLASSES // 2}-{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = draw.randint(0, 256, (5, 5, 3), dtype=np.uint8)
+        Image.fromarray(np.kron(pixels, np.ones((8, 8, 1), np.uint8))).save(path)
+    return folder
+
+
+@pytest.fixture
+def folder(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, with links to these."""
+    for name in ("weights.pth", "data"):
+        (tmp_path / name).symlink_to(there / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def study(**changes: Any) -> OffTheShelfStudy:
+    """The study, checked."""
+    Path("trial.yaml").write_text(yaml.safe_dump(STUDY | changes))
+    found: OffTheShelfStudy = load("trial.yaml").study
+    return found
+
+
+def ran(cell: Cell) -> Result:
+    """What a cell finds."""
+    return run_cell(Job(cell.identity, None, places=cell.places))
+
+
+def of_rows(cells: list[Cell], *rows: str) -> list[Cell]:
+    """Those of these rows."""
+    return [cell for cell in cells if cell.row in rows]
+
+
+def test_nothing_removed_is_perfect(folder: Path) -> None:
+    """Of every method, fusion and image, to the bit of logits; of the unpruned model too."""
+    nothing = [{"name": "nothing", "removed": [0] * DEPTH}]
+    rows = ["random", {"method": "random", "fusion": "last-layer"}, *("tome", "evit", "idlevit", "attention-topk")]
+    cells = expand(study(budgets=[], schedules=nothing, methods=rows, smaller_images=False))
+    assert len(cells) == 1 + len(rows)
+    for cell in cells:
+        found = ran(cell)["repetitions"]
+        assert found["same_top1"] == [1.0] * CLASSES * EACH
+        assert found["kl"] == [0.0] * CLASSES * EACH
+        assert found["cosine_feature"] == pytest.approx([1.0] * CLASSES * EACH, abs=1e-12)
+        assert found["cosine_patches"] == pytest.approx([1.0] * CLASSES * EACH, abs=1e-12)
+
+
+def test_each_image_is_compared_with_itself(folder: Path) -> None:
+    """A planted method that swaps two images harms these two alone."""
+    (folder / "swap.py").write_text(SWAP)
+    rows = [{"method": "./swap.py"}]
+    cells = expand(study(budgets=[], schedules=[{"removed": [0] * DEPTH}], methods=rows, smaller_images=False))
+    found = ran(of_rows(cells, "swap")[0])["repetitions"]
+    assert min(found["kl"][:2]) > 1e-3
+    assert max(found["cosine_patches"][:2]) < 0.99
+    assert found["kl"][2:] == [0.0] * (CLASSES * EACH - 2)
+
+
+def test_draws_depend_on_the_seed_alone(folder: Path) -> None:
+    """Not on what was drawn before; only what draws has a cell for each seed."""
+    cells = expand(study(methods=["random", "tome"], seeds=[3, 4], smaller_images=False))
+    assert [(cell.row, cell.identity.get("seed")) for cell in cells[1:]] == [("random", 3), ("random", 4), ("tome", 3)]
+    one, other, _ = cells[1:]
+    first = ran(one)["repetitions"]
+    torch.manual_seed(99)
+    random.seed(99)
+    assert ran(one)["repetitions"] == first
+    assert ran(other)["repetitions"]["cosine_feature"] != first["cosine_feature"]
+
+
+def test_a_method_that_needs_training_is_skipped(folder: Path) -> None:
+    """And runs where the file brings its weights."""
+    cells = expand(study(methods=["cropr"], smaller_images=False))
+    found = ran(cells[1])
+    assert found["status"] == "skipped"
+    assert found["reason"].startswith("cropr needs training: ")
+    assert "such as method.croppers.0" in found["reason"]
+    model = reduce(backbone(), "cropr", tuple(cells[1].identity["removed"])).deploy()
+    torch.save(model.state_dict(), "all.pth")
+    cells = expand(study(methods=["cropr"], start="all.pth", smaller_images=False))
+    assert [ran(cell)["status"] for cell in cells] == ["done", "done"]
+
+
+def test_a_schedule_that_a_row_cannot_have(folder: Path) -> None:
+    """Is one cell that says why, as long as another schedule is possible for the row; others of it run."""
+    rules = [{"name": "last", "removed": [0, 0, 0, 0, 0, 8]}, {"name": "early", "removed": [8, 0, 0, 0, 0, 0]}]
+    rows = ["random", {"method": "random", "fusion": "last-layer"}]
+    cells = expand(study(budgets=[], schedules=rules, methods=rows, seeds=[0, 1], smaller_images=False))
+    known = [(cell.schedule, cell.row) for cell in cells[1:]]
+    assert known.count(("last", "random + last-layer")) == 1
+    assert known.count(("early", "random + last-layer")) == 2
+    found = ran(next(cell for cell in cells if (cell.schedule, cell.row) == ("last", "random + last-layer")))
+    assert found["status"] == "skipped"
+    assert found["reason"].startswith("with last-layer fusion the last 2 of 6 blocks must remove nothing")
+    with pytest.raises(UserError, match=r"methods.1: random \+ last-layer: with last-layer fusion the last 2"):
+        study(budgets=[], schedules=rules[:1], methods=rows)
+
+
+@pytest.mark.parametrize("shares", [[0.9, 0.5, 0.2]])
+def test_smaller_images_cost_no_more_than_the_budget(folder: Path, shares: list[float]) -> None:
+    """And those of one more row of patches would; under other schedules no more than the cheapest row."""
+    rules = [{"name": "fixed", "removed": [8] * 4 + [0] * 2}]
+    cells = expand(study(budgets=shares, schedules=rules, methods=["random", "tome"]))
+    macs = {(cell.schedule, cell.row): ran(cell)["metrics"]["macs_full"] for cell in cells}
+    sides = {cell.schedule: cell.identity["image"][0] for cell in of_rows(cells, SMALLER)}
+    whole, costs = macs["none", UNPRUNED], {}
+    for label, side in sides.items():
+        costs[side] = macs[label, SMALLER]
+        most = min(macs["fixed", row] for row in ("random", "tome")) if label == "fixed" else whole * float(label[:3])
+        assert macs[label, SMALLER] <= most
+        larger = {**STUDY["backbone"], "options": SIZES | {"img_size": side + 4}}
+        more = expand(study(backbone=larger, data=STUDY["data"] | {"size": side + 4}, smaller_images=False))[0]
+        assert ran(more)["metrics"]["macs_full"] > most
+    assert len(set(sides.values())) > 1
+
+
+def test_accuracy_is_that_of_timm(folder: Path) -> None:
+    """Image by image, with timm's own transform for evaluation."""
+    model, prepare = backbone(), create_transform(32, crop_pct=0.875, interpolation="bicubic")
+    paths = sorted(folder.glob("data/*/*.png"))
+    with torch.no_grad():
+        classes = [int(model(prepare(Image.open(path))[None]).argmax()) for path in paths]
+    right = [float("abc"[number] == path.parent.name) for number, path in zip(classes, paths, strict=True)]
+    assert 0 < sum(right) < len(right)
+    assert ran(expand(study())[0])["repetitions"]["correct"] == right
+
+
+def test_images_without_classes(folder: Path) -> None:
+    """Have loyalty and no accuracy; of a model without a head it is that of features alone."""
+    about = STUDY["data"] | {"labels": False}
+    found = ran(expand(study(data=about))[1])["repetitions"]
+    assert found.keys() == {"same_top1", "kl", "cosine_feature", "cosine_patches"}
+    torch.save({name: x for name, x in backbone().state_dict().items() if "head" not in name}, "headless.pth")
+    headless = study(data=about, start="headless.pth", classes=0)
+    assert ran(expand(headless)[1])["repetitions"].keys() == {"cosine_feature", "cosine_patches"}
+    with pytest.raises(UserError, match=r"headless.pth has no head.weight of shape \(3, 48\)"):
+        ran(expand(study(start="headless.pth"))[0])
+
+
+def test_photographs_count_once(folder: Path) -> None:
+    """Intervals are over groups: to have every image twice in its group changes nothing, without groups it does."""
+    cell, draw = expand(study(smaller_images=False))[1], np.random.RandomState(0)
+    values = draw.rand(12).tolist()
+
+    def interval(values: list[float], groups: list[str]) -> tuple[object, ...]:
+        entry: Any = {"status": "done", "repetitions": {"kl": values}, "metrics": {"kl": 0.0}}
+        (row,) = rows_of([cell], {cell.cell_id: entry}, groups)
+        return row["mean"], row["low"], row["high"], row["groups"]
+
+    alone = interval(values, [str(number) for number in range(12)])
+    assert interval(values * 2, [str(number) for number in range(12)] * 2) == alone
+    assert float(str(interval(values * 2, list(map(str, range(24))))[2])) < float(str(alone[2]))
+    about = STUDY["data"] | {"groups": r"(\d+)-"}
+    data = study(data=about).data
+    assert len(set(data.groups_of(data.labelled()))) == EACH // 2
+    with pytest.raises(UserError, match=r"'\(x\)' is not found in a/0-0.png and 11 more"):
+        study(data=about | {"groups": "(x)"}).data.check()
+
+
+def test_a_share_has_wilsons_interval() -> None:
+    """As scipy's; values between 0 and 1 may be shares themselves."""
+    for right, of in ((0, 9), (4, 9), (9, 9)):
+        wanted = stats.binomtest(right, of).proportion_ci(method="wilson")
+        found = share([1.0] * right + [0.0] * (of - right))
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+    assert share([0.5, 0.5]) == share([0.0, 1.0])
+
+
+def test_an_interrupted_study_goes_on(folder: Path) -> None:
+    """Its finished cells stay; the table has every row with its reason, and trace its cells."""
+    (folder / "stop.py").write_text(STOP)
+    rows = ["random", "cropr", {"method": "./stop.py", "settings": {"diary": "diary"}}]
+    study(methods=rows, budgets=[], schedules=[{"removed": [8, 8, 8, 8, 0, 0]}])
+    (folder / "diary").touch()
+    valid = here(folder, "validate", "trial.yaml")
+    assert valid.returncode == 0, valid.stderr
+    (folder / "diary").unlink()
+    first = here(folder, "run", "trial.yaml", "--in-process")
+    assert first.returncode == 130, first.stdout + first.stderr
+    kept = set((folder / ".suite/cells").glob("*.json"))
+    assert len(kept) == 3
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    second = here(folder, "run", "trial.yaml", "--in-process")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "5 cells, 3 finished, 2 to run" in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+    with (folder / "results/trial/table.csv").open() as file:
+        found = {row["row"]: row for row in csv.DictReader(file)}
+    assert list(found) == [UNPRUNED, "random", "cropr", "stop", SMALLER]
+    assert found["stop"]["status"] == "done"
+    assert found["cropr"]["reason"].startswith("cropr needs training")
+    assert (folder / "results/trial/budgets.png").is_file()
+    traced = here(folder, "trace", "trial:random [removed 8 8 8 8 0 0]:KL, nats")
+    assert traced.returncode == 0, traced.stderr
+    page = here(folder, "report", "trial")
+    assert page.returncode == 0, page.stderr
+
+
+def test_what_a_study_cannot_say(folder: Path) -> None:
+    """Each refused with its place."""
+    for changes, message in (
+        ({"methods": ["none"]}, r"methods: no method reduces anything"),
+        ({"data": STUDY["data"] | {"size": 64}}, r"data.size: the backbone takes 32 x 32 pixels"),
+        ({"budgets": []}, r"say how much methods remove"),
+        ({"methods": ["tome", "tome"]}, r"methods.1: 'tome' is a duplicate"),
+        (
+            {"methods": [{"method": "tome", "fusion": "last-layer"}]},
+            r"methods.0: tome \+ last-layer: .* needs removed patches to be stashed",
+        ),
+        ({"methods": [{"method": "random", "fusion": "logits"}]}, r"methods.0.fusion: classification does not read"),
+        ({"data": STUDY["data"] | {"groups": "abc"}}, r"data.groups: a group in \( \)"),
+        ({"finetune": {"epochs": 1}}, r"finetune: unknown value"),
+        ({"kind": "training"}, r"finetune: a study that trains nothing is of another kind; say kind: off-the-shelf"),
+    ):
+        with pytest.raises(UserError, match=message):
+            study(**changes)
+
+
+def test_one_method_on_a_file_of_weights(folder: Path) -> None:
+    """`suite evaluate --method` shows the study's numbers; what does not fit is refused."""
+    rule = "{removed: [8, 8, 8, 8, 0, 0]}"
+    options = [word for name, value in SIZES.items() for word in ("--option", f"{name}={value}")]
+    words = ("evaluate", "--checkpoint", "weights.pth", "--data", "data")
+    tiny = (*words, "--backbone", "vit_tiny_patch16_224", *options, "--method", "tome", "--schedule", rule)
+    done = here(folder, *tiny, "--batch-size", "5")
+    assert done.returncode == 0, done.stderr
+    about = STUDY["data"] | {"crop": 0.9, "normalisation": "inception"}  # as timm says of the model
+    cells = expand(study(data=about, budgets=[], schedules=[yaml.safe_load(rule)], methods=["tome"]))
+    line = next(line for line in done.stdout.splitlines() if line.strip().startswith("tome "))
+    assert f" {ran(cells[1])['metrics']['kl']:.3f} " in line
+    for more, message in (
+        ((*words, "--schedule", rule), "--schedule is read with --method"),
+        ((*words, "--method", "tome"), "a schedule is needed for tome"),
+        ((*words, "--method", "tome", "--schedule", rule), "weights.pth does not say which model it is of"),
+        ((*tiny, "--layout", "tome"), "--layout is of official checkpoints"),
+        ((*words, "--checkpoint", "timm/vit_tiny_patch16_224.none", *tiny[7:]), "timm has no weights"),
+    ):
+        refused = here(folder, *more)
+        assert refused.returncode == 2
+        assert message in refused.stderr
