@@ -19,13 +19,14 @@ from tiny_study import here
 from suite.errors import UserError
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, expand
 from suite.kinds.off_the_shelf.execute import run_cell
-from suite.kinds.off_the_shelf.record import rows_of
+from suite.kinds.off_the_shelf.record import export, lines, rows_of
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.statistics.intervals import share
 from suite.study.cells import Cell, Job, Result
 from suite.study.load import load
+from suite.study.store import Record
 
 # isort: split
 from timm.data import create_transform
@@ -214,6 +215,8 @@ def test_smaller_images_cost_no_more_than_the_budget(folder: Path, shares: list[
         more = expand(study(backbone=larger, data=STUDY["data"] | {"size": side + 4}, smaller_images=False))[0]
         assert ran(more)["metrics"]["macs_full"] > most
     assert len(set(sides.values())) > 1
+    near = expand(study(budgets=[0.5, 0.499]))
+    assert len(of_rows(near, SMALLER)) == 2  # one cell, which is a row of both
 
 
 def test_accuracy_is_that_of_timm(folder: Path) -> None:
@@ -266,6 +269,13 @@ def test_a_share_has_wilsons_interval() -> None:
         found = share([1.0] * right + [0.0] * (of - right))
         assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
     assert share([0.5, 0.5]) == share([0.0, 1.0])
+
+
+def test_a_record_without_rows_says_how_to_make_some(tmp_path: Path) -> None:
+    """As an interrupt before the first cell ends leaves it."""
+    export(tmp_path / "trial", [], Record(tmp_path), [])
+    with pytest.raises(UserError, match=r"loyalty\.csv has no row yet; make some with: suite run trial"):
+        lines(tmp_path / "trial")
 
 
 def test_an_interrupted_study_goes_on(folder: Path) -> None:
