@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 from scipy import stats
-from tiny_study import here
+from tiny_study import here, write
 
 from suite.errors import UserError
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, expand
@@ -322,10 +322,12 @@ def test_what_a_study_cannot_say(folder: Path) -> None:
         ({"methods": [{"method": "random", "fusion": "logits"}]}, r"methods.0.fusion: classification does not read"),
         ({"data": STUDY["data"] | {"groups": "abc"}}, r"data.groups: a group in \( \)"),
         ({"finetune": {"epochs": 1}}, r"finetune: unknown value"),
-        ({"kind": "training"}, r"finetune: a study that trains nothing is of another kind; say kind: off-the-shelf"),
     ):
         with pytest.raises(UserError, match=message):
             study(**changes)
+    write(folder, finetune="none")
+    with pytest.raises(UserError, match=r"finetune: a study that trains nothing is of another kind; say kind: off-the"):
+        load("trial.yaml")
 
 
 def test_one_method_on_a_file_of_weights(folder: Path) -> None:
