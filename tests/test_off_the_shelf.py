@@ -14,18 +14,19 @@ import torch
 import yaml
 from PIL import Image
 from scipy import stats
-from tiny_study import here
+from tiny_study import here, write
 
 from suite.errors import UserError
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, expand
 from suite.kinds.off_the_shelf.execute import run_cell
-from suite.kinds.off_the_shelf.record import rows_of
+from suite.kinds.off_the_shelf.record import export, lines, rows_of
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.statistics.intervals import share
 from suite.study.cells import Cell, Job, Result
 from suite.study.load import load
+from suite.study.store import Record
 
 # isort: split
 from timm.data import create_transform
@@ -214,6 +215,8 @@ def test_smaller_images_cost_no_more_than_the_budget(folder: Path, shares: list[
         more = expand(study(backbone=larger, data=STUDY["data"] | {"size": side + 4}, smaller_images=False))[0]
         assert ran(more)["metrics"]["macs_full"] > most
     assert len(set(sides.values())) > 1
+    near = expand(study(budgets=[0.5, 0.499]))
+    assert len(of_rows(near, SMALLER)) == 2  # one cell, which is a row of both
 
 
 def test_accuracy_is_that_of_timm(folder: Path) -> None:
@@ -268,6 +271,13 @@ def test_a_share_has_wilsons_interval() -> None:
     assert share([0.5, 0.5]) == share([0.0, 1.0])
 
 
+def test_a_record_without_rows_says_how_to_make_some(tmp_path: Path) -> None:
+    """As an interrupt before the first cell ends leaves it."""
+    export(tmp_path / "trial", [], Record(tmp_path), [])
+    with pytest.raises(UserError, match=r"loyalty\.csv has no row yet; make some with: suite run trial"):
+        lines(tmp_path / "trial")
+
+
 def test_an_interrupted_study_goes_on(folder: Path) -> None:
     """Its finished cells stay; the table has every row with its reason, and trace its cells."""
     (folder / "stop.py").write_text(STOP)
@@ -312,10 +322,12 @@ def test_what_a_study_cannot_say(folder: Path) -> None:
         ({"methods": [{"method": "random", "fusion": "logits"}]}, r"methods.0.fusion: classification does not read"),
         ({"data": STUDY["data"] | {"groups": "abc"}}, r"data.groups: a group in \( \)"),
         ({"finetune": {"epochs": 1}}, r"finetune: unknown value"),
-        ({"kind": "training"}, r"finetune: a study that trains nothing is of another kind; say kind: off-the-shelf"),
     ):
         with pytest.raises(UserError, match=message):
             study(**changes)
+    write(folder, finetune="none")
+    with pytest.raises(UserError, match=r"finetune: a study that trains nothing is of another kind; say kind: off-the"):
+        load("trial.yaml")
 
 
 def test_one_method_on_a_file_of_weights(folder: Path) -> None:

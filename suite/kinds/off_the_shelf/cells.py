@@ -38,7 +38,7 @@ TRIAL_PATCHES = 16
 def expand(study: OffTheShelfStudy) -> list[Cell]:
     """All cells: the unpruned model first, then by schedule each row under its seeds, and smaller images.
 
-    A row that a schedule is impossible for has one cell, which says why.
+    A row that a schedule is impossible for has one cell, which says why. What two schedules share stands in both.
     """
     whole = study.backbone.size()
     cells = [_cell(study, Row(method="none"), UNPRUNED, "none", (0,) * whole.depth)]
@@ -56,7 +56,7 @@ def expand(study: OffTheShelfStudy) -> list[Cell]:
         most = limit(study, rule, possible, counts) if study.smaller_images and possible else 0.0
         if image := smaller_image(study, most, convention):
             cells.append(_cell(study, Row(method="none"), SMALLER, label, (0,) * whole.depth, image=list(image)))
-    return list({cell.cell_id: cell for cell in cells}.values())
+    return cells
 
 
 def settings_of(row: Row) -> MethodSettings:

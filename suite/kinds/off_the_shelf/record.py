@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.errors import UserError
 from suite.kinds.off_the_shelf import KIND
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
 from suite.kinds.off_the_shelf.scores import METRICS, Metric
@@ -142,9 +143,12 @@ def lines(folder: Path) -> list[Line]:
     """The rows of a results folder's record, in its order.
 
     Raises:
-        UserError: if there is no record, or it is damaged or was edited.
+        UserError: if there is no record or no row in it, or it is damaged or was edited.
     """
-    return lines_of(records.lines(folder / KIND.record, FIELDS))
+    found = lines_of(records.lines(folder / KIND.record, FIELDS))
+    if not found:
+        raise UserError(f"{folder / KIND.record} has no row yet; make some with: suite run {folder.name}")
+    return found
 
 
 def lines_of(rows: Iterable[Mapping[str, object]]) -> list[Line]:

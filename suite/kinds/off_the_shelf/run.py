@@ -33,7 +33,7 @@ def missing(study: OffTheShelfStudy) -> list[str]:
 
 def check(loaded: Loaded) -> str:
     """How many cells a study has, of models that are built without weights; UserError if one cannot be."""
-    return f"{len(expand(loaded.study))} cells"
+    return f"{len({cell.cell_id for cell in expand(loaded.study)})} cells"
 
 
 def plan(loaded: Loaded) -> list[dict[str, Any]]:
@@ -62,18 +62,19 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     study, record, interrupted = loaded.study, Record(), False
     refuse(missing(study))
     cells = expand(study)
-    left = [cell for cell in cells if record.finished(cell) is None]
-    found = f"{loaded.name}: {len(cells)} cells, {len(cells) - len(left)} finished, {len(left)} to run"
+    different = list({cell.cell_id: cell for cell in cells}.values())
+    left = [cell for cell in different if record.finished(cell) is None]
+    found = f"{loaded.name}: {len(different)} cells, {len(different) - len(left)} finished, {len(left)} to run"
     console.print(found, soft_wrap=True)
     with record.locked():
         if left:
             check_inputs(study, cells[0], console)
             try:
-                _run(cells, left, record, console, alone)
+                _run(different, left, record, console, alone)
             except KeyboardInterrupt:
                 interrupted = True
         export(RESULTS / loaded.name, cells, record, study.data.groups_of(study.data.labelled()))
-    undone = [cell for cell in cells if record.finished(cell) is None]
+    undone = [cell for cell in different if record.finished(cell) is None]
     if undone:
         resume = f"suite run {argument_of(loaded)}{' --in-process' if alone else ''}"
         console.print(
