@@ -19,6 +19,7 @@ from suite.study.load import load
 ROWS = {"methods": ["none", "random", "cropr"], "seeds": [0, 1], "speed": None}
 
 
+@pytest.mark.slow
 def test_each_length_is_a_training_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the same bases; the control is random pruning of the same length, and a doubling gains the difference."""
     monkeypatch.chdir(tmp_path)

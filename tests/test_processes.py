@@ -66,8 +66,8 @@ def job_of(tmp_path: Path, images: bool, method: str, processes: int) -> Job:
     return Job({"data": data, "method": method, "recipe": recipe | shared}, None)
 
 
-@pytest.mark.parametrize("method", ["cropr", "random"])
-@pytest.mark.parametrize("images", [False, True])
+@pytest.mark.parametrize("method", ["cropr", pytest.param("random", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("images", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_two_processes_are_two_parts_of_one(tmp_path: Path, images: bool, method: str) -> None:
     """Augmentation, mixing, drop path and random tokens included; every example is predicted once, in its place."""
     alone = first_update(job_of(tmp_path, images, method, 1))
@@ -147,6 +147,7 @@ def row_of(folder: Path, **finetune: Any) -> Job:
     return Job(cell.identity, None, places={"scratch": str(folder / ".suite/scratch")}, how=How(keep="best"))
 
 
+@pytest.mark.slow
 def test_averaged_and_best_weights_of_two_processes(tmp_path: Path) -> None:
     """Those of one with two parts; the first process alone writes them, once for each epoch that is the best so far."""
     found = {}

@@ -170,6 +170,14 @@ def test_a_state_of_other_code_is_passed_over(
     assert capfd.readouterr().err.count("is of other code; the training goes on from what is before it") == 2
 
 
+def test_a_state_of_other_weights_is_passed_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Those of a base that was trained anew: the record would say that the row started from them."""
+    Saved(tmp_path, 0, start="a" * 64).save({"known": 1}, 1)
+    assert Saved(tmp_path, 0, start="b" * 64).load() is None
+    assert "started from other weights" in capfd.readouterr().err
+    assert Saved(tmp_path, 0, start="a" * 64).load() == {"known": 1}
+
+
 class Gone:
     """What other code knows."""
 

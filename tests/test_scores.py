@@ -186,6 +186,7 @@ def test_scores_are_those_of_averaged_weights(tmp_path: Path, monkeypatch: pytes
     assert set(map(float, found)) == {1.0}
 
 
+@pytest.mark.slow
 def test_a_study_tracks_scores(tmp_path: Path) -> None:
     """After every epoch, in `curves.csv` and a figure; it trains as it would without. The table has the own rate."""
     recipe = {"epochs": 2, "learning_rate": 1e-3, "method_learning_rate": 5e-3, "batch_size": 16}

@@ -198,6 +198,7 @@ def test_a_cost_has_source_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
         trace("costs:tome-t3-vit-l-r8:full")
 
 
+@pytest.mark.slow
 def test_a_measured_speed_has_every_round_and_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the committed study of speed: the median of the values is the number; the row compared to stands beside."""
     monkeypatch.chdir(ROOT)

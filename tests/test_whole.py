@@ -167,7 +167,9 @@ def test_one_process_unpacks(
 ) -> None:
     """Others cannot have the lock meanwhile; what a killed one left is gone, and nothing half written stays."""
     data, locked, plain = laid_out("parquet"), list[bool](), parquet._bytes
-    (own_cache / "parquet" / f"{cache.WRITING}left").mkdir(parents=True)
+    old = own_cache / "parquet" / f"{cache.WRITING}left"
+    old.mkdir(parents=True)
+    os.utime(old, (0, 0))
 
     def watched(path: Path, content: Any) -> bytes:
         with (own_cache / "parquet" / "lock").open("a+") as lock:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TextIO
 
 from suite.terminal import warn
 
+DAY = 86_400  # seconds
 WRITING = "writing-"  # what names of folders begin with whose files are not whole yet
 
 
@@ -35,7 +37,7 @@ def beside(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process works in a folder of the cache; what a killed one left half written is deleted.
+    """Wait until no other process works in a folder of the cache; what a killed one left is deleted after a day.
 
     Where a shared disk has no locks, nobody waits: two processes may do the same work, in files of their own.
 
@@ -50,7 +52,8 @@ def alone(folder: Path) -> Iterator[None]:
             yield
             return
         for left in folder.glob(f"{WRITING}*"):
-            shutil.rmtree(left, ignore_errors=True)
+            if time.time() - left.stat().st_mtime > DAY:  # not of another node, where locks hold on one only
+                shutil.rmtree(left, ignore_errors=True)
         yield
 
 

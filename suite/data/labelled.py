@@ -65,6 +65,7 @@ class Labelled:
         whole, problems = Whole(self.where, self.pictures), list[str]()
         new = [index for index, note in enumerate(whole.notes) if note is None]
         self.known = len(self) - len(new)
+        advanced(self.known, len(self))
         looked = each(
             lambda index: _note(self.pictures[index]), new, lambda done, _: advanced(done + self.known, len(self))
         )

@@ -101,7 +101,8 @@ def _unpacked(path: Path, image: str, label: str) -> tuple[Path, list[int], list
     They are in the cache of the user; what is not there yet, or damaged, is made by one process, others wait for it.
     """
     status, home = path.stat(), cache.home("parquet")
-    key = hashlib.sha256(json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, image, label]).encode())
+    times = status.st_mtime_ns, status.st_ctime_ns
+    key = hashlib.sha256(json.dumps([str(path.resolve()), status.st_size, *times, image, label]).encode())
     packed = home / f"{path.stem}-{key.hexdigest()[:16]}.images"
     if found := _index(packed):
         return packed, *found

@@ -40,10 +40,13 @@ def of_torchvision(name: str, root: Path, split: Split) -> Labelled:
     if _plain(name) not in kinds:
         raise UserError(f"data.torchvision: torchvision has no data set {name!r}; {suggest(_plain(name), kinds)}")
     kind = kinds[_plain(name)]
+    found = content = None
     try:
         found = _opened(kind, root, split)
         content = None if found is None else _content(vars(found), root)
-    except (RuntimeError, OSError, ValueError, AssertionError, TypeError, ImportError) as error:
+    except (TypeError, ValueError):  # it asks for more than these, or keeps several labels
+        pass
+    except (RuntimeError, OSError, AssertionError, ImportError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise UserError(
             f"data.torchvision: {name} is not in {root} ({first}); let torchvision download it there once, or give its "
@@ -54,7 +57,7 @@ def of_torchvision(name: str, root: Path, split: Split) -> Labelled:
             f"data.torchvision: how torchvision's {kind.__name__} keeps images and classes is not known here; give its "
             "images as folders"
         )
-    names = tuple(vars(found).get("wnids") or getattr(found, "classes", ()))
+    names = tuple(getattr(found, "wnids", ()) or getattr(found, "classes", ()))
     return by_number(root / name, *content, None, names)
 
 

@@ -36,7 +36,8 @@ def training_code() -> str:
 class Saved:
     """States of one training in a folder; none without a folder.
 
-    A state is written beside and renamed, with the hashes of its code and its own in its name. The two newest are kept.
+    A state is written beside and renamed, with the hashes of its code, of the weights that the training started from,
+    where that is known, and of itself in its name. The two newest are kept.
 
     Attributes:
         facts: what is recorded of every epoch; part of every state.
@@ -44,8 +45,11 @@ class Saved:
         pace: how fast its updates are; part of every state.
     """
 
-    def __init__(self, folder: Path | None, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, folder: Path | None, minutes: float, clock: Callable[[], float] = time.monotonic, start: str = ""
+    ) -> None:
         self.folder, self.seconds, self.clock, self.last = folder, 60 * minutes, clock, clock()
+        self.start = start[:16]
         self.facts: list[dict[str, float]] = []
         self.began, self.spent, self.passed = self.last, 0.0, list[Path]()
         self.pace = Pace()
@@ -73,17 +77,17 @@ class Saved:
             os.fsync(file.fileno())
         while self.passed:  # else they were the newest
             self.passed.pop().unlink(missing_ok=True)
-        beside.replace(self.folder / f"{done:012}-{training_code()}-{_digest(beside)}{SUFFIX}")
+        beside.replace(self.folder / f"{done:012}-{training_code()}-{self.start}-{_digest(beside)}{SUFFIX}")
         for old in self._found()[KEPT:]:
             old.unlink(missing_ok=True)
         self.last = self.clock()
 
     def load(self) -> Any:
-        """The newest state that is whole and of this code; None without one. What is passed over is said."""
+        """The newest state that is whole, of this code and start; None without one. What is passed over is said."""
         import torch
 
         for path in self._found():
-            if not (problem := _problem(path)):
+            if not (problem := self._problem(path)):
                 found = torch.load(path, weights_only=False, map_location="cpu")
                 self.facts, self.spent = found["facts"], found["spent"]
                 self.pace.rates, self.pace.memory = found["pace"]["rates"], found["pace"]["memory"]
@@ -95,13 +99,14 @@ class Saved:
     def _found(self) -> list[Path]:
         return sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True) if self.folder is not None else []
 
-
-def _problem(path: Path) -> str:
-    """What is wrong with a state; empty if nothing is. Of other code it is not opened, which may need what is gone."""
-    _, *hashes = path.stem.split("-")
-    if hashes[:1] != [training_code()]:
-        return "is of other code"
-    return "" if hashes[1:] == [_digest(path)] else "is cut off or damaged"
+    def _problem(self, path: Path) -> str:
+        """What is wrong with a state; empty if nothing is. Of other code it is not opened: it may need what is gone."""
+        _, *hashes = path.stem.split("-")
+        if hashes[:1] != [training_code()]:
+            return "is of other code"
+        if hashes[1:2] != [self.start]:
+            return "started from other weights"
+        return "" if hashes[2:] == [_digest(path)] else "is cut off or damaged"
 
 
 def _digest(path: Path) -> str:

@@ -34,6 +34,7 @@ from suite.seeds import seed_for
 from suite.study.cells import Job, Result, id_of
 from suite.study.images import packed
 from suite.study.provenance import device_name
+from suite.study.records import known_digest
 from suite.study.store import kept_file, unfinished
 from suite.tasks import processes
 from suite.tasks.recipe import TrainingRecipe
@@ -147,7 +148,8 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
     scratch = Path(job.places["scratch"]) if "scratch" in job.places else None
     look = probe(model, data, task) if identity.track_scores else lambda _model: {}
     headline, cell = task.headline, id_of(job.identity)
-    saved = Saved(unfinished(scratch.parent, cell) if scratch else None, job.how.checkpoint_minutes)
+    start = known_digest(job.weights) if job.weights else ""
+    saved = Saved(unfinished(scratch.parent, cell) if scratch else None, job.how.checkpoint_minutes, start=start)
 
     def scored(model: ReducedModel, epoch: Epoch) -> None:
         saved.facts.append({headline.name: epoch.scores[headline.name], **look(model)})

@@ -101,8 +101,8 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     left = [cell for cell in cells if record.finished(cell) is None]
     rounds = _rounds_here(loaded.study, left) if alone else ROUNDS
     with record.locked():
-        for sentence in clear(record, cells):
-            console.print(sentence, soft_wrap=True, highlight=False)
+        if others := clear(record, cells):
+            console.print(others, soft_wrap=True, highlight=False)
         tracking = None
         if not alone:
             from suite.kinds.training.track import Tracking  # which needs what statistics need
