@@ -18,6 +18,7 @@ from tiny_study import RUN, STRANGER, here, rows_of, write
 
 from suite.data.dataset import data_set
 from suite.data.stand_in import BrieflyScored
+from suite.errors import UserError
 from suite.kinds.training import estimate
 from suite.kinds.training.cells import expand
 from suite.kinds.training.checks import DURATION, OF_TRAINING, RATE
@@ -116,6 +117,18 @@ def test_what_is_for_a_gpu_is_timed_on_the_processor(tmp_path: Path, monkeypatch
     assert "By fewer images in an update than the study's 16, which would take too long." in shown
     row = planned(tmp_path)["rows"][-1]
     assert (row["updates"], row["batch_size"]) == (1, 2)
+
+
+def test_what_is_lacking_is_said_before_minutes_of_timing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which are not waited for here."""
+
+    def begun(*_: object) -> None:
+        raise UserError("timing has begun")
+
+    monkeypatch.setattr("suite.kinds.training.timed_table.timed", begun)
+    write(tmp_path, data={"recipe": "images", "source": "nowhere", "class_count": 10, "size": 16})
+    said = here(tmp_path, "plan", "trial.yaml", "--estimate").stderr
+    assert 0 <= said.find("missing input") < said.find("timing has begun")
 
 
 def test_a_kind_without_updates_has_no_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
