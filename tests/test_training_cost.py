@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from backbones import BACKBONES
 from hand_made import cells, lines
 from test_compare import record
-from tiny_study import RUN, here, rows_of, write
+from tiny_study import RUN, STRANGER, here, rows_of, write
 
+from suite.data.dataset import data_set
+from suite.data.stand_in import BrieflyScored
+from suite.errors import UserError
+from suite.kinds.training import estimate
+from suite.kinds.training.cells import expand
 from suite.kinds.training.checks import DURATION, OF_TRAINING, RATE
 from suite.kinds.training.compare import compared
 from suite.kinds.training.execute import _training_macs
+from suite.kinds.training.row_cells import on_one_device
 from suite.kinds.training.table import study_table
-from suite.kinds.training.timed import UPDATES
+from suite.kinds.training.timed import UPDATES, Timed, _held
+from suite.kinds.training.timed_table import _table
 from suite.measure.count import count
 from suite.reduction.model import reduce
 from suite.report.render import as_csv, as_html, markdown
+from suite.study.load import load
 from suite.study.sides import Side
-from suite.tasks.pace import Pace
+from suite.tasks.classification.loader import usual_workers
+from suite.tasks.classification.recipe import ClassificationRecipe
+from suite.tasks.segmentation.recipe import SegmentationRecipe
 from suite.tasks.task import task
 
+LONG = 1e6  # seconds, in which any machine does all updates
 LENGTHS: dict[str, Any] = {"lengths": [1, 4], "speed": None, "methods": ["none", "cropr"]}
 
 
@@ -41,8 +54,9 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
-def test_an_estimate_times_what_is_planned_and_keeps_nothing(tmp_path: Path) -> None:
+def test_an_estimate_times_what_is_planned_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every kind, row and length with its cells; hours follow the epochs; neither a record nor a state is left."""
+    monkeypatch.setattr("suite.kinds.training.timed.SECONDS", LONG)
     write(tmp_path, **LENGTHS)
     found = planned(tmp_path)
     assert files(tmp_path) == {"trial.yaml"}
@@ -85,6 +99,7 @@ def test_random_pixels_stand_in(goal: str, data: dict[str, Any], tmp_path: Path)
     shown = " ".join(here(tmp_path, "plan", "trial.yaml", "--estimate").stdout.split())
     assert "Pixels are random, because the images are not here" in shown
     assert "0 of 2 cells finished; the others about" in shown
+    assert ("are taken for ImageNet's 1,281,167 images" in shown) is (goal == "classification")
     (row,) = (row for row in planned(tmp_path)["rows"] if row["kind"] == "accuracy")
     images = {"classification": 1_281_167, "segmentation": 20_210}[goal]
     assert row["hours"] * 3600 * row["images_per_second"] == pytest.approx(2 * images)
@@ -101,6 +116,18 @@ def test_what_is_for_a_gpu_is_timed_on_the_processor(tmp_path: Path, monkeypatch
     assert "By fewer images in an update than the study's 16, which would take too long." in shown
     row = planned(tmp_path)["rows"][-1]
     assert (row["updates"], row["batch_size"]) == (1, 2)
+
+
+def test_what_is_lacking_is_said_before_minutes_of_timing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which are not waited for here."""
+
+    def begun(*_: object) -> None:
+        raise UserError("timing has begun")
+
+    monkeypatch.setattr("suite.kinds.training.timed_table.timed", begun)
+    write(tmp_path, data={"recipe": "images", "source": "nowhere", "class_count": 10, "size": 16})
+    said = here(tmp_path, "plan", "trial.yaml", "--estimate").stderr
+    assert 0 <= said.find("missing input") < said.find("timing has begun")
 
 
 def test_a_kind_without_updates_has_no_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,15 +187,77 @@ def test_forward_in_training_counts_what_only_that_needs() -> None:
     assert added["idlevit", True] - added["idlevit", False] == count(models["idlevit"].backbone).macs.full
 
 
-def test_pace_leaves_out_what_is_between_epochs() -> None:
-    """Only updates are timed, and the rate is that of their images."""
-    now = [0.0]
-    pace = Pace(lambda: now[0])
-    for _ in range(2):
-        now[0] += 100
-        pace.begin("cpu")
-        for images in (8, 4):
-            now[0] += 2
-            pace.updated(images)
-    assert pace.rates == [4, 2, 4, 2]
-    assert pace.memory == 0
+def test_loading_processes_hold_batches() -> None:
+    """Beside a GPU by their number; images in memory, and those that a processor trains on, have none."""
+    wanted = {"recipe": "images", "source": "nowhere", "class_count": 3}
+    recipe = ClassificationRecipe(epochs=1, learning_rate=1e-3)
+    on_gpu = recipe.model_copy(update={"device": "cuda"})
+    assert _held(data_set(wanted), on_gpu) == 2 * usual_workers("cuda") > 0
+    assert _held(data_set(wanted), recipe) == 0
+    assert _held(data_set({"recipe": "digit-scenes"}), on_gpu) == 0
+    assert _held(data_set(wanted), SegmentationRecipe(epochs=1, learning_rate=1e-3, workers=3)) == 6
+
+
+def test_rows_that_cannot_be_trained_here_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the sentence, which says so; what is not known of others still voids it."""
+    write(tmp_path, methods=["none", "tome"], seeds=[0, 1], speed=None)
+    cells = expand(load(str(tmp_path / "trial.yaml")).study)
+    monkeypatch.setattr(estimate, "_seconds", lambda *_: {})
+    rows: dict[str, tuple[str, ...]] = {cell.row: estimate.alike(cell) for cell in cells}
+    timed = {rows["base"]: 60.0, rows["none"]: 60.0, rows["tome"]: None}
+    said = estimate.duration("trial", cells, cells, 1, timed)
+    assert "the others about 4 min on 1 idle cores" in said
+    assert said.endswith("of 2 rows that were timed, without 2 cells that cannot be trained here")
+    assert "is not known" in estimate.duration("trial", cells, cells, 1, {rows["base"]: 60.0, rows["tome"]: None})
+    nothing = estimate.duration("trial", cells, [cell for cell in cells if cell.row == "tome"], 1, timed)
+    assert nothing == "; without 2 cells that cannot be trained here"
+
+
+def test_a_method_that_raises_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    """As of a cell that `suite run` runs; the others are timed."""
+    (tmp_path / "stranger.py").write_text(STRANGER)
+    settings = {"diary": str(tmp_path / "diary"), "act": "raise"}
+    stranger = {"name": "odd", "method": "stranger.py", "settings": settings}
+    write(tmp_path, methods=["none", stranger], seeds=[0], speed=None)
+    (tmp_path / "diary.over").touch()
+    found = planned(tmp_path)
+    problems = {row["row"]: row["problem"] for row in found["rows"]}
+    assert problems["odd"] == "RuntimeError: stumbled over a token"
+    assert not problems["none"]
+    assert found["estimate"].count("without 1 cells that cannot be trained here") == 1
+
+
+def test_a_long_warm_up_does_not_stop_an_estimate(tmp_path: Path) -> None:
+    """Whose updates are fewer."""
+    finetune = {"epochs": 30, "batch_size": 16, "learning_rate": 1e-3, "warmup_epochs": 20}
+    write(tmp_path, methods=["none"], seeds=[0], speed=None, finetune=finetune)
+    assert not any(row["problem"] for row in planned(tmp_path)["rows"])
+
+
+def test_an_estimate_scores_two_images(tmp_path: Path) -> None:
+    """Of data that are here; all else stays, and so does what is trained on."""
+    data = data_set({"recipe": "digit-scenes", "canvas": 16, "digit_size": [8, 12], "train": 96, "validation": 40})
+    brief = BrieflyScored(data)
+    assert (len(brief.open("train")), len(brief.open("validation"))) == (96, 2)
+    assert {name: len(values) for name, values in brief.open("validation").targets.items()} == {"labels": 2, "maps": 2}
+    assert brief.targets == data.targets
+
+
+def test_only_what_is_alike_is_compared_with_the_unpruned_model() -> None:
+    """Not batches of other sizes, and no first update."""
+    none = Timed("accuracy", "none", "", True, 1, "cpu", rate=10.0, updates=8, batch=16, warm=True)
+    tome = replace(none, row="tome", unpruned=False, rate=20.0)
+    rows = [none, tome, replace(tome, batch=4), replace(tome, warm=False)]
+    (block,) = _table("trial", rows).blocks
+    assert [row.values["rate to none"] for row in block.rows] == [1, 2, None, None]
+
+
+def test_costs_of_several_devices_have_no_median() -> None:
+    """Of the rows that ran on several; those of one device keep them."""
+    rows = [row | {"metric": RATE} for row in (*cells("tome", 1.0, 2.0), *cells("random", 3.0, 4.0))]
+    frame = pd.DataFrame([*rows, *cells("tome", 80.0)])
+    devices = {"tome-0": "A", "tome-1": "B", "random-0": "A", "random-1": "A"}
+    found = on_one_device(frame, devices)
+    assert {*found[found["metric"] == RATE]["row"]} == {"random"}
+    assert "tome" in {*found["row"]}
+    assert on_one_device(frame, dict.fromkeys(devices, "A")) is frame

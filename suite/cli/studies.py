@@ -68,10 +68,10 @@ def plan(
     from suite.study.load import load
 
     loaded = load(study, change or [])
-    costs, cost = _timed(loaded) if estimate else (None, loaded.kind.estimate(loaded))
-    work = [dict(one) for one in loaded.kind.plan(loaded)]
     for sentence in loaded.kind.missing(loaded.study):
         say(f"missing input: {sentence}", err=True)
+    costs, cost = _timed(loaded) if estimate else (None, loaded.kind.estimate(loaded))
+    work = [dict(one) for one in loaded.kind.plan(loaded)]
     if as_json:
         print_json({"cells": work, "rows": _records(costs), "estimate": cost} if costs else work)
         return

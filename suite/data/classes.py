@@ -21,7 +21,7 @@ NUMBERED = (
     re.compile(r"(.+?)[\s,;:=]+(\d{1,9})"),
 )  # lines with a number for the class
 IMAGENET = 1000  # classes
-IMAGENET_IMAGES = {"train": 1_281_167, "validation": 50_000}  # of ILSVRC 2012
+IMAGENET_IMAGES = 1_281_167  # of ILSVRC 2012, to train on
 CHOICE = "--classes"
 
 

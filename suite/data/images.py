@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from suite.data import sources
-from suite.data.classes import IMAGENET, IMAGENET_IMAGES, Order, in_a_study
+from suite.data.classes import IMAGENET, Order, in_a_study
 from suite.data.dataset import SPLITS, Cropping, DataSet, Examples, Normalisation, Split
 from suite.data.labelled import Labelled, read_and_known
 from suite.data.torchvision_sets import of_torchvision
@@ -107,9 +107,7 @@ class Images(DataSet):
         return Examples(found.pictures, {"labels": found.labels})
 
     def count(self, split: Split) -> int | None:
-        if self.missing():  # then it is taken for ImageNet, as by `targets`
-            return IMAGENET_IMAGES[split] if self.targets["labels"] == IMAGENET else None
-        return len(self.labelled(split))
+        return None if self.missing() else len(self.labelled(split))
 
     def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> list[str]:
         """Decode every image once, by all processors, but for those that were whole before and did not change.

@@ -138,7 +138,7 @@ def _speeds(lines: Sequence[Line]) -> Iterator[Column]:
 
 
 def _training() -> Iterator[Column]:
-    rate = "images per second in updates, loading included, without scoring: of each seed the median, then over seeds"
+    rate = "images over seconds of all updates but the first, with loading, without scoring, median over the seeds"
     memory, hours = "most bytes on the GPU in updates, median over the seeds", "with scoring, median over the seeds"
     share = "MACs of one image forward in training, such as of auxiliary heads, over those of the deployed model"
     yield _cost("rate", "training, images/s", "{:.4g}".format, RATE, rate)

@@ -19,7 +19,7 @@ STATES = 2  # that are kept of each running training
 GIGABYTE, HOUR, MINUTE = 1e9, 3600, 60
 
 
-def estimate(loaded: Loaded, timed: Mapping[tuple[str, ...], float] | None = None) -> str:
+def estimate(loaded: Loaded, timed: Mapping[tuple[str, ...], float | None] | None = None) -> str:
     """What is left of a study in hours and in disk; `suite plan` says it. `timed`: as in `duration`."""
     cells, record = expand(loaded.study), Record()
     left = [cell for cell in cells if record.finished(cell) is None]
@@ -32,16 +32,22 @@ def duration(
     cells: Sequence[Cell],
     left: Sequence[Cell],
     at_once: int,
-    timed: Mapping[tuple[str, ...], float] | None = None,
+    timed: Mapping[tuple[str, ...], float | None] | None = None,
 ) -> str:
     """How long cells will take, for the end of a sentence; nothing where none is left.
 
-    A cell takes what was `timed` here, seconds by row as `alike` names it; else what the same cell took in `results/`,
-    the median of its row's finished cells, or of its kind's. Those that train on GPUs take their turns.
+    A cell takes what was `timed` here, seconds by row as `alike` names it, and is left out where this is None, because
+    it cannot be trained here; else what the same cell took in `results/`, the median of its row's finished cells, or of
+    its kind's. Those that train on GPUs take their turns.
     """
+    here = {row: seconds for row, seconds in (timed or {}).items() if seconds is not None}
+    cannot = [cell for cell in left if alike(cell) in (timed or {}) and alike(cell) not in here]
+    lacking = f"{len(cannot)} cells that cannot be trained here"
+    left = [cell for cell in left if cell not in cannot]
     if not left:
-        return ""
-    found, here = _seconds(name, cells), timed or {}
+        return f"; without {lacking}" if cannot else ""
+    without = f", without {lacking}" if cannot else ""
+    found = _seconds(name, cells)
     known = {cell.cell_id: found[cell.cell_id] for cell in cells if cell.cell_id in found and alike(cell) not in here}
     of_rows, of_kinds = dict(here) | _medians(cells, known, alike), _medians(cells, known, lambda cell: (cell.kind,))
     took = {
@@ -49,7 +55,7 @@ def duration(
     }
     lost = [cell for cell in left if took[cell.cell_id] is None]
     if any(not cell.alone for cell in lost):
-        return f"; how long the other {len(left)} take is not known, before one of each kind has finished"
+        return f"; how long the other {len(left)} take is not known, before one of each kind has finished{without}"
     alone, beside = (sum(took[cell.cell_id] or 0.0 for cell in left if cell.alone == alone) for alone in (True, False))
     turns = any(cell.gpus for cell in left)
     seconds = alone + beside / (1 if turns else max(1, at_once // max(cell.cores for cell in left)))
@@ -57,7 +63,7 @@ def duration(
     where = "one after another" if turns else f"on {at_once} idle cores"
     basis = [f"{len(known)} cells that have finished"] if known or not here else []
     basis += [f"the updates of {len(here)} rows that were timed"] if here else []
-    return f"; the others about {spelt(seconds)} {where}, as fast as {' and '.join(basis)}{more}"
+    return f"; the others about {spelt(seconds)} {where}, as fast as {' and '.join(basis)}{more}{without}"
 
 
 def spelt(seconds: float) -> str:

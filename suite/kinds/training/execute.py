@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
@@ -190,8 +189,8 @@ def _train(model: ReducedModel, job: Job, identity: Identity) -> Result:
 
 
 def _cost(saved: Saved) -> dict[str, float]:
-    """What a training took: seconds with its scoring, images per second of its median update, memory of its GPU."""
-    found = {RATE: median(saved.pace.rates)} if saved.pace.rates else {}
+    """What a training took: seconds with its scoring, images per second of its updates, memory of its GPU."""
+    found = {RATE: rate} if (rate := saved.pace.rate) else {}
     found |= {MEMORY: float(saved.pace.memory)} if saved.pace.memory else {}
     return found | {DURATION: saved.seconds_so_far}
 

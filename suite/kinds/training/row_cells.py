@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from suite.kinds.training.checks import DURATION, MEMORY, RATE, TRAINING_MACS, scores
+from suite.kinds.training.checks import DURATION, MEASURED, MEMORY, RATE, TRAINING_MACS, scores
 from suite.report.statistics.aggregates import Spread, spread
 
 BATCH = "batch_size"
@@ -56,6 +56,14 @@ def training_of(own: pd.DataFrame) -> TrainingCost:
     seconds, whole = found.get(DURATION), found.get(TRAINING_MACS)
     share = None if whole is None else whole / found["macs_full"]
     return TrainingCost(found.get(RATE), found.get(MEMORY), None if seconds is None else seconds / 3600, share)
+
+
+def on_one_device(frame: pd.DataFrame, devices: Mapping[str, str]) -> pd.DataFrame:
+    """A record without what training cost in rows whose cells ran on several devices, which are given by cell id."""
+    if len({*devices.values()}) < 2:
+        return frame
+    found = frame["cell_id"].map(devices).groupby([frame["kind"], frame["row"], frame["schedule"]]).transform("nunique")
+    return frame[~(frame["metric"].isin(MEASURED) & (found > 1))]
 
 
 def of_batch(frame: pd.DataFrame, size: int | None) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from suite.errors import UserError
 from suite.kinds.training.checks import OWN_RATE, check_record, scores
 from suite.kinds.training.focus import focus_of
 from suite.kinds.training.line import Line, Versus
-from suite.kinds.training.row_cells import failed_seeds, marks, named_seeds, speeds_of, training_of
+from suite.kinds.training.row_cells import failed_seeds, marks, named_seeds, on_one_device, speeds_of, training_of
 from suite.reduction.registry import reduces_nothing
 from suite.report.statistics.aggregates import inter_quartile_mean, spread
 from suite.report.statistics.comparisons import compare
@@ -23,7 +23,7 @@ from suite.report.statistics.intervals import mean
 from suite.report.statistics.significance import correct
 from suite.study.cells import shown
 from suite.study.exported import COLUMNS
-from suite.study.records import read
+from suite.study.records import read, runs
 
 CONTROL = "random"
 Seeds = dict[int, float]
@@ -44,7 +44,8 @@ def read_record(folder: Path) -> pd.DataFrame:
 
 def lines_of(folder: Path) -> list[Line]:
     """The lines of a results folder."""
-    return summarise(read_record(folder), focus_of(folder).rows)
+    devices = {cell: run["device"] for run in runs(folder) if "device" in run for cell in run.get("cells", ())}
+    return summarise(on_one_device(read_record(folder), devices), focus_of(folder).rows)
 
 
 def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:

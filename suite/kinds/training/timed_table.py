@@ -36,8 +36,10 @@ def timed_table(loaded: Loaded, console: Console) -> tuple[Table, str]:
         UserError: for data that are here and not in order.
     """
     found = timed(loaded, console)
-    hours: dict[tuple[str, ...], float] = {
-        (one.kind, one.row, one.schedule): one.hours * HOUR for one in found if one.hours is not None
+    hours: dict[tuple[str, ...], float | None] = {
+        (one.kind, one.row, one.schedule): None if one.hours is None else one.hours * HOUR
+        for one in found
+        if one.problem or one.hours is not None
     }
     return _table(loaded.name, found), estimate(loaded, hours)
 
@@ -49,7 +51,7 @@ def _table(name: str, found: Sequence[Timed]) -> Table:
     notes = [Note(sentence) for sentence in dict.fromkeys(note for one in found for note in one.notes)]
     if found:
         notes[:0] = [
-            Note(f"On {devices}: the median of so many updates; hours are those of all updates, without scoring.")
+            Note(f"On {devices}: images over the time of so many updates; hours are of all updates, without scoring.")
         ]
     return Table(name, f"Study `{name}`: what training costs.", COLUMNS, (Block("", rows),), tuple(notes))
 
@@ -60,7 +62,8 @@ def _unpruned(one: Timed, found: Sequence[Timed]) -> Timed | None:
 
 
 def _row(one: Timed, none: Timed | None, several: bool) -> Row:
-    rate, memory = (none.rate, none.memory) if none else (None, None)
+    same = none is not None and none.batch == one.batch and none.warm and one.warm  # else one is not like the other
+    rate, memory = (none.rate, none.memory) if none and same else (None, None)
     values: dict[str, Any] = {
         **{name: getattr(one, name) for name in ("kind", "row", "schedule", "left", "rate", "memory", "hours")},
         **{name: getattr(one, name) or None for name in ("updates", "batch", "problem")},

@@ -135,7 +135,7 @@ class Reader:
 
     def __init__(self, dataset: Any, device: str, workers: int | None = None, **options: Any) -> None:
         if workers is None:
-            workers = 0 if device == "cpu" else max(1, min(cores() // processes.count(), MOST_WORKERS))
+            workers = usual_workers(device)
         self.loader = DataLoader(
             cast(Dataset[Any], Told(dataset)),
             num_workers=workers,
@@ -156,6 +156,11 @@ class Reader:
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+
+def usual_workers(device: str) -> int:
+    """Processes that read images beside a training of this process: none, or beside a GPU as many as cores."""
+    return 0 if device == "cpu" else max(1, min(cores() // processes.count(), MOST_WORKERS))
 
 
 def _collated(items: list[Any]) -> Any:
