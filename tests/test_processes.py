@@ -17,7 +17,7 @@ import pytest
 import torch
 from backbones import BACKBONES
 from test_images import as_folders
-from tiny_study import OURS, RUN, SUITE, here, rows_of, strange, strangers, suite, write
+from tiny_study import OURS, RUN, SUITE, here, repeatable, rows_of, strange, strangers, suite, write
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from suite import api as public
@@ -192,7 +192,7 @@ def test_killed_processes_go_on(tmp_path: Path) -> None:
         assert bool(states) == bool(left)
         subprocess.run([*SUITE, *RUN], cwd=tmp_path, env=environment, check=True, capture_output=True)
         (weights,) = (tmp_path / ".suite/kept").iterdir()
-        found.append((rows_of(tmp_path), weights.read_bytes()))
+        found.append((repeatable(rows_of(tmp_path)), weights.read_bytes()))
         shutil.rmtree(tmp_path / ".suite")
     assert found[0] == found[1]
 
