@@ -199,7 +199,24 @@ def test_a_schedule_that_a_row_cannot_have(folder: Path) -> None:
         study(budgets=[], schedules=rules[:1], methods=rows)
 
 
-@pytest.mark.parametrize("shares", [[0.9, 0.5, 0.2]])
+def test_a_method_that_the_backbone_lacks_a_part_for(folder: Path) -> None:
+    """EViT without a class token is a row that says so; others are planned, by budgets and by counts."""
+    without = {"name": "vit_tiny_patch16_224", "options": SIZES | {"class_token": False, "global_pool": "avg"}}
+    counts = [{"name": "counts", "removed": [4] * 4 + [0, 0]}]
+    for rules in ({"budgets": [0.5]}, {"budgets": [], "schedules": counts}):
+        cells = expand(study(backbone=without, methods=["random", "evit"], **rules))
+        assert "impossible" not in of_rows(cells, "random")[0].identity
+        (skipped,) = of_rows(cells, "evit")
+        assert "class token" in skipped.identity["impossible"]
+
+
+def test_a_budget_out_of_reach(folder: Path) -> None:
+    """Is not compared with smaller images that meet it."""
+    (skipped,) = of_rows(expand(study(budgets=[0.02])), "random")
+    assert "nearest to 0.02 of the MACs needs 0." in skipped.identity["impossible"]
+
+
+@pytest.mark.parametrize("shares", [[0.9, 0.7, 0.5]])
 def test_smaller_images_cost_no_more_than_the_budget(folder: Path, shares: list[float]) -> None:
     """And those of one more row of patches would; under other schedules no more than the cheapest row."""
     rules = [{"name": "fixed", "removed": [8] * 4 + [0] * 2}]
@@ -269,6 +286,9 @@ def test_a_share_has_wilsons_interval() -> None:
         found = share([1.0] * right + [0.0] * (of - right))
         assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
     assert share([0.5, 0.5]) == share([0.0, 1.0])
+    for of in range(1, 50):
+        assert share([1.0] * of).high == 1.0
+        assert share([0.0] * of).low == 0.0
 
 
 def test_a_record_without_rows_says_how_to_make_some(tmp_path: Path) -> None:

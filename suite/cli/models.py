@@ -98,7 +98,12 @@ def evaluate(
         study = one.study_of(checkpoint, weights, (backbone, timms), (method, said, fusion), rule, pictures)
         one.show(one.on(study, batch_size, device), console)
         return
-    _refuse_alone(schedule=schedule, setting=setting, backbone=backbone)
+    _refuse_alone(
+        schedule=schedule,
+        setting=setting,
+        backbone=backbone,
+        **{"fusion": fusion != "none", "no-labels": not labels},
+    )
     from suite.official import evaluate as evaluation
     from suite.official import resolve
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from suite.errors import UserError
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.training.cells import known_weights, resolved, schedule_of
 from suite.kinds.training.schema import Row
@@ -19,6 +20,7 @@ from suite.measure.count import count
 from suite.measure.strength import choices
 from suite.reduction import registry
 from suite.reduction.backbone import create_backbone
+from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import nothing
@@ -31,6 +33,7 @@ from suite.study.schema import Backbone, ScheduleRule
 
 UNPRUNED, SMALLER = "none", "smaller image"  # rows that every study has
 KIND = "off-the-shelf"
+FAR = 0.1  # of a budget: a row that comes no nearer would be compared with others at another cost
 TRIAL = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 6, "num_heads": 2}  # of a model that is tried
 TRIAL_PATCHES = 16
 
@@ -44,19 +47,37 @@ def expand(study: OffTheShelfStudy) -> list[Cell]:
     cells = [_cell(study, Row(method="none"), UNPRUNED, "none", (0,) * whole.depth)]
     for label, rule in study.rules.items():
         reduced = [row for row in study.methods if settings_class(row.method).reduces != "nothing"]
-        why_not = {row.label: impossible(study, rule, settings_of(row), row.fusion, whole) for row in reduced}
+        why_not, counts = dict[str, str](), dict[str, tuple[int, ...]]()
+        for row in reduced:
+            counts[row.label], why_not[row.label] = _counts(study, rule, row, whole)
         possible = [row for row in reduced if not why_not[row.label]]
-        counts = {row.label: schedule_of(study, rule, row, whole.patches, whole.depth).removed for row in possible}
         for row in reduced:
             reason = {"impossible": why_not[row.label]} if why_not[row.label] else {}
             seeds = study.seeds if not reason and draws(row.method, json.dumps(row.settings)) else study.seeds[:1]
-            removed = counts.get(row.label, ())
-            cells += [_cell(study, row, row.label, label, removed, seed=seed, **reason) for seed in seeds]
+            cells += [_cell(study, row, row.label, label, counts[row.label], seed=seed, **reason) for seed in seeds]
         convention = rule.budget.convention if rule.budget else "full"
         most = limit(study, rule, possible, counts) if study.smaller_images and possible else 0.0
         if image := smaller_image(study, most, convention):
             cells.append(_cell(study, Row(method="none"), SMALLER, label, (0,) * whole.depth, image=list(image)))
     return cells
+
+
+def _counts(study: OffTheShelfStudy, rule: ScheduleRule, row: Row, whole: Size) -> tuple[tuple[int, ...], str]:
+    """Patches that a row removes by a rule, or none and why it cannot."""
+    if why_not := impossible(study, rule, settings_of(row), row.fusion, whole):
+        return (), why_not
+    try:
+        counts = schedule_of(study, rule, row, whole.patches, whole.depth).removed
+        needed = _macs_of(study, row, counts, rule.budget.convention if rule.budget else "full")
+    except UserError as error:  # of what builds the model
+        if not isinstance(error.__cause__, UnmetNeed):
+            raise
+        return (), str(error.__cause__)
+    if rule.budget and rule.budget.macs:
+        found = needed / _macs_whole(study, rule.budget.convention)
+        if abs(found - rule.budget.macs) > FAR * rule.budget.macs:
+            return (), f"its schedule that is nearest to {rule.budget.macs:g} of the MACs needs {found:.3g}"
+    return counts, ""
 
 
 def settings_of(row: Row) -> MethodSettings:
@@ -129,13 +150,17 @@ def _seeded(model: ReducedModel, seed: int) -> torch.Tensor:
 def limit(study: OffTheShelfStudy, rule: ScheduleRule, rows: list[Row], counts: dict[str, tuple[int, ...]]) -> float:
     """Multiply-accumulates that smaller images may need: the budget, or what the cheapest row needs."""
     if rule.budget and rule.budget.macs:
-        whole = Configuration(backbone=study.backbone, classes=study.classes)
-        return rule.budget.macs * _macs(whole.model_dump_json(exclude_defaults=True), rule.budget.convention)
-    return min(_macs(_reduced(study, row, counts[row.label]).model_dump_json(exclude_defaults=True)) for row in rows)
+        return rule.budget.macs * _macs_whole(study, rule.budget.convention)
+    return min(_macs_of(study, row, counts[row.label]) for row in rows)
 
 
-def _reduced(study: OffTheShelfStudy, row: Row, removed: tuple[int, ...]) -> Configuration:
-    return Configuration(
+def _macs_whole(study: OffTheShelfStudy, convention: str) -> float:
+    whole = Configuration(backbone=study.backbone, classes=study.classes)
+    return _macs(whole.model_dump_json(exclude_defaults=True), convention)
+
+
+def _macs_of(study: OffTheShelfStudy, row: Row, removed: tuple[int, ...], convention: str = "full") -> float:
+    reduced = Configuration(
         backbone=study.backbone,
         method=row.method,
         settings=row.settings,
@@ -143,6 +168,7 @@ def _reduced(study: OffTheShelfStudy, row: Row, removed: tuple[int, ...]) -> Con
         fusion=row.fusion,
         classes=study.classes,
     )
+    return _macs(reduced.model_dump_json(exclude_defaults=True), convention)
 
 
 @functools.cache

@@ -67,7 +67,7 @@ def share(values: Sequence[float]) -> Interval:
     n, middle, z = len(values), float(np.mean(values)), float(stats.norm.isf((1 - LEVEL) / 2))
     centre = (middle + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (middle * (1 - middle) / n + z**2 / (4 * n**2)) ** 0.5
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(min(middle, max(0.0, centre - half)), max(middle, min(1.0, centre + half)))  # rounding aside
 
 
 def _p(middle: float, error: float, n: int) -> float:
