@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from suite.errors import UserError
-from suite.kinds.training.checks import OWN_RATE, check_record, scores
+from suite.kinds.training.checks import MEASURED, OWN_RATE, check_record, scores
 from suite.kinds.training.focus import focus_of
 from suite.kinds.training.line import Line, Versus
 from suite.kinds.training.row_cells import failed_seeds, marks, named_seeds, on_one_device, speeds_of, training_of
@@ -44,8 +44,11 @@ def read_record(folder: Path) -> pd.DataFrame:
 
 def lines_of(folder: Path) -> list[Line]:
     """The lines of a results folder."""
-    devices = {cell: run["device"] for run in runs(folder) if "device" in run for cell in run.get("cells", ())}
-    return summarise(on_one_device(read_record(folder), devices), focus_of(folder).rows)
+    frame = read_record(folder)
+    if frame["metric"].isin(MEASURED).any():
+        devices = {cell: run["device"] for run in runs(folder) if "device" in run for cell in run.get("cells", ())}
+        frame = on_one_device(frame, devices)
+    return summarise(frame, focus_of(folder).rows)
 
 
 def summarise(frame: pd.DataFrame, focus: Collection[str] = ()) -> list[Line]:
