@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,12 +99,8 @@ def evaluate(
         study = one.study_of(checkpoint, weights, (backbone, timms), (method, said, fusion), rule, pictures)
         one.show(one.on(study, batch_size, device), console)
         return
-    _refuse_alone(
-        schedule=schedule,
-        setting=setting,
-        backbone=backbone,
-        **{"fusion": fusion != "none", "no-labels": not labels},
-    )
+    alone = {"setting": setting, "backbone": backbone, "fusion": fusion != "none", "no-labels": not labels}
+    _refuse_alone(alone | {"schedule": schedule})
     from suite.official import evaluate as evaluation
     from suite.official import resolve
 
@@ -116,7 +113,7 @@ def evaluate(
     evaluation.show_result(result, console)
 
 
-def _refuse_alone(**said: object) -> None:
+def _refuse_alone(said: Mapping[str, object]) -> None:
     """Refuse what only --method reads."""
     for name in (name for name, value in said.items() if value):
         raise UserError(f"--{name} is read with --method, which puts weights of timm under a method; name one")
