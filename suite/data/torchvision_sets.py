@@ -40,25 +40,28 @@ def of_torchvision(name: str, root: Path, split: Split) -> Labelled:
     if _plain(name) not in kinds:
         raise UserError(f"data.torchvision: torchvision has no data set {name!r}; {suggest(_plain(name), kinds)}")
     kind = kinds[_plain(name)]
-    found = content = None
+    found, content, why = None, None, ""
     try:
         found = _opened(kind, root, split)
         content = None if found is None else _content(vars(found), root)
-    except (TypeError, ValueError):  # it asks for more than these, or keeps several labels
-        pass
+    except (TypeError, ValueError) as error:  # it asks for more than these, or keeps several labels
+        why = f" ({_first_line(error)})"
     except (RuntimeError, OSError, AssertionError, ImportError) as error:
-        first = (str(error).splitlines() or [""])[0]
         raise UserError(
-            f"data.torchvision: {name} is not in {root} ({first}); let torchvision download it there once, or give its "
-            "images as folders"
+            f"data.torchvision: {name} is not in {root} ({_first_line(error)}); let torchvision download it there "
+            "once, or give its images as folders"
         ) from error
     if content is None:
         raise UserError(
-            f"data.torchvision: how torchvision's {kind.__name__} keeps images and classes is not known here; give its "
-            "images as folders"
+            f"data.torchvision: how torchvision's {kind.__name__} keeps images and classes is not known here{why}; "
+            "give its images as folders"
         )
     names = tuple(getattr(found, "wnids", ()) or getattr(found, "classes", ()))
     return by_number(root / name, *content, None, names)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 def _plain(name: str) -> str:

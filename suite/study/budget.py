@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from suite.errors import UserError
 from suite.measure.count import count
 from suite.measure.strength import TOLERANCE, Choice, Strengths, choices
 from suite.measure.tokens import expected_tokens
+from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import in_multiples
+from suite.strict import explained
 from suite.study.configuration import Configuration
 from suite.study.schema import Budget, ScheduleRule
 from suite.tasks.task import ReadOut
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -80,3 +87,22 @@ def strengths_of(model: Configuration, budget: Budget, multiple_of: int | None) 
 def _whole(unpruned: str, budget: Budget) -> float:
     model = Configuration.model_validate_json(unpruned)
     return used(budget, model.build(), model.read_out)
+
+
+def attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
+    """What `solve` finds, or why the model's method can have no budget on this backbone or with this fusion.
+
+    UserError for what is wrong however the backbone is.
+    """
+    with explained(model.method):
+        own = settings_class(model.method)(**model.settings)
+    if model.fusion != "none" and not own.can_stash() and own.reduces != "nothing":
+        return f"has no {model.fusion} fusion: it {own.verb()} patches"
+    try:
+        return solve()
+    except UserError as error:
+        if not isinstance(error.__cause__, UnmetNeed):
+            raise
+        return str(error.__cause__)
+    except ValueError as error:
+        return str(error)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from suite.errors import UserError
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.training.cells import known_weights, resolved, schedule_of
 from suite.kinds.training.schema import Row
@@ -20,13 +19,13 @@ from suite.measure.count import count
 from suite.measure.strength import choices
 from suite.reduction import registry
 from suite.reduction.backbone import create_backbone
-from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import nothing
 from suite.reduction.settings import Fusion, MethodSettings
 from suite.reduction.size import Size
 from suite.study import protocol
+from suite.study.budget import attempt
 from suite.study.cells import Cell, Identity
 from suite.study.configuration import Configuration
 from suite.study.schema import Backbone, ScheduleRule
@@ -52,9 +51,12 @@ def expand(study: OffTheShelfStudy) -> list[Cell]:
             counts[row.label], why_not[row.label] = _counts(study, rule, row, whole)
         possible = [row for row in reduced if not why_not[row.label]]
         for row in reduced:
-            reason = {"impossible": why_not[row.label]} if why_not[row.label] else {}
-            seeds = study.seeds if not reason and draws(row.method, json.dumps(row.settings)) else study.seeds[:1]
-            cells += [_cell(study, row, row.label, label, counts[row.label], seed=seed, **reason) for seed in seeds]
+            several: list[dict[str, Any]] = [{}]
+            if reason := why_not[row.label]:
+                several = [{"impossible": reason}]
+            elif draws(row.method, json.dumps(row.settings)):
+                several = [{"seed": seed} for seed in study.seeds]
+            cells += [_cell(study, row, row.label, label, counts[row.label], **more) for more in several]
         convention = rule.budget.convention if rule.budget else "full"
         most = limit(study, rule, possible, counts) if study.smaller_images and possible else 0.0
         if image := smaller_image(study, most, convention):
@@ -62,21 +64,28 @@ def expand(study: OffTheShelfStudy) -> list[Cell]:
     return cells
 
 
+def different(study: OffTheShelfStudy) -> list[Cell]:
+    """All cells, those that schedules share once."""
+    return list({cell.cell_id: cell for cell in expand(study)}.values())
+
+
 def _counts(study: OffTheShelfStudy, rule: ScheduleRule, row: Row, whole: Size) -> tuple[tuple[int, ...], str]:
     """Patches that a row removes by a rule, or none and why it cannot."""
     if why_not := impossible(study, rule, settings_of(row), row.fusion, whole):
         return (), why_not
-    try:
-        counts = schedule_of(study, rule, row, whole.patches, whole.depth).removed
-        needed = _macs_of(study, row, counts, rule.budget.convention if rule.budget else "full")
-    except UserError as error:  # of what builds the model
-        if not isinstance(error.__cause__, UnmetNeed):
-            raise
-        return (), str(error.__cause__)
+    convention = rule.budget.convention if rule.budget else "full"
+
+    def solved() -> tuple[tuple[int, ...], float]:
+        removed = schedule_of(study, rule, row, whole.patches, whole.depth).removed
+        return removed, _macs_of(study, row, removed, convention)
+
+    if isinstance(found := attempt(_reduced(study, row), solved), str):
+        return (), found
+    counts, needed = found
     if rule.budget and rule.budget.macs:
-        found = needed / _macs_whole(study, rule.budget.convention)
-        if abs(found - rule.budget.macs) > FAR * rule.budget.macs:
-            return (), f"its schedule that is nearest to {rule.budget.macs:g} of the MACs needs {found:.3g}"
+        nearest = needed / _macs_whole(study, convention)
+        if abs(nearest - rule.budget.macs) > FAR * rule.budget.macs:
+            return (), f"its schedule that is nearest to {rule.budget.macs:g} of the MACs needs {nearest:.3g}"
     return counts, ""
 
 
@@ -160,15 +169,19 @@ def _macs_whole(study: OffTheShelfStudy, convention: str) -> float:
 
 
 def _macs_of(study: OffTheShelfStudy, row: Row, removed: tuple[int, ...], convention: str = "full") -> float:
-    reduced = Configuration(
+    reduced = _reduced(study, row).model_copy(update={"schedule": ScheduleRule(removed=removed)})
+    return _macs(reduced.model_dump_json(exclude_defaults=True), convention)
+
+
+def _reduced(study: OffTheShelfStudy, row: Row) -> Configuration:
+    return Configuration(
         backbone=study.backbone,
         method=row.method,
         settings=row.settings,
-        schedule=ScheduleRule(removed=removed),
         fusion=row.fusion,
+        task=study.task,
         classes=study.classes,
     )
-    return _macs(reduced.model_dump_json(exclude_defaults=True), convention)
 
 
 @functools.cache

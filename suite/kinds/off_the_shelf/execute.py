@@ -63,6 +63,9 @@ def _scores(model: ReducedModel, job: Job) -> dict[str, list[float]]:
     seed, device = int(identity.get("seed", 0)), identity["device"]
     for scores in of_images(model, batches, references, seed, labelled=data.labels, device=device):
         for name, values in scores.items():
+            if not values.isfinite().all():
+                number = len(found[name]) + int((~values.isfinite()).nonzero()[0])
+                raise FloatingPointError(f"{name} of image {number} is not finite")
             found[name] += values.tolist()
     job.progress(1)
     return dict(found)

@@ -22,7 +22,8 @@ def facts(_folder: Path, lines: Sequence[Line]) -> Facts:
         return Facts("No method has run: no claim.", (), tuple(_warnings(lines)))
     text = f"Without training, {len(reduced)} rows were compared with the unpruned model on {lines[0].images} images"
     if compared:
-        text += f"; {len(beaten)} of {len(compared)} beat shrinking the image to at most their cost (interval above 0)"
+        text += f"; {len(beaten)} of {len(compared)} beat shrinking the image to at most their cost"
+        text += " (intervals of all at once above 0)"
     return Facts(f"{text}.", tuple(_facts(lines, reduced, chief)), tuple(_warnings(lines)))
 
 

@@ -73,7 +73,7 @@ def study_of(
     with explained():
         known = Backbone(name=name, options=backbone[1])
         said: dict[str, Any] = {"size": known.size().image[0]}
-        said |= {} if how is None else {"crop": how.crop_pct, "normalisation": _normalisation(how.mean)}
+        said |= {} if how is None else {"crop": how.crop_pct, "normalisation": _normalisation(tag, how)}
         study = OffTheShelfStudy(
             question="",
             kind="off-the-shelf",
@@ -113,9 +113,20 @@ def _named(start: Path, backbone: str) -> tuple[str, str]:
     return name, tag
 
 
-def _normalisation(mean: tuple[float, ...]) -> Normalisation:
-    """By name; the two that timm's ViTs have."""
-    return "imagenet" if tuple(mean) == constants.IMAGENET_DEFAULT_MEAN else "inception"
+def _normalisation(tag: str, how: Any) -> Normalisation:
+    """By name, of what timm knows of a model; UserError for one that is prepared for in another way than here."""
+    known: dict[tuple[Any, ...], Normalisation] = {
+        (constants.IMAGENET_DEFAULT_MEAN, constants.IMAGENET_DEFAULT_STD): "imagenet",
+        (constants.IMAGENET_INCEPTION_MEAN, constants.IMAGENET_INCEPTION_STD): "inception",
+    }
+    found, way = (tuple(how.mean), tuple(how.std)), (how.crop_mode, how.interpolation)
+    if found not in known or way != ("center", "bicubic"):
+        raise UserError(
+            f"timm prepares images for {tag} by mean {found[0]}, deviation {found[1]}, crop {way[0]} and {way[1]} "
+            "interpolation; here images are normalised as ImageNet's or Inception's, resized by bicubic interpolation "
+            "and cut in the middle"
+        )
+    return known[found]
 
 
 def _classes(file: Path, which: str | None) -> int:

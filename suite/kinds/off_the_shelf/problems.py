@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from suite.errors import UserError
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, impossible
-from suite.kinds.off_the_shelf.schema import OffTheShelfStudy, label_of
+from suite.kinds.off_the_shelf.schema import OffTheShelfStudy, name_of
 from suite.kinds.training.cells import resolved
 from suite.reduction.registry import settings_class
 from suite.reduction.size import Size, by
@@ -54,7 +54,7 @@ def _names(study: OffTheShelfStudy) -> Iterator[Problem]:
         except ValueError as error:
             yield ("methods", index), f"{label!r} is no name of a row, give it one: {error}"
     for index, rule in enumerate(study.schedules):
-        if label_of(rule) == UNPRUNED:
+        if name_of(rule) == UNPRUNED:
             yield ("schedules", index), f"{UNPRUNED!r} is what tables call no schedule; name it otherwise"
     if len(study.rules) < len(study.budgets) + len(study.schedules):
         yield ("schedules",), "two of them, or one and a budget, have one name; give them names of their own"

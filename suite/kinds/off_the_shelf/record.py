@@ -15,7 +15,7 @@ from suite.errors import UserError
 from suite.kinds.off_the_shelf import KIND
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
 from suite.kinds.off_the_shelf.scores import METRICS, Metric
-from suite.report.statistics.intervals import mean, share
+from suite.report.statistics.intervals import LEVEL, mean, share
 from suite.study import records
 from suite.study.cells import Cell
 from suite.study.entry import Entry, last_line
@@ -82,7 +82,8 @@ def rows_of(cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequenc
         if cell.cell_id in entries:
             rows.setdefault((cell.schedule, cell.row), []).append(cell)
     means = {key: _means([entries[cell.cell_id] for cell in own], groups) for key, own in rows.items()}
-    return [line for own in rows.values() for line in _lines(own, entries, means, groups)]
+    compared = sum(bool(found and means.get((key[0], SMALLER)) and key[1] != SMALLER) for key, found in means.items())
+    return [line for own in rows.values() for line in _lines(own, entries, means, groups, compared)]
 
 
 def _means(entries: Sequence[Entry], groups: Sequence[str]) -> Scores:
@@ -97,7 +98,11 @@ def _means(entries: Sequence[Entry], groups: Sequence[str]) -> Scores:
 
 
 def _lines(
-    cells: Sequence[Cell], entries: Mapping[str, Entry], means: Mapping[tuple[str, str], Scores], groups: Sequence[str]
+    cells: Sequence[Cell],
+    entries: Mapping[str, Entry],
+    means: Mapping[tuple[str, str], Scores],
+    groups: Sequence[str],
+    compared: int,
 ) -> Iterator[dict[str, object]]:
     cell, own = cells[0], [entries[cell.cell_id] for cell in cells]
     wrong = next((entry for entry in own if entry["status"] != "done"), own[0])
@@ -119,7 +124,7 @@ def _lines(
     if not found:
         yield about
     for name, values in found.items():
-        gain = _interval(values - control[name]) if name in control and cell.row != SMALLER else (None,) * 3
+        gain = _gain(values - control[name], compared) if name in control and cell.row != SMALLER else (None,) * 3
         ids = {cell.cell_id: entries[cell.cell_id] for cell in cells if entries[cell.cell_id]["status"] == "done"}
         by_cell = " ".join(f"{cell_id}={entry['metrics'][name]!r}" for cell_id, entry in ids.items())
         numbers = zip(NUMBERS, (*_interval(values, METRICS[name]), *gain), strict=True)
@@ -127,16 +132,26 @@ def _lines(
         yield about | {"metric": name, "cells": by_cell} | said
 
 
-def _interval(values: NDArray[np.float64], metric: Metric | None = None) -> Ends:
-    """Mean and both ends of its interval over groups, which a difference of one group has not.
+def _interval(values: NDArray[np.float64], metric: Metric) -> Ends:
+    """Mean and both ends of its interval over groups; of one group that is no share there are none.
 
-    By Student's t; of a share by Wilson's, which is not empty where all images agree.
+    By Student's t, where a divergence is not below 0; of a share by Wilson's, which is not empty where all agree.
     """
-    if metric and metric.unit == "%":
-        interval = share(values.tolist())
-        return float(values.mean()), interval.low, interval.high
-    found = mean(values.tolist())
-    return (found.mean, found.low, found.high) if found else (float(values.mean()), None, None)
+    found = share(values.tolist()) if metric.unit == "%" else mean(values.tolist())
+    if found is None:
+        return float(values.mean()), None, None
+    return float(values.mean()), max(found.low, metric.least), found.high
+
+
+def _gain(differences: NDArray[np.float64], compared: int) -> Ends:
+    """Mean of differences over groups, with an interval that holds for so many rows at once, by Student's t.
+
+    None for one group, and where all differences are equal and too few to tell them from chance by their signs.
+    """
+    found = mean(differences.tolist(), compared)
+    if found is None or (found.low == found.high and found.p * compared > 1 - LEVEL):
+        return float(differences.mean()), None, None
+    return found.mean, found.low, found.high
 
 
 def lines(folder: Path) -> list[Line]:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from suite.host import cores
 from suite.kinds.off_the_shelf import models
-from suite.kinds.off_the_shelf.cells import expand
+from suite.kinds.off_the_shelf.cells import different, expand
 from suite.kinds.off_the_shelf.record import export
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.training import start
@@ -33,13 +33,13 @@ def missing(study: OffTheShelfStudy) -> list[str]:
 
 def check(loaded: Loaded) -> str:
     """How many cells a study has, of models that are built without weights; UserError if one cannot be."""
-    return f"{len({cell.cell_id for cell in expand(loaded.study)})} cells"
+    return f"{len(different(loaded.study))} cells"
 
 
 def plan(loaded: Loaded) -> list[dict[str, Any]]:
     """Every cell, with what the store of finished cells says of it."""
     record, found = Record(), []
-    for cell in expand(loaded.study):
+    for cell in different(loaded.study):
         entry = record.finished(cell) or record.failed(cell)
         status, reason = (entry["status"], last_line(entry)) if entry else ("to run", "")
         about = {"row": cell.row, "schedule": cell.schedule, "variant": cell.variant}
@@ -61,20 +61,19 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     provenance()  # as the code is now, not when the first cell ends
     study, record, interrupted = loaded.study, Record(), False
     refuse(missing(study))
-    cells = expand(study)
-    different = list({cell.cell_id: cell for cell in cells}.values())
-    left = [cell for cell in different if record.finished(cell) is None]
-    found = f"{loaded.name}: {len(different)} cells, {len(different) - len(left)} finished, {len(left)} to run"
+    cells, once = expand(study), different(study)
+    left = [cell for cell in once if record.finished(cell) is None]
+    found = f"{loaded.name}: {len(once)} cells, {len(once) - len(left)} finished, {len(left)} to run"
     console.print(found, soft_wrap=True)
     with record.locked():
         if left:
             check_inputs(study, cells[0], console)
             try:
-                _run(different, left, record, console, alone)
+                _run(once, left, record, console, alone)
             except KeyboardInterrupt:
                 interrupted = True
         export(RESULTS / loaded.name, cells, record, study.data.groups_of(study.data.labelled()))
-    undone = [cell for cell in different if record.finished(cell) is None]
+    undone = [cell for cell in once if record.finished(cell) is None]
     if undone:
         resume = f"suite run {argument_of(loaded)}{' --in-process' if alone else ''}"
         console.print(

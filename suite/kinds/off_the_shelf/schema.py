@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,9 +14,8 @@ from suite.data.folder import in_any_folders
 from suite.data.images import Images
 from suite.data.labelled import Labelled
 from suite.data.sources import open_images
-from suite.data.torchvision_sets import of_torchvision
 from suite.errors import UserError
-from suite.kinds.training.schema import Row, Seed
+from suite.kinds.training.schema import Rows, Seed
 from suite.strict import Strict
 from suite.study.schema import Backbone, Budget, ScheduleRule
 
@@ -62,7 +61,7 @@ class Pictures(Images):
         if not self.labels:
             return in_any_folders(self.source)
         if self.torchvision:
-            return of_torchvision(f"torch/{self.torchvision}", self.source, "validation")
+            return super().labelled("validation")
         return open_images(self.source, self.classes or self.order)
 
     def digest(self) -> str:
@@ -131,7 +130,7 @@ class OffTheShelfStudy(Strict):
     start_weights: str | None = Field(None, min_length=1)
     budgets: tuple[Share, ...] = ()
     schedules: tuple[ScheduleRule, ...] = ()
-    methods: tuple[Row, ...] = Field(min_length=1)
+    methods: Rows = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     smaller_images: bool = True
     batch_size: int = Field(32, ge=1)
@@ -142,14 +141,7 @@ class OffTheShelfStudy(Strict):
     def rules(self) -> dict[str, ScheduleRule]:
         """All schedules by what tables call them, budgets first."""
         budgets = [ScheduleRule(budget=Budget(macs=share)) for share in self.budgets]
-        return {label_of(rule): rule for rule in (*budgets, *self.schedules)}
-
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _bare_names(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
-        return [{"method": item} if isinstance(item, str) else item for item in value]
+        return {name_of(rule): rule for rule in (*budgets, *self.schedules)}
 
     @model_validator(mode="after")
     def _some_schedule(self) -> OffTheShelfStudy:
@@ -158,7 +150,7 @@ class OffTheShelfStudy(Strict):
         return self
 
 
-def label_of(rule: ScheduleRule) -> str:
+def name_of(rule: ScheduleRule) -> str:
     """What tables call a schedule: its name, its budget, or its rule."""
     if rule.name or rule.budget:
         return rule.name or (rule.budget.label if rule.budget else "")

@@ -24,6 +24,7 @@ class Metric(NamedTuple):
         unit: of what is shown, which is `scale` times what is recorded of an image.
         digits: that are shown.
         how: it is made.
+        least: that it can be.
     """
 
     heading: str
@@ -31,6 +32,7 @@ class Metric(NamedTuple):
     scale: float
     digits: int
     how: str
+    least: float = -1.0
 
     @property
     def recorded(self) -> str:
@@ -41,7 +43,7 @@ class Metric(NamedTuple):
 METRICS = {
     "correct": Metric("acc.", "%", 100, 1, "share of images whose highest logit is that of their class"),
     "same_top1": Metric("same top-1", "%", 100, 1, "share of images whose highest logit is that of the unpruned model"),
-    "kl": Metric("KL", "nats", 1, 3, "Kullback-Leibler divergence from the unpruned model's softmax to the row's"),
+    "kl": Metric("KL", "nats", 1, 3, "Kullback-Leibler divergence from the unpruned model's softmax to the row's", 0),
     "cosine_feature": Metric("feature", "1", 1, 3, "cosine of the feature that the head reads to the unpruned one's"),
     "cosine_patches": Metric(
         "patches", "1", 1, 3, "cosine of a patch's normalised feature to the unpruned model's, mean over all patches"

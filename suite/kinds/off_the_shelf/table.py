@@ -16,6 +16,8 @@ HEADLINES = ("correct", "same_top1", "cosine_feature")  # the first that is know
 OVER = "; mean over images (over groups of them, where the study names some), of rows that draw over seeds too"
 ENDS = "of the interval at 95 % over images or groups: Wilson's of a share, else Student's t"
 
+GAIN_ENDS = "of the interval over images or groups by Student's t, at 95 % for all compared rows at once (Bonferroni)"
+
 
 def headline(lines: Sequence[Line]) -> str:
     """The metric by which rows are compared: accuracy, else agreement, else the cosine of features."""
@@ -31,11 +33,10 @@ def _columns(chief: str) -> Iterator[Column]:
     for name, metric in METRICS.items():
         yield from _of_metric(name, metric)
     metric = METRICS[chief]
-    ends = tuple(f"{end} end {ENDS}" for end in ("lower", "upper"))
+    ends, both = (f"lower end {GAIN_ENDS}", f"upper end {GAIN_ENDS}"), f"both ends {GAIN_ENDS}"
     how = f"{metric.how}{OVER}; less that of smaller images, image by image"
     yield Column("gain", f"Δ {metric.heading} vs. {SMALLER}", _signed(metric), fields=("gain",), how=how, metric=chief)
     fields = ("gain_low", "gain_high")
-    both = "both ends " + ENDS
     yield Column(
         "gain ends", "95 % of Δ", _ends(metric), form="long", fields=fields, how=both, parts=ends, metric=chief
     )

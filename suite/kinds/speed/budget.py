@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 
@@ -17,18 +17,14 @@ from suite.measure.side_by_side import time_side_by_side
 from suite.measure.speed import Timing, quartiles, references
 from suite.measure.strength import TOLERANCE, Strengths
 from suite.measure.timing_options import UNPRUNED, TimingOptions
-from suite.reduction.method import UnmetNeed
-from suite.reduction.registry import settings_class
 from suite.reduction.schedule import Schedule
 from suite.report import render
 from suite.report.layout import Block, Column, Note, Row, Table
-from suite.strict import explained
-from suite.study.budget import Solution, meet, strengths_of
+from suite.study.budget import Solution, attempt, meet, strengths_of
 from suite.study.configuration import Configuration
 from suite.study.schema import Budget, ScheduleRule
 from suite.terminal import ManualProgress, track
 
-Result = TypeVar("Result")
 WIDE = "†"
 SHORT_WARMUP, SHORTEST = 2, 5  # rounds before a short measurement, and of it at least
 COLUMNS = (
@@ -60,7 +56,7 @@ class Report:
 def compute(models: Sequence[Configuration], wanted: Budget, multiple_of: int | None, console: Console) -> Report:
     """Meet a budget with every method; UserError for whatever cannot be as asked for."""
     found = {
-        model.method: _attempt(model, functools.partial(meet, model, wanted, multiple_of))
+        model.method: attempt(model, functools.partial(meet, model, wanted, multiple_of))
         for model in track(models, "solving", len(models), console)
     }
     _check_any(found)
@@ -77,7 +73,7 @@ def measure(
     open_machine(options)
     with ManualProgress(console) as bar:
         bar.show("building the models")
-        tried = {model.method: _attempt(model, functools.partial(_by_macs, model, multiple_of)) for model in models}
+        tried = {model.method: attempt(model, functools.partial(_by_macs, model, multiple_of)) for model in models}
         _check_any(tried)
         strengths = {name: own for name, own in tried.items() if isinstance(own, Strengths)}
         probe = LatencyProbe({model.method: model for model in models}, options, bar)
@@ -116,25 +112,6 @@ def _by_macs(model: Configuration, multiple_of: int | None) -> Strengths:
     strengths = strengths_of(model, Budget(macs=1), multiple_of)
     strengths.cost(0)
     return strengths
-
-
-def _attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:
-    """What `solve` finds, or why the model's method can have no budget on this backbone or with this fusion.
-
-    UserError for what is wrong however the backbone is.
-    """
-    with explained(model.method):
-        own = settings_class(model.method)(**model.settings)
-    if model.fusion != "none" and not own.can_stash() and own.reduces != "nothing":
-        return f"has no {model.fusion} fusion: it {own.verb()} patches"
-    try:
-        return solve()
-    except UserError as error:
-        if not isinstance(error.__cause__, UnmetNeed):
-            raise
-        return str(error.__cause__)
-    except ValueError as error:
-        return str(error)
 
 
 def _check_any(found: Mapping[str, object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from suite.data.dataset import DataSet, data_set
@@ -30,6 +30,15 @@ class Row(MethodRow):
     @property
     def label(self) -> str:
         return self.name or label_of(self.method, self.fusion)
+
+
+def _with_defaults(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return [{"method": item} if isinstance(item, str) else item for item in value]
+
+
+Rows = Annotated[tuple[Row, ...], BeforeValidator(_with_defaults)]
 
 
 class Base(Strict, Generic[Recipe]):
@@ -74,7 +83,7 @@ class Study(Strict):
     finetune: TrainingRecipe
     lengths: tuple[Annotated[int, Field(ge=1)], ...] = ()
     schedules: tuple[ScheduleRule, ...] = Field(min_length=1)
-    methods: tuple[Row, ...] = Field(min_length=1)
+    methods: Rows = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field(min_length=1)
     speed: TimingOptions | None = None
     numerics: Numerics = "native"
@@ -130,13 +139,6 @@ class Study(Strict):
             return None if info.field_name == "base" else TrainingRecipe(epochs=1, learning_rate=1)
         recipe = task(name).recipe
         return Base[recipe].model_validate(value) if info.field_name == "base" else recipe.model_validate(value)  # type: ignore[valid-type]
-
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _bare_names(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
-        return [{"method": item} if isinstance(item, str) else item for item in value]
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Study:
