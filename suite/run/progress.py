@@ -32,7 +32,9 @@ class Progress:
         self.console = console
         self.cells = {cell.cell_id: cell for cell in cells}
         self.cores = cores
-        self.steps = {cell_id: cell.steps if cell_id in done else 0 for cell_id, cell in self.cells.items()}
+        self.steps: dict[str, float] = {
+            cell_id: cell.steps if cell_id in done else 0 for cell_id, cell in self.cells.items()
+        }
         self.status = {cell_id: "done" if cell_id in done else "waiting" for cell_id in self.cells}
         self.began: dict[str, float] = {}
         self.spent: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])  # kind: seconds, steps
@@ -55,8 +57,8 @@ class Progress:
         self.status[cell_id], self.steps[cell_id], self.began[cell_id] = "running", 0, time.monotonic()
         self._draw()
 
-    def advanced(self, cell_id: str, steps: int) -> None:
-        """So many of the cell's steps are done."""
+    def advanced(self, cell_id: str, steps: float) -> None:
+        """So many of the cell's steps are done, or a part of its only one."""
         now = time.monotonic()
         spent = self.spent[self.cells[cell_id].kind]
         spent[0] += now - self.began[cell_id]
@@ -83,7 +85,7 @@ class Progress:
         for cell_id, cell in self.cells.items():
             spent = self.spent.get(cell.kind, [total, steps])
             at_once = 1 if cell.alone else min(several[cell.kind], max(1, self.cores // cell.cores))
-            left += (cell.steps - self.steps[cell_id]) * spent[0] / max(spent[1], 1) / at_once
+            left += (cell.steps - self.steps[cell_id]) * spent[0] / (spent[1] or 1) / at_once
         return left
 
     def render(self) -> RenderableType:
@@ -103,7 +105,7 @@ class Progress:
         )
         running = [cell for cell_id, cell in self.cells.items() if self.status[cell_id] == "running"]
         lines = [
-            Text(f"  {_name(cell)}: {self.steps[cell.cell_id]} of {cell.steps} steps", style="dim") for cell in running
+            Text(f"  {_name(cell)}: {_part(self.steps[cell.cell_id], cell.steps)}", style="dim") for cell in running
         ]
         return Group(head, *lines)
 
@@ -117,6 +119,10 @@ class Progress:
 
 def _name(cell: Cell) -> str:
     return f"{cell.row} ({', '.join(filter(None, [cell.kind, cell.variant]))})"
+
+
+def _part(steps: float, of: int) -> str:
+    return f"{steps} of {of} steps" if of > 1 else f"{steps:.0%}"
 
 
 def _clock(seconds: float) -> str:

@@ -85,5 +85,5 @@ def _member(number: int, work: Work, job: Job, processes: int, device: str, fold
         raise
 
 
-def ignore(_steps: int) -> None:
+def ignore(_steps: float) -> None:
     """Say nothing."""

@@ -129,12 +129,12 @@ class Job:
     Attributes:
         identity, places, how: see `Cell`; `places` also has `scratch`, a folder for temporary files.
         weights: the file of those of the base cell that it starts from; None where there is none.
-        progress: called with the number of steps done.
+        progress: called with the number of steps done, or the part of the only one.
     """
 
     identity: Identity
     weights: Path | None
-    progress: Callable[[int], None] = lambda _steps: None
+    progress: Callable[[float], None] = lambda _steps: None
     places: dict[str, str] = field(default_factory=dict)
     how: How = field(default_factory=How)
 

@@ -1,17 +1,18 @@
-"""A study without training becomes cells: the unpruned model, and for each schedule the methods and smaller images."""
+"""A study without training becomes cells: the unpruned model, smaller images, and the methods for each schedule."""
 
 from __future__ import annotations
 
 import bisect
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
+from suite.kinds.off_the_shelf.schema import OffTheShelfStudy, Other
 from suite.kinds.training.cells import known_weights, resolved, schedule_of
 from suite.kinds.training.schema import Row
 from suite.kinds.training.start import file_of
@@ -23,45 +24,68 @@ from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import settings_class
 from suite.reduction.schedule import nothing
 from suite.reduction.settings import Fusion, MethodSettings
-from suite.reduction.size import Size
+from suite.reduction.size import Size, by
 from suite.study import protocol
 from suite.study.budget import attempt
 from suite.study.cells import Cell, Identity
 from suite.study.configuration import Configuration
+from suite.study.protocol import timing_identity
+from suite.study.provenance import device_name
 from suite.study.schema import Backbone, ScheduleRule
 
-UNPRUNED, SMALLER = "none", "smaller image"  # rows that every study has
+UNPRUNED, SMALLER, OTHERS = "none", "smaller images", "other models"  # what tables call no schedule, and controls
 KIND = "off-the-shelf"
+Image = tuple[int, int]  # height and width
 FAR = 0.1  # of a budget: a row that comes no nearer would be compared with others at another cost
+SCORED = {"data", "start", "batch_size", "decoder", "seed"}  # of an identity, what decides scores but no speed
 TRIAL = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 6, "num_heads": 2}  # of a model that is tried
 TRIAL_PATCHES = 16
 
 
 def expand(study: OffTheShelfStudy) -> list[Cell]:
-    """All cells: the unpruned model first, then by schedule each row under its seeds, and smaller images.
+    """All cells: the unpruned model, smaller images, other models, by schedule each row under its seeds, then speed.
 
     A row that a schedule is impossible for has one cell, which says why. What two schedules share stands in both.
     """
-    whole = study.backbone.size()
-    cells = [_cell(study, Row(method="none"), UNPRUNED, "none", (0,) * whole.depth)]
+    whole, images, reduced = study.backbone.size(), set[Image](), list[Cell]()
     for label, rule in study.rules.items():
-        reduced = [row for row in study.methods if settings_class(row.method).reduces != "nothing"]
-        why_not, counts = dict[str, str](), dict[str, tuple[int, ...]]()
-        for row in reduced:
-            counts[row.label], why_not[row.label] = _counts(study, rule, row, whole)
-        possible = [row for row in reduced if not why_not[row.label]]
-        for row in reduced:
-            several: list[dict[str, Any]] = [{}]
-            if reason := why_not[row.label]:
-                several = [{"impossible": reason}]
-            elif draws(row.method, json.dumps(row.settings)):
-                several = [{"seed": seed} for seed in study.seeds]
-            cells += [_cell(study, row, row.label, label, counts[row.label], **more) for more in several]
-        convention = rule.budget.convention if rule.budget else "full"
-        most = limit(study, rule, possible, counts) if study.smaller_images and possible else 0.0
-        if image := smaller_image(study, most, convention):
-            cells.append(_cell(study, Row(method="none"), SMALLER, label, (0,) * whole.depth, image=list(image)))
-    return cells
+        for row in study.methods:
+            if settings_class(row.method).reduces == "nothing":
+                continue
+            counts, why_not = _counts(study, rule, row, whole)
+            if study.smaller_images and not why_not:
+                images.update(around(study, _macs_of(study, row, counts)))
+            reduced += [_cell(study, row, row.label, label, counts, **more) for more in _several(study, row, why_not)]
+    none, kept = Row(method="none"), (0,) * whole.depth
+    control = [_cell(study, none, f"{by(image)} pixels", SMALLER, kept, image=list(image)) for image in sorted(images)]
+    others = [_cell(study, none, other.label, OTHERS, kept, other) for other in study.models]
+    scored = [*control, *others, *reduced]
+    return [_cell(study, none, UNPRUNED, UNPRUNED, kept), *scored, *_timed(study, scored)]
+
+
+def _timed(study: OffTheShelfStudy, scored: Sequence[Cell]) -> Iterator[Cell]:
+    """A cell that times each model but the unpruned one, which is timed beside it; seeds of a row are one model."""
+    if study.speed is None:
+        return
+    how, found = timing_identity(study.speed, device_name(study.speed.device)), set[tuple[str, str]]()
+    for cell in scored:
+        if "impossible" in cell.identity or (cell.schedule, cell.row) in found:
+            continue
+        found.add((cell.schedule, cell.row))
+        identity = {name: value for name, value in cell.identity.items() if name not in SCORED} | how
+        yield replace(cell, identity=json.loads(json.dumps(identity)))
+
+
+def _known(other: Other) -> dict[str, Any]:
+    start = known_weights(file_of(other.start), other.start_weights)
+    return {"backbone": other.backbone.model_dump(), "start": start}
+
+
+def _several(study: OffTheShelfStudy, row: Row, why_not: str) -> list[dict[str, Any]]:
+    """What tells the cells of a row under a schedule apart: its seeds, if it draws."""
+    if why_not:
+        return [{"impossible": why_not}]
+    return [{"seed": seed} for seed in study.seeds] if draws(row.method, json.dumps(row.settings)) else [{}]
 
 
 def different(study: OffTheShelfStudy) -> list[Cell]:
@@ -108,8 +132,16 @@ def impossible(
     return ""
 
 
-def _cell(study: OffTheShelfStudy, row: Row, name: str, schedule: str, removed: tuple[int, ...], **more: Any) -> Cell:
-    """`more`: what else decides the result, such as a seed."""
+def _cell(
+    study: OffTheShelfStudy,
+    row: Row,
+    name: str,
+    schedule: str,
+    removed: tuple[int, ...],
+    other: Other | None = None,
+    **more: Any,
+) -> Cell:
+    """`other`: a model instead of the study's; `more`: what else decides the result, such as a seed."""
     start = file_of(study.start)
     settings = settings_of(row).model_dump(mode="json")
     identity: Identity = {
@@ -125,9 +157,14 @@ def _cell(study: OffTheShelfStudy, row: Row, name: str, schedule: str, removed: 
         "removed": list(removed),
         "fusion": row.fusion,
         **{name: getattr(study, name) for name in ("batch_size", "device", "threads")},
+        **({"decoder": known_weights(study.decoder)} if study.decoder else {}),
         **more,
     }
-    places = {name: str(place.resolve()) for name, place in (study.data.places | {"start": start}).items()}
+    files = study.data.places | {"start": start} | ({"decoder": study.decoder} if study.decoder else {})
+    if other:
+        identity["other"] = _known(other)
+        files["other"] = file_of(other.start)
+    places = {name: str(place.resolve()) for name, place in files.items()}
     places |= {"method": str(Path(row.method).resolve())} if registry.is_file(row.method) else {}
     return Cell(json.loads(json.dumps(identity)), name, schedule, places=places)
 
@@ -156,13 +193,6 @@ def _seeded(model: ReducedModel, seed: int) -> torch.Tensor:
     return found
 
 
-def limit(study: OffTheShelfStudy, rule: ScheduleRule, rows: list[Row], counts: dict[str, tuple[int, ...]]) -> float:
-    """Multiply-accumulates that smaller images may need: the budget, or what the cheapest row needs."""
-    if rule.budget and rule.budget.macs:
-        return rule.budget.macs * _macs_whole(study, rule.budget.convention)
-    return min(_macs_of(study, row, counts[row.label]) for row in rows)
-
-
 def _macs_whole(study: OffTheShelfStudy, convention: str) -> float:
     whole = Configuration(backbone=study.backbone, classes=study.classes)
     return _macs(whole.model_dump_json(exclude_defaults=True), convention)
@@ -189,31 +219,28 @@ def _macs(configuration: str, convention: str = "full") -> float:
     return float(getattr(count(Configuration.model_validate_json(configuration).build()).macs, convention))
 
 
-def smaller_image(study: OffTheShelfStudy, most: float, convention: str = "full") -> tuple[int, int] | None:
-    """Height and width of the largest image, in whole patches and of nearly the same shape, that costs at most so much.
+def around(study: OffTheShelfStudy, macs: float) -> list[Image]:
+    """The two smaller images, in whole patches and of nearly the same shape, whose costs are next to so many MACs.
 
-    None if even one row of patches costs more.
+    One where the next larger image is that of the unpruned model, and none where one row of patches costs more.
     """
     sizes = list(_sizes(study.backbone))
-    costs = functools.partial(_macs_at, study, convention)
-    found = bisect.bisect_right(sizes, most, key=costs)
-    return sizes[found - 1] if found else None
+    found = bisect.bisect_right(sizes, macs, key=functools.partial(_macs_at, study))
+    return sizes[found - 1 : found + 1] if found else []
 
 
-def _sizes(backbone: Backbone) -> Iterator[tuple[int, int]]:
+def _sizes(backbone: Backbone) -> Iterator[Image]:
     """From one row of patches to one less than all."""
     size = backbone.size()
     (rows, columns), (height, width) = size.grid, size.patch
     yield from ((row * height, max(1, round(row * columns / rows)) * width) for row in range(1, rows))
 
 
-def _macs_at(study: OffTheShelfStudy, convention: str, image: tuple[int, int]) -> float:
+def _macs_at(study: OffTheShelfStudy, image: Image) -> float:
     resized = at_size(study.backbone, image)
-    return _macs(
-        Configuration(backbone=resized, classes=study.classes).model_dump_json(exclude_defaults=True), convention
-    )
+    return _macs(Configuration(backbone=resized, classes=study.classes).model_dump_json(exclude_defaults=True))
 
 
-def at_size(backbone: Backbone, image: tuple[int, int]) -> Backbone:
+def at_size(backbone: Backbone, image: Image) -> Backbone:
     """The same backbone for another height and width."""
     return backbone.model_copy(update={"options": backbone.options | {"img_size": list(image)}})

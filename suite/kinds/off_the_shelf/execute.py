@@ -6,23 +6,41 @@ import functools
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
+from torch import Tensor, nn
 
+from suite.data.dataset import Split
 from suite.data.preparation import Prepared, for_evaluation
 from suite.kinds.off_the_shelf import models
 from suite.kinds.off_the_shelf.schema import Pictures
-from suite.kinds.off_the_shelf.scores import METRICS, Batch, Seen, look, of_images
+from suite.kinds.off_the_shelf.scores import (
+    METRICS,
+    Batch,
+    Seen,
+    Vote,
+    by_logits,
+    look,
+    looked,
+    loyalty,
+    of_images,
+    resized,
+)
+from suite.kinds.speed.cell import time_cell
 from suite.measure.count import count
 from suite.measure.tokens import check_tokens
+from suite.reduction.backbone import create_backbone
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel
 from suite.study.cells import Identity, Job, Result
 from suite.study.provenance import device_name
+from suite.study.schema import Backbone
 from suite.tasks.classification.loader import Reader
+from suite.tasks.task import task
 
 MOST_KEPT = 2**30  # bytes of what the unpruned model says of all images, which is computed anew for each cell beyond
+SECONDS_APART = 5.0  # of what a cell says of its progress
 UNITS = {"macs_full": "MACs", "macs_linear": "MACs", "tokens_mlp": "tokens"}
 
 
@@ -32,6 +50,8 @@ def run_cell(job: Job) -> Result:
     A method that the backbone cannot have, or whose weights the file does not bring, is skipped with the reason.
     """
     began, identity = time.perf_counter(), job.identity
+    if "speed" in identity:
+        return _speed(job)
     if "impossible" in identity:
         return {"status": "skipped", "reason": identity["impossible"]}
     torch.set_num_threads(int(identity["threads"]))
@@ -59,16 +79,60 @@ def _scores(model: ReducedModel, job: Job) -> dict[str, list[float]]:
     """By metric, the values of all images in their order."""
     identity, found = job.identity, defaultdict[str, list[float]](list)
     data = data_of(identity, job.places)
-    batches, references = _batches(identity, data), _references(identity, job.places, data)
+    references = _references(identity, job.places, data)
     seed, device = int(identity.get("seed", 0)), identity["device"]
-    for scores in of_images(model, batches, references, seed, labelled=data.labels, device=device):
+    images, told = len(data.labelled()), time.monotonic()
+    decode = models.decoder(identity, job.places)
+    loyal = functools.partial(loyalty, decode=decode, features="other" not in identity)
+    correct = _correct(model, identity, data, seed)
+    for scores in of_images(model, _batches(identity, data), references, seed, device, correct, loyal):
         for name, values in scores.items():
             if not values.isfinite().all():
                 number = len(found[name]) + int((~values.isfinite()).nonzero()[0])
                 raise FloatingPointError(f"{name} of image {number} is not finite")
             found[name] += values.tolist()
-    job.progress(1)
+        if time.monotonic() - told > SECONDS_APART:
+            job.progress(len(found[name]) / images)
+            told = time.monotonic()
     return dict(found)
+
+
+def _correct(
+    model: ReducedModel, identity: Identity, data: Pictures, seed: int
+) -> Callable[[Seen, Tensor], Mapping[str, Tensor]]:
+    """What tells whether a model is right, as the study says."""
+    if data.neighbours is None:
+        return by_logits if data.labels else lambda _found, _labels: {}
+    training = looked(model, _batches(identity, data, "train"), seed, identity["device"])
+    features, labels = map(torch.cat, zip(*((found.feature, labels) for found, labels in training), strict=True))
+    vote = Vote(features, labels, data.neighbours.count)
+    return lambda found, labels: {"neighbours": (vote(found.feature) == labels).double()}
+
+
+class Shrunk(nn.Module):
+    """A model on images of another size than it takes."""
+
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model, self.size = model, size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, height, width) to what the model says."""
+        found: Tensor = self.model(resized(images, self.size))
+        return found
+
+
+def _speed(job: Job) -> Result:
+    """Compare a model with the unpruned one, on images that that takes; weights and images are random."""
+    identity, goal = job.identity, task(job.identity["task"])
+    model = models.untrained(identity, job.places)
+    whole, size = model.backbone, models.size_of(identity)
+    if {"image", "other"} & identity.keys():
+        full = Backbone.model_validate(identity["backbone"])
+        whole = create_backbone(full.name, full.options, identity["classes"]).eval()
+    own = tuple(model.backbone.patch_embed.img_size)
+    shown = goal.read_out(model) if own == size else Shrunk(goal.read_out(model), own)
+    return time_cell(identity, shown, goal.read_out_unpruned(whole), size)
 
 
 def data_of(identity: Identity, places: dict[str, str]) -> Pictures:
@@ -77,8 +141,8 @@ def data_of(identity: Identity, places: dict[str, str]) -> Pictures:
     return Pictures.model_validate(identity["data"]["recipe"] | here)
 
 
-def _batches(identity: Identity, data: Pictures) -> Iterable[Batch]:
-    pictures, how = data.labelled(), data.cropping
+def _batches(identity: Identity, data: Pictures, split: Split = "validation") -> Iterable[Batch]:
+    pictures, how = data.labelled(split), data.cropping
     size = models.size_of(identity)
     prepare = for_evaluation(size, how.crop, how.normalisation)
     prepared = Prepared(pictures.pictures, pictures.labels, prepare)  # type: ignore[arg-type]

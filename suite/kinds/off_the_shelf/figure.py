@@ -27,7 +27,7 @@ def draw_budgets(folder: Path, lines: Sequence[Line], path: Path) -> None:
     if not reduced:
         raise UserError("no reduced row has run; resume with: suite run")
     names = [name for name in METRICS if any(name in line.found for line in reduced)]
-    rows = list(dict.fromkeys(line.row for line in reduced))
+    rows = list(dict.fromkeys(map(_series, reduced)))
     size = (TWO_COLUMNS, 2.6 * -(-len(names) // 2) + 0.16 * (-(-len(rows) // 3)))
     records = [folder / "loyalty.csv"]
     with canvas(path, -(-len(names) // 2), min(2, len(names)), size=size, records=records) as (figure, axes):
@@ -43,7 +43,7 @@ def draw_budgets(folder: Path, lines: Sequence[Line], path: Path) -> None:
 def _panel(axes: Axes, lines: Sequence[Line], rows: Sequence[str], name: str) -> None:
     metric, colours = METRICS[name], sns.color_palette("colorblind", len(rows))
     for number, row in enumerate(rows):
-        own = [line for line in lines if line.row == row and name in line.found and line.macs_full is not None]
+        own = [line for line in lines if row in (_series(line), _control(line)) and name in line.found]
         own.sort(key=lambda line: line.macs_full or 0)
         found = [[metric.scale * (x or 0) for x in _whole(line.found[name].mean)] for line in own]
         axes.errorbar(
@@ -62,6 +62,16 @@ def _panel(axes: Axes, lines: Sequence[Line], rows: Sequence[str], name: str) ->
             axes.axhline(metric.scale * line.found[name].mean[0], color="0.2", linewidth=0.8, linestyle="--", zorder=0)
     unit = f", {metric.unit}" if metric.unit != "1" else ""
     axes.set(xlabel="GMACs per image, convention: full", ylabel=f"{metric.heading}{unit}")
+
+
+def _series(line: Line) -> str:
+    """The line of the figure that a row is a point of."""
+    return SMALLER if line.schedule == SMALLER else line.row
+
+
+def _control(line: Line) -> str:
+    """The same of the unpruned model, which is the largest image too."""
+    return SMALLER if line.row == UNPRUNED else ""
 
 
 def _whole(found: Ends) -> tuple[float, float, float]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import torch
 from torch import Tensor
 
 from suite.errors import UserError
 from suite.kinds.off_the_shelf.cells import at_size
+from suite.kinds.off_the_shelf.scores import Decode
 from suite.kinds.training.cells import known_weights, which_weights
 from suite.reduction.backbone import create_backbone, fitted, on_meta
 from suite.reduction.blocks import TimmModule
@@ -43,13 +46,53 @@ def reduced(identity: Identity, places: dict[str, str]) -> ReducedModel:
         NeedsTraining: for weights that would be random.
         UserError: for weights that do not fit, or other code than the study was planned with.
     """
-    backbone = Backbone.model_validate(identity["backbone"])
-    backbone = at_size(backbone, tuple(identity["image"])) if "image" in identity else backbone
-    file, name = read(places["start"], identity["start"]), str(places.get("method", identity["method"]))
-    loaded = load(backbone, int(identity["classes"]), file)
+    other = identity.get("other")
+    file = read(places["other"], other["start"]) if other else read(places["start"], identity["start"])
+    loaded = load(backbone_of(identity), int(identity["classes"]), file)
+    if other:
+        return unpruned(loaded).deploy()
+    name, removed, settings, fusion = method_of(identity, places)
+    return under(loaded, file, name, removed, settings, fusion)
+
+
+def backbone_of(identity: Identity) -> Backbone:
+    """That of a cell: of its own images' size, or of another model."""
+    backbone = Backbone.model_validate(identity.get("other", identity)["backbone"])
+    return at_size(backbone, tuple(identity["image"])) if "image" in identity else backbone
+
+
+def untrained(identity: Identity, places: dict[str, str]) -> ReducedModel:
+    """The model of a cell with random weights, deployed; `reduced` says what is raised."""
+    backbone = backbone_of(identity)
+    return reduce(
+        create_backbone(backbone.name, backbone.options, identity["classes"]), *method_of(identity, places)
+    ).deploy()
+
+
+def method_of(identity: Identity, places: dict[str, str]) -> tuple[str, tuple[int, ...], dict[str, Any], Any]:
+    """What `reduce` is given besides the backbone; UserError if a file has other code than was planned with."""
+    name = str(places.get("method", identity["method"]))
     if "code" in identity and (found := code_digest(Path(name))) != identity["code"]:
         raise UserError(f"{name} changed since the study was planned ({found}, planned: {identity['code']}); run again")
-    return under(loaded, file, name, tuple(identity["removed"]), identity["settings"], identity["fusion"])
+    depth = backbone_of(identity).size().depth if "other" in identity else 0
+    removed = (0,) * depth if depth else tuple(identity["removed"])
+    return name, removed, identity["settings"], identity["fusion"]
+
+
+def decoder(identity: Identity, places: dict[str, str]) -> Decode | None:
+    """What makes maps of features, if the study has it; UserError for another file, or none of torch.export."""
+    return None if "decoder" not in identity else _decoder(places["decoder"], identity["decoder"], identity["device"])
+
+
+@functools.lru_cache(maxsize=1)
+def _decoder(path: str, known: str, device: str) -> Decode:
+    if (found := known_weights(Path(path))) != known:
+        raise UserError(f"{path} is not the file that this study was planned with ({found}, planned: {known})")
+    try:
+        made: Decode = torch.export.load(path).module().to(device)
+    except (BadZipFile, RuntimeError, ValueError, OSError, KeyError) as error:
+        raise UserError(f"{path} is no program of torch.export that this torch can read: {error}") from error
+    return made
 
 
 def size_of(identity: Identity) -> tuple[int, int]:
@@ -80,7 +123,7 @@ def under(
     return model.eval()
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def read(path: str, known: str) -> Checkpoint:
     """The weights of a file that an identity knows as `known`.
 
@@ -112,7 +155,10 @@ def _check_head(model: TimmModule, found: Checkpoint, name: str) -> None:
     own: dict[str, Tensor] = model.state_dict()
     new = [key for key, x in own.items() if key in found.weights and found.weights[key].data_ptr() == x.data_ptr()]
     if new and own[new[0]].numel():
+        cure = "say how many classes its head has as `classes`, 0 for a file without one"
+        if "head" not in new[0]:
+            cure = "its feature is made in another way; say so among the backbone's options, such as global_pool: token"
         raise UserError(
-            f"{found.name} has no {new[0]} of shape {tuple(own[new[0]].shape)} for {name}, and random weights would be "
-            "scored; say how many classes its head has as `classes`, 0 for a file without one"
+            f"{found.name} has no {new[0]} of shape {tuple(own[new[0]].shape)} for {name}, and what is new would be "
+            f"scored; {cure}"
         )

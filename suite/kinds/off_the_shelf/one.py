@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -37,7 +38,7 @@ from suite.strict import explained
 from suite.study.cells import Job
 from suite.study.entry import Entry
 from suite.study.schema import Backbone, ScheduleRule
-from suite.terminal import track
+from suite.terminal import ManualProgress
 
 
 def pictures(source: Path, classes: str | None, labels: bool) -> dict[str, Any]:
@@ -147,9 +148,16 @@ def compare(study: OffTheShelfStudy, console: Console) -> list[Line]:
     cells = expand(study)
     check_inputs(study, cells[0], console)
     entries: dict[str, Entry] = {}
-    for cell in track(cells, "models", len(cells), console):
-        result = run_cell(Job(cell.identity, None, places=cell.places))
-        if result["status"] != "done":
-            raise UserError(f"{cell.row}: {result['reason']}")
-        entries[cell.cell_id] = cast(Entry, result)
+    with ManualProgress(console, len(cells), text="models") as bar:
+        for number, cell in enumerate(cells):
+            progress = functools.partial(_reach, bar, number, len(cells))
+            result = run_cell(Job(cell.identity, None, progress, cell.places))
+            if result["status"] != "done":
+                raise UserError(f"{cell.row}: {result['reason']}")
+            entries[cell.cell_id] = cast(Entry, result)
+            progress(1)
     return lines_of(rows_of(cells, entries, study.data.groups_of(study.data.labelled())))
+
+
+def _reach(bar: ManualProgress, done: int, total: int, part: float) -> None:
+    bar.reach(done + part, total)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from suite.errors import UserError
-from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, impossible
+from suite.kinds.off_the_shelf.cells import OTHERS, SMALLER, UNPRUNED, impossible
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy, name_of
 from suite.kinds.training.cells import resolved
 from suite.reduction.registry import settings_class
@@ -42,10 +42,11 @@ def _names(study: OffTheShelfStudy) -> Iterator[Problem]:
     labels = [row.label for row in study.methods]
     reduces = [settings_class(row.method).reduces != "nothing" for row in study.methods]
     several: dict[str, list[Any]] = {"seeds": [*study.seeds], "methods": [*labels], "budgets": [*study.budgets]}
+    several |= {"models": [other.label for other in study.models]}
     for key, values in several.items():
         for index, value in enumerate(values):
             if value in values[:index]:
-                yield (key, index), f"{value!r} is a duplicate; rows, seeds and budgets must be unique"
+                yield (key, index), f"{value!r} is a duplicate; rows, seeds, budgets and models must be unique"
     for index, label in enumerate(labels):
         if reduces[index] and label in (UNPRUNED, SMALLER):
             yield ("methods", index), f"{label!r} is what tables call another row; name it otherwise"
@@ -54,8 +55,8 @@ def _names(study: OffTheShelfStudy) -> Iterator[Problem]:
         except ValueError as error:
             yield ("methods", index), f"{label!r} is no name of a row, give it one: {error}"
     for index, rule in enumerate(study.schedules):
-        if name_of(rule) == UNPRUNED:
-            yield ("schedules", index), f"{UNPRUNED!r} is what tables call no schedule; name it otherwise"
+        if name_of(rule) in (UNPRUNED, SMALLER, OTHERS):
+            yield ("schedules", index), f"{name_of(rule)!r} is what tables call no schedule; name it otherwise"
     if len(study.rules) < len(study.budgets) + len(study.schedules):
         yield ("schedules",), "two of them, or one and a budget, have one name; give them names of their own"
 

@@ -15,6 +15,7 @@ from suite.errors import UserError
 from suite.kinds.off_the_shelf import KIND
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
 from suite.kinds.off_the_shelf.scores import METRICS, Metric
+from suite.report.statistics.aggregates import spread
 from suite.report.statistics.intervals import LEVEL, mean, share
 from suite.study import records
 from suite.study.cells import Cell
@@ -23,7 +24,9 @@ from suite.study.store import Record
 
 ABOUT = ("row", "schedule", "method", "settings", "fusion", "image", "status", "reason", "macs_full", "macs_linear")
 NUMBERS = ("mean", "low", "high", "gain", "gain_low", "gain_high")
-FIELDS = (*ABOUT, "images", "groups", "metric", "cells", *NUMBERS)
+TIMED = ("speed", "speed_low", "speed_high", "speed_timing_warnings")
+FIELDS = (*ABOUT, *TIMED, "images", "groups", "metric", "cells", *NUMBERS, "values")
+MOST_VALUES = 1000  # groups whose values are in the record
 Ends = tuple[float, float | None, float | None]  # a mean and both ends of its interval
 Scores = dict[str, NDArray[np.float64]]  # by metric, a value for each group
 
@@ -34,8 +37,8 @@ class Found:
 
     Attributes:
         mean, gain: each with the ends of its interval at 95 %, None where one group has none; `gain` is None without
-            smaller images.
-        cells: by the id of a cell, the mean over its images.
+            smaller images at its cost.
+        cells: by the id of a cell, the mean over groups of its images.
     """
 
     mean: Ends
@@ -45,7 +48,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Line:
-    """A row under a schedule, as the record has it; `image` is the size of its images where it is another."""
+    """A row under a schedule, as the record has it.
+
+    Attributes:
+        image: the size of its images where it is another.
+        speed: images per second over those of the unpruned model, with quartiles; None if it was not timed.
+    """
 
     row: str
     schedule: str
@@ -53,6 +61,10 @@ class Line:
     settings: str
     fusion: str
     image: str
+    speed: float | None
+    speed_low: float | None
+    speed_high: float | None
+    speed_timing_warnings: str
     status: str
     reason: str
     macs_full: float | None
@@ -78,16 +90,67 @@ def export(folder: Path, cells: Sequence[Cell], record: Record, groups: Sequence
 def rows_of(cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequence[str]) -> list[dict[str, object]]:
     """What the record has of cells and what was found, by their ids."""
     rows: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells:
+    timed = {(cell.schedule, cell.row): entries.get(cell.cell_id) for cell in cells if cell.alone}
+    scored = [cell for cell in cells if not cell.alone]
+    for cell in scored:
         if cell.cell_id in entries:
             rows.setdefault((cell.schedule, cell.row), []).append(cell)
-    means = {key: _means([entries[cell.cell_id] for cell in own], groups) for key, own in rows.items()}
-    compared = sum(bool(found and means.get((key[0], SMALLER)) and key[1] != SMALLER) for key, found in means.items())
-    return [line for own in rows.values() for line in _lines(own, entries, means, groups, compared)]
+    values = {key: _values([entries[cell.cell_id] for cell in own], groups) for key, own in rows.items()}
+    control = _control(scored, entries, values)
+    equal = {
+        key: _between(control, _macs([entries[cell.cell_id] for cell in own]))
+        for key, own in rows.items()
+        if values[key] and key[0] not in (UNPRUNED, SMALLER)
+    }
+    compared = sum(map(bool, equal.values()))
+    return [
+        _speed(timed.get(key)) | line
+        for key, own in rows.items()
+        for line in _lines(own, entries, groups, equal.get(key, {}), compared)
+    ]
 
 
-def _means(entries: Sequence[Entry], groups: Sequence[str]) -> Scores:
-    """By metric, the mean of each group of images over seeds; nothing of a row without finished cells."""
+def _speed(entry: Entry | None) -> dict[str, object]:
+    """Images per second over those of the unpruned model, median and quartiles over rounds, and what speaks against."""
+    if entry is None:
+        return {}
+    said: dict[str, object] = {"speed_timing_warnings": last_line(entry)}
+    if entry["status"] != "done":
+        return said
+    found = spread(entry["repetitions"]["speed_ratio"])
+    return said | {"speed": repr(found.median), "speed_low": repr(found.low), "speed_high": repr(found.high)}
+
+
+def _control(
+    cells: Sequence[Cell], entries: Mapping[str, Entry], values: Mapping[tuple[str, str], Scores]
+) -> list[tuple[float, Scores]]:
+    """Cost and scores of smaller images, the unpruned model last; nothing while some are not finished."""
+    own = [cell for cell in cells if cell.schedule in (UNPRUNED, SMALLER)]
+    if len(own) < 2 or not all(values.get((cell.schedule, cell.row)) for cell in own):
+        return []
+    costs = [(_macs([entries[cell.cell_id]]), values[cell.schedule, cell.row]) for cell in own]
+    return sorted(costs, key=lambda pair: pair[0])
+
+
+def _macs(entries: Sequence[Entry]) -> float:
+    """Multiply-accumulates of the first that is finished."""
+    return float(next(entry["metrics"]["macs_full"] for entry in entries if entry["status"] == "done"))
+
+
+def _between(control: Sequence[tuple[float, Scores]], macs: float) -> Scores:
+    """Scores of smaller images at so many multiply-accumulates: on the line between the two sizes next to it, by group.
+
+    Nothing below the smallest; what costs more than the unpruned model is compared with it.
+    """
+    if not control or macs < control[0][0]:
+        return {}
+    place = float(np.interp(macs, [cost for cost, _ in control], range(len(control))))
+    (_, low), (_, high) = control[int(place)], control[min(int(place) + 1, len(control) - 1)]
+    return {name: low[name] + (place - int(place)) * (high[name] - low[name]) for name in low}
+
+
+def _values(entries: Sequence[Entry], groups: Sequence[str]) -> Scores:
+    """By metric, the mean of each group of images over seeds; nothing without finished cells."""
     done = [entry["repetitions"] for entry in entries if entry["status"] == "done"]
     _, members = np.unique(list(groups), return_inverse=True)
     count = np.bincount(members)
@@ -98,12 +161,9 @@ def _means(entries: Sequence[Entry], groups: Sequence[str]) -> Scores:
 
 
 def _lines(
-    cells: Sequence[Cell],
-    entries: Mapping[str, Entry],
-    means: Mapping[tuple[str, str], Scores],
-    groups: Sequence[str],
-    compared: int,
+    cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequence[str], equal: Scores, compared: int
 ) -> Iterator[dict[str, object]]:
+    """A line for each metric of a row; `equal` has the scores of smaller images at its cost, or nothing."""
     cell, own = cells[0], [entries[cell.cell_id] for cell in cells]
     wrong = next((entry for entry in own if entry["status"] != "done"), own[0])
     costs = own[0].get("metrics", {}) if own[0]["status"] == "done" else {}
@@ -120,16 +180,24 @@ def _lines(
         "images": len(groups),
         "groups": len(set(groups)),
     }
-    found, control = means[cell.schedule, cell.row], means.get((cell.schedule, SMALLER), {})
+    found = _values(own, groups)
     if not found:
         yield about
     for name, values in found.items():
-        gain = _gain(values - control[name], compared) if name in control and cell.row != SMALLER else (None,) * 3
-        ids = {cell.cell_id: entries[cell.cell_id] for cell in cells if entries[cell.cell_id]["status"] == "done"}
-        by_cell = " ".join(f"{cell_id}={entry['metrics'][name]!r}" for cell_id, entry in ids.items())
+        gain = _gain(values - equal[name], compared) if name in equal else (None,) * 3
+        done = [cell.cell_id for cell in cells if entries[cell.cell_id]["status"] == "done"]
+        by_cell = {cell_id: _values([entries[cell_id]], groups)[name].mean() for cell_id in done}
         numbers = zip(NUMBERS, (*_interval(values, METRICS[name]), *gain), strict=True)
         said = {key: repr(value) for key, value in numbers if value is not None}
-        yield about | {"metric": name, "cells": by_cell} | said
+        ids = " ".join(f"{cell_id}={float(value)!r}" for cell_id, value in by_cell.items())
+        yield about | {"metric": name, "cells": ids, "values": _named(values, groups)} | said
+
+
+def _named(values: NDArray[np.float64], groups: Sequence[str]) -> str:
+    """What each group has, as JSON; nothing where they are many."""
+    if len(values) > MOST_VALUES:
+        return ""
+    return json.dumps({group: float(f"{value:.6g}") for group, value in zip(np.unique(groups), values, strict=True)})
 
 
 def _interval(values: NDArray[np.float64], metric: Metric) -> Ends:
@@ -176,8 +244,8 @@ def lines_of(rows: Iterable[Mapping[str, object]]) -> list[Line]:
 
 
 def _line(own: Sequence[Mapping[str, str]]) -> Line:
-    first: dict[str, Any] = {name: own[0][name] for name in ABOUT}
-    first |= {name: _number(first[name]) for name in ("macs_full", "macs_linear")}
+    first: dict[str, Any] = {name: own[0][name] for name in (*ABOUT, *TIMED)}
+    first |= {name: _number(first[name]) for name in ("macs_full", "macs_linear", *TIMED[:3])}
     found = {name: _found(one) for name in METRICS for one in own if one["metric"] == name}
     return Line(**first, images=int(own[0]["images"]), groups=int(own[0]["groups"]), found=found)
 

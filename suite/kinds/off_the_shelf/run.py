@@ -28,7 +28,18 @@ from suite.terminal import ManualProgress
 
 def missing(study: OffTheShelfStudy) -> list[str]:
     """A sentence for everything that the study reads and that is not on this machine."""
-    return list(filter(None, [study.data.missing(), start.missing(study.start, study.backbone.name)]))
+    decoder = study.decoder
+    return list(
+        filter(
+            None,
+            [
+                study.data.missing(),
+                start.missing(study.start, study.backbone.name),
+                *(start.missing(other.start, other.backbone.name) for other in study.models),
+                f"decoder: there is no file {decoder}" if decoder and not decoder.is_file() else "",
+            ],
+        )
+    )
 
 
 def check(loaded: Loaded) -> str:
@@ -88,7 +99,7 @@ def check_inputs(study: OffTheShelfStudy, unpruned: Cell, console: Console) -> N
     """Read all images and the weights once, before anything is computed."""
     check_device(study.device)
     model = models.whole(unpruned.identity, unpruned.places)
-    if study.data.labels:
+    if study.data.labels and not study.data.neighbours:
         study.data.check_outputs(model.backbone.num_classes)
     with ManualProgress(console, text="reading the images") as bar:
         lines = study.data.check(bar.reach)
@@ -101,6 +112,8 @@ def _run(cells: Sequence[Cell], left: Sequence[Cell], record: Record, console: C
 
     done = {cell.cell_id for cell in cells} - {cell.cell_id for cell in left}
     with Progress(cells, done, 1 if alone else cores(), console, ticking=not alone) as progress:
-        queue = CellQueue(left, record, progress, lambda *_: None)
-        with scheduler(left, {}, alone=alone) as run_cells:
-            run_cells(run_cell, queue, record.home / "scratch")
+        for own in ([cell for cell in left if cell.alone is timed] for timed in (False, True)):
+            queue = CellQueue(own, record, progress, lambda *_: None)
+            if own:
+                with scheduler(own, {}, alone=alone) as run_cells:
+                    run_cells(run_cell, queue, record.home / "scratch")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from suite.data.classes import in_a_study
 from suite.data.dataset import Split
 from suite.data.folder import in_any_folders
 from suite.data.images import Images
@@ -16,24 +20,40 @@ from suite.data.labelled import Labelled
 from suite.data.sources import open_images
 from suite.errors import UserError
 from suite.kinds.training.schema import Rows, Seed
+from suite.measure.timing_options import TimingOptions
 from suite.strict import Strict
 from suite.study.schema import Backbone, Budget, ScheduleRule
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+class Neighbours(Strict):
+    """Classes by the nearest training images, for a model without a head: arXiv 2104.14294, appendix F.1.
+
+    count: of neighbours that vote.
+    images: of the training images, spread evenly; all by default.
+    """
+
+    count: int = Field(20, ge=1)
+    images: int | None = Field(None, ge=1)
+
+
 class Pictures(Images):
     """Images to compare models on, all that `suite evaluate` reads of `source`, prepared as `Images` are in evaluation.
 
+    images: how many of them, spread evenly; all by default.
     labels: whether `source` has a folder for each class of the model; without, every image in it or in its folders is
         taken, and there is loyalty but no accuracy.
     groups: a regular expression whose first group, found in the name of a file from `source` on, says which images
         belong together, such as crops of one photograph; then intervals are over these, each with the mean of its
         images.
+    neighbours: classes are those of the nearest training images, which lie in `source` too.
     """
 
     CHECKS: ClassVar[frozenset[str]] = Images.CHECKS | {"groups"}
 
+    images: int | None = Field(None, ge=1)
+    neighbours: Neighbours | None = None
     labels: bool = True
     groups: str | None = None
 
@@ -48,24 +68,39 @@ class Pictures(Images):
             raise ValueError("a group in ( ) must say which part of a name tells photographs apart")
         return value
 
+    @model_validator(mode="after")
+    def _neighbours_have_classes(self) -> Pictures:
+        if self.neighbours and not self.labels:
+            raise ValueError("neighbours vote for classes; leave out labels: false")
+        return self
+
     @property
     def targets(self) -> dict[str, int]:
         return super().targets if self.labels else {}
 
     def labelled(self, split: Split = "validation") -> Labelled:
-        """The pictures, without classes where the study says that there are none; there is one split.
+        """The pictures, without classes where the study says that there are none; those of training vote.
 
         Raises:
             UserError: if they are not there, or not in order.
         """
-        if not self.labels:
-            return in_any_folders(self.source)
-        if self.torchvision:
-            return super().labelled("validation")
-        return open_images(self.source, self.classes or self.order)
+        found = super().labelled(split) if self.labels else _unlabelled(self.source.resolve())
+        voting = self.neighbours is not None and split == "train"
+        return _spread(found, self.neighbours.images if self.neighbours and voting else self.images)
+
+    def _lying(self, split: Split) -> Labelled:
+        if self.neighbours:
+            return super()._lying(split)
+        try:
+            return _opened(self.source.resolve(), self.classes or self.order)
+        except UserError as error:
+            raise UserError(in_a_study(str(error))) from error
 
     def digest(self) -> str:
-        return "missing" if self.missing() else self.labelled().digest[:16]
+        if self.missing():
+            return "missing"
+        voting = self.labelled("train").digest if self.neighbours else ""
+        return hashlib.sha256((self.labelled().digest + voting).encode()).hexdigest()[:16]
 
     def check(self, advanced: Callable[[int, int], None] = lambda _done, _total: None) -> list[str]:
         """Decode every image once, by all processors.
@@ -73,10 +108,11 @@ class Pictures(Images):
         Raises:
             UserError: naming all that cannot be read rightly, or has no group.
         """
-        found = self.labelled()
-        self.groups_of(found)
-        found.check(advanced)
-        return found.said
+        parts = [self.labelled(), *([self.labelled("train")] if self.neighbours else [])]
+        self.groups_of(parts[0])
+        for part in parts:
+            part.check(advanced)
+        return [line for part in parts for line in part.said]
 
     def check_outputs(self, classes: int) -> None:
         """Refuse images of another number of classes than the model's.
@@ -98,13 +134,47 @@ class Pictures(Images):
         """
         names = [name for name, _ in found.names()]
         if self.groups is None:
-            return [str(number) for number in range(len(names))]
+            return names if len(names) == len(found) else [str(number) for number in range(len(found))]
         matches = {name: re.search(self.groups, name) for name in names}
         if missed := [name for name, match in matches.items() if match is None or match[1] is None]:
             raise UserError(
                 f"data.groups: {self.groups!r} is not found in {missed[0]} and {len(missed) - 1} more names"
             )
         return [match[1] for name in names if (match := matches[name])]
+
+
+def _spread(found: Labelled, count: int | None) -> Labelled:
+    """So many of the pictures, as evenly spread as can be."""
+    if count is None or count >= len(found):
+        return found
+    kept = [number * len(found) // count for number in range(count)]
+
+    def names() -> list[tuple[str, int]]:
+        every = found.names()
+        return [every[index] for index in kept] if len(every) == len(found) else [*every, ("of these", len(kept))]
+
+    return replace(found, pictures=[found.pictures[index] for index in kept], labels=found.labels[kept], names=names)
+
+
+_unlabelled = functools.lru_cache(maxsize=1)(in_any_folders)
+_opened = functools.lru_cache(maxsize=1)(open_images)
+
+
+class Other(Strict):
+    """Another model, unpruned, on the same images: such as a smaller one at the cost of a pruned one.
+
+    name: of its row; by default that of the backbone.
+    start, start_weights: as those of the study; its head must have the same classes.
+    """
+
+    name: str = ""
+    backbone: Backbone
+    start: Path
+    start_weights: str | None = Field(None, min_length=1)
+
+    @property
+    def label(self) -> str:
+        return self.name or self.backbone.name
 
 
 class OffTheShelfStudy(Strict):
@@ -116,7 +186,11 @@ class OffTheShelfStudy(Strict):
     budgets: shares of the unpruned model's multiply-accumulates; each method gets a schedule that meets them.
     schedules: rules for all methods, beside `budgets` or instead of them.
     seeds: of methods that draw, such as random pruning; all others run once.
-    smaller_images: whether a control stands beside them that shrinks the image to at most the same cost.
+    models: others that stand beside them, without reduction.
+    decoder: a program of torch.export that makes a map, (B, 1, height, width), of normalised features of patches,
+        (B, D, rows, columns); maps are then compared with those of the unpruned model.
+    speed: how each row is timed beside the unpruned model; not at all by default.
+    smaller_images: whether a control stands beside them that shrinks the image to the same cost.
     """
 
     question: str
@@ -133,9 +207,19 @@ class OffTheShelfStudy(Strict):
     methods: Rows = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     smaller_images: bool = True
+    models: tuple[Other, ...] = ()
+    decoder: Path | None = None
+    speed: TimingOptions | None = None
     batch_size: int = Field(32, ge=1)
     threads: int = Field(1, ge=1)
     device: Literal["cpu", "cuda"] = "cpu"
+
+    @field_validator("speed")
+    @classmethod
+    def _one_batch(cls, value: TimingOptions | None) -> TimingOptions | None:
+        if value is not None and len(value.batch_size) > 1:
+            raise ValueError("one batch_size is timed here; leave all but one out")
+        return value
 
     @property
     def rules(self) -> dict[str, ScheduleRule]:

@@ -6,13 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED
+from suite.kinds.off_the_shelf.cells import OTHERS, SMALLER, UNPRUNED
 from suite.kinds.off_the_shelf.record import Ends, Found, Line
 from suite.kinds.off_the_shelf.scores import METRICS, Metric
-from suite.report.layout import Block, Column, Note, Row, Table, recorded
+from suite.report.layout import UNRELIABLE, Block, Column, Note, Row, Table, recorded
 from suite.report.trace import Used
 
-HEADLINES = ("correct", "same_top1", "cosine_feature")  # the first that is known is compared with smaller images
+HEADLINES = (
+    "correct",
+    "neighbours",
+    "same_top1",
+    "cosine_feature",
+)  # the first that is known is compared with smaller images
 OVER = "; mean over images (over groups of them, where the study names some), of rows that draw over seeds too"
 ENDS = "of the interval at 95 % over images or groups: Wilson's of a share, else Student's t"
 
@@ -34,13 +39,22 @@ def _columns(chief: str) -> Iterator[Column]:
         yield from _of_metric(name, metric)
     metric = METRICS[chief]
     ends, both = (f"lower end {GAIN_ENDS}", f"upper end {GAIN_ENDS}"), f"both ends {GAIN_ENDS}"
-    how = f"{metric.how}{OVER}; less that of smaller images, image by image"
+    how = f"{metric.how}{OVER}; less that of {SMALLER} at its cost, image by image"
     yield Column("gain", f"Δ {metric.heading} vs. {SMALLER}", _signed(metric), fields=("gain",), how=how, metric=chief)
     fields = ("gain_low", "gain_high")
     yield Column(
         "gain ends", "95 % of Δ", _ends(metric), form="long", fields=fields, how=both, parts=ends, metric=chief
     )
+    rounds = tuple(f"{what}, over rounds" for what in ("median", "first quartile", "third quartile"))
+    how = "images per second over those of the unpruned model, side by side: median over rounds"
+    timed = ("speed", "speed_low", "speed_high")
+    yield Column("speed", "speed", _times, fields=timed, how=how, parts=rounds, metric="speed_ratio")
+    yield from recorded("speed_timing_warnings", how="why the timing is unreliable; empty if nothing speaks against it")
     yield from recorded("status", "reason")
+
+
+def _times(numbers: tuple[float, float, float]) -> str:
+    return f"{numbers[0]:.2f}x"
 
 
 def _of_metric(name: str, metric: Metric) -> Iterator[Column]:
@@ -49,7 +63,7 @@ def _of_metric(name: str, metric: Metric) -> Iterator[Column]:
     heading = f"{metric.heading}{unit}"
     yield Column(name, heading, shown, fields=(name,), how=f"{metric.how}{OVER}", metric=name)
     fields, parts = (f"{name}_low", f"{name}_high"), tuple(f"{end} end {ENDS}" for end in ("lower", "upper"))
-    form: Literal["short", "long"] = "short" if name in HEADLINES[:2] else "long"
+    form: Literal["short", "long"] = "short" if name in HEADLINES[:3] else "long"
     heading, how = f"95 % of {metric.heading}", f"both ends {ENDS}"
     yield Column(
         f"{name} ends",
@@ -96,7 +110,10 @@ def _row(line: Line, chief: str, whole: float | None) -> Row:
         values |= _shown(name, found.mean, METRICS[name].scale)
     if chief in line.found and (gain := line.found[chief].gain):
         values |= _shown("gain", gain, METRICS[chief].scale)
-    return Row(values)
+    if line.speed is not None:
+        values |= {"speed": (line.speed, line.speed_low, line.speed_high)}
+    values |= {"speed_timing_warnings": line.speed_timing_warnings or None}
+    return Row(values, {"speed": UNRELIABLE} if line.speed_timing_warnings else {})
 
 
 def _shown(name: str, found: Ends, scale: float) -> dict[str, Any]:
@@ -117,13 +134,17 @@ def _notes(lines: Sequence[Line]) -> Iterator[Note]:
         "Same top-1, KL, feature and patches compare each image with what the unpruned model says of it: share of "
         "equal first classes, divergence of softmax, cosine of what the head reads, mean cosine of patches' features."
     )
-    if any(line.row == SMALLER for line in lines):
+    if any(line.schedule == SMALLER for line in lines):
         yield Note(
-            f"{SMALLER}: the unpruned model on the same pixels, shrunk until it costs no more than the budget, or than "
-            "the cheapest row of a schedule; its patches are resized to the full grid."
+            f"{SMALLER}: the unpruned model on the same pixels, shrunk; patches are resized to the full grid. A row is "
+            "compared with them at its own multiply-accumulates, on the line between the two sizes next to it."
         )
+    if any(line.schedule == OTHERS for line in lines):
+        yield Note(f"{OTHERS}: unpruned, on the same images; their features are not compared.")
     for reason, labels in why_not(lines).items():
         yield Note(f"{', '.join(labels)}: {reason}.")
+    if any(line.speed is not None and line.speed_timing_warnings for line in lines):
+        yield Note("unreliable timing; reason in `table.csv` (`speed_timing_warnings`).", UNRELIABLE)
 
 
 def why_not(lines: Sequence[Line]) -> dict[str, list[str]]:
