@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import yaml
@@ -19,10 +20,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from tiny_study import here, write
 
 from suite.errors import UserError
-from suite.kinds.off_the_shelf import models
+from suite.kinds.off_the_shelf import choose, models
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, around, expand
 from suite.kinds.off_the_shelf.execute import run_cell
-from suite.kinds.off_the_shelf.record import export, lines, lines_of, rows_of
+from suite.kinds.off_the_shelf.record import Line, export, lines, lines_of, rows_of
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.off_the_shelf.scores import look, loyalty
 from suite.kinds.off_the_shelf.table import table
@@ -395,6 +396,7 @@ def test_maps_of_a_decoder(folder: Path) -> None:
     Path("decoder.pt2").write_bytes(b"none")
     with pytest.raises(UserError, match=r"decoder\.pt2 is no program of torch.export"):
         ran(expand(study(decoder="decoder.pt2"))[0])
+    models._decoder.cache_clear()
     with pytest.raises(UserError, match=r"decoder\.pt2 is not the file that this study was planned with"):
         ran(cells[0])
 
@@ -442,6 +444,8 @@ def test_other_models_stand_beside(folder: Path) -> None:
     assert found["repetitions"].keys() == {"correct", "same_top1", "kl"}
     assert found["metrics"]["macs_full"] < 0.3 * ran(unpruned)["metrics"]["macs_full"]
     assert max(found["repetitions"]["kl"]) > 0
+    absent = expand(study(models=[narrow | {"start": "absent.pth"}], smaller_images=False))
+    assert "absent.pth, are not on this machine" in ran(of_rows(absent, "narrow")[0])["reason"]
     (timed,) = [cell for cell in of_rows(cells, "narrow") if cell.alone]
     assert ran(timed)["metrics"]["speed_ratio"] > 1.2
 
@@ -594,3 +598,84 @@ def test_one_method_on_a_file_of_weights(folder: Path) -> None:
         refused = here(folder, *more)
         assert refused.returncode == 2
         assert message in refused.stderr
+
+
+@pytest.mark.slow
+def test_choose_a_method(folder: Path) -> None:
+    """A study is written and run, the choice is as wanted, its code makes its model, and so do both files."""
+    options = [word for name, value in SIZES.items() for word in ("--option", f"{name}={value}")]
+    words = ("choose", "weights.pth", "--data", "data", "--backbone", "vit_tiny_patch16_224", *options)
+    words += ("--method", "tome", "--method", "variance", "--batch-size", "2", "--images", "8")
+    done = here(folder, *words, "--drop", "60", "--export", "made")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {line.label: line for line in lines(folder / "results/choose-weights")}
+    label = done.stdout.split("Chosen: ")[1].split(": ")[0]
+    within = [line for line in found.values() if line.speed is not None and _points(line, found["none"]) <= 60]
+    assert found[label].speed == max(line.speed or 0 for line in within)
+    made = _of_code(done.stdout[done.stdout.index("import timm") : done.stdout.index("wrote made")])
+    images = torch.rand(3, 3, *getattr(made, "backbone", made).patch_embed.img_size)
+    with torch.no_grad():
+        wanted = made(images)
+        assert torch.allclose(torch.export.load("made/model.pt2").module()(images), wanted, atol=1e-5)
+    session = onnxruntime.InferenceSession("made/model.onnx")
+    (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    assert np.allclose(logits, wanted.numpy(), atol=1e-5)
+    refused = here(folder, *words, "--speedup", "50")
+    assert refused.returncode == 2
+    assert "nothing that was tried is as wanted" in refused.stderr
+    assert "0 to run" in refused.stdout
+    both = here(folder, *words, "--speedup", "2", "--drop", "1")
+    assert "say what is wanted" in both.stderr
+
+
+def _of_code(code: str) -> Any:
+    """The model that lines of Python make."""
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102  (our own)
+    return names["model"]
+
+
+def test_code_of_a_choice(folder: Path) -> None:
+    """Makes the model of its cell, with the weights of the file; of a smaller image too."""
+    rows = [{"method": "tome", "settings": {"proportional_attention": False}}, {"method": "variance", "name": "own"}]
+    planned = study(methods=rows, schedules=[{"removed": [5, 4, 0, 3, 0, 0]}], budgets=[])
+    for cell in expand(planned)[1:]:
+        image = torch.rand(2, 3, *cell.identity.get("image", (32, 32)))
+        with torch.no_grad():
+            found = _of_code("\n".join(choose.code(planned, cell)))(image)
+            assert torch.equal(found, models.reduced(cell.identity, cell.places)(image)), cell.row
+
+
+def test_the_choice_is_as_wanted(folder: Path) -> None:
+    """The fastest within the drop, or the best that is fast enough; and whether the next one can be told apart."""
+    speeds = {"none": None, "slow": 1.2, "fast": 1.5, "faster": 1.55, "fastest": 3.0}
+    draw, whole = np.random.RandomState(0), np.full(50, 100.0)
+    losses = {"slow": 0.1, "fast": 1.0, "fastest": 20.0}
+    scores = {("none", "none"): whole} | {(name, name): whole - loss - draw.rand(50) for name, loss in losses.items()}
+
+    scores["faster", "faster"] = scores["fast", "fast"] - 0.01 + np.tile([0.5, -0.5], 25)
+
+    def line(name: str, speed: float | None) -> Line:
+        ends = (None, None) if speed is None else (speed - 0.1, speed + 0.1)
+        return Line(name, name, name, "", "none", "", speed, *ends, "", "done", "", 1.0, 1.0, 50, 50, {})
+
+    tried = [line(name, speed) for name, speed in speeds.items() if speed]
+    quick = choose.best(tried, scores, 5.0, None)
+    assert (quick.line.row, quick.second and quick.second.row) == ("faster", "fast")
+    assert "speeds cannot be told apart" in quick.tie
+    assert quick.loss is not None
+    assert quick.loss.mean == pytest.approx((whole - scores["faster", "faster"]).mean())
+    good = choose.best(tried, scores, None, 1.4)
+    assert {good.line.row, good.second and good.second.row} == {"fast", "faster"}
+    assert "scores cannot be told apart" in good.tie
+    sure = choose.best(tried, scores, None, 1.0)
+    assert (sure.line.row, sure.tie) == ("slow", "")
+    only = choose.best(tried, scores, None, 2.0)
+    assert (only.line.row, only.second, only.tie) == ("fastest", None, "")
+    with pytest.raises(UserError, match=r"the least drop is 0\.\d+ points, the most speed 3\.00x"):
+        choose.best(tried, scores, 0.01, None)
+
+
+def _points(line: Line, whole: Line) -> float:
+    """How many points of accuracy a row is below the unpruned model."""
+    return 100 * (whole.found["correct"].mean[0] - line.found["correct"].mean[0])

@@ -15,6 +15,7 @@ from typing import NoReturn
 import typer
 
 from suite.cli.budget import budget
+from suite.cli.choose import choose
 from suite.cli.ledger import ledger
 from suite.cli.models import check_method, evaluate, export, flops, power, race, speed
 from suite.cli.options import say
@@ -31,7 +32,7 @@ app = typer.Typer(
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Studies": (list_, validate, plan, run, track, weights, pack, unpack, ui),
     "Results": (table, compare, figures, report, trace, ledger),
-    "Methods and models": (check_method, evaluate, flops, budget, speed, export, race, power),
+    "Methods and models": (check_method, evaluate, choose, flops, budget, speed, export, race, power),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:

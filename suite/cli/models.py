@@ -96,7 +96,8 @@ def evaluate(
         said = options.pairs(setting or [], "--setting", "stage=pre")
         timms = options.pairs(option or [], "--option", "img_size=384")
         pictures = one.pictures(data, classes, labels)
-        study = one.study_of(checkpoint, weights, (backbone, timms), (method, said, fusion), rule, pictures)
+        about = one.modelled(checkpoint, weights, (backbone, timms), pictures)
+        study = one.study_of(about, (method, said, fusion), rule)
         one.show(one.on(study, batch_size, device), console)
         return
     alone = {"setting": setting, "backbone": backbone, "fusion": fusion != "none", "no-labels": not labels}

@@ -52,12 +52,12 @@ class InOnnxRuntime(nn.Module):
 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # of torch, about itself
-            program = torch.onnx.export(_program(model, images), dynamo=True, verbose=False)
-        assert program is not None
+            found = torch.onnx.export(program(model, images), dynamo=True, verbose=False)
+        assert found is not None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self.session = onnxruntime.InferenceSession(
-            program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            found.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         self.input = self.session.get_inputs()[0].name
 
@@ -67,7 +67,7 @@ class InOnnxRuntime(nn.Module):
 
 def exported(model: nn.Module, images: Tensor) -> nn.Module:
     """The graph that `torch.export` finds, run by torch."""
-    module: nn.Module = _program(model, images).module()
+    module: nn.Module = program(model, images).module()
     return module
 
 
@@ -88,6 +88,7 @@ def require_onnx() -> None:
         )
 
 
-def _program(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
+def program(model: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
+    """The graph of a model for batches of any size; `images` are an example, of two or more."""
     with torch.no_grad():
         return torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))

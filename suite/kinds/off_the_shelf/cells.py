@@ -15,7 +15,7 @@ import torch
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy, Other
 from suite.kinds.training.cells import known_weights, resolved, schedule_of
 from suite.kinds.training.schema import Row
-from suite.kinds.training.start import file_of
+from suite.kinds.training.start import file_of, missing
 from suite.measure.count import count
 from suite.measure.strength import choices
 from suite.reduction import registry
@@ -58,7 +58,7 @@ def expand(study: OffTheShelfStudy) -> list[Cell]:
             reduced += [_cell(study, row, row.label, label, counts, **more) for more in _several(study, row, why_not)]
     none, kept = Row(method="none"), (0,) * whole.depth
     control = [_cell(study, none, f"{by(image)} pixels", SMALLER, kept, image=list(image)) for image in sorted(images)]
-    others = [_cell(study, none, other.label, OTHERS, kept, other) for other in study.models]
+    others = [_cell(study, none, other.label, OTHERS, kept, other, **_at_hand(other)) for other in study.models]
     scored = [*control, *others, *reduced]
     return [_cell(study, none, UNPRUNED, UNPRUNED, kept), *scored, *_timed(study, scored)]
 
@@ -74,6 +74,12 @@ def _timed(study: OffTheShelfStudy, scored: Sequence[Cell]) -> Iterator[Cell]:
         found.add((cell.schedule, cell.row))
         identity = {name: value for name, value in cell.identity.items() if name not in SCORED} | how
         yield replace(cell, identity=json.loads(json.dumps(identity)))
+
+
+def _at_hand(other: Other) -> dict[str, str]:
+    """Why another model cannot be had, if its weights are not on this machine."""
+    here = not missing(other.start, other.backbone.name)
+    return {} if here else {"impossible": f"its weights, {other.start}, are not on this machine"}
 
 
 def _known(other: Other) -> dict[str, Any]:

@@ -25,10 +25,9 @@ from suite.kinds.off_the_shelf.execute import run_cell
 from suite.kinds.off_the_shelf.problems import problems
 from suite.kinds.off_the_shelf.record import Line, lines_of, rows_of
 from suite.kinds.off_the_shelf.run import check_inputs, missing
-from suite.kinds.off_the_shelf.schema import OffTheShelfStudy, Pictures
+from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.off_the_shelf.table import table
 from suite.kinds.training import start as starts
-from suite.kinds.training.schema import Row
 from suite.kinds.training.study import refuse
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.hugging_face import as_timm
@@ -47,22 +46,15 @@ def pictures(source: Path, classes: str | None, labels: bool) -> dict[str, Any]:
     return {"recipe": "images", "source": source, "labels": labels, **order}
 
 
-def study_of(
-    start: Path,
-    weights: str | None,
-    backbone: tuple[str, dict[str, Any]],
-    method: tuple[str, dict[str, Any], str],
-    rule: ScheduleRule | None,
-    data: Mapping[str, Any],
-) -> OffTheShelfStudy:
-    """What is compared, as a study would say it; images are prepared as timm does for the model.
+def modelled(
+    start: Path, weights: str | None, backbone: tuple[str, dict[str, Any]], data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a study says of a model and of images, prepared as timm does for it.
 
     Args:
         start: a file of weights, or `timm/MODEL.TAG`.
         weights: which of several in the file.
         backbone: timm's name, with a tag or without, which may be empty where `start` says it; and its options.
-        method: its name, settings and fusion.
-        rule: how much it removes.
         data: see `pictures`.
 
     Raises:
@@ -74,19 +66,36 @@ def study_of(
     with explained():
         known = Backbone(name=name, options=backbone[1])
         said: dict[str, Any] = {"size": known.size().image[0]}
-        said |= {} if how is None else {"crop": how.crop_pct, "normalisation": _normalisation(tag, how)}
-        study = OffTheShelfStudy(
-            question="",
-            kind="off-the-shelf",
-            data=Pictures.model_validate(said | dict(data)),
-            backbone=known,
-            classes=_classes(starts.file_of(start), weights),
-            start=start,
-            start_weights=weights,
-            schedules=(rule or ScheduleRule(constant=0, blocks=(0,)),),
-            methods=(Row(method=method[0], settings=method[1], fusion=named(method[2], FUSIONS, "fusion")),),
-            threads=cores(),
-        )
+    said |= {} if how is None else {"crop": how.crop_pct, "normalisation": _normalisation(tag, how)}
+    return {
+        "question": "",
+        "kind": "off-the-shelf",
+        "data": said | dict(data),
+        "backbone": {"name": name, "options": backbone[1]},
+        "classes": _classes(starts.file_of(start), weights),
+        "start": start,
+        "start_weights": weights,
+        "threads": cores(),
+    }
+
+
+def study_of(
+    about: Mapping[str, Any], method: tuple[str, dict[str, Any], str], rule: ScheduleRule | None
+) -> OffTheShelfStudy:
+    """What is compared, as a study would say it.
+
+    Args:
+        about: what `modelled` says.
+        method: its name, settings and fusion.
+        rule: how much it removes.
+
+    Raises:
+        UserError: for what cannot be.
+    """
+    row = {"method": method[0], "settings": method[1], "fusion": named(method[2], FUSIONS, "fusion")}
+    rules = [rule or ScheduleRule(constant=0, blocks=(0,))]
+    with explained():
+        study = OffTheShelfStudy.model_validate({**about, "schedules": rules, "methods": [row]})
     if wrong := [message for _, message in problems(study)]:
         raise UserError("\n".join(wrong))
     return study

@@ -89,13 +89,9 @@ def export(folder: Path, cells: Sequence[Cell], record: Record, groups: Sequence
 
 def rows_of(cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequence[str]) -> list[dict[str, object]]:
     """What the record has of cells and what was found, by their ids."""
-    rows: dict[tuple[str, str], list[Cell]] = {}
-    timed = {(cell.schedule, cell.row): entries.get(cell.cell_id) for cell in cells if cell.alone}
     scored = [cell for cell in cells if not cell.alone]
-    for cell in scored:
-        if cell.cell_id in entries:
-            rows.setdefault((cell.schedule, cell.row), []).append(cell)
-    values = {key: _values([entries[cell.cell_id] for cell in own], groups) for key, own in rows.items()}
+    rows, values = _by_row(scored, entries), values_of(scored, entries, groups)
+    timed = {(cell.schedule, cell.row): entries.get(cell.cell_id) for cell in cells if cell.alone}
     control = _control(scored, entries, values)
     equal = {
         key: _between(control, _macs([entries[cell.cell_id] for cell in own]))
@@ -108,6 +104,23 @@ def rows_of(cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequenc
         for key, own in rows.items()
         for line in _lines(own, entries, groups, equal.get(key, {}), compared)
     ]
+
+
+def _by_row(cells: Iterable[Cell], entries: Mapping[str, Entry]) -> dict[tuple[str, str], list[Cell]]:
+    """The cells that have ended, by schedule and row."""
+    rows: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.cell_id in entries:
+            rows.setdefault((cell.schedule, cell.row), []).append(cell)
+    return rows
+
+
+def values_of(
+    cells: Iterable[Cell], entries: Mapping[str, Entry], groups: Sequence[str]
+) -> dict[tuple[str, str], Scores]:
+    """By schedule and row, the mean of each group over seeds by metric; nothing where no cell is finished."""
+    rows = _by_row(cells, entries)
+    return {key: _values([entries[cell.cell_id] for cell in own], groups) for key, own in rows.items()}
 
 
 def _speed(entry: Entry | None) -> dict[str, object]:

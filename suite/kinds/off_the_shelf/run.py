@@ -29,17 +29,8 @@ from suite.terminal import ManualProgress
 def missing(study: OffTheShelfStudy) -> list[str]:
     """A sentence for everything that the study reads and that is not on this machine."""
     decoder = study.decoder
-    return list(
-        filter(
-            None,
-            [
-                study.data.missing(),
-                start.missing(study.start, study.backbone.name),
-                *(start.missing(other.start, other.backbone.name) for other in study.models),
-                f"decoder: there is no file {decoder}" if decoder and not decoder.is_file() else "",
-            ],
-        )
-    )
+    map_maker = f"decoder: there is no file {decoder}" if decoder and not decoder.is_file() else ""
+    return list(filter(None, [study.data.missing(), start.missing(study.start, study.backbone.name), map_maker]))
 
 
 def check(loaded: Loaded) -> str:

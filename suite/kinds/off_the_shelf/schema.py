@@ -186,7 +186,7 @@ class OffTheShelfStudy(Strict):
     budgets: shares of the unpruned model's multiply-accumulates; each method gets a schedule that meets them.
     schedules: rules for all methods, beside `budgets` or instead of them.
     seeds: of methods that draw, such as random pruning; all others run once.
-    models: others that stand beside them, without reduction.
+    models: others that stand beside them, without reduction; skipped where their weights are not on this machine.
     decoder: a program of torch.export that makes a map, (B, 1, height, width), of normalised features of patches,
         (B, D, rows, columns); maps are then compared with those of the unpruned model.
     speed: how each row is timed beside the unpruned model; not at all by default.
