@@ -222,7 +222,7 @@ def test_a_method_that_the_backbone_lacks_a_part_for(folder: Path) -> None:
 def test_a_budget_out_of_reach(folder: Path) -> None:
     """Is not compared with smaller images that meet it."""
     (skipped,) = of_rows(expand(study(budgets=[0.02])), "random")
-    assert "nearest to 0.02 of the MACs needs 0." in skipped.identity["impossible"]
+    assert "nearest to 0.02 of MACs (full) needs 0." in skipped.identity["impossible"]
 
 
 def test_smaller_images_lie_around_every_row(folder: Path) -> None:

@@ -58,9 +58,16 @@ def meet(model: Configuration, budget: Budget, multiple_of: int | None = None) -
 
 @functools.cache
 def _met(model: str, budget: Budget, multiple_of: int | None) -> Solution:
-    strengths = strengths_of(Configuration.model_validate_json(model), budget, multiple_of)
+    alike = budget.model_copy(update={"macs": budget.macs and 1.0, "tokens": budget.tokens and 1.0})
+    strengths = _strengths(model, alike, multiple_of)
     number = strengths.nearest(budget.share)
     return Solution(strengths.choices[number], strengths.cost(number), budget.share)
+
+
+@functools.lru_cache(maxsize=32)
+def _strengths(model: str, budget: Budget, multiple_of: int | None) -> Strengths:
+    """Shared by budgets of one sort, because costs are dear."""
+    return strengths_of(Configuration.model_validate_json(model), budget, multiple_of)
 
 
 def strengths_of(model: Configuration, budget: Budget, multiple_of: int | None) -> Strengths:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy, Other
-from suite.kinds.training.cells import known_weights, resolved, schedule_of
+from suite.kinds.training.cells import known_weights, resolved
 from suite.kinds.training.schema import Row
 from suite.kinds.training.start import file_of, missing
 from suite.measure.count import count
@@ -26,7 +26,7 @@ from suite.reduction.schedule import nothing
 from suite.reduction.settings import Fusion, MethodSettings
 from suite.reduction.size import Size, by
 from suite.study import protocol
-from suite.study.budget import attempt
+from suite.study.budget import attempt, meet
 from suite.study.cells import Cell, Identity
 from suite.study.configuration import Configuration
 from suite.study.protocol import timing_identity
@@ -52,10 +52,11 @@ def expand(study: OffTheShelfStudy) -> list[Cell]:
         for row in study.methods:
             if settings_class(row.method).reduces == "nothing":
                 continue
-            counts, why_not = _counts(study, rule, row, whole)
-            if study.smaller_images and not why_not:
-                images.update(around(study, _macs_of(study, row, counts)))
-            reduced += [_cell(study, row, row.label, label, counts, **more) for more in _several(study, row, why_not)]
+            planned = _planned(study, rule, row, whole)
+            counts, macs = ((), 0.0) if isinstance(planned, str) else planned
+            images.update(around(study, macs) if study.smaller_images else ())
+            several = [{"impossible": planned}] if isinstance(planned, str) else _several(study, row)
+            reduced += [_cell(study, row, row.label, label, counts, **more) for more in several]
     none, kept = Row(method="none"), (0,) * whole.depth
     control = [_cell(study, none, f"{by(image)} pixels", SMALLER, kept, image=list(image)) for image in sorted(images)]
     others = [_cell(study, none, other.label, OTHERS, kept, other, **_at_hand(other)) for other in study.models]
@@ -87,10 +88,8 @@ def _known(other: Other) -> dict[str, Any]:
     return {"backbone": other.backbone.model_dump(), "start": start}
 
 
-def _several(study: OffTheShelfStudy, row: Row, why_not: str) -> list[dict[str, Any]]:
+def _several(study: OffTheShelfStudy, row: Row) -> Sequence[dict[str, Any]]:
     """What tells the cells of a row under a schedule apart: its seeds, if it draws."""
-    if why_not:
-        return [{"impossible": why_not}]
     return [{"seed": seed} for seed in study.seeds] if draws(row.method, json.dumps(row.settings)) else [{}]
 
 
@@ -99,24 +98,22 @@ def different(study: OffTheShelfStudy) -> list[Cell]:
     return list({cell.cell_id: cell for cell in expand(study)}.values())
 
 
-def _counts(study: OffTheShelfStudy, rule: ScheduleRule, row: Row, whole: Size) -> tuple[tuple[int, ...], str]:
-    """Patches that a row removes by a rule, or none and why it cannot."""
+def _planned(study: OffTheShelfStudy, rule: ScheduleRule, row: Row, whole: Size) -> tuple[tuple[int, ...], float] | str:
+    """Patches that a row removes by a rule, and the multiply-accumulates that it needs; or why it cannot."""
     if why_not := impossible(study, rule, settings_of(row), row.fusion, whole):
-        return (), why_not
-    convention = rule.budget.convention if rule.budget else "full"
-
-    def solved() -> tuple[tuple[int, ...], float]:
-        removed = schedule_of(study, rule, row, whole.patches, whole.depth).removed
-        return removed, _macs_of(study, row, removed, convention)
-
-    if isinstance(found := attempt(_reduced(study, row), solved), str):
-        return (), found
-    counts, needed = found
-    if rule.budget and rule.budget.macs:
-        nearest = needed / _macs_whole(study, convention)
-        if abs(nearest - rule.budget.macs) > FAR * rule.budget.macs:
-            return (), f"its schedule that is nearest to {rule.budget.macs:g} of the MACs needs {nearest:.3g}"
-    return counts, ""
+        return why_not
+    model = _reduced(study, row)
+    if rule.budget is None:
+        removed = resolved(study.backbone, rule, whole.patches, whole.depth).removed
+        return attempt(model, lambda: (removed, _macs_of(study, row, removed)))
+    budget, multiple_of = rule.budget, rule.multiple_of
+    if isinstance(found := attempt(model, lambda: meet(model, budget, multiple_of)), str):
+        return found
+    if abs(found.share - found.wanted) > FAR * found.wanted:
+        return f"its schedule that is nearest to {budget.label} needs {found.share:.3g}"
+    removed = found.choice.schedule.removed
+    by_macs = budget.macs is not None and budget.convention == "full"
+    return removed, found.share * _macs_whole(study) if by_macs else _macs_of(study, row, removed)
 
 
 def settings_of(row: Row) -> MethodSettings:
@@ -199,14 +196,13 @@ def _seeded(model: ReducedModel, seed: int) -> torch.Tensor:
     return found
 
 
-def _macs_whole(study: OffTheShelfStudy, convention: str) -> float:
-    whole = Configuration(backbone=study.backbone, classes=study.classes)
-    return _macs(whole.model_dump_json(exclude_defaults=True), convention)
+def _macs_whole(study: OffTheShelfStudy) -> float:
+    return _macs(Configuration(backbone=study.backbone, classes=study.classes).model_dump_json(exclude_defaults=True))
 
 
-def _macs_of(study: OffTheShelfStudy, row: Row, removed: tuple[int, ...], convention: str = "full") -> float:
+def _macs_of(study: OffTheShelfStudy, row: Row, removed: tuple[int, ...]) -> float:
     reduced = _reduced(study, row).model_copy(update={"schedule": ScheduleRule(removed=removed)})
-    return _macs(reduced.model_dump_json(exclude_defaults=True), convention)
+    return _macs(reduced.model_dump_json(exclude_defaults=True))
 
 
 def _reduced(study: OffTheShelfStudy, row: Row) -> Configuration:
@@ -221,8 +217,8 @@ def _reduced(study: OffTheShelfStudy, row: Row) -> Configuration:
 
 
 @functools.cache
-def _macs(configuration: str, convention: str = "full") -> float:
-    return float(getattr(count(Configuration.model_validate_json(configuration).build()).macs, convention))
+def _macs(configuration: str) -> float:
+    return float(count(Configuration.model_validate_json(configuration).build()).macs.full)
 
 
 def around(study: OffTheShelfStudy, macs: float) -> list[Image]:
