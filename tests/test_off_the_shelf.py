@@ -612,6 +612,7 @@ def test_choose_a_method(folder: Path) -> None:
     label = done.stdout.split("Chosen: ")[1].split(": ")[0]
     within = [line for line in found.values() if line.speed is not None and _points(line, found["none"]) <= 60]
     assert found[label].speed == max(line.speed or 0 for line in within)
+    assert (folder / "results/choose-weights/pareto.png").is_file()
     made = _of_code(done.stdout[done.stdout.index("import timm") : done.stdout.index("wrote made")])
     images = torch.rand(3, 3, *getattr(made, "backbone", made).patch_embed.img_size)
     with torch.no_grad():

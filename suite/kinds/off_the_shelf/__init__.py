@@ -25,7 +25,12 @@ KIND = Kind(
             "Loyalty to the unpruned model over budgets",
             "Mean over images with its 95 % interval against multiply-accumulates, each row a line over the schedules.",
             of("figure", "draw_budgets"),
-        )
+        ),
+        "pareto": Drawing(
+            "Score against speed",
+            "Mean over images against median speed, with the Pareto front; a hollow mark is an unreliable timing.",
+            of("figure", "draw_speeds"),
+        ),
     },
     label=lambda line: str(line.label),
     cells=of("table", "cells"),

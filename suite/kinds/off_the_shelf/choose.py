@@ -17,6 +17,7 @@ from rich.console import Console
 from suite.errors import UserError
 from suite.kinds.off_the_shelf import models
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, expand
+from suite.kinds.off_the_shelf.figure import draw_speeds, front_of
 from suite.kinds.off_the_shelf.record import Line, lines, values_of
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.off_the_shelf.scores import METRICS
@@ -24,7 +25,6 @@ from suite.kinds.off_the_shelf.table import headline, table
 from suite.measure.artefacts import program, require_onnx
 from suite.report.layout import Block, Table
 from suite.report.render import show
-from suite.report.statistics.aggregates import pareto_front
 from suite.report.statistics.intervals import Mean, mean
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
@@ -86,10 +86,11 @@ def decide(loaded: Loaded, drop: float | None, speedup: float | None, export: Pa
     values = values_of(cells, entries, study.data.groups_of(study.data.labelled()))
     scores = {key: 100 * own[chief] for key, own in values.items() if chief in own}
     tried = [line for line in found if line.speed is not None and key_of(line) in scores]
+    draw_speeds(RESULTS / loaded.name, found, picture := RESULTS / loaded.name / "pareto.png")
     show(_front(loaded.name, found, tried, chief), console)
     chosen = best(tried, scores, drop, speedup)
     cell = next(cell for cell in cells if (cell.schedule, cell.row) == key_of(chosen.line))
-    for text in (*_said(chosen, chief), "", *code(study, cell)):
+    for text in (*_said(chosen, chief), f"Picture: {picture}", "", *code(study, cell)):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     if export:
         for path in exported(cell, export):
@@ -138,18 +139,17 @@ def _tie(first: Line, second: Line, losses: dict[Key, NDArray[np.float64]], *, b
 
 
 def _front(name: str, found: Sequence[Line], tried: Sequence[Line], chief: str) -> Table:
-    """Those candidates that no other beats in speed and score, the fastest last."""
-    points = [(-(line.speed or 0), line.found[chief].mean[0]) for line in tried]
-    kept = [key_of(tried[index]) for index in reversed(pareto_front(points))]
-    whole = table(name, found)
+    """Those that no other beats in speed and score, the unpruned model among them."""
+    unpruned = [line for line in found if line.row == UNPRUNED]
+    whole, kept = table(name, found), [key_of(line) for line in reversed(front_of([*unpruned, *tried], chief))]
     rows = {
-        (block.name if block.name != "unpruned" else UNPRUNED, row.values["row"]): row
+        (UNPRUNED if block.name == "unpruned" else block.name, row.values["row"]): row
         for block in whole.blocks
         for row in block.rows
     }
     columns = tuple(column for column in whole.columns if column.key in SHOWN)
-    caption = "Pareto front of speed and score"
-    block, marked = Block(caption, tuple(rows[key] for key in kept)), tuple(note for note in whole.notes if note.mark)
+    caption, marked = "Pareto front of speed and score", tuple(note for note in whole.notes if note.mark)
+    block = Block(caption, tuple(rows[key] for key in kept))
     return replace(whole, caption=caption, columns=columns, blocks=(block,), notes=marked)
 
 
