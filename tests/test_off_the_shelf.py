@@ -15,15 +15,18 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from rich.console import Console
 from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 from tiny_study import here, write
 
 from suite.errors import UserError
-from suite.kinds.off_the_shelf import choose, models
+from suite.kinds.off_the_shelf import choose, execute, models
+from suite.kinds.off_the_shelf import run as execution
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, around, expand
 from suite.kinds.off_the_shelf.execute import run_cell
 from suite.kinds.off_the_shelf.record import Found, Line, export, lines, lines_of, rows_of
+from suite.kinds.off_the_shelf.run import check_inputs
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.off_the_shelf.scores import look, loyalty
 from suite.kinds.off_the_shelf.table import table
@@ -432,7 +435,7 @@ def planned_transform() -> Any:
     return create_transform(32, crop_pct=0.875, interpolation="bicubic")
 
 
-def test_other_models_stand_beside(folder: Path) -> None:
+def test_other_models_stand_beside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what logits say alone; by their own size and weights."""
     options = SIZES | {"embed_dim": 32, "num_heads": 2, "img_size": 16}
     with torch.random.fork_rng():
@@ -448,10 +451,42 @@ def test_other_models_stand_beside(folder: Path) -> None:
     absent = expand(study(models=[narrow | {"start": "absent.pth"}], smaller_images=False))
     assert "absent.pth, are not on this machine" in ran(of_rows(absent, "narrow")[0])["reason"]
     (timed,) = [cell for cell in of_rows(cells, "narrow") if cell.alone]
-    assert ran(timed)["metrics"]["speed_ratio"] > 1.2
+    reduced, unpruned = _timed_side_by_side(timed, monkeypatch)
+    assert (reduced.size, reduced.model.backbone.embed_dim, unpruned.embed_dim) == ((16, 16), 32, 48)
 
 
-def test_speed_stands_beside(folder: Path) -> None:
+def _timed_side_by_side(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """The two models that a cell times."""
+    seen = list[Any]()
+    monkeypatch.setattr(execute, "time_cell", lambda _identity, *models: seen.extend(models) or {})
+    ran(cell)
+    assert seen[2] == (32, 32)
+    return seen[0], seen[1]
+
+
+def test_what_cannot_be_used_is_said_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is computed: another model's head, a decoder of other features, a device of timing."""
+    torch.save(create_backbone("vit_tiny_patch16_224", SIZES, CLASSES + 2).state_dict(), "five.pth")
+    other = {"name": "five", "backbone": STUDY["backbone"], "start": "five.pth"}
+    decoder = {name: torch.nn.Conv2d(*sizes, 1) for name, sizes in {"wide": (40, 1), "deep": (48, 2)}.items()}
+    for name, module in decoder.items():
+        example = torch.zeros(2, module.in_channels, 8, 8)
+        torch.export.save(torch.export.export(module, (example,)), f"{name}.pt2")
+    for changes, message in (
+        ({"models": [other]}, r"models: five: .*five\.pth has no head\.weight of shape \(3, 48\)"),
+        ({"decoder": "wide.pt2"}, r"wide\.pt2 does not take features of shape \(2, 48, 8, 8\)"),
+        ({"decoder": "deep.pt2"}, r"deep\.pt2 makes \(2, 2, 8, 8\) of features of shape \(2, 48, 8, 8\)"),
+    ):
+        planned = study(**changes)
+        with pytest.raises(UserError, match=message):
+            check_inputs(planned, expand(planned), Console(quiet=True))
+    planned, asked = study(speed={"batch_size": 2, "device": "cuda"}), list[str]()
+    monkeypatch.setattr(execution, "check_device", asked.append)
+    check_inputs(planned, expand(planned), Console(quiet=True))
+    assert sorted(asked) == ["cpu", "cuda"]
+
+
+def test_speed_stands_beside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every row that there is, seeds as one; without it nothing is timed, and the cells are the same."""
     rows = ["random", "tome", "cropr"]
     timing = {"batch_size": 2, "rounds": 5}
@@ -463,7 +498,10 @@ def test_speed_stands_beside(folder: Path) -> None:
     assert [cell.cell_id for cell in without] == [cell.cell_id for cell in cells if not cell.alone]
     small = next(cell for cell in timed if cell.schedule == SMALLER)
     found = ran(small)
-    assert found["metrics"]["speed_ratio"] == np.median(found["repetitions"]["speed_ratio"]) > 1
+    assert found["metrics"]["speed_ratio"] == np.median(found["repetitions"]["speed_ratio"])
+    reduced, unpruned = _timed_side_by_side(small, monkeypatch)
+    assert isinstance(reduced, execute.Shrunk)
+    assert count(reduced.model).macs.full < count(unpruned).macs.full == count(backbone()).macs.full
     entries: Any = {
         cell.cell_id: {"status": "done", "reason": "shaken", "repetitions": {"speed_ratio": [1.0, 2.0, 4.0]}}
         if cell.alone
@@ -553,6 +591,7 @@ def test_an_interrupted_study_goes_on(folder: Path) -> None:
 
 def test_what_a_study_cannot_say(folder: Path) -> None:
     """Each refused with its place."""
+    other = {"backbone": STUDY["backbone"], "start": "weights.pth"}
     for changes, message in (
         ({"methods": ["none"]}, r"methods: no method reduces anything"),
         ({"data": STUDY["data"] | {"size": 64}}, r"data.size: the backbone takes 32 x 32 pixels"),
@@ -565,6 +604,9 @@ def test_what_a_study_cannot_say(folder: Path) -> None:
         ({"methods": [{"method": "random", "fusion": "logits"}]}, r"methods.0.fusion: classification does not read"),
         ({"data": STUDY["data"] | {"groups": "abc"}}, r"data.groups: a group in \( \)"),
         ({"finetune": {"epochs": 1}}, r"finetune: unknown value"),
+        ({"models": [other | {"name": "none"}]}, r"models.0: 'none' is what tables call another row"),
+        ({"models": [other | {"name": "random"}]}, r"models.0: 'random' is what tables call another row"),
+        ({"models": [other | {"name": "a\tb"}]}, r"models.0: .* is no name of a row"),
         ({"schedules": [{"name": "none", "removed": [8] * DEPTH}]}, r"schedules.0: 'none' is what tables call no"),
     ):
         with pytest.raises(UserError, match=message):
