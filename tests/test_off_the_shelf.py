@@ -15,15 +15,18 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from rich.console import Console
 from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 from tiny_study import here, write
 
 from suite.errors import UserError
-from suite.kinds.off_the_shelf import choose, models
+from suite.kinds.off_the_shelf import choose, execute, models
+from suite.kinds.off_the_shelf import run as execution
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, around, expand
 from suite.kinds.off_the_shelf.execute import run_cell
-from suite.kinds.off_the_shelf.record import Line, export, lines, lines_of, rows_of
+from suite.kinds.off_the_shelf.record import Found, Line, export, lines, lines_of, rows_of
+from suite.kinds.off_the_shelf.run import check_inputs
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.off_the_shelf.scores import look, loyalty
 from suite.kinds.off_the_shelf.table import table
@@ -36,6 +39,7 @@ from suite.study.load import load
 from suite.study.store import Record
 
 # isort: split
+import timm
 from timm.data import create_transform
 
 CLASSES, EACH, DEPTH = 3, 4, 6
@@ -431,7 +435,7 @@ def planned_transform() -> Any:
     return create_transform(32, crop_pct=0.875, interpolation="bicubic")
 
 
-def test_other_models_stand_beside(folder: Path) -> None:
+def test_other_models_stand_beside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what logits say alone; by their own size and weights."""
     options = SIZES | {"embed_dim": 32, "num_heads": 2, "img_size": 16}
     with torch.random.fork_rng():
@@ -447,10 +451,42 @@ def test_other_models_stand_beside(folder: Path) -> None:
     absent = expand(study(models=[narrow | {"start": "absent.pth"}], smaller_images=False))
     assert "absent.pth, are not on this machine" in ran(of_rows(absent, "narrow")[0])["reason"]
     (timed,) = [cell for cell in of_rows(cells, "narrow") if cell.alone]
-    assert ran(timed)["metrics"]["speed_ratio"] > 1.2
+    reduced, unpruned = _timed_side_by_side(timed, monkeypatch)
+    assert (reduced.size, reduced.model.backbone.embed_dim, unpruned.embed_dim) == ((16, 16), 32, 48)
 
 
-def test_speed_stands_beside(folder: Path) -> None:
+def _timed_side_by_side(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """The two models that a cell times."""
+    seen = list[Any]()
+    monkeypatch.setattr(execute, "time_cell", lambda _identity, *models: seen.extend(models) or {})
+    ran(cell)
+    assert seen[2] == (32, 32)
+    return seen[0], seen[1]
+
+
+def test_what_cannot_be_used_is_said_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is computed: another model's head, a decoder of other features, a device of timing."""
+    torch.save(create_backbone("vit_tiny_patch16_224", SIZES, CLASSES + 2).state_dict(), "five.pth")
+    other = {"name": "five", "backbone": STUDY["backbone"], "start": "five.pth"}
+    decoder = {name: torch.nn.Conv2d(*sizes, 1) for name, sizes in {"wide": (40, 1), "deep": (48, 2)}.items()}
+    for name, module in decoder.items():
+        example = torch.zeros(2, module.in_channels, 8, 8)
+        torch.export.save(torch.export.export(module, (example,)), f"{name}.pt2")
+    for changes, message in (
+        ({"models": [other]}, r"models: five: .*five\.pth has no head\.weight of shape \(3, 48\)"),
+        ({"decoder": "wide.pt2"}, r"wide\.pt2 does not take features of shape \(2, 48, 8, 8\)"),
+        ({"decoder": "deep.pt2"}, r"deep\.pt2 makes \(2, 2, 8, 8\) of features of shape \(2, 48, 8, 8\)"),
+    ):
+        planned = study(**changes)
+        with pytest.raises(UserError, match=message):
+            check_inputs(planned, expand(planned), Console(quiet=True))
+    planned, asked = study(speed={"batch_size": 2, "device": "cuda"}), list[str]()
+    monkeypatch.setattr(execution, "check_device", asked.append)
+    check_inputs(planned, expand(planned), Console(quiet=True))
+    assert sorted(asked) == ["cpu", "cuda"]
+
+
+def test_speed_stands_beside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every row that there is, seeds as one; without it nothing is timed, and the cells are the same."""
     rows = ["random", "tome", "cropr"]
     timing = {"batch_size": 2, "rounds": 5}
@@ -462,7 +498,10 @@ def test_speed_stands_beside(folder: Path) -> None:
     assert [cell.cell_id for cell in without] == [cell.cell_id for cell in cells if not cell.alone]
     small = next(cell for cell in timed if cell.schedule == SMALLER)
     found = ran(small)
-    assert found["metrics"]["speed_ratio"] == np.median(found["repetitions"]["speed_ratio"]) > 1
+    assert found["metrics"]["speed_ratio"] == np.median(found["repetitions"]["speed_ratio"])
+    reduced, unpruned = _timed_side_by_side(small, monkeypatch)
+    assert isinstance(reduced, execute.Shrunk)
+    assert count(reduced.model).macs.full < count(unpruned).macs.full == count(backbone()).macs.full
     entries: Any = {
         cell.cell_id: {"status": "done", "reason": "shaken", "repetitions": {"speed_ratio": [1.0, 2.0, 4.0]}}
         if cell.alone
@@ -552,6 +591,7 @@ def test_an_interrupted_study_goes_on(folder: Path) -> None:
 
 def test_what_a_study_cannot_say(folder: Path) -> None:
     """Each refused with its place."""
+    other = {"backbone": STUDY["backbone"], "start": "weights.pth"}
     for changes, message in (
         ({"methods": ["none"]}, r"methods: no method reduces anything"),
         ({"data": STUDY["data"] | {"size": 64}}, r"data.size: the backbone takes 32 x 32 pixels"),
@@ -564,6 +604,9 @@ def test_what_a_study_cannot_say(folder: Path) -> None:
         ({"methods": [{"method": "random", "fusion": "logits"}]}, r"methods.0.fusion: classification does not read"),
         ({"data": STUDY["data"] | {"groups": "abc"}}, r"data.groups: a group in \( \)"),
         ({"finetune": {"epochs": 1}}, r"finetune: unknown value"),
+        ({"models": [other | {"name": "none"}]}, r"models.0: 'none' is what tables call another row"),
+        ({"models": [other | {"name": "random"}]}, r"models.0: 'random' is what tables call another row"),
+        ({"models": [other | {"name": "a\tb"}]}, r"models.0: .* is no name of a row"),
         ({"schedules": [{"name": "none", "removed": [8] * DEPTH}]}, r"schedules.0: 'none' is what tables call no"),
     ):
         with pytest.raises(UserError, match=message):
@@ -613,7 +656,7 @@ def test_choose_a_method(folder: Path) -> None:
     within = [line for line in found.values() if line.speed is not None and _points(line, found["none"]) <= 60]
     assert found[label].speed == max(line.speed or 0 for line in within)
     assert (folder / "results/choose-weights/pareto.png").is_file()
-    made = _of_code(done.stdout[done.stdout.index("import timm") : done.stdout.index("wrote made")])
+    made = _of_code(done.stdout[done.stdout.index("from suite.kinds") : done.stdout.index("wrote made")])
     images = torch.rand(3, 3, *getattr(made, "backbone", made).patch_embed.img_size)
     with torch.no_grad():
         wanted = made(images)
@@ -637,14 +680,40 @@ def _of_code(code: str) -> Any:
 
 
 def test_code_of_a_choice(folder: Path) -> None:
-    """Makes the model of its cell, with the weights of the file; of a smaller image too."""
+    """Makes the model of its cell, with the weights of the file as they are read here; of a smaller image too."""
     rows = [{"method": "tome", "settings": {"proportional_attention": False}}, {"method": "variance", "name": "own"}]
-    planned = study(methods=rows, schedules=[{"removed": [5, 4, 0, 3, 0, 0]}], budgets=[])
-    for cell in expand(planned)[1:]:
-        image = torch.rand(2, 3, *cell.identity.get("image", (32, 32)))
-        with torch.no_grad():
-            found = _of_code("\n".join(choose.code(planned, cell)))(image)
-            assert torch.equal(found, models.reduced(cell.identity, cell.places)(image)), cell.row
+    removed = (5, 4, 0, 3, 0, 0)
+    model = reduce(backbone(), "cropr", removed).deploy()
+    torch.save({"model": model.state_dict(), "model_ema": {}}, "all.pth")
+    averaged = {name: torch.zeros_like(x) for name, x in backbone().state_dict().items()}
+    torch.save({"model": backbone().state_dict(), "model_ema": averaged}, "averaged.pth")
+    for start, methods in (("weights.pth", rows), ("averaged.pth", rows[:1]), ("all.pth", ["cropr"])):
+        planned = study(methods=methods, schedules=[{"removed": removed}], budgets=[], start=start)
+        for cell in expand(planned)[1:]:
+            image = torch.rand(2, 3, *cell.identity.get("image", (32, 32)))
+            with torch.no_grad():
+                found = _of_code("\n".join(choose.code(planned, cell)))(image)
+                assert torch.equal(found, models.reduced(cell.identity, cell.places)(image)), (start, cell.row)
+
+
+def test_code_of_a_choice_with_weights_of_timm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asks timm for the weights of the tag, by the study's options; the model is that of the cell."""
+    tag, asked, create = "vit_tiny_patch16_224.augreg_in21k_ft_in1k", list[Any](), timm.create_model
+
+    def untrained(name: str, *, pretrained: bool, **options: Any) -> Any:
+        asked.append((name, pretrained))
+        return create(name, **options)
+
+    planned = study(methods=["tome"], start=f"timm/{tag}", schedules=[{"removed": [8] * 4 + [0] * 2}], budgets=[])
+    cells = [cell for cell in expand(planned) if cell.schedule != UNPRUNED]
+    with monkeypatch.context() as patched:
+        patched.setattr(timm, "create_model", untrained)
+        made = [_of_code("\n".join(choose.code(planned, cell))) for cell in cells]
+    assert asked == [(tag, True)] * len(cells)
+    assert [getattr(one, "backbone", one).patch_embed.img_size for one in made] == [(24, 24), (28, 28), (32, 32)]
+    assert count(made[-1]).macs == count(models.untrained(cells[-1].identity, cells[-1].places)).macs
+    assert count(made[-1]).macs.full < count(backbone()).macs.full
+    assert made[0].num_classes == CLASSES
 
 
 def test_the_choice_is_as_wanted(folder: Path) -> None:
@@ -656,16 +725,14 @@ def test_the_choice_is_as_wanted(folder: Path) -> None:
 
     scores["faster", "faster"] = scores["fast", "fast"] - 0.01 + np.tile([0.5, -0.5], 25)
 
-    def line(name: str, speed: float | None) -> Line:
-        ends = (None, None) if speed is None else (speed - 0.1, speed + 0.1)
-        return Line(name, name, name, "", "none", "", speed, *ends, "", "done", "", 1.0, 1.0, 50, 50, {})
-
+    line = _timed_line
     tried = [line(name, speed) for name, speed in speeds.items() if speed]
     quick = choose.best(tried, scores, 5.0, None)
     assert (quick.line.row, quick.second and quick.second.row) == ("faster", "fast")
     assert "speeds cannot be told apart" in quick.tie
-    assert quick.loss is not None
-    assert quick.loss.mean == pytest.approx((whole - scores["faster", "faster"]).mean())
+    assert quick.loss == pytest.approx((whole - scores["faster", "faster"]).mean())
+    assert quick.ends is not None
+    assert quick.ends.mean == pytest.approx(quick.loss)
     good = choose.best(tried, scores, None, 1.4)
     assert {good.line.row, good.second and good.second.row} == {"fast", "faster"}
     assert "scores cannot be told apart" in good.tie
@@ -675,6 +742,55 @@ def test_the_choice_is_as_wanted(folder: Path) -> None:
     assert (only.line.row, only.second, only.tie) == ("fastest", None, "")
     with pytest.raises(UserError, match=r"the least drop is 0\.\d+ points, the most speed 3\.00x"):
         choose.best(tried, scores, 0.01, None)
+    slower = [line("slow", 0.9)]
+    assert choose.best([*slower, *tried[1:]], scores, None, 1.0).line.row == "fast"
+    for drop, speedup in ((5.0, None), (None, 1.0)):
+        with pytest.raises(UserError, match="nothing that was tried is faster than the unpruned model"):
+            choose.best(slower, scores, drop, speedup)
+
+
+def test_few_images_tell_no_scores_apart() -> None:
+    """Two equal differences may be chance; of one image nothing is known. The loss is known nevertheless."""
+    both = [_timed_line("good", 1.5), _timed_line("bad", 1.6)]
+
+    def best(count: int) -> choose.Choice:
+        scores = {("good", "good"): np.full(count, 100.0), ("bad", "bad"): np.zeros(count)}
+        return choose.best(both, scores | {("none", "none"): np.full(count, 100.0)}, None, 1.0)
+
+    assert "one image, or one group of them" in best(1).tie
+    assert (best(1).loss, best(1).ends) == (0, None)
+    assert "within noise" in best(2).tie
+    assert best(20).tie == ""
+    assert "feature +0.00 points against" in " ".join(choose._said(best(1), "cosine_feature"))
+
+
+def _timed_line(name: str, speed: float | None, score: float = 0) -> Line:
+    """A row of this name, timed and scored."""
+    ends = (None, None) if speed is None else (speed - 0.1, speed + 0.1)
+    found = {"correct": Found((score, None, None), None, {})}
+    return Line(name, name, name, "", "none", "", speed, *ends, "", "done", "", 1.0, 1.0, 50, 50, found)
+
+
+def test_the_front_has_what_nothing_beats() -> None:
+    """The unpruned model beats what is slower and no better, and stands there, as the first."""
+    speeds = {"none": (None, 0.8), "worse": (0.9, 0.7), "better": (0.8, 0.9), "fast": (2.0, 0.5), "slow": (1.5, 0.5)}
+    found = [_timed_line(name, *both) for name, both in speeds.items()]
+    (block,) = choose._front("trial", found, found[1:], "correct").blocks
+    assert [row.values["row"] for row in block.rows] == ["better", "none", "fast"]
+
+
+def test_a_study_that_was_edited_is_kept(tmp_path: Path) -> None:
+    """What suite choose wrote itself it writes anew, as another call has it."""
+    path, about = tmp_path / "choose-own.yaml", {"start": Path("own.pth"), "threads": 1}
+    choose.write(path, about, "cpu", 8, ())
+    choose.write(path, about, "cpu", 4, ["tome"])
+    said = yaml.safe_load(path.read_text())
+    assert (said["batch_size"], said["methods"], said["start"]) == (4, ["tome"], "own.pth")
+    path.write_text(path.read_text().replace("tome", "evit"))
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"choose-own\.yaml was edited, or suite choose did not write it"):
+        choose.write(path, about, "cpu", 8, ())
+    assert path.read_bytes() == before
 
 
 def _points(line: Line, whole: Line) -> float:

@@ -45,5 +45,7 @@ def choose(
     name = model.name.partition(".")[0] if model.parts[:-1] == ("timm",) else model.stem
     path = Path(f"choose-{name}.yaml")
     choice.write(path, about, device, batch_size, method or ())
+    if export is not None:
+        export.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before anything is run
     run(str(path), in_process=True)
     choice.decide(load(str(path)), drop, speedup, export, plain())

@@ -50,10 +50,7 @@ class InOnnxRuntime(nn.Module):
         super().__init__()
         import onnxruntime
 
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # of torch, about itself
-            found = torch.onnx.export(program(model, images), dynamo=True, verbose=False)
-        assert found is not None
+        found = in_onnx(program(model, images))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self.session = onnxruntime.InferenceSession(
@@ -63,6 +60,15 @@ class InOnnxRuntime(nn.Module):
 
     def forward(self, images: Tensor) -> Outputs:
         return tuple(map(torch.from_numpy, self.session.run(None, {self.input: images.numpy()})))
+
+
+def in_onnx(found: torch.export.ExportedProgram) -> torch.onnx.ONNXProgram:
+    """The same graph in ONNX; `require_onnx` says whether it can be had."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # of torch, about itself
+        made = torch.onnx.export(found, dynamo=True, verbose=False)
+    assert made is not None
+    return made
 
 
 def exported(model: nn.Module, images: Tensor) -> nn.Module:

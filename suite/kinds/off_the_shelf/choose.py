@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +23,10 @@ from suite.kinds.off_the_shelf.record import Line, lines, values_of
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.off_the_shelf.scores import METRICS
 from suite.kinds.off_the_shelf.table import headline, table
-from suite.measure.artefacts import program, require_onnx
+from suite.measure.artefacts import in_onnx, program, require_onnx
 from suite.report.layout import Block, Table
 from suite.report.render import show
-from suite.report.statistics.intervals import Mean, mean
+from suite.report.statistics.intervals import LEVEL, Mean, mean
 from suite.study.cells import Cell
 from suite.study.kind import Loaded
 from suite.study.load import RESULTS
@@ -43,19 +44,26 @@ class Choice:
 
     Attributes:
         line, second: the best and the next one, if there is any.
-        loss: points below the unpruned model, by group of images.
+        loss: points below the unpruned model, mean over groups of images.
+        ends: the same with its interval; None of one group.
         tie: what of the two cannot be told apart; empty if they differ.
     """
 
     line: Line
     second: Line | None
-    loss: Mean | None
+    loss: float
+    ends: Mean | None
     tie: str
 
 
 def write(path: Path, about: dict[str, Any], device: str, batch_size: int, methods: Sequence[str]) -> None:
-    """The study of a model as a file, which `suite run` takes too."""
+    """The study of a model as a file, which `suite run` takes too.
+
+    Raises:
+        UserError: if there is a file of this name that is not as it was written here.
+    """
     said = about | {
+        "question": f"Which method and setting suit {about['start']} on these images and this device?",
         "budgets": list(BUDGETS),
         "methods": list(methods or METHODS),
         "batch_size": batch_size,
@@ -63,7 +71,14 @@ def write(path: Path, about: dict[str, Any], device: str, batch_size: int, metho
         "speed": {"batch_size": batch_size, "device": device, "threads": about["threads"]},
     }
     plain = json.loads(json.dumps({name: value for name, value in said.items() if value is not None}, default=str))
-    path.write_text(f"# Written by suite choose.\n{yaml.safe_dump(plain, sort_keys=False)}")
+    if path.exists() and path.read_bytes() != _marked(path.read_bytes().partition(b"\n")[2]):
+        raise UserError(f"{path} was edited, or suite choose did not write it; rename it, suite run takes it as it is")
+    path.write_bytes(_marked(yaml.safe_dump(plain, sort_keys=False).encode()))
+
+
+def _marked(content: bytes) -> bytes:
+    """A study under a line that tells whether it was edited."""
+    return f"# Written by suite choose; SHA-256 of the rest: {hashlib.sha256(content).hexdigest()}\n".encode() + content
 
 
 def decide(loaded: Loaded, drop: float | None, speedup: float | None, export: Path | None, console: Console) -> None:
@@ -73,7 +88,7 @@ def decide(loaded: Loaded, drop: float | None, speedup: float | None, export: Pa
         loaded: a study that has run.
         drop: points that the choice may be below the unpruned model; then the fastest is chosen.
         speedup: how much faster the choice must be; then the best is chosen.
-        export: a folder to put ONNX and torch.export of it into.
+        export: a folder, which is there, to put ONNX and torch.export of it into.
         console: to show it on.
 
     Raises:
@@ -107,10 +122,15 @@ def best(
 ) -> Choice:
     """The fastest that loses at most `drop` points, or the best that is `speedup` times as fast, and the next one.
 
+    What is not faster than the unpruned model is never chosen.
+
     `scores`: points of each group of images, of the unpruned model too. UserError if there is none.
     """
     whole = scores[UNPRUNED, UNPRUNED]
     losses = {key: whole - own for key, own in scores.items()}
+    tried = [line for line in tried if (line.speed or 0) > 1]
+    if not tried:
+        raise UserError("nothing that was tried is faster than the unpruned model on this device")
     if drop is not None:
         fits = [line for line in tried if losses[key_of(line)].mean() <= drop]
         fits.sort(key=lambda line: -(line.speed or 0))
@@ -118,15 +138,16 @@ def best(
         fits = [line for line in tried if (line.speed or 0) >= (speedup or 0)]
         fits.sort(key=lambda line: losses[key_of(line)].mean())
     if not fits:
-        least = min((losses[key_of(line)].mean() for line in tried), default=0)
-        most = max((line.speed or 0 for line in tried), default=0)
+        least = min(losses[key_of(line)].mean() for line in tried)
+        most = max(line.speed or 0 for line in tried)
         raise UserError(
-            f"nothing that was tried is as wanted: the least drop is {least:.2f} points, the most speed {most:.2f}x; "
-            "ask for less, or name more methods or budgets in the study that was written"
+            "nothing that was tried is as wanted: of what is faster than the unpruned model the least drop is "
+            f"{least:.2f} points, the most speed {most:.2f}x; ask for less, or name other methods with --method"
         )
     first, second = fits[0], fits[1] if len(fits) > 1 else None
     tie = "" if second is None else _tie(first, second, losses, by_speed=drop is not None)
-    return Choice(first, second, mean(losses[key_of(first)].tolist()), tie)
+    lost = losses[key_of(first)]
+    return Choice(first, second, float(lost.mean()), mean(lost.tolist()), tie)
 
 
 def _tie(first: Line, second: Line, losses: dict[Key, NDArray[np.float64]], *, by_speed: bool) -> str:
@@ -134,8 +155,10 @@ def _tie(first: Line, second: Line, losses: dict[Key, NDArray[np.float64]], *, b
         apart = (first.speed_low or 0) > (second.speed_high or 0)
         return "" if apart else "their speeds cannot be told apart: the quartiles of their rounds overlap"
     found = mean((losses[key_of(second)] - losses[key_of(first)]).tolist())
-    apart = found is not None and found.low > 0
-    return "" if apart else "their scores cannot be told apart: the interval of their difference holds 0"
+    if found is None:
+        return "one image, or one group of them, does not tell their scores apart"
+    apart = found.low > 0 and found.p < 1 - LEVEL
+    return "" if apart else "their scores cannot be told apart: their difference is within noise"
 
 
 def _front(name: str, found: Sequence[Line], tried: Sequence[Line], chief: str) -> Table:
@@ -155,8 +178,9 @@ def _front(name: str, found: Sequence[Line], tried: Sequence[Line], chief: str) 
 
 def _said(chosen: Choice, chief: str) -> Iterator[str]:
     line, metric = chosen.line, METRICS[chief]
-    loss = chosen.loss
-    points = f"{-loss.mean:+.2f} points (95 %: {-loss.high:+.2f} to {-loss.low:+.2f})" if loss else "of one image"
+    points = f"{0 - chosen.loss:+.2f} points"
+    if ends := chosen.ends:
+        points += f" (95 %: {0 - ends.high:+.2f} to {0 - ends.low:+.2f})"
     yield f"Chosen: {line.label}: {line.speed:.2f}x as fast, {metric.heading} {points} against the unpruned model."
     if line.speed_timing_warnings:
         yield f"Its timing is unreliable: {line.speed_timing_warnings}."
@@ -165,24 +189,28 @@ def _said(chosen: Choice, chief: str) -> Iterator[str]:
 
 
 def code(study: OffTheShelfStudy, cell: Cell) -> Iterator[str]:
-    """Lines of Python that make the model of a cell."""
-    identity, start = cell.identity, study.start
-    options = study.backbone.options | ({"img_size": tuple(identity["image"])} if cell.schedule == SMALLER else {})
-    tag, classes = start.parts[:-1] == ("timm",), {"num_classes": study.classes}
-    name = start.name if tag else study.backbone.name
-    overlay = {} if tag else {"pretrained_cfg_overlay": {"file": str(start)} | classes}
-    given = {"pretrained": True} | overlay | options | classes
-    words = [repr(name), *(f"{key}={value!r}" for key, value in given.items())]
-    yield "import timm"
+    """Lines of Python that make the model of a cell: of timm's by its tag, of a file as it was read here."""
+    identity, start, options = cell.identity, study.start, study.backbone.options
+    said, shrunk = "", ""
     if cell.schedule == SMALLER:
-        yield f"model = timm.create_model({', '.join(words)}).eval()  # images shrunk to {cell.row}"
+        options, shrunk = options | {"img_size": identity["image"]}, f"  # images shrunk to {cell.row}"
+    else:
+        said = f"{study_method(study, cell)!r}, {tuple(identity['removed'])}"
+        said += f", settings={identity['settings']!r}, fusion={identity['fusion']!r}"
+    if start.parts[:-1] == ("timm",):
+        words = {"pretrained": True} | options | {"num_classes": study.classes}
+        made = ", ".join([repr(start.name), *(f"{key}={value!r}" for key, value in words.items())])
+        yield from ("import timm", *(["from suite import reduce"] if said else []))
+        yield f"backbone = timm.create_model({made}).eval(){shrunk}"
+        yield f"model = reduce(backbone, {said}).deploy()" if said else "model = backbone"
         return
-    more = {"settings": identity["settings"]} if identity["settings"] else {}
-    more |= {"fusion": identity["fusion"]} if identity["fusion"] != "none" else {}
-    method = study_method(study, cell)
-    said = [repr(method), repr(tuple(identity["removed"])), *(f"{key}={value!r}" for key, value in more.items())]
-    yield "from suite import reduce"
-    yield f"model = reduce(timm.create_model({', '.join(words)}), {', '.join(said)}).deploy()"
+    yield "from suite.kinds.off_the_shelf.models import load, under"
+    yield "from suite.reduction.checkpoints import Checkpoint"
+    yield "from suite.study.schema import Backbone"
+    yield f"file = Checkpoint.read({str(start)!r}, {study.start_weights!r})"
+    backbone = f"Backbone(name={study.backbone.name!r}, options={options!r})"
+    yield f"backbone = load({backbone}, {study.classes}, file){shrunk}"
+    yield f"model = under(backbone, file, {said})" if said else "model = backbone"
 
 
 def study_method(study: OffTheShelfStudy, cell: Cell) -> str:
@@ -193,12 +221,9 @@ def study_method(study: OffTheShelfStudy, cell: Cell) -> str:
 def exported(cell: Cell, folder: Path) -> Iterator[Path]:
     """Files of the model of a cell, for batches of any size: torch.export, and ONNX where its packages are."""
     model = models.reduced(cell.identity, cell.places)
-    folder.mkdir(parents=True, exist_ok=True)
     made = program(model, torch.zeros(2, 3, *model.backbone.patch_embed.img_size))
     torch.export.save(made, path := folder / "model.pt2")
     yield path
     require_onnx()
-    found = torch.onnx.export(made, dynamo=True, verbose=False)
-    assert found is not None
-    found.save(path := folder / "model.onnx")
+    in_onnx(made).save(path := folder / "model.onnx")
     yield path

@@ -95,6 +95,22 @@ def _decoder(path: str, known: str, device: str) -> Decode:
     return made
 
 
+def check_decoder(identity: Identity, places: dict[str, str]) -> None:
+    """Refuse a program that makes no map of features as the unpruned model has them; UserError."""
+    if (decode := decoder(identity, places)) is None:
+        return
+    (rows, columns), (_, width) = Backbone.model_validate(identity["backbone"]).size().grid, patches_and_width(identity)
+    shape = (2, width, rows, columns)
+    try:
+        found = tuple(decode(torch.zeros(shape, device=identity["device"])).shape)
+    except (AssertionError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"decoder: {places['decoder']} does not take features of shape {shape}: {error}") from error
+    if found[:2] != (2, 1) or len(found) != 4:
+        raise UserError(
+            f"decoder: {places['decoder']} makes {found} of features of shape {shape}, not (2, 1, ..., ...)"
+        )
+
+
 def size_of(identity: Identity) -> tuple[int, int]:
     """Height and width of the images that the unpruned model is given."""
     return Backbone.model_validate(identity["backbone"]).size().image

@@ -155,7 +155,7 @@ def compare(study: OffTheShelfStudy, console: Console) -> list[Line]:
     """
     refuse(missing(study))
     cells = expand(study)
-    check_inputs(study, cells[0], console)
+    check_inputs(study, cells, console)
     entries: dict[str, Entry] = {}
     with ManualProgress(console, len(cells), text="models") as bar:
         for number, cell in enumerate(cells):

@@ -47,13 +47,18 @@ def _names(study: OffTheShelfStudy) -> Iterator[Problem]:
         for index, value in enumerate(values):
             if value in values[:index]:
                 yield (key, index), f"{value!r} is a duplicate; rows, seeds, budgets and models must be unique"
-    for index, label in enumerate(labels):
-        if reduces[index] and label in (UNPRUNED, SMALLER):
-            yield ("methods", index), f"{label!r} is what tables call another row; name it otherwise"
+    taken = (UNPRUNED, SMALLER)
+    rows: list[tuple[str, int, str, tuple[str, ...]]] = [
+        ("methods", index, label, taken if reduces[index] else ()) for index, label in enumerate(labels)
+    ]
+    rows += [("models", index, label, (*taken, *labels)) for index, label in enumerate(several["models"])]
+    for key, index, label, known in rows:
+        if label in known:
+            yield (key, index), f"{label!r} is what tables call another row; name it otherwise"
         try:
             plain_name(label)
         except ValueError as error:
-            yield ("methods", index), f"{label!r} is no name of a row, give it one: {error}"
+            yield (key, index), f"{label!r} is no name of a row, give it one: {error}"
     for index, rule in enumerate(study.schedules):
         if name_of(rule) in (UNPRUNED, SMALLER, OTHERS):
             yield ("schedules", index), f"{name_of(rule)!r} is what tables call no schedule; name it otherwise"

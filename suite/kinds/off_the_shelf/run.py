@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
+from suite.errors import UserError
 from suite.host import cores
 from suite.kinds.off_the_shelf import models
-from suite.kinds.off_the_shelf.cells import different, expand
+from suite.kinds.off_the_shelf.cells import OTHERS, different, expand
 from suite.kinds.off_the_shelf.record import export
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.training import start
@@ -69,7 +70,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     console.print(found, soft_wrap=True)
     with record.locked():
         if left:
-            check_inputs(study, cells[0], console)
+            check_inputs(study, cells, console)
             try:
                 _run(once, left, record, console, alone)
             except KeyboardInterrupt:
@@ -86,9 +87,17 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     return 130 if interrupted else int(bool(undone))
 
 
-def check_inputs(study: OffTheShelfStudy, unpruned: Cell, console: Console) -> None:
-    """Read all images and the weights once, before anything is computed."""
-    check_device(study.device)
+def check_inputs(study: OffTheShelfStudy, cells: Sequence[Cell], console: Console) -> None:
+    """Read all images and weights once, and try the decoder, before anything is computed; the unpruned model is first.
+
+    Raises:
+        UserError: for what cannot be used.
+    """
+    unpruned = cells[0]
+    for device in {study.device, study.speed.device if study.speed else study.device}:
+        check_device(device)
+    models.check_decoder(unpruned.identity, unpruned.places)
+    _check_others(cells)
     model = models.whole(unpruned.identity, unpruned.places)
     if study.data.labels and not study.data.neighbours:
         study.data.check_outputs(model.backbone.num_classes)
@@ -96,6 +105,15 @@ def check_inputs(study: OffTheShelfStudy, unpruned: Cell, console: Console) -> N
         lines = study.data.check(bar.reach)
     for line in lines:
         console.print(f"data: {line}", soft_wrap=True, highlight=False)
+
+
+def _check_others(cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        if cell.schedule == OTHERS and "impossible" not in cell.identity and not cell.alone:
+            try:
+                models.reduced(cell.identity, cell.places)
+            except UserError as error:
+                raise UserError(f"models: {cell.row}: {error}") from error
 
 
 def _run(cells: Sequence[Cell], left: Sequence[Cell], record: Record, console: Console, alone: bool) -> None:
