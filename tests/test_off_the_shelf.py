@@ -34,7 +34,7 @@ from suite.kinds.off_the_shelf.table import table
 from suite.measure.count import count
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
-from suite.report.statistics.intervals import share
+from suite.report.statistics.intervals import Mean, share
 from suite.study.cells import Cell, Job, Result
 from suite.study.load import load
 from suite.study.store import Record
@@ -528,6 +528,19 @@ def test_speed_stands_beside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         study(speed=timing | {"batch_size": [2, 4]})
 
 
+def test_some_of_the_images_and_how_far_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are spread evenly, more than there are is all; a cell says which part of them it has seen."""
+    data = study(data=STUDY["data"] | {"images": 5}).data
+    every = study(data=STUDY["data"] | {"images": 50}).data.labelled().names()
+    assert len(every) == CLASSES * EACH
+    assert data.labelled().names() == [every[index] for index in (0, 2, 4, 7, 9)]
+    assert data.labelled().labels.tolist() == [0, 0, 1, 1, 2]
+    cell, parts = expand(study(smaller_images=False))[0], list[float]()
+    monkeypatch.setattr(execute, "SECONDS_APART", -1.0)
+    run_cell(Job(cell.identity, None, parts.append, cell.places))
+    assert parts == [5 / 12, 10 / 12, 1.0]
+
+
 def test_a_row_whose_first_seed_failed(folder: Path) -> None:
     """Has the cost and the scores of the others, and says that one failed."""
     cells = expand(study(seeds=[0, 1], smaller_images=False))
@@ -786,6 +799,10 @@ def test_few_images_tell_no_scores_apart() -> None:
     assert (best(1).loss, best(1).ends) == (0, None)
     assert "within noise" in best(2).tie
     assert best(20).tie == ""
+    values = {("a", "a"): {"correct": np.array([0.5, 1])}, ("b", "b"): {"kl": np.array([0.5, 1])}}
+    assert {key: own.tolist() for key, own in choose.points_of(values, "correct").items()} == {("a", "a"): [50, 100]}
+    lost = choose.Choice(both[0], None, 2.0, Mean(1.0, 4.0, 9, 2.0, 0.01), "")
+    assert "acc. -2.00 points (95 %: -4.00 to -1.00) against" in " ".join(choose._said(lost, "correct"))
     assert "feature +0.00 points against" in " ".join(choose._said(best(1), "cosine_feature"))
 
 
