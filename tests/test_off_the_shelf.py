@@ -29,11 +29,12 @@ from suite.kinds.off_the_shelf.record import Found, Line, export, lines, lines_o
 from suite.kinds.off_the_shelf.run import check_inputs
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.off_the_shelf.scores import look, loyalty
+from suite.kinds.off_the_shelf.table import cells as cells_of
 from suite.kinds.off_the_shelf.table import table
 from suite.measure.count import count
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
-from suite.report.statistics.intervals import share
+from suite.report.statistics.intervals import Mean, share
 from suite.study.cells import Cell, Job, Result
 from suite.study.load import load
 from suite.study.store import Record
@@ -448,6 +449,10 @@ def test_other_models_stand_beside(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert found["repetitions"].keys() == {"correct", "same_top1", "kl"}
     assert found["metrics"]["macs_full"] < 0.3 * ran(unpruned)["metrics"]["macs_full"]
     assert max(found["repetitions"]["kl"]) > 0
+    control = expand(study(models=[narrow], budgets=[0.8]))
+    cost = found["metrics"]["macs_full"]
+    around_it = [cell for cell in control if cell.identity.get("image") in map(list, around(study(), cost))]
+    assert [cell.schedule for cell in around_it] == [SMALLER] * 2
     absent = expand(study(models=[narrow | {"start": "absent.pth"}], smaller_images=False))
     assert "absent.pth, are not on this machine" in ran(of_rows(absent, "narrow")[0])["reason"]
     (timed,) = [cell for cell in of_rows(cells, "narrow") if cell.alone]
@@ -514,8 +519,39 @@ def test_speed_stands_beside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert of_row["random"].values["speed_timing_warnings"] == "shaken"
     assert of_row["random"].marks
     assert "speed" not in of_row["none"].values
+    found_lines = {line.row: line for line in lines_of(rows_of(cells, entries, ["a", "b"]))}
+    (used,), schedule = cells_of(Path(), [], found_lines["random"], "speed", ""), found_lines["random"].schedule
+    wanted = {(cell.schedule, cell.row): cell.cell_id for cell in timed}
+    assert (used.cell_id, used.values) == (wanted[schedule, "random"], (2.0,))
+    assert cells_of(Path(), [], found_lines["none"], "speed", "") == []
     with pytest.raises(UserError, match="one batch_size is timed here"):
         study(speed=timing | {"batch_size": [2, 4]})
+
+
+def test_some_of_the_images_and_how_far_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are spread evenly, more than there are is all; a cell says which part of them it has seen."""
+    data = study(data=STUDY["data"] | {"images": 5}).data
+    every = study(data=STUDY["data"] | {"images": 50}).data.labelled().names()
+    assert len(every) == CLASSES * EACH
+    assert data.labelled().names() == [every[index] for index in (0, 2, 4, 7, 9)]
+    assert data.labelled().labels.tolist() == [0, 0, 1, 1, 2]
+    cell, parts = expand(study(smaller_images=False))[0], list[float]()
+    monkeypatch.setattr(execute, "SECONDS_APART", -1.0)
+    run_cell(Job(cell.identity, None, parts.append, cell.places))
+    assert parts == [5 / 12, 10 / 12, 1.0]
+
+
+def test_a_row_whose_first_seed_failed(folder: Path) -> None:
+    """Has the cost and the scores of the others, and says that one failed."""
+    cells = expand(study(seeds=[0, 1], smaller_images=False))
+    entries: Any = {
+        cell.cell_id: {"status": "done", "repetitions": {"kl": [0.5] * 2}, "metrics": {"macs_full": 7.0}}
+        for cell in cells
+    }
+    entries[cells[1].cell_id] = {"status": "failed", "reason": "shaken"}
+    _, line = lines_of(rows_of(cells, entries, ["a", "b"]))
+    assert (line.status, line.reason, line.macs_full) == ("failed", "shaken", 7.0)
+    assert line.found["kl"].mean[0] == 0.5
 
 
 def test_a_divergence_is_not_below_nothing(folder: Path) -> None:
@@ -585,6 +621,9 @@ def test_an_interrupted_study_goes_on(folder: Path) -> None:
     assert (folder / "results/trial/budgets.png").is_file()
     traced = here(folder, "trace", "trial:random [removed 8 8 8 8 0 0]:KL, nats")
     assert traced.returncode == 0, traced.stderr
+    assert "1 of 1 cells were made by" in traced.stdout
+    traced = here(folder, "trace", "trial:random [removed 8 8 8 8 0 0]:gain")
+    assert "4 of 4 cells were made by" in traced.stdout
     page = here(folder, "report", "trial")
     assert page.returncode == 0, page.stderr
 
@@ -761,6 +800,10 @@ def test_few_images_tell_no_scores_apart() -> None:
     assert (best(1).loss, best(1).ends) == (0, None)
     assert "within noise" in best(2).tie
     assert best(20).tie == ""
+    values = {("a", "a"): {"correct": np.array([0.5, 1])}, ("b", "b"): {"kl": np.array([0.5, 1])}}
+    assert {key: own.tolist() for key, own in choose.points_of(values, "correct").items()} == {("a", "a"): [50, 100]}
+    lost = choose.Choice(both[0], None, 2.0, Mean(1.0, 4.0, 9, 2.0, 0.01), "")
+    assert "acc. -2.00 points (95 %: -4.00 to -1.00) against" in " ".join(choose._said(lost, "correct"))
     assert "feature +0.00 points against" in " ".join(choose._said(best(1), "cosine_feature"))
 
 
@@ -768,7 +811,7 @@ def _timed_line(name: str, speed: float | None, score: float = 0) -> Line:
     """A row of this name, timed and scored."""
     ends = (None, None) if speed is None else (speed - 0.1, speed + 0.1)
     found = {"correct": Found((score, None, None), None, {})}
-    return Line(name, name, name, "", "none", "", speed, *ends, "", "done", "", 1.0, 1.0, 50, 50, found)
+    return Line(name, name, name, "", "none", "", speed, *ends, "", "", "done", "", 1.0, 1.0, 50, 50, found)
 
 
 def test_the_front_has_what_nothing_beats() -> None:

@@ -57,6 +57,9 @@ def expand(study: OffTheShelfStudy) -> list[Cell]:
             images.update(around(study, macs) if study.smaller_images else ())
             several = [{"impossible": planned}] if isinstance(planned, str) else _several(study, row)
             reduced += [_cell(study, row, row.label, label, counts, **more) for more in several]
+    if study.smaller_images:
+        costs = [_macs_unpruned(study, other.backbone) for other in study.models if not _at_hand(other)]
+        images.update(image for macs in costs for image in around(study, macs))
     none, kept = Row(method="none"), (0,) * whole.depth
     control = [_cell(study, none, f"{by(image)} pixels", SMALLER, kept, image=list(image)) for image in sorted(images)]
     others = [_cell(study, none, other.label, OTHERS, kept, other, **_at_hand(other)) for other in study.models]
@@ -113,7 +116,7 @@ def _planned(study: OffTheShelfStudy, rule: ScheduleRule, row: Row, whole: Size)
         return f"its schedule that is nearest to {budget.label} needs {found.share:.3g}"
     removed = found.choice.schedule.removed
     by_macs = budget.macs is not None and budget.convention == "full"
-    return removed, found.share * _macs_whole(study) if by_macs else _macs_of(study, row, removed)
+    return removed, found.share * _macs_unpruned(study, study.backbone) if by_macs else _macs_of(study, row, removed)
 
 
 def settings_of(row: Row) -> MethodSettings:
@@ -196,8 +199,8 @@ def _seeded(model: ReducedModel, seed: int) -> torch.Tensor:
     return found
 
 
-def _macs_whole(study: OffTheShelfStudy) -> float:
-    return _macs(Configuration(backbone=study.backbone, classes=study.classes).model_dump_json(exclude_defaults=True))
+def _macs_unpruned(study: OffTheShelfStudy, backbone: Backbone) -> float:
+    return _macs(Configuration(backbone=backbone, classes=study.classes).model_dump_json(exclude_defaults=True))
 
 
 def _macs_of(study: OffTheShelfStudy, row: Row, removed: tuple[int, ...]) -> float:
@@ -239,8 +242,7 @@ def _sizes(backbone: Backbone) -> Iterator[Image]:
 
 
 def _macs_at(study: OffTheShelfStudy, image: Image) -> float:
-    resized = at_size(study.backbone, image)
-    return _macs(Configuration(backbone=resized, classes=study.classes).model_dump_json(exclude_defaults=True))
+    return _macs_unpruned(study, at_size(study.backbone, image))
 
 
 def at_size(backbone: Backbone, image: Image) -> Backbone:

@@ -19,7 +19,7 @@ from suite.errors import UserError
 from suite.kinds.off_the_shelf import models
 from suite.kinds.off_the_shelf.cells import SMALLER, UNPRUNED, expand
 from suite.kinds.off_the_shelf.figure import draw_speeds, front_of
-from suite.kinds.off_the_shelf.record import Line, lines, values_of
+from suite.kinds.off_the_shelf.record import Line, Scores, lines, values_of
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.off_the_shelf.scores import METRICS
 from suite.kinds.off_the_shelf.table import headline, table
@@ -99,7 +99,7 @@ def decide(loaded: Loaded, drop: float | None, speedup: float | None, export: Pa
     record = Record()
     entries = {cell.cell_id: entry for cell in cells if (entry := record.finished(cell))}
     values = values_of(cells, entries, study.data.groups_of(study.data.labelled()))
-    scores = {key: 100 * own[chief] for key, own in values.items() if chief in own}
+    scores = points_of(values, chief)
     tried = [line for line in found if line.speed is not None and key_of(line) in scores]
     draw_speeds(RESULTS / loaded.name, found, picture := RESULTS / loaded.name / "pareto.png")
     show(_front(loaded.name, found, tried, chief), console)
@@ -110,6 +110,11 @@ def decide(loaded: Loaded, drop: float | None, speedup: float | None, export: Pa
     if export:
         for path in exported(cell, export):
             console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+
+
+def points_of(values: dict[Key, Scores], chief: str) -> dict[Key, NDArray[np.float64]]:
+    """A hundred times the metric `chief` of each group of images, of the rows that have it."""
+    return {key: 100 * own[chief] for key, own in values.items() if chief in own}
 
 
 def key_of(line: Line) -> Key:

@@ -24,7 +24,7 @@ from suite.study.store import Record
 
 ABOUT = ("row", "schedule", "method", "settings", "fusion", "image", "status", "reason", "macs_full", "macs_linear")
 NUMBERS = ("mean", "low", "high", "gain", "gain_low", "gain_high")
-TIMED = ("speed", "speed_low", "speed_high", "speed_timing_warnings")
+TIMED = ("speed", "speed_low", "speed_high", "speed_timing_warnings", "speed_cell")
 FIELDS = (*ABOUT, *TIMED, "images", "groups", "metric", "cells", *NUMBERS, "values")
 MOST_VALUES = 1000  # groups whose values are in the record
 Ends = tuple[float, float | None, float | None]  # a mean and both ends of its interval
@@ -53,6 +53,7 @@ class Line:
     Attributes:
         image: the size of its images where it is another.
         speed: images per second over those of the unpruned model, with quartiles; None if it was not timed.
+        speed_cell: the id of the cell that timed it.
     """
 
     row: str
@@ -65,6 +66,7 @@ class Line:
     speed_low: float | None
     speed_high: float | None
     speed_timing_warnings: str
+    speed_cell: str
     status: str
     reason: str
     macs_full: float | None
@@ -91,7 +93,7 @@ def rows_of(cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequenc
     """What the record has of cells and what was found, by their ids."""
     scored = [cell for cell in cells if not cell.alone]
     rows, values = _by_row(scored, entries), values_of(scored, entries, groups)
-    timed = {(cell.schedule, cell.row): entries.get(cell.cell_id) for cell in cells if cell.alone}
+    timed = {(cell.schedule, cell.row): _speed(cell, entries.get(cell.cell_id)) for cell in cells if cell.alone}
     control = _control(scored, entries, values)
     equal = {
         key: _between(control, _macs([entries[cell.cell_id] for cell in own]))
@@ -100,7 +102,7 @@ def rows_of(cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequenc
     }
     compared = sum(map(bool, equal.values()))
     return [
-        _speed(timed.get(key)) | line
+        timed.get(key, {}) | line
         for key, own in rows.items()
         for line in _lines(own, entries, groups, equal.get(key, {}), compared)
     ]
@@ -123,11 +125,11 @@ def values_of(
     return {key: _values([entries[cell.cell_id] for cell in own], groups) for key, own in rows.items()}
 
 
-def _speed(entry: Entry | None) -> dict[str, object]:
+def _speed(cell: Cell, entry: Entry | None) -> dict[str, object]:
     """Images per second over those of the unpruned model, median and quartiles over rounds, and what speaks against."""
     if entry is None:
         return {}
-    said: dict[str, object] = {"speed_timing_warnings": last_line(entry)}
+    said: dict[str, object] = {"speed_timing_warnings": last_line(entry), "speed_cell": cell.cell_id}
     if entry["status"] != "done":
         return said
     found = spread(entry["repetitions"]["speed_ratio"])
@@ -179,7 +181,7 @@ def _lines(
     """A line for each metric of a row; `equal` has the scores of smaller images at its cost, or nothing."""
     cell, own = cells[0], [entries[cell.cell_id] for cell in cells]
     wrong = next((entry for entry in own if entry["status"] != "done"), own[0])
-    costs = own[0].get("metrics", {}) if own[0]["status"] == "done" else {}
+    costs = next((entry["metrics"] for entry in own if entry["status"] == "done"), {})
     about: dict[str, object] = {
         "row": cell.row,
         "schedule": cell.schedule,

@@ -156,9 +156,20 @@ def why_not(lines: Sequence[Line]) -> dict[str, list[str]]:
     return found
 
 
-def cells(_folder: Path, _lines: Sequence[Line], line: Line, key: str, _field: str) -> list[Used]:
-    """The cells of a row, each with its mean over images."""
+def cells(_folder: Path, lines: Sequence[Line], line: Line, key: str, _field: str) -> list[Used]:
+    """The cells of a row, each with its mean over images; of a gain those of smaller images too, of a speed its own."""
     name = key.removesuffix(" ends")
+    if name == "speed":
+        return [] if line.speed is None else [Used(line.speed_cell, line.label, "", "done", (line.speed,), "x")]
+    if name != "gain":
+        return _used(line, name)
+    chief = headline(lines)
+    compared = [line, *(one for one in lines if one.schedule in (UNPRUNED, SMALLER))]
+    gained = chief in line.found and line.found[chief].gain
+    return [used for one in compared for used in _used(one, chief)] if gained else []
+
+
+def _used(line: Line, name: str) -> list[Used]:
     found: Found | None = line.found.get(name)
     if found is None:
         return []
