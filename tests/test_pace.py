@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from suite.kinds.training.timed import Enough, Few
 from suite.tasks.pace import Pace
@@ -40,7 +41,10 @@ def test_a_rate_has_the_time_that_updates_wait_for_images() -> None:
 
 
 def test_an_estimate_begins_behind_the_batches_that_were_ready() -> None:
-    """And has what is loaded in the meantime; without as many updates its rate is that of the last one."""
+    """And has what is loaded in the meantime; without as many updates its rate is that of the last one.
+
+    The time in which it may go on begins behind the first update, which may compile.
+    """
     now = [0.0]
     pace = Few(10, 30, 1e9, lambda: now[0])
     with pytest.raises(Enough):
@@ -49,4 +53,18 @@ def test_an_estimate_begins_behind_the_batches_that_were_ready() -> None:
     short = Few(10, 30, 20, lambda: now[0])
     with pytest.raises(Enough):
         bursts(short, now, 99)
-    assert (short.ended, len(short.counted), short.rate) == (4, 1, 10)
+    assert (short.ended, len(short.counted), short.rate) == (6, 1, 10 / 17)
+
+
+def test_memory_is_the_most_in_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU; what scoring takes between epochs, and what was there before, is not in it."""
+    peak = [0]
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: peak.append(0))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peak[-1])
+    pace = Pace()
+    for elsewhere, updates in ((900, 30), (800, 50), (700, 40)):
+        peak.append(elsewhere)
+        pace.begin("cuda")
+        peak[-1] += updates
+        pace.updated(8)
+    assert pace.memory == 50

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import torch
 from backbones import BACKBONES
-from hand_made import cells, lines
+from hand_made import cells, lines, written
 from test_compare import record
+from test_resume import SCENES, run
 from tiny_study import RUN, STRANGER, here, rows_of, write
 
 from suite.data.dataset import data_set
@@ -21,21 +22,20 @@ from suite.data.stand_in import BrieflyScored
 from suite.errors import UserError
 from suite.kinds.training import estimate
 from suite.kinds.training.cells import expand
-from suite.kinds.training.checks import DURATION, OF_TRAINING, RATE
+from suite.kinds.training.checks import DURATION, MEMORY, OF_TRAINING, RATE
 from suite.kinds.training.compare import compared
-from suite.kinds.training.execute import _training_macs
+from suite.kinds.training.execute import _cost, _training_macs
 from suite.kinds.training.row_cells import on_one_device
+from suite.kinds.training.summary import read_record, summarise
 from suite.kinds.training.table import study_table
-from suite.kinds.training.timed import UPDATES, Timed, _held
-from suite.kinds.training.timed_table import _table
+from suite.kinds.training.timed import UPDATES
 from suite.measure.count import count
 from suite.reduction.model import reduce
 from suite.report.render import as_csv, as_html, markdown
 from suite.study.load import load
 from suite.study.sides import Side
-from suite.tasks.classification.loader import usual_workers
-from suite.tasks.classification.recipe import ClassificationRecipe
-from suite.tasks.segmentation.recipe import SegmentationRecipe
+from suite.tasks.pace import Pace
+from suite.tasks.resume import Saved
 from suite.tasks.task import task
 
 LONG = 1e6  # seconds, in which any machine does all updates
@@ -187,17 +187,6 @@ def test_forward_in_training_counts_what_only_that_needs() -> None:
     assert added["idlevit", True] - added["idlevit", False] == count(models["idlevit"].backbone).macs.full
 
 
-def test_loading_processes_hold_batches() -> None:
-    """Beside a GPU by their number; images in memory, and those that a processor trains on, have none."""
-    wanted = {"recipe": "images", "source": "nowhere", "class_count": 3}
-    recipe = ClassificationRecipe(epochs=1, learning_rate=1e-3)
-    on_gpu = recipe.model_copy(update={"device": "cuda"})
-    assert _held(data_set(wanted), on_gpu) == 2 * usual_workers("cuda") > 0
-    assert _held(data_set(wanted), recipe) == 0
-    assert _held(data_set({"recipe": "digit-scenes"}), on_gpu) == 0
-    assert _held(data_set(wanted), SegmentationRecipe(epochs=1, learning_rate=1e-3, workers=3)) == 6
-
-
 def test_rows_that_cannot_be_trained_here_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the sentence, which says so; what is not known of others still voids it."""
     write(tmp_path, methods=["none", "tome"], seeds=[0, 1], speed=None)
@@ -243,13 +232,42 @@ def test_an_estimate_scores_two_images(tmp_path: Path) -> None:
     assert brief.targets == data.targets
 
 
-def test_only_what_is_alike_is_compared_with_the_unpruned_model() -> None:
-    """Not batches of other sizes, and no first update."""
-    none = Timed("accuracy", "none", "", True, 1, "cpu", rate=10.0, updates=8, batch=16, warm=True)
-    tome = replace(none, row="tome", unpruned=False, rate=20.0)
-    rows = [none, tome, replace(tome, batch=4), replace(tome, warm=False)]
-    (block,) = _table("trial", rows).blocks
-    assert [row.values["rate to none"] for row in block.rows] == [1, 2, None, None]
+@pytest.mark.parametrize(
+    ("name", "loads"),
+    [
+        ("random", "suite.tasks.classification.loader.to_input"),
+        ("random segmentation", "suite.tasks.segmentation.data.MapDataset.prepare_data"),
+    ],
+)
+def test_a_rate_has_the_time_to_load_images(name: str, loads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every update but the first, and not that of images that are scored."""
+    now, saved, load_one = [0.0], Saved(None, 0), pkgutil.resolve_name(loads)
+
+    def loaded(*arguments: Any) -> Any:
+        now[0] += 1
+        return load_one(*arguments)
+
+    monkeypatch.setattr(loads, loaded)
+    saved.pace = Pace(lambda: now[0])
+    run(name, data_set(SCENES), saved)
+    each, updates = 1 if name == "random" else 8, 3 * 5 - 1  # loads of an update by 8 images
+    assert saved.pace.rates == (8 * updates, each * updates)
+
+
+def test_a_training_of_one_update_has_no_rate(tmp_path: Path) -> None:
+    """Which the table says, with all else that it cost."""
+    saved = Saved(None, 0)
+    saved.pace.updated(16)
+    saved.pace.memory = 2**30
+    assert _cost(saved).keys() == {MEMORY, DURATION}
+    saved.pace.updated(16)
+    assert _cost(saved).keys() == {RATE, MEMORY, DURATION}
+    rows = cells("random", 80.0, 81.0)
+    costs = [rows[0] | {"metric": DURATION, "value": "7200.0"}]
+    page = as_html(study_table("trial", summarise(read_record(written(tmp_path, [*rows, *costs])))))
+    assert "training, hours" in page
+    assert "training, images/s" not in page
+    assert "one update has no rate" in page
 
 
 def test_costs_of_several_devices_have_no_median() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from suite.kinds.training.checks import DURATION, MEMORY, RATE, SPEED, TRAINING_MACS
 from suite.kinds.training.line import Line
-from suite.kinds.training.row_cells import Speed
+from suite.kinds.training.row_cells import Speed, TrainingCost
 from suite.report.layout import Column, recorded
 from suite.report.statistics.intervals import LEVEL
 from suite.tasks.task import Metric, task
@@ -34,7 +34,7 @@ def columns(lines: Sequence[Line]) -> tuple[Column, ...]:
         *_published(headline),
         *_costs(),
         *_speeds(lines),
-        *(_training() if any(line.training.rate for line in lines) else ()),
+        *(_training() if any(line.training != TrainingCost() for line in lines) else ()),
         *recorded("problem", how="why cells failed or were skipped"),
     )
 

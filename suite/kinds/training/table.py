@@ -10,7 +10,7 @@ from typing import Any
 from suite.kinds.training.columns import columns, speeds_by_key
 from suite.kinds.training.line import Line
 from suite.kinds.training.published import PUBLISHED, TOLERANCE, read_scores, score_of, verdict
-from suite.kinds.training.row_cells import ONE_SEED
+from suite.kinds.training.row_cells import ONE_SEED, TrainingCost
 from suite.kinds.training.summary import schedules
 from suite.report.layout import BELOW, EXPLORATORY, UNRELIABLE, Block, Note, Row, Table
 from suite.report.statistics.aggregates import Spread
@@ -164,8 +164,11 @@ def _notes(lines: Sequence[Line], rows: Sequence[Row]) -> Iterator[Note]:
         )
     if any(line.speeds[0].eager for line in lines):
         yield Note("Speed, eager: relative to the unpruned model with timm's eager attention.", only="long")
-    if any(line.training.rate for line in lines):
-        yield Note("Training: on the devices of the record, whose seeds may have had different ones.", only="long")
+    if any(line.training != TrainingCost() for line in lines):
+        yield Note(
+            "Training: on the device of the record, nothing of rows whose seeds had several; one update has no rate.",
+            only="long",
+        )
     yield from _about_timing_warnings(lines)
     yield from _about_rows(lines)
 

@@ -85,7 +85,9 @@ class Enough(Exception):
 
 
 class Few(Pace):
-    """Stops a training after so many updates, or the first one that ends after so many seconds.
+    """Stops a training after so many updates, or the first one that ends after so many seconds from the second one on.
+
+    The first may have to compile, which takes longer.
 
     Attributes:
         counted: images and seconds of those after the warm-up; of the last one where there are none.
@@ -103,8 +105,8 @@ class Few(Pace):
 
     def took(self, images: int, seconds: float) -> None:
         self.counted = [*(self.counted if self.ended > self.warm_up else ()), (images, seconds)]
+        self.seconds -= seconds if self.ended else 0
         self.ended += 1
-        self.seconds -= seconds
 
     def updated(self, images: int) -> None:
         super().updated(images)
@@ -199,7 +201,7 @@ def _here(recipe: Any) -> tuple[Any, list[str]]:
         notes.append("This machine has no GPU, for which the study is: on the processor, in float32.")
         changes |= {key: value for key, value in HERE.items() if key in type(recipe).model_fields}
     elif getattr(recipe, "processes", 1) > processes.count():
-        notes.append(f"The share of one of {recipe.processes} processes, without the sum of their gradients.")
+        notes.append(f"The share of one of {recipe.processes} processes, alone here, without the sum of gradients.")
     return recipe.model_copy(update=changes), notes
 
 
@@ -227,15 +229,15 @@ def _trained(done: Timed, cell: Cell, identity: Identity, recipe: Any) -> Timed:
 
 
 def _in_time(cell: Cell, identity: Identity, recipe: Any) -> tuple[Any, Few | None]:
-    """A recipe whose updates end in time on this processor, by what one of the fewest images takes.
+    """A recipe of whose updates one more than the warm-up ends in time here, by what one of the fewest images takes.
 
-    Also the pace of that one, if more images are too many.
+    Also the pace of that one, if even those are too many.
     """
     fewest = min(recipe.batch_size, FEWEST * getattr(recipe, "parts", 1))
     least = recipe.model_copy(update={"batch_size": fewest})
     first = _paced(cell, identity, least, 1)
-    times = int(SECONDS * (first.rate or 0) / fewest)
-    if times < 2:
+    times = int(SECONDS * (first.rate or 0) / fewest / (WARM_UP + 1))
+    if not times:
         return least, first
     return recipe.model_copy(update={"batch_size": min(recipe.batch_size, fewest * times)}), None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -53,12 +53,34 @@ def _table(name: str, found: Sequence[Timed]) -> Table:
         notes[:0] = [
             Note(f"On {devices}: images over the time of so many updates; hours are of all updates, without scoring.")
         ]
+    notes += [*_cold(found), *_alone(found)]
     return Table(name, f"Study `{name}`: what training costs.", COLUMNS, (Block("", rows),), tuple(notes))
 
 
 def _unpruned(one: Timed, found: Sequence[Timed]) -> Timed | None:
     """The unpruned model that is fine-tuned as this row, whatever the length: its updates are the same."""
     return next((other for other in found if other.unpruned), None) if one.kind == "accuracy" else None
+
+
+def _cold(found: Sequence[Timed]) -> Iterator[Note]:
+    """Rows that were timed without a warm-up, and their rates over that of the unpruned model, timed likewise."""
+    cold = [one for one in found if one.rate and not one.warm]
+    if cold:
+        rows = ", ".join(dict.fromkeys(one.row for one in cold))
+        yield Note(f"Without a warm-up, because updates take too long here; those of a training may be faster: {rows}.")
+    pairs = [(one, none) for one in cold if not one.unpruned and (none := _unpruned(one, cold))]
+    ratios = [f"{one.row} {_ratio(one.rate, none.rate):.2f}x" for one, none in pairs if none.batch == one.batch]
+    if ratios:
+        yield Note(f"Images per second of such updates to none: {', '.join(dict.fromkeys(ratios))}.")
+
+
+def _alone(found: Sequence[Timed]) -> Iterator[Note]:
+    """Rows whose rates are not compared at all, because the unpruned model was timed otherwise."""
+    pairs = [(one, none) for one in found if one.rate and (none := _unpruned(one, found)) and none.rate]
+    alone = [one.row for one, none in pairs if (one.batch, one.warm) != (none.batch, none.warm)]
+    if alone:
+        rows = ", ".join(dict.fromkeys(alone))
+        yield Note(f"Not compared to none, which was timed otherwise (images in an update, or warm-up): {rows}.")
 
 
 def _row(one: Timed, none: Timed | None, several: bool) -> Row:
