@@ -683,8 +683,9 @@ def test_one_method_on_a_file_of_weights(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_choose_a_method(folder: Path) -> None:
+def test_choose_a_method(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study is written and run, the choice is as wanted, its code makes its model, and so do both files."""
+    monkeypatch.setattr(execute, "time_cell", _by_cost)
     options = [word for name, value in SIZES.items() for word in ("--option", f"{name}={value}")]
     words = ("choose", "weights.pth", "--data", "data", "--backbone", "vit_tiny_patch16_224", *options)
     words += ("--method", "tome", "--method", "variance", "--batch-size", "2", "--images", "8")
@@ -709,6 +710,13 @@ def test_choose_a_method(folder: Path) -> None:
     assert "0 to run" in refused.stdout
     both = here(folder, *words, "--speedup", "2", "--drop", "1")
     assert "say what is wanted" in both.stderr
+
+
+def _by_cost(_identity: Any, reduced: Any, unpruned: Any, _size: Any) -> Result:
+    """What timing would find if speed were the inverse of multiply-accumulates."""
+    ratio = count(unpruned).macs.full / count(getattr(reduced, "model", reduced)).macs.full
+    numbers = {"metrics": {"speed_ratio": ratio}, "units": {"speed_ratio": "x"}, "details": {}, "origin": {}}
+    return {"reason": "", "repetitions": {"speed_ratio": [ratio] * 5}} | numbers
 
 
 def _of_code(code: str) -> Any:
