@@ -13,11 +13,11 @@ from tiny_study import write
 
 from suite.data.dataset import data_set
 from suite.errors import UserError
-from suite.kinds.training import timed
+from suite.kinds.training import estimate, timed
 from suite.kinds.training.cells import expand
 from suite.kinds.training.estimate import alike
 from suite.kinds.training.identity import Identity
-from suite.kinds.training.timed import Timed, _held, _here, _in_time, _of, _time, _trained, _updates_of
+from suite.kinds.training.timed import Timed, _held, _here, _in_time, _of, _paced, _time, _trained, _updates_of
 from suite.kinds.training.timed_table import _table
 from suite.study.cells import Cell
 from suite.study.load import load
@@ -47,6 +47,8 @@ def test_only_what_is_alike_is_compared_with_the_unpruned_model() -> None:
     rows = [none, tome, replace(tome, batch=4), replace(tome, warm=False)]
     (block,) = _table("trial", rows).blocks
     assert [row.values["rate to none"] for row in block.rows] == [1, 2, None, None]
+    (block,) = _table("trial", [replace(none, warm=False), tome]).blocks
+    assert [row.values["rate to none"] for row in block.rows] == [None, None]
 
 
 def first_cells(folder: Path, **changes: Any) -> dict[str, Cell]:
@@ -116,8 +118,11 @@ def test_what_was_timed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_stops_a_row_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory that a GPU has not; but data that are not in order are nobody's row."""
-    cell = first_cells(tmp_path)["tome"]
+    """Memory that a GPU has not; but data that are not in order are nobody's row. Each has the threads of its cell."""
+    recipe, threads = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3, "threads": 3}, list[int]()
+    cell = first_cells(tmp_path, finetune=recipe)["tome"]
+    monkeypatch.setattr(timed, "seed_everything", lambda _: None)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
 
     def stopping(error: Exception) -> Any:
         def trained(*_: object) -> None:
@@ -130,6 +135,32 @@ def test_what_stops_a_row_stops_no_other(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(timed, "_trained", stopping(UserError("broken.png cannot be read")))
     with pytest.raises(UserError, match=r"broken\.png"):
         _time(cell)
+    assert threads == [3, 3]
+
+
+def test_updates_go_on_behind_the_batches_that_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For four times as many; whatever an epoch has, after which two images are scored."""
+    data, told = data_set({"recipe": "digit-scenes", "canvas": 32, "train": 30, "validation": 20}), list[Any]()
+    goal = SimpleNamespace(target="labels", train=lambda _model, training: told.append(training))
+    identity: Any = SimpleNamespace(data_set=lambda _: data, goal=goal, seed=0)
+    cell: Any = SimpleNamespace(identity={}, places={})
+    monkeypatch.setattr(timed, "reduced", lambda *_: None)
+    for held, warm_up, updates in ((0, 2, 10), (8, 8, 40)):
+        monkeypatch.setattr(timed, "_held", lambda *_, held=held: held)
+        pace = _paced(cell, identity, ClassificationRecipe(epochs=1, learning_rate=1e-3))
+        training = told.pop()
+        assert (pace.warm_up, pace.updates, training.recipe.epochs) == (warm_up, updates, updates)
+        assert training.saved.pace is pace
+        assert (len(training.data.open("train")), len(training.data.open("validation"))) == (30, 2)
+
+
+def test_trainings_on_a_gpu_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many cores there are, on which others stand side by side."""
+    monkeypatch.setattr(estimate, "_seconds", lambda *_: {})
+    recipe = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
+    for device, said in (("cuda", "about 6 min one after another"), ("cpu", "about 90 s on 4 idle cores")):
+        cells = [*first_cells(tmp_path, finetune=recipe | {"device": device}).values()]
+        assert said in estimate.duration("trial", cells, cells, 4, {alike(cell): 60.0 for cell in cells})
 
 
 def test_loading_processes_hold_batches() -> None:

@@ -262,6 +262,8 @@ def test_a_training_of_one_update_has_no_rate(tmp_path: Path) -> None:
     assert _cost(saved).keys() == {MEMORY, DURATION}
     saved.pace.updated(16)
     assert _cost(saved).keys() == {RATE, MEMORY, DURATION}
+    saved.spent = LONG  # before it was stopped
+    assert _cost(saved)[DURATION] >= LONG
     rows = cells("random", 80.0, 81.0)
     costs = [rows[0] | {"metric": DURATION, "value": "7200.0"}]
     page = as_html(study_table("trial", summarise(read_record(written(tmp_path, [*rows, *costs])))))
