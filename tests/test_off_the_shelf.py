@@ -562,6 +562,15 @@ def test_a_divergence_is_not_below_nothing(folder: Path) -> None:
     assert float(str(row["low"])) == 0
 
 
+def test_an_interval_has_its_mean_in_it(folder: Path) -> None:
+    """Also where rounding made it shorter than what a computer adds to 1, which figures cannot draw."""
+    cell = expand(study(smaller_images=False))[1]
+    entry: Any = {"status": "done", "repetitions": {"cosine_feature": [1 + 4e-16] * 8}, "metrics": {"macs_full": 1.0}}
+    (row,) = rows_of([cell], {cell.cell_id: entry}, list("aabbccdd"))
+    assert float(str(row["low"])) <= float(str(row["mean"])) <= float(str(row["high"]))
+    assert float(str(row["mean"])) > 1
+
+
 def test_what_is_not_finite_is_named(folder: Path) -> None:
     """By metric and image; the record could not take a mean of it."""
     state = backbone().state_dict()

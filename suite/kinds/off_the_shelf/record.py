@@ -221,9 +221,10 @@ def _interval(values: NDArray[np.float64], metric: Metric) -> Ends:
     By Student's t, where a divergence is not below 0; of a share by Wilson's, which is not empty where all agree.
     """
     found = share(values.tolist()) if metric.unit == "%" else mean(values.tolist())
+    middle = float(values.mean())
     if found is None:
-        return float(values.mean()), None, None
-    return float(values.mean()), max(found.low, metric.least), found.high
+        return middle, None, None
+    return middle, min(middle, max(found.low, metric.least)), max(middle, found.high)  # which were rounded
 
 
 def _gain(differences: NDArray[np.float64], compared: int) -> Ends:
