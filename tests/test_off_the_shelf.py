@@ -554,12 +554,16 @@ def test_a_row_whose_first_seed_failed(folder: Path) -> None:
     assert line.found["kl"].mean[0] == 0.5
 
 
-def test_a_divergence_is_not_below_nothing(folder: Path) -> None:
-    """Nor is an interval of it."""
+def test_intervals_end_where_the_metric_does(folder: Path) -> None:
+    """A divergence is not below 0, a cosine not above 1."""
     cell = expand(study(smaller_images=False))[1]
     entry: Any = {"status": "done", "repetitions": {"kl": [0.0, 0.0, 0.9]}, "metrics": {"macs_full": 1.0}}
     (row,) = rows_of([cell], {cell.cell_id: entry}, ["a", "b", "c"])
     assert float(str(row["low"])) == 0
+    assert float(str(row["high"])) > 1
+    entry["repetitions"] = {"cosine_feature": [1.0, -1.0]}
+    (row,) = rows_of([cell], {cell.cell_id: entry}, ["a", "b"])
+    assert (float(str(row["low"])), float(str(row["high"]))) == (-1, 1)
 
 
 def test_an_interval_has_its_mean_in_it(folder: Path) -> None:

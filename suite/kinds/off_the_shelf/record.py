@@ -218,13 +218,14 @@ def _named(values: NDArray[np.float64], groups: Sequence[str]) -> str:
 def _interval(values: NDArray[np.float64], metric: Metric) -> Ends:
     """Mean and both ends of its interval over groups; of one group that is no share there are none.
 
-    By Student's t, where a divergence is not below 0; of a share by Wilson's, which is not empty where all agree.
+    By Student's t, but not beyond what the metric can be; of a share by Wilson's, which is not empty where all agree.
     """
     found = share(values.tolist()) if metric.unit == "%" else mean(values.tolist())
     middle = float(values.mean())
     if found is None:
         return middle, None, None
-    return middle, min(middle, max(found.low, metric.least)), max(middle, found.high)  # which were rounded
+    low, high = max(found.low, metric.least), min(found.high, metric.most)
+    return middle, min(middle, low), max(middle, high)  # which were rounded
 
 
 def _gain(differences: NDArray[np.float64], compared: int) -> Ends:

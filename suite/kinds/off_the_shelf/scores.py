@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ class Metric(NamedTuple):
         unit: of what is shown, which is `scale` times what is recorded of an image.
         digits: that are shown.
         how: it is made.
-        least: that it can be.
+        least, most: that it can be.
     """
 
     heading: str
@@ -34,6 +35,7 @@ class Metric(NamedTuple):
     digits: int
     how: str
     least: float = -1.0
+    most: float = 1.0
 
     @property
     def recorded(self) -> str:
@@ -47,7 +49,9 @@ METRICS = {
         "k-NN acc.", "%", 100, 1, "share of images whose class the nearest training images vote for, by features"
     ),
     "same_top1": Metric("same top-1", "%", 100, 1, "share of images whose highest logit is that of the unpruned model"),
-    "kl": Metric("KL", "nats", 1, 3, "Kullback-Leibler divergence from the unpruned model's softmax to the row's", 0),
+    "kl": Metric(
+        "KL", "nats", 1, 3, "Kullback-Leibler divergence from the unpruned model's softmax to the row's", 0, math.inf
+    ),
     "cosine_feature": Metric("feature", "1", 1, 3, "cosine of the feature that the head reads to the unpruned one's"),
     "cosine_patches": Metric(
         "patches", "1", 1, 3, "cosine of a patch's normalised feature to the unpruned model's, mean over all patches"
