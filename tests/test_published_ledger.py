@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.cli.ledger import check_command
 from suite.errors import UserError
+from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.speed.schema import SpeedStudy
 from suite.ledger import build as room
 from suite.ledger.asks import NAME, Probe, TableNumber, read_asks
@@ -39,7 +40,11 @@ TINY = Configuration.model_validate({"backbone": {"name": "vit_tiny_patch16_224"
 PRUNED = Configuration.model_validate(
     {"backbone": TINY.backbone, "method": "random", "schedule": {"removed": [4, 4, 0]}}
 )
-KNOWN = {"imagenet-vitl-speed": "imagenet-vitl-speed", "ade20k-eva02": "quickstart"}  # a table of that kind
+KNOWN = {  # a table of that kind
+    "imagenet-vitl-speed": "imagenet-vitl-speed",
+    "ade20k-eva02": "quickstart",
+    **dict.fromkeys(("off-the-shelf", "off-the-shelf-vitl", "off-the-shelf-mae"), "off-the-shelf-dinov2"),
+}
 ROW = "{study: quickstart, row: cropr, column: n}"
 SPEED = TableNumber(study="quickstart", row={"row": "cropr"}, column="speed_median")
 
@@ -161,7 +166,7 @@ def test_rows_that_are_asked_for_are_in_their_studies(monkeypatch: pytest.Monkey
         if isinstance(study, SpeedStudy):
             rows = {row.name for one in study.backbones for row in one.rows} | {"unpruned"}
         else:
-            rows = {row.label for row in study.methods}
+            rows = {row.label for row in study.methods} | ({"none"} if isinstance(study, OffTheShelfStudy) else set())
         assert {each["row"] for each in (ask.row, ask.minus) if each} <= rows, ask
         assert ask.column in columns[KNOWN[ask.study]]
     assert {ask.probe for ask in asks if isinstance(ask, Probe)} == PROBES.keys()

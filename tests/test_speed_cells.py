@@ -191,7 +191,7 @@ def identity(method: str = "random", **speed: Any) -> dict[str, Any]:
 
 
 def test_a_speed_cell_records_memory_and_what_was_done_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the method and of the unpruned model: weights, images and activations, which precision halves."""
+    """Of the method and of the unpruned model: weights, images and activations, which precision lowers."""
     monkeypatch.setattr(device, "_has_instructions", lambda _dtype, _device: True)
     found = {how: run_cell(Job(identity(precision=how), None)) for how in ("float32", "bfloat16")}
     for result in found.values():
@@ -210,7 +210,8 @@ def test_a_speed_cell_records_memory_and_what_was_done_for_it(monkeypatch: pytes
     assert metrics["float32"]["memory_bytes_unpruned"] == whole.facts.memory
     reduced = prepare("random", reduce(backbone, "random", (4, 4, 0, 0)).deploy(), images)
     assert metrics["float32"]["memory_bytes"] == reduced.facts.memory != whole.facts.memory
-    assert 0.5 <= metrics["bfloat16"]["memory_bytes_unpruned"] / whole.facts.memory < 0.65
+    halved = prepare("vit", backbone.bfloat16(), images.bfloat16())  # some processors add buffers of their own
+    assert metrics["bfloat16"]["memory_bytes_unpruned"] == halved.facts.memory < whole.facts.memory
     fused = ("flash-for-cpu",) * 4
     kernels = {"reduced": fused, UNPRUNED: fused, UNPRUNED_EAGER: ("eager",) * 4}
     assert found["bfloat16"]["details"]["kernels"] == kernels
