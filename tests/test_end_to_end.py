@@ -278,6 +278,7 @@ def test_a_broken_store_stops_no_study(ran: Path, tmp_path: Path) -> None:
     assert here(tmp_path, "track", "trial.yaml").returncode == 2
 
 
+@pytest.mark.slow
 def test_in_any_order_a_cell_gives_the_same_bits(ran: Path) -> None:
     """The same cells in a fresh process, in reverse order, end in the same numbers."""
     program = f"""

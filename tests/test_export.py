@@ -68,6 +68,7 @@ def test_a_map_of_logits_is_the_same_in_onnx_runtime(fusion: str) -> None:
     assert (line["status"], line["batch_sizes"]) == ("works", "1 3 7 16"), line["reason"]
 
 
+@pytest.mark.slow
 def test_rotary_tables_follow_their_patches_into_onnx_runtime() -> None:
     """On a tiny EVA-02, whose rotary table is gathered by position; a batch that nobody else tried."""
     backbone = MATRIX["eva02"](depth=2)

@@ -58,6 +58,7 @@ def elsewhere(folder: Path, system: str, *arguments: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_a_study_runs_as_on_macos(tmp_path: Path) -> None:
     """In this process, speed cells too; what is not known there is said in the record."""
     write(tmp_path, methods=["none", "random"], seeds=[0])

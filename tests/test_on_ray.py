@@ -174,6 +174,7 @@ def test_a_cell_has_the_same_bits_in_this_process(resumed: Resumed, tmp_path: Pa
         assert one["curves"]["loss"]
 
 
+@pytest.mark.slow
 def test_a_second_run_starts_no_ray_and_writes_nothing(resumed: Resumed) -> None:
     """MLflow has all of it already."""
     folder = resumed.folder

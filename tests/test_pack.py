@@ -49,6 +49,7 @@ def rewrite(path: Path, files: dict[str, bytes], digests: bool) -> None:
     tar(path, files)
 
 
+@pytest.mark.slow
 def test_a_half_run_study_goes_on_elsewhere(tmp_path: Path) -> None:
     """What was finished is not run again, the base neither, and the rest is."""
     one, other = tmp_path / "one", tmp_path / "other"

@@ -248,6 +248,7 @@ def test_the_ledger_reads_a_gpu_and_says_what_a_processor_measured(folder: Path)
         measure(asked.model_copy(update={"column": "measured_medium"}), "x")
 
 
+@pytest.mark.slow
 def test_a_second_run_measures_only_what_is_missing(folder: Path) -> None:
     """A deleted cell is measured again with both references, the others stay; a new batch size is measured alone."""
     assert suite("run", "trial").exit_code == 0

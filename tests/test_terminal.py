@@ -89,6 +89,7 @@ def test_python_may_ask_for_strict_ascii(tmp_path: Path) -> None:
     assert "68.5-73.5" in done.stdout
 
 
+@pytest.mark.slow
 def test_closed_streams_are_none(tmp_path: Path) -> None:
     """As by `>&- 2>&-`: what is written is lost, and no file that is opened later gets it."""
     write(tmp_path, methods=["none"], seeds=[0], speed=None)
