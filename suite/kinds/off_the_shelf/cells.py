@@ -48,6 +48,7 @@ def expand(study: OffTheShelfStudy) -> list[Cell]:
     A row that a schedule is impossible for has one cell, which says why. What two schedules share stands in both.
     """
     whole, images, reduced = study.backbone.size(), set[Image](), list[Cell]()
+    cell_of = functools.partial(_cell, study, study.data.identity())
     for label, rule in study.rules.items():
         for row in study.methods:
             if settings_class(row.method).reduces == "nothing":
@@ -56,15 +57,18 @@ def expand(study: OffTheShelfStudy) -> list[Cell]:
             counts, macs = ((), 0.0) if isinstance(planned, str) else planned
             images.update(around(study, macs) if study.smaller_images else ())
             several = [{"impossible": planned}] if isinstance(planned, str) else _several(study, row)
-            reduced += [_cell(study, row, row.label, label, counts, **more) for more in several]
+            reduced += [cell_of(row, row.label, label, counts, **more) for more in several]
     if study.smaller_images:
-        costs = [_macs_unpruned(study, other.backbone) for other in study.models if not _at_hand(other)]
+        costs = [_macs_unpruned(study, other.backbone) for other in study.models if not _absent(other)]
         images.update(image for macs in costs for image in around(study, macs))
-    none, kept = Row(method="none"), (0,) * whole.depth
-    control = [_cell(study, none, f"{by(image)} pixels", SMALLER, kept, image=list(image)) for image in sorted(images)]
-    others = [_cell(study, none, other.label, OTHERS, kept, other, **_at_hand(other)) for other in study.models]
+    none = functools.partial(cell_of, Row(method="none"))
+    kept = (0,) * whole.depth
+    control = [none(f"{by(image)} pixels", SMALLER, kept, image=list(image)) for image in sorted(images)]
+    others = [
+        none(other.label, OTHERS, (0,) * other.backbone.size().depth, other, **_absent(other)) for other in study.models
+    ]
     scored = [*control, *others, *reduced]
-    return [_cell(study, none, UNPRUNED, UNPRUNED, kept), *scored, *_timed(study, scored)]
+    return [none(UNPRUNED, UNPRUNED, kept), *scored, *_timed(study, scored)]
 
 
 def _timed(study: OffTheShelfStudy, scored: Sequence[Cell]) -> Iterator[Cell]:
@@ -80,7 +84,7 @@ def _timed(study: OffTheShelfStudy, scored: Sequence[Cell]) -> Iterator[Cell]:
         yield replace(cell, identity=json.loads(json.dumps(identity)))
 
 
-def _at_hand(other: Other) -> dict[str, str]:
+def _absent(other: Other) -> dict[str, str]:
     """Why another model cannot be had, if its weights are not on this machine."""
     here = not missing(other.start, other.backbone.name)
     return {} if here else {"impossible": f"its weights, {other.start}, are not on this machine"}
@@ -140,6 +144,7 @@ def impossible(
 
 def _cell(
     study: OffTheShelfStudy,
+    data: dict[str, Any],
     row: Row,
     name: str,
     schedule: str,
@@ -147,7 +152,7 @@ def _cell(
     other: Other | None = None,
     **more: Any,
 ) -> Cell:
-    """`other`: a model instead of the study's; `more`: what else decides the result, such as a seed."""
+    """`data`: its identity; `other`: a model instead of the study's; `more`: what else decides results, as a seed."""
     start = file_of(study.start)
     settings = settings_of(row).model_dump(mode="json")
     identity: Identity = {
@@ -156,7 +161,7 @@ def _cell(
         "task": study.task,
         "classes": study.classes,
         "backbone": study.backbone.model_dump(),
-        "data": study.data.identity(),
+        "data": data,
         "start": known_weights(start, study.start_weights),
         **registry.identity(row.method),
         "settings": settings,

@@ -46,13 +46,9 @@ def reduced(identity: Identity, places: dict[str, str]) -> ReducedModel:
         NeedsTraining: for weights that would be random.
         UserError: for weights that do not fit, or other code than the study was planned with.
     """
-    other = identity.get("other")
-    file = read(places["other"], other["start"]) if other else read(places["start"], identity["start"])
+    file = read(places["other" if "other" in identity else "start"], identity.get("other", identity)["start"])
     loaded = load(backbone_of(identity), int(identity["classes"]), file)
-    if other:
-        return unpruned(loaded).deploy()
-    name, removed, settings, fusion = method_of(identity, places)
-    return under(loaded, file, name, removed, settings, fusion)
+    return under(loaded, file, *method_of(identity, places))
 
 
 def backbone_of(identity: Identity) -> Backbone:
@@ -74,9 +70,7 @@ def method_of(identity: Identity, places: dict[str, str]) -> tuple[str, tuple[in
     name = str(places.get("method", identity["method"]))
     if "code" in identity and (found := code_digest(Path(name))) != identity["code"]:
         raise UserError(f"{name} changed since the study was planned ({found}, planned: {identity['code']}); run again")
-    depth = backbone_of(identity).size().depth if "other" in identity else 0
-    removed = (0,) * depth if depth else tuple(identity["removed"])
-    return name, removed, identity["settings"], identity["fusion"]
+    return name, tuple(identity["removed"]), identity["settings"], identity["fusion"]
 
 
 def decoder(identity: Identity, places: dict[str, str]) -> Decode | None:

@@ -104,7 +104,7 @@ def rows_of(cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequenc
     return [
         timed.get(key, {}) | line
         for key, own in rows.items()
-        for line in _lines(own, entries, groups, equal.get(key, {}), compared)
+        for line in _lines(own, entries, groups, values[key], equal.get(key, {}), compared)
     ]
 
 
@@ -121,8 +121,8 @@ def values_of(
     cells: Iterable[Cell], entries: Mapping[str, Entry], groups: Sequence[str]
 ) -> dict[tuple[str, str], Scores]:
     """By schedule and row, the mean of each group over seeds by metric; nothing where no cell is finished."""
-    rows = _by_row(cells, entries)
-    return {key: _values([entries[cell.cell_id] for cell in own], groups) for key, own in rows.items()}
+    rows, members = _by_row(cells, entries), _members(groups)
+    return {key: _values([entries[cell.cell_id] for cell in own], members) for key, own in rows.items()}
 
 
 def _speed(cell: Cell, entry: Entry | None) -> dict[str, object]:
@@ -164,10 +164,14 @@ def _between(control: Sequence[tuple[float, Scores]], macs: float) -> Scores:
     return {name: low[name] + (place - int(place)) * (high[name] - low[name]) for name in low}
 
 
-def _values(entries: Sequence[Entry], groups: Sequence[str]) -> Scores:
+def _members(groups: Sequence[str]) -> NDArray[np.intp]:
+    """The number of each image's group, in the order of the groups' names."""
+    return np.unique(list(groups), return_inverse=True)[1]
+
+
+def _values(entries: Sequence[Entry], members: NDArray[np.intp]) -> Scores:
     """By metric, the mean of each group of images over seeds; nothing without finished cells."""
     done = [entry["repetitions"] for entry in entries if entry["status"] == "done"]
-    _, members = np.unique(list(groups), return_inverse=True)
     count = np.bincount(members)
     return {
         name: np.bincount(members, np.mean([own[name] for own in done], axis=0)) / count
@@ -176,9 +180,14 @@ def _values(entries: Sequence[Entry], groups: Sequence[str]) -> Scores:
 
 
 def _lines(
-    cells: Sequence[Cell], entries: Mapping[str, Entry], groups: Sequence[str], equal: Scores, compared: int
+    cells: Sequence[Cell],
+    entries: Mapping[str, Entry],
+    groups: Sequence[str],
+    found: Scores,
+    equal: Scores,
+    compared: int,
 ) -> Iterator[dict[str, object]]:
-    """A line for each metric of a row; `equal` has the scores of smaller images at its cost, or nothing."""
+    """A line for each metric of a row with its scores; `equal` has those of smaller images at its cost, or nothing."""
     cell, own = cells[0], [entries[cell.cell_id] for cell in cells]
     wrong = next((entry for entry in own if entry["status"] != "done"), own[0])
     costs = next((entry["metrics"] for entry in own if entry["status"] == "done"), {})
@@ -195,16 +204,14 @@ def _lines(
         "images": len(groups),
         "groups": len(set(groups)),
     }
-    found = _values(own, groups)
     if not found:
         yield about
+    alone = {cell.cell_id: _values([entries[cell.cell_id]], _members(groups)) for cell in cells}
     for name, values in found.items():
         gain = _gain(values - equal[name], compared) if name in equal else (None,) * 3
-        done = [cell.cell_id for cell in cells if entries[cell.cell_id]["status"] == "done"]
-        by_cell = {cell_id: _values([entries[cell_id]], groups)[name].mean() for cell_id in done}
         numbers = zip(NUMBERS, (*_interval(values, METRICS[name]), *gain), strict=True)
         said = {key: repr(value) for key, value in numbers if value is not None}
-        ids = " ".join(f"{cell_id}={float(value)!r}" for cell_id, value in by_cell.items())
+        ids = " ".join(f"{cell_id}={float(scores[name].mean())!r}" for cell_id, scores in alone.items() if scores)
         yield about | {"metric": name, "cells": ids, "values": _named(values, groups)} | said
 
 

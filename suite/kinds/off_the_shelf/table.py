@@ -12,12 +12,8 @@ from suite.kinds.off_the_shelf.scores import METRICS, Metric
 from suite.report.layout import UNRELIABLE, Block, Column, Note, Row, Table, recorded
 from suite.report.trace import Used
 
-HEADLINES = (
-    "correct",
-    "neighbours",
-    "same_top1",
-    "cosine_feature",
-)  # the first that is known is compared with smaller images
+# The first that is known is compared with smaller images.
+HEADLINES = ("correct", "neighbours", "same_top1", "cosine_feature")
 OVER = "; mean over images (over groups of them, where the study names some), of rows that draw over seeds too"
 ENDS = "of the interval at 95 % over images or groups: Wilson's of a share, else Student's t"
 
