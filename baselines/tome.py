@@ -22,18 +22,7 @@ from dataclasses import replace
 
 import torch
 
-from suite.methods import (
-    Fusion,
-    Literal,
-    Method,
-    MethodSettings,
-    Schedule,
-    Tensor,
-    Tokens,
-    attend,
-    feed_forward,
-    nn,
-)
+from suite.methods import Literal, Method, MethodSettings, Tensor, Tokens, attend, feed_forward, nn
 
 
 class Settings(MethodSettings):
@@ -47,15 +36,6 @@ class Settings(MethodSettings):
     proportional_attention: bool = True
     weighted_pooling: bool = True
     order: Literal["kept", "by similarity"] = "kept"
-
-    def check(self, schedule: Schedule, fusion: Fusion) -> None:
-        super().check(schedule, fusion)
-        for block, (removed, entering) in enumerate(zip(schedule.removed, schedule.entering, strict=True)):
-            if removed > entering // 2:
-                raise ValueError(
-                    f"merging can remove at most half the patches of a block: block {block} has {entering}, so "
-                    f"{entering // 2}, but the schedule removes {removed}; a rule with clamp: true cuts it to that"
-                )
 
 
 class ToMe(Method):

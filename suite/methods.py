@@ -15,16 +15,18 @@ from suite.reduction.method import (
     Context,
     Criterion,
     Method,
+    Observed,
     Output,
     UnmetNeed,
     initialise,
     paired,
 )
+from suite.reduction.mixing import MixingMethod, MixingSettings
 from suite.reduction.projection import Projection
 from suite.reduction.schedule import Schedule
 from suite.reduction.scoring import ScoringMethod, split
 from suite.reduction.settings import Fusion, MethodSettings, ScoringSettings, Stage
-from suite.reduction.tokens import Tokens, take
+from suite.reduction.tokens import Tokens, others, take
 
 __all__ = [
     "Annotated",
@@ -36,6 +38,9 @@ __all__ = [
     "Literal",
     "Method",
     "MethodSettings",
+    "MixingMethod",
+    "MixingSettings",
+    "Observed",
     "Output",
     "Projection",
     "Schedule",
@@ -50,6 +55,7 @@ __all__ = [
     "feed_forward",
     "initialise",
     "nn",
+    "others",
     "paired",
     "project",
     "run",

@@ -101,6 +101,22 @@ def test_a_method_named_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert registry.identity(str(file))["code"] != first["code"]
 
 
+def test_a_variant_changes_with_the_method_it_imports(tmp_path: Path) -> None:
+    """The digest of a file has the code of the built-in methods that it imports, however it names them."""
+    alone, others = "class Settings:\n    pass\n", ("from baselines import tome", "from baselines.tome import ToMe")
+    digests = []
+    for number, first in enumerate(("", *others)):
+        file = tmp_path / f"{number}.py"
+        file.write_text(f"{first}\n{alone}")
+        digests.append(registry.code_digest(file))
+    with pytest.MonkeyPatch.context() as patch:
+        (tmp_path / "baselines").mkdir()
+        (tmp_path / "baselines/tome.py").write_text("class ToMe:\n    pass\n")
+        patch.setattr(registry, "FOLDER", tmp_path / "baselines")
+        after = [registry.code_digest(tmp_path / f"{number}.py") for number in range(3)]
+    assert [one == other for one, other in zip(digests, after, strict=True)] == [True, False, False]
+
+
 def test_an_installed_method_is_identified_by_name_and_version() -> None:
     """So that formatting a file leaves every finished cell valid; a folder in `baselines/` is no method."""
     assert registry.identity("idlevit") == {"method": "idlevit", "version": 3}
@@ -120,12 +136,13 @@ def test_an_installed_method_that_cannot_be_imported(tmp_path: Path, monkeypatch
 
 
 def test_methods_import_from_one_module() -> None:
-    """Files in `baselines/` and planted faults import nothing of the suite but `suite.methods`."""
+    """Files in `baselines/` and planted faults import nothing of the suite but `suite.methods`, and methods."""
     for path in [*(ROOT / "baselines").glob("*.py"), *(ROOT / "tests/planted").glob("*.py")]:
         modules = {
             node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
         }
-        assert {module for module in modules if module.startswith(("suite", "baselines"))} <= {"suite.methods"}, path
+        assert {module for module in modules if module.startswith("suite")} <= {"suite.methods"}, path
+        assert not any(module.startswith("baselines.official") for module in modules), path
 
 
 def test_the_documentation_has_every_method_layout_and_setting() -> None:

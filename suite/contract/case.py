@@ -14,10 +14,12 @@ from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import default_settings
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import Fusion, MethodSettings, fusions_of
+from suite.reduction.tokens import Tokens
 
 EVERYWHERE = (9, 8, 7, 6)  # patches removed in each block: 64, 55, 47, 40, 34; never more than half
 EARLY = (9, 8, 0, 0)  # leaves the last two blocks alone, as last-layer fusion wants it
 ONCE = (0, 20, 0, 0)
+NOT_LAST = (9, 8, 7, 0)  # what leaves after the last block cannot reach a class token
 Counts = tuple[int, ...]
 
 
@@ -67,6 +69,18 @@ class Case:
         """Without and, where the method can stash patches, with last-layer fusion."""
         can_stash = "last-layer" in fusions_of(self.settings, Schedule(PATCHES, EARLY))
         return ("none", "last-layer") if can_stash else ("none",)
+
+    @property
+    def rounding(self) -> float:
+        """How far a patch that is merged with no other may be off, as a share; means without sizes are rounded."""
+        return 1e-4 if self.settings.reduces == "merges" else 0.0
+
+    def alone(self, tokens: Tokens) -> Tensor:
+        """Which patches, (B, N), stand for one patch; a token that is merged, mixed or fused has no place or others."""
+        if tokens.size is not None or tokens.representative is None or self.settings.reduces != "merges":
+            return (tokens.where >= 0) & (tokens.size == 1 if tokens.size is not None else True)
+        members = nn.functional.one_hot(tokens.representative, tokens.count).sum(1)
+        return (tokens.where >= 0) & (members == 1)
 
     def draws(self) -> bool:
         """Whether outputs in evaluation mode depend on the state of the random generator."""

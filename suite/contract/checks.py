@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from suite.contract.backbones import CLASSES
-from suite.contract.case import EARLY, EVERYWHERE, Broken, Case, Inapplicable, distance, require_near, seeded
+from suite.contract.case import EARLY, EVERYWHERE, NOT_LAST, Broken, Case, Inapplicable, distance, require_near, seeded
 from suite.measure.tokens import TokenCounts, check_tokens, count_tokens
+from suite.reduction.method import Method
 from suite.reduction.model import ReducedModel
 from suite.reduction.projection import Projection
 from suite.reduction.scoring import ScoringMethod
@@ -79,6 +80,8 @@ def check_gradients(case: Case) -> None:
     unless the method says so; and one of them reaches each weight of the method.
     """
     timm, model = case.timm().train(), case.model(EVERYWHERE).train()
+    if type(model.method).auxiliary_loss is Method.auxiliary_loss and case.settings.removal_stage() == "post":
+        model = case.model(NOT_LAST).train()
     nn.functional.cross_entropy(timm(case.images()), LABELS).backward()
     reached = _reached(timm)
     torch.manual_seed(0)
@@ -122,10 +125,14 @@ def check_bf16(case: Case) -> None:
 
 
 def check_keys(case: Case) -> None:
-    """Running, training and deploying change neither the keys nor the values of the backbone's `state_dict`."""
+    """Running, training and deploying change neither the keys nor the values of the backbone's `state_dict`.
+
+    Running changes none of the method's weights either.
+    """
     checkpoint = case.timm().state_dict()
     model = case.model(EVERYWHERE)
     model.backbone.load_state_dict(checkpoint)
+    _leaves_its_weights(model, case.images())
     for step in ("evaluation", "training", "deploying"):
         model.train(step == "training")
         if step == "deploying":
@@ -139,6 +146,15 @@ def check_keys(case: Case) -> None:
         changed = [key for key, value in checkpoint.items() if not torch.equal(found[key], value)]
         if changed:
             raise Broken(f"{step} changes {_listed(changed)} of the backbone's weights")
+
+
+def _leaves_its_weights(model: ReducedModel, images: Tensor) -> None:
+    before = {key: weight.clone() for key, weight in model.method.state_dict().items()}
+    for mode in ("evaluation", "training"):
+        model.train(mode == "training")(images)
+        changed = [key for key, weight in model.method.state_dict().items() if not torch.equal(weight, before[key])]
+        if changed:
+            raise Broken(f"a forward in {mode} mode changes {_listed(changed)} of the method's weights")
 
 
 @torch.no_grad()

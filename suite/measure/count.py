@@ -107,12 +107,17 @@ def _matrix_vector(matrix: Sequence[int], _vector: Sequence[int], *_: Any, **__:
     return 2 * math.prod(matrix)
 
 
+def _distances(first: Sequence[int], second: Sequence[int], *_: Any, **__: Any) -> int:
+    """Fill a gap: torch has no formula for distances of all to all, which are a matrix product and little more."""
+    return 2 * math.prod(first) * second[-2]
+
+
 def _layer_norm(x: Sequence[int], _normalized: Sequence[int], weight: Sequence[int] | None, *_: Any, **__: Any) -> int:
     """Operations of a LayerNorm as fvcore counts them."""
     return math.prod(x) * (WITHOUT_WEIGHTS if weight is None else PER_VALUE)
 
 
-MISSING = {FUSED_ON_CPU: _fused_on_cpu, torch.ops.aten.mv: _matrix_vector}
+MISSING = {FUSED_ON_CPU: _fused_on_cpu, torch.ops.aten.mv: _matrix_vector, torch.ops.aten._cdist_forward: _distances}
 NORMS = {LAYER_NORM: _layer_norm}
 
 

@@ -86,6 +86,10 @@ class Method(nn.Module):
         """Loss on the outputs in `Tokens.auxiliary`, or None; `criterion` and `target` are the task's."""
         return None
 
+    def teacher(self) -> Method:
+        """How the unpruned model runs that teaches, if the settings say that this method learns from one."""
+        return Method(self.context, MethodSettings())
+
     def distillation_loss(self, student: Output, teacher: Output) -> Tensor:
         """Loss against the unpruned model; called only if the settings say that the method `learns_from_teacher`."""
         raise NotImplementedError(f"{type(self).__name__} asks for a teacher and has no distillation_loss")
@@ -100,6 +104,14 @@ class Method(nn.Module):
 
     def deploy(self) -> None:
         """Drop or fold what only training needs; outputs in evaluation mode stay as they were."""
+
+
+class Observed(Method):
+    """The unpruned model as a teacher whose auxiliary outputs are the patches after each block, (B, N0, D)."""
+
+    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
+        tokens = blocks.run(block, tokens)
+        return tokens.with_auxiliary(tokens.patches)
 
 
 def paired(predictions: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

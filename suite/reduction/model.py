@@ -117,8 +117,7 @@ class ReducedModel(nn.Module):
 
     def unpruned(self) -> ReducedModel:
         """A frozen copy of the backbone as it is now, without reduction, in evaluation mode."""
-        method = Method(self.method.context, MethodSettings())
-        return ReducedModel(copy.deepcopy(self.backbone), method).eval().requires_grad_(False)
+        return ReducedModel(copy.deepcopy(self.backbone), self.method.teacher()).eval().requires_grad_(False)
 
     def deploy(self) -> ReducedModel:
         """Drop what only training needs and switch to evaluation mode; outputs stay as they were."""

@@ -43,6 +43,12 @@ class Projection:
         logits = logits if self.bias is None else logits + self.bias
         return logits.softmax(-1).mean(1)[:, 0, self.prefix :]
 
+    def received(self) -> Tensor:
+        """Attention that each patch receives from all tokens, mean over heads, (B, N)."""
+        logits = self.query @ self.key.transpose(-2, -1) * self.scale
+        logits = logits if self.bias is None else logits + self.bias
+        return logits.softmax(-1).sum(2).mean(1)[:, self.prefix :]
+
     def mean_logits(self) -> Tensor:
         """Mean over heads of the scaled logits of all tokens on all tokens, (B, P+N, P+N), without biases."""
         query, key = (x.transpose(1, 2).flatten(2) for x in (self.query, self.key))

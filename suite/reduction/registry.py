@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from suite.reduction.method import Context, Method
 
 PACKAGE, GROUP = "baselines", "cropr_suite.methods"
+FOLDER = Path(__file__).parents[2] / PACKAGE
 
 
 @functools.cache
@@ -81,8 +82,28 @@ def identity(name: str) -> dict[str, Any]:
 
 
 def code_digest(file: Path) -> str:
-    """Digest of a file's syntax tree, 16 hexadecimal digits: layout, comments and docstrings do not count."""
-    return hashlib.sha256(repr(_canonical(ast.parse(file.read_bytes()))).encode()).hexdigest()[:16]
+    """Digest of a file's syntax tree, 16 hexadecimal digits: layout, comments and docstrings do not count.
+
+    Methods of `baselines/` that it imports, because it is a variant of them, do.
+    """
+    tree = ast.parse(file.read_bytes())
+    parents = [code_digest(parent) for parent in _parents(tree)]
+    return hashlib.sha256("".join([repr(_canonical(tree)), *parents]).encode()).hexdigest()[:16]
+
+
+def _parents(tree: ast.Module) -> list[Path]:
+    """Files of the built-in methods that a module imports."""
+    imported = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return [file for file in sorted(FOLDER.glob("[!_]*.py")) if any(_is_of(name, file.stem) for name in imported)]
+
+
+def _is_of(imported: str, method: str) -> bool:
+    return f"{imported}.".startswith(f"{PACKAGE}.{method}.")
 
 
 def _canonical(node: object) -> object:

@@ -19,8 +19,9 @@ class MethodSettings(Strict):
     `reduces`: what happens to a patch; a method that only masks patches computes as much as the unpruned model.
     `needs`: what the backbone must have ("class token"). `auxiliary_trains_backbone`: gradients of the auxiliary loss
     are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training`: all tokens stay in
-    the sequence while training, and only evaluation removes them. `strength_parameter`: that of its paper, which
-    `suite budget` searches.
+    the sequence while training, and only evaluation removes them. `has_fixed_counts`: how many patches leave is a shape
+    of its weights, so that no curriculum can change it. `strength_parameter`: that of its paper, which `suite budget`
+    searches.
     """
 
     version: ClassVar[int] = 1
@@ -28,6 +29,7 @@ class MethodSettings(Strict):
     needs: ClassVar[tuple[str, ...]] = ()
     auxiliary_trains_backbone: ClassVar[bool] = False
     masks_in_training: ClassVar[bool] = False
+    has_fixed_counts: ClassVar[bool] = False
     strength_parameter: ClassVar[Literal["patches", "merges", "keep_rate", "stages"]] = "patches"
 
     def can_stash(self) -> bool:
@@ -51,6 +53,8 @@ class MethodSettings(Strict):
 
         ValueError with what was asked, why it cannot be and what would work.
         """
+        if self.strength_parameter == "merges":
+            _check_halves(schedule)
         if fusion == "none" or self.reduces == "nothing":
             return
         if fusion in STASHING and not self.can_stash():
@@ -72,6 +76,15 @@ class MethodSettings(Strict):
 
         ValueError with the setting that would work.
         """
+
+
+def _check_halves(schedule: Schedule) -> None:
+    for block, (removed, entering) in enumerate(zip(schedule.removed, schedule.entering, strict=True)):
+        if removed > entering // 2:
+            raise ValueError(
+                f"merging can remove at most half the patches of a block: block {block} has {entering}, so "
+                f"{entering // 2}, but the schedule removes {removed}; a rule with clamp: true cuts it to that"
+            )
 
 
 class ScoringSettings(MethodSettings):

@@ -109,7 +109,7 @@ class Tokens:
         The weights are not normalised. The new token has no position; it represents all patches it was made of.
         """
         fused = torch.einsum("br,brd->bd", weight.to(self.x.dtype), take(self.x, gone + self.prefix))
-        kept = replace(self, representative=None).select(keep)
+        kept = self.absorb(keep, gone, torch.full_like(gone, keep.shape[1]))
         no_position = keep.new_full((keep.shape[0], 1), -1) if self.tracked else None
         size = None if self.size is None else self.size.gather(1, gone).sum(1, keepdim=True)
         return replace(
@@ -117,7 +117,6 @@ class Tokens:
             x=torch.cat([kept.x, fused.unsqueeze(1)], 1),
             position=_join(kept.position, no_position),
             size=_join(kept.size, size),
-            representative=self._reassign(keep, gone, torch.full_like(gone, keep.shape[1])),
         )
 
     def merge(self, keep: Tensor, source: Tensor, destination: Tensor) -> Tokens:
@@ -127,18 +126,40 @@ class Tokens:
         weighted by size, at its destination's position.
         """
         size = self.x.new_ones(self.x.shape[0], self.count) if self.size is None else self.size
-        kept, weight = replace(self, representative=None).select(keep), size.gather(1, keep)
+        kept, weight = self.absorb(keep, source, destination), size.gather(1, keep)
         source_weight = size.gather(1, source)
         total = weight.scatter_add(1, destination, source_weight)
         weighted = take(self.x, source + self.prefix) * source_weight.unsqueeze(-1)
         before, after = (F.pad(sizes, (self.prefix, 0), value=1.0).unsqueeze(-1) for sizes in (weight, total))
         index = (destination + self.prefix).unsqueeze(-1).expand_as(weighted)
+        return replace(kept, x=(kept.x * before).scatter_add(1, index, weighted) / after, size=total)
+
+    def absorb(self, keep: Tensor, gone: Tensor, target: Tensor) -> Tokens:
+        """Keep the patches `keep`, (B, K), in that order; the token `target`, (B, R), of it represents each of `gone`.
+
+        Features and sizes of the kept patches stay as they are.
+        """
+        kept = replace(self, representative=None).select(keep)
+        return replace(kept, representative=self._reassign(keep, gone, target))
+
+    def mix(self, weight: Tensor, patches: Tensor | None = None) -> Tokens:
+        """Replace all patches by K tokens, `weight`, (B, K, N), times the patches or times `patches`, (B, N, D).
+
+        The new tokens have no position and no size. In a dense read-out each patch is represented by the token in which
+        it has the largest weight (our choice).
+        """
+        mixed = weight.to(self.x.dtype) @ (self.patches if patches is None else patches)
+        owner = self.representative
         return replace(
-            kept,
-            x=(kept.x * before).scatter_add(1, index, weighted) / after,
-            size=total,
-            representative=self._reassign(keep, source, destination),
+            self.with_patches(mixed),
+            position=self.where.new_full(mixed.shape[:2], -1) if self.tracked else None,
+            size=None,
+            representative=None if owner is None else weight.argmax(1).gather(1, owner),
         )
+
+    def with_patches(self, patches: Tensor) -> Tokens:
+        """Other features for the patches, (B, N, D)."""
+        return replace(self, x=torch.cat([self.x[:, : self.prefix], patches], 1))
 
     def write_back(self, active: Tokens, index: Tensor) -> Tokens:
         """Replace the patches `index`, (B, K), and the prefix by those of `active`; the others are unchanged."""
@@ -180,12 +201,18 @@ class Tokens:
     def _nearest(self, representative: Tensor, keep: Tensor) -> Tensor:
         """Representatives after keeping only the patches `keep`: of a removed one the kept one nearest in the grid."""
         position, count = self.where, self.count
-        gone = torch.ones_like(position).scatter(1, keep, 0).topk(count - keep.shape[1], sorted=False).indices
+        gone = others(keep, count)
         place = torch.stack([position // self.grid[1], position % self.grid[1]], -1).to(torch.float32)
         unplaced = (position.gather(1, keep) < 0).unsqueeze(1) * 1e6  # a fused token has no place
         target = (torch.cdist(take(place, gone), take(place, keep)) + unplaced).argmin(-1)
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
         return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, target).gather(1, representative)
+
+
+def others(keep: Tensor, count: int) -> Tensor:
+    """Which of `count` patches are not in `keep`, (B, K), as (B, count-K)."""
+    is_other = keep.new_ones(keep.shape[0], count).scatter(1, keep, 0)
+    return is_other.topk(count - keep.shape[1], sorted=False).indices
 
 
 def take(x: Tensor, index: Tensor) -> Tensor:

@@ -179,6 +179,8 @@ def _settings(study: Study, rule: ScheduleRule, row: Row, patches: int, depth: i
     settings = settings_class(row.method)(**row.settings)
     schedule = schedule_of(study, rule, row, patches, depth)
     settings.check(schedule, row.fusion)
+    if settings.has_fixed_counts and study.finetune.curriculum != "none" and any(schedule.removed):
+        raise ValueError(f"{row.method} has weights for one number of tokens; use curriculum: none")
     if rule.budget is not None and study.finetune.curriculum == "official" and any(schedule.removed):
         common_rate(schedule.removed)
     study.goal.check_method(settings, schedule.patches)
