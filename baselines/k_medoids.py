@@ -61,9 +61,7 @@ class KMedoids(Method):
             return tokens
         keep, owner = self.cluster(tokens, projection, tokens.count - self.counts[layer])
         gone = others(keep, tokens.count)
-        if self.context.fusion == "none":
-            return tokens.absorb(keep, gone, owner.gather(1, gone))
-        return tokens.stash(keep, gone)
+        return tokens.stash(keep, gone) if self.stashes else tokens.absorb(keep, gone, owner.gather(1, gone))
 
     @torch.no_grad()
     def cluster(self, tokens: Tokens, projection: Projection, count: int) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,7 @@ class Oracle:
 
     def __init__(self, model: Any, dense: bool = False) -> None:
         self.model, self.backbone, self.dense = model, model.backbone, dense
-        self.method = type(model.method).__name__
+        self.method = {"NonSalient": "Cropr"}.get(name := type(model.method).__name__, name)
         self.settings, self.fusion = model.method.settings, model.method.context.fusion
         self.counts = model.method.context.schedule.removed if self.method != "NoReduction" else (0,) * self.depth
         rows, columns = self.backbone.patch_embed.grid_size
@@ -65,7 +65,7 @@ class Oracle:
         if self.method == "IdleViT":
             active = self.prefix + before - sum(self.counts[:layer])
             return active, active, self.prefix + before
-        stage = "mid" if self.method == "ToMe" else getattr(self.settings, "stage", "post")
+        stage = "mid" if self.method in ("ToMe", "ToFu") else getattr(self.settings, "stage", "post")
         after = before - self.counts[layer]
         attending, mlp = after if stage == "pre" else before, before if stage == "post" else after
         return self.prefix + attending, self.prefix + mlp, self.prefix + after
@@ -82,17 +82,31 @@ class Oracle:
                 normed = 0 if type(block).__name__ in POST_NORM else every
                 return Added(2 * self.width * query + every * self.width, normed=normed)
             return Added(every * query, idle)
-        if self.method == "ToMe":
+        if self.method in ("ToMe", "ToFu"):
             in_a = len(range(self.prefix % 2, patches, 2))
             return Added(in_a * (patches - in_a) * query // block.attn.num_heads if count else 0)
         if not count and layer not in getattr(self.settings, "fuse_single", ()):
             return Added()
+        if self.method in (merging := self._of_all_patches(patches, patches - count, every * every * query)):
+            return merging[self.method]
         reads = self.method in ("EViT", "AttentionTopK")
         scores = every * (query if reads else self.width if self.method == "Cropr" else 0)
         fuses = self.settings.action == "fuse" and self.fusion not in STASHING and count
         fused = (count + 1) * self.width if fuses else 0  # to scale a single patch is no matrix product
         own = every if self.method == "Cropr" and self.settings.pre_norm else 0
         return Added(scores + fused, every if reads and self.settings.stage == "pre" else 0, own)
+
+    def _of_all_patches(self, n: int, k: int, attention: int) -> dict[str, Added]:
+        """Of methods that look at all N patches to leave K tokens; `attention` is a product Q K^T."""
+        d, hidden = self.width, int(self.width * getattr(self.settings, "hidden_ratio", 0))
+        learned = not getattr(self.settings, "equal_weight", False)
+        return {
+            "DPCKNN": Added(n * n * d + n * d * learned),
+            "KMedoids": Added(n * n * d + attention * learned),
+            "PatchMerger": Added(2 * k * n * d, normed=n),
+            "Sinkhorn": Added(2 * k * n * d),
+            "SiT": Added(n * hidden * (d + k) + k * n * d, normed=n),
+        }
 
     def _folds(self, attention: Any, query: int, key: int) -> bool:
         """Whether keys are neither normalised, nor rotated, nor shared."""

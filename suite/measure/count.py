@@ -117,7 +117,8 @@ def _layer_norm(x: Sequence[int], _normalized: Sequence[int], weight: Sequence[i
     return math.prod(x) * (WITHOUT_WEIGHTS if weight is None else PER_VALUE)
 
 
-MISSING = {FUSED_ON_CPU: _fused_on_cpu, torch.ops.aten.mv: _matrix_vector, torch.ops.aten._cdist_forward: _distances}
+DISTANCES = (torch.ops.aten.cdist, torch.ops.aten._cdist_forward, torch.ops.aten._euclidean_dist)  # whichever is called
+MISSING = {FUSED_ON_CPU: _fused_on_cpu, torch.ops.aten.mv: _matrix_vector} | dict.fromkeys(DISTANCES, _distances)
 NORMS = {LAYER_NORM: _layer_norm}
 
 

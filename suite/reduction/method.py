@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from suite.reduction import blocks
 from suite.reduction.schedule import Schedule
-from suite.reduction.settings import Fusion, MethodSettings
+from suite.reduction.settings import STASHING, Fusion, MethodSettings
 from suite.reduction.tokens import Tokens
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -77,6 +77,11 @@ class Method(nn.Module):
         settings.check(context.schedule, context.fusion)
         if "class token" in settings.needs and not context.has_class_token:
             raise UnmetNeed(f"{type(self).__name__} needs a class token and the backbone has none")
+
+    @property
+    def stashes(self) -> bool:
+        """Whether removed patches are stashed, for the fusion to bring them back."""
+        return self.context.fusion in STASHING
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
         """Run block number `layer` on `tokens` and remove what the method removes there."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from suite.reduction import blocks
 from suite.reduction.method import Method
 from suite.reduction.projection import Projection
-from suite.reduction.settings import STASHING, ScoringSettings
+from suite.reduction.settings import ScoringSettings
 from suite.reduction.tokens import Tokens
 
 
@@ -51,7 +51,7 @@ class ScoringMethod(Method, ABC):
         if projection is None and self.reads_attention():
             projection = blocks.project(block, tokens)
         score = self.score(tokens, projection, layer)
-        if self.context.fusion in STASHING:
+        if self.stashes:
             keep, gone = split(score, tokens.count - count)
             return tokens.stash(keep, gone)
         if self.settings.action == "fuse":
