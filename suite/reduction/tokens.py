@@ -202,9 +202,10 @@ class Tokens:
         """Representatives after keeping only the patches `keep`: of a removed one the kept one nearest in the grid."""
         position, count = self.where, self.count
         gone = others(keep, count)
-        place = torch.stack([position // self.grid[1], position % self.grid[1]], -1).to(torch.float32)
+        place = torch.stack([position // self.grid[1], position % self.grid[1]], 2).to(torch.float32)
         unplaced = (position.gather(1, keep) < 0).unsqueeze(1) * 1e6  # a fused token has no place
-        target = (torch.cdist(take(place, gone), take(place, keep)) + unplaced).argmin(-1)
+        between = take(place, gone).unsqueeze(2) - take(place, keep).unsqueeze(1)
+        target = (between.square().sum(-1) + unplaced).argmin(-1)
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
         return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, target).gather(1, representative)
 
