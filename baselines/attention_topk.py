@@ -2,6 +2,10 @@
 
 Named as a baseline in Token Cropr (arXiv 2412.00965, Table 1); the official repository does not contain it.
 
+As published:
+- ViT-L, R=8 with last-layer fusion, Cropr's Table 1: `{constant: 8, blocks: 0-21, extra_first: 1}`, `fusion:
+  last-layer`.
+
 Departures:
 1. Attention is the mean over heads of the same block's class row, as in EViT; the paper's text was not at hand.
 2. Patches leave after the block, where Cropr's modules sit; EViT's is `stage: mid`.

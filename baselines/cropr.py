@@ -6,6 +6,12 @@ After a block that removes patches sits a module: s_n = sum_m q_m . x_n (router,
 softmax(Q x^T / sqrt(D)) x (aggregator), an MLP residual and an auxiliary head with the task's own loss, on detached
 features. Auxiliary losses are added unweighted. Deployed, a module is one vector, the sum of its queries.
 
+As published:
+- ViT-L, R=8 with last-layer fusion (`cropr_pruning_rate=8`): `{constant: 8, blocks: 0-21, extra_first: 1}`, `fusion:
+  last-layer`.
+- Segmentation at 512 pixels, R=40 (`cropr_pruning_rate=40`): `{constant: 40, blocks: 0-21, extra_first: 1}`, `queries`:
+  the number of patches.
+
 Departures:
 1. The class token and all other prefix tokens are protected by construction; the official code gives token 0 an
    infinite score, class token or not.

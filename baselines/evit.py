@@ -6,6 +6,11 @@ Inside a block, after its attention and before its MLP: a_n = mean over heads of
 lowest a_n become one more token, sum_n a_n x_n with the weights as they are (eq. 3); from then on it is an ordinary
 token and may be fused again.
 
+As published:
+- DeiT-S, 0.7 (`--base_keep_rate 0.7 --drop_loc "(3, 6, 9)" --fuse_token`): `{keep_rate: 0.7, blocks: "3,6,9", fused:
+  true}`.
+- Without `--fuse_token`: `action: prune`, `{keep_rate: 0.7, blocks: "3,6,9"}`.
+
 Departures:
 1. Weights are taken before attention dropout (official: after); they differ only where attn_drop > 0.
 2. A schedule counts by how much the sequence gets shorter, so a fusion of c+1 tokens into one counts as c. Fusing a

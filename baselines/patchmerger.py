@@ -7,6 +7,9 @@ compared by Haurum et al., "Which Tokens to Use?", arXiv 2308.04657; github Joak
 After a block: y = softmax_n(Q LN(x)^T) LN(x), Q (K, D). What comes out is normalised, so the scale of the residual
 stream is lost.
 
+As published:
+- DeiT, 0.7 (`--keep_rate 0.7 --reduction_loc 3 6 9`): `{stages: 0.7, first: 3, length: 3}`.
+
 Departures:
 1. There is no factor D^-0.5 in the softmax, as in the comparison; `scaled` adds it, as github lucidrains/vit-pytorch
    does.

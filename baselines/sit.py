@@ -10,6 +10,11 @@ over tokens, K to 4 N0 to N0, then an MLP over channels beside a residual, resto
 slimming patches are taken as they are. Losses: w MSE(restored, the teacher's patches), mean over all blocks, and
 v KL(teacher || student) on logits.
 
+As published:
+- DeiT, 0.7 (`--keep_rate 0.7 --reduction_loc 3 6 9`): `{stages: 0.7, first: 3, length: 3}`.
+- With the official losses (`--distillation-type frd`): `reconstruction_weight: 2`, `distillation_weight: 2`, and a
+  recipe whose `method_learning_rate` is 5 times its rate.
+
 Departures:
 1. Both weights are 0 by default, so that all methods learn from the same labels, as in the comparison, which has
    neither loss; officially both are 2, and reverse modules learn at five times the rate.

@@ -7,6 +7,10 @@ Pairs are those of ToMe. Up to the block `prunes_until` the source of a pair lea
 destination: y = m / |x_d| * max(|x_d|, |x_s|, ...), m the mean of the destination x_d and its sources x_s. Tokens carry
 no sizes: neither attention nor pooling counts them.
 
+As published:
+- ViT with a ratio r of tokens kept in each block (`model.ratio = r`): counts as `removed`, floor((1 - r) T) of T
+  tokens.
+
 Departures:
 1. The mean is divided by the norm of the destination, as in that implementation, so that y has the largest of the norms
    only where mean and destination are equally long; the paper's text was not at hand.

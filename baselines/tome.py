@@ -7,6 +7,12 @@ position (B) by the cosine of their mean keys; the `removed` best proposals are 
 Attention is proportional: log(size) is added to the logits of each key. The decreasing schedule of the paper is the
 schedule rule `linear` with `inflect: -1`.
 
+As published:
+- r=13 (`model.r = 13`): `{constant: 13, blocks: 0-11}`.
+- r=16 on ViT-B/16, which asks for more than half at the end: `{constant: 16, blocks: 0-11, clamp: true}`.
+- Decreasing r (`model.r = (13, -1.0)`): `{linear: 13, inflect: -1}`.
+- On MAE (`tome.patch.mae(model)`): `proportional_attention: false`.
+
 Departures:
 1. All prefix tokens are protected; the official code protects a class and a distillation token and merges registers.
 2. Unmerged A tokens keep their order; the official code sorts them by similarity where there is no class token, which

@@ -1,5 +1,6 @@
 """README and docs/: commands parse and light ones run, studies validate, Python runs, links lead somewhere."""
 
+import csv
 import re
 import shlex
 import shutil
@@ -8,8 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny_study import here, suite
 from typer.main import get_command
+
+from suite.reduction.registry import modules, settings_class
+from suite.report import cards
+from suite.study.schema import ScheduleRule
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -19,6 +25,7 @@ LIGHT = ("flops", "ledger", "list", "plan", "power", "trace", "validate")  # com
 MEANT = {
     "STUDY": "quickstart",
     "ROW": "cropr",
+    "METHOD": "cropr",
     "SEED": "0",
     "TABLE:ROW:COLUMN": "quickstart:cropr:seeds",
     "[ID]": "",
@@ -189,3 +196,30 @@ def test_a_dead_link_is_found(tmp_path: Path) -> None:
     assert not dead_links(page)
     page.write_text("[](another.md) [](other.md#add) [](other.md#not-this) [](#here)")
     assert dead_links(page) == ["another.md", "other.md#add", "other.md#not-this", "#here"]
+
+
+def test_cards_are_those_of_the_methods_and_results() -> None:
+    """The committed page is what `suite list --cards docs/method-cards.md` writes."""
+    assert (ROOT / "docs/method-cards.md").read_text() == cards.page(ROOT / "results")
+
+
+def test_cards_say_how_to_write_what_was_published() -> None:
+    """Of every method: schedules that are ones, and settings that exist."""
+    for name in sorted(set(modules()) - {"none"}):
+        text = cards.card(name, ROOT / "results")
+        published = text.split("As published:")[1].split("Departures:")[0]
+        for rule in re.findall(r"`(\{[^`]*\})`", published):
+            ScheduleRule.model_validate(yaml.safe_load(rule.replace("\n", " "))).resolve(1024, 24)
+        own = re.findall(r"`(\w+):", published)
+        known = {*settings_class(name).model_fields, "fusion"}
+        assert {key for key in own if key not in known} == set(), name
+        assert re.search(r"`\{|`removed`", published), name
+
+
+def test_a_card_has_the_place_in_the_tables() -> None:
+    """Median, interval and speed are those of the table."""
+    with (ROOT / "results/quickstart/table.csv").open(newline="") as file:
+        row = next(row for row in csv.DictReader(file) if row["row"] == "tome")
+    line = next(line for line in cards.card("tome", ROOT / "results").splitlines() if "quickstart, `tome`" in line)
+    assert f"median score {float(row['score_median']):.1f} of 5 seeds; to random {float(row['gap']):+.1f} (" in line
+    assert line.endswith(f"speed {float(row['speed_median']):.2f}x")

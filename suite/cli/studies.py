@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from suite.study.kind import Loaded
 
 
-def list_(as_json: AsJson = False) -> None:
-    """List the studies in studies/, and what a study can name: kinds, tasks, data sets, methods."""
+def list_(
+    method: Annotated[str | None, typer.Argument(metavar="[METHOD]", help="Show its card instead.")] = None,
+    cards: Annotated[Path | None, typer.Option(help="Write the cards of all methods into this page instead.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the studies in studies/, and what a study can name: kinds, tasks, data sets, methods; or show a method."""
+    if method or cards:
+        _cards(method, cards)
+        return
     from suite.data.dataset import data_sets
     from suite.reduction.registry import modules
     from suite.study.kind import kinds
@@ -37,6 +44,17 @@ def list_(as_json: AsJson = False) -> None:
         return
     for name, names in found.items():
         say(f"{name}: {', '.join(names) or 'none'}")
+
+
+def _cards(method: str | None, file: Path | None) -> None:
+    """The card of a method, from its docstring and the tables in results/; or those of all into a file."""
+    from suite.report.cards import card, page
+    from suite.study.records import replace
+
+    if method:
+        say(card(method, Path("results")).rstrip())
+    if file:
+        replace(file, page(Path("results")))
 
 
 def validate(
