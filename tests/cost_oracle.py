@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from suite.measure.count import MISSING, Macs
 
 POST_NORM = ("ResPostBlock", "EvaBlockPostNorm")
+IDLING = ("IdleViT", "EvoViT")
 STASHING = ("last-layer", "concatenation", "logits")
 
 
@@ -56,13 +57,13 @@ class Oracle:
 
     def entering(self, layer: int) -> int:
         """Patches in the sequence before a block."""
-        whole = self.method == "IdleViT" or (self.fusion == "last-layer" and layer == self.depth - 1)
+        whole = self.method in IDLING or (self.fusion == "last-layer" and layer == self.depth - 1)
         return self.patches - (0 if whole else sum(self.counts[:layer]))
 
     def tokens(self, layer: int) -> tuple[int, int, int]:
         """Tokens that attend in a block, that enter its MLP and that leave it."""
         before = self.entering(layer)
-        if self.method == "IdleViT":
+        if self.method in IDLING:
             active = self.prefix + before - sum(self.counts[:layer])
             return active, active, self.prefix + before
         stage = "mid" if self.method in ("ToMe", "ToFu") else getattr(self.settings, "stage", "post")
@@ -74,6 +75,8 @@ class Oracle:
         """What the method computes in a block beyond the block itself."""
         count, patches, block = self.counts[layer], self.entering(layer), self.backbone.blocks[layer]
         every, (query, key, _) = self.prefix + patches, widths(block.attn)
+        if self.method == "EvoViT":  # the class token's attention
+            return Added((every - sum(self.counts[:layer])) * query)
         if self.method == "IdleViT":
             idle = sum(self.counts[:layer])
             if not idle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from baselines.tofu import preserving_norms
 from suite.methods import attend, feed_forward
 from suite.reduction.method import Output
 from suite.reduction.model import ReducedModel, reduce
+from suite.reduction.projection import Projection
 from suite.reduction.tokens import Tokens
 
 REMOVED = (0, 20, 0, 0)
@@ -223,3 +225,33 @@ def test_sit_without_a_reconstruction_has_no_reverse_modules() -> None:
     assert not any("reverse" in name for name in model.state_dict())
     reference = Output(output.logits + torch.arange(output.logits.shape[1]), output.feature, ())
     assert model.method.distillation_loss(output, reference) > 0
+
+
+@pytest.mark.parametrize("length", [1, 2])
+@torch.no_grad()
+def test_evo_vit_chooses_by_attention_over_blocks(length: int) -> None:
+    """The patches that change in a block are those of largest running attention at the last choice, image by image."""
+    model = reduced("vit", "evo-vit", (0, 20, 0, 0), length=length, tradeoff=0.25)
+    steps = list(model.steps(draw_images(model.backbone), track=True))
+    first = replace(steps[0], carried=())
+    before, running, chosen = steps[1], torch.zeros(0), torch.zeros(0)
+    for layer in (1, 2, 3):
+        block, tokens = model.backbone.blocks[layer], steps[layer - 1]
+        if layer == 1:  # all are at work
+            _, projection = attend(block, first)
+            running = class_attention(projection)
+            continue
+        if layer == 2 or length == 1:
+            chosen = running.argsort(1, descending=True)[:, :KEPT].sort(1).values
+        changed = (steps[layer].patches != tokens.patches).any(2)
+        assert torch.equal(changed.nonzero()[:, 1].view(len(changed), KEPT), chosen)
+        seen = class_attention(attend(block, tokens.select(chosen))[1])
+        for image, patches in enumerate(chosen):
+            running[image, patches] = 0.75 * running[image, patches] + 0.25 * seen[image]
+    assert before.x.shape == steps[3].x.shape
+
+
+def class_attention(projection: Projection) -> Tensor:
+    """Of the class token to the patches, mean over heads, (B, N)."""
+    logits = projection.query[:, :, 0, None] @ projection.key.transpose(2, 3) * projection.scale
+    return logits.softmax(-1)[:, :, 0, projection.prefix :].mean(1)

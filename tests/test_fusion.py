@@ -101,7 +101,11 @@ def test_cross_attention_reads_removed_patches_off_the_others(name: str) -> None
 def test_every_method_is_dense(method: str, fusion: str) -> None:
     """Each patch has features under every fusion; what a method cannot do is refused with its name and what it does."""
     merges, mixes = ("tome", "tofu", "dpc-knn"), ("patchmerger", "sit", "sinkhorn")
-    does = {"idlevit": "idles", "evit": "fuses"} | dict.fromkeys(merges, "merges") | dict.fromkeys(mixes, "mixes")
+    does = (
+        {"idlevit": "idles", "evo-vit": "idles", "evit": "fuses"}
+        | dict.fromkeys(merges, "merges")
+        | dict.fromkeys(mixes, "mixes")
+    )
     if method in does and fusion in STASHING:
         with pytest.raises(
             ValueError, match=f"{fusion} fusion needs removed patches .* this method {does[method]} them"
@@ -113,7 +117,7 @@ def test_every_method_is_dense(method: str, fusion: str) -> None:
     dense = model.dense_outputs(images)
     assert dense.features.shape == (HEADS, PATCHES, WIDTH)
     assert dense.features.isfinite().all()
-    stays_all = method in ("none", "idlevit") or fusion == "last-layer"
+    stays_all = method in ("none", "idlevit", "evo-vit") or fusion == "last-layer"
     fused = 2 if method == "evit" else 0  # each fusion removes one more, to make room for the fused token
     expected = PATCHES if stays_all else 0 if method in mixes else PATCHES - 17 - fused
     assert (dense.is_kept.sum(1) - expected).abs().max() <= (1 if method == "evit" else 0)

@@ -21,7 +21,11 @@ def test_as_many_are_present_as_the_schedule_leaves(method: str) -> None:
     model = reduced("vit", method, REMOVED)
     present = presence(model, draw_images(model.backbone))
     schedule = model.method.context.schedule
-    expected = torch.tensor({"none": (PATCHES,) * 4, "idlevit": schedule.entering}.get(method, schedule.leaving))
+    expected = torch.tensor(
+        {"none": (PATCHES,) * 4, "idlevit": schedule.entering, "evo-vit": schedule.entering}.get(
+            method, schedule.leaving
+        )
+    )
     counts = present.sum(2)
     if isinstance(model.method, MixingMethod):
         assert (counts == torch.tensor((0, 0, 0, 0))).all()

@@ -33,6 +33,7 @@ class Tokens:
         stashed_position: their positions, (B, S).
         stashed_logits: predictions for them at the block that removed them, (B, S, classes).
         auxiliary: outputs that only training needs.
+        carried: what a method takes on from block to block; nothing else reads it.
     """
 
     x: Tensor
@@ -47,6 +48,7 @@ class Tokens:
     stashed_position: Tensor | None = None
     stashed_logits: Tensor | None = None
     auxiliary: tuple[Tensor, ...] = ()
+    carried: tuple[Tensor, ...] = ()
 
     @property
     def patches(self) -> Tensor:
