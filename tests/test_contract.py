@@ -602,14 +602,33 @@ def test_the_readmes_method_keeps_the_contract(
 def test_without_a_name_all_methods_are_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One column for each, with its label; the numbers are those that hold."""
+    """One row for each, with its label; the numbers are those that hold."""
     monkeypatch.setattr("suite.contract.run.CHECKS", {"parity": lambda case: None, "kept": CHECKS["kept"]})
     monkeypatch.setattr("suite.contract.run.SLOW", ())
     assert check_method(monkeypatch) == 0
     out = capsys.readouterr().out
-    assert re.search(r"idlevit +none +random +tome", out)
-    assert re.search(r"\(drops\) +\(idles\) +\(nothing\) +\(drops\) +\(merges\)", out)
-    assert re.search(r"vit without class token +1 ok +2 ok", out)
+    assert re.search(r"\n method +parity +kept *\n", out)
+    assert re.search(r"\n idlevit \(idles\) +11 +10 *\n", out)
+    assert re.search(r"\n none \(nothing\) +11 +– *\n", out)
+    assert [line.split()[0] for line in out.splitlines() if re.search(r"\) +11 +\S+ *$", line)] == METHODS
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_all_methods_matrix_fits(width: int) -> None:
+    """No name is cut off, and a failure on one backbone shows."""
+    everything = [
+        Result(method, backbone, check, "fails" if check == "bf16" else "holds")
+        for method in METHODS
+        for check in CHECKS
+        for backbone in MATRIX
+    ]
+    console = Console(width=width, file=io.StringIO(), markup=False)
+    show(everything, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    rows = [line.split() for line in text.splitlines() if line.split()[:1] and line.split()[0] in METHODS]
+    assert [row[0] for row in rows] == METHODS
+    assert all(row.count("FAIL") == 1 and row.count(str(len(MATRIX))) == len(CHECKS) - 1 for row in rows)
+    assert "…" not in text
 
 
 @pytest.mark.parametrize("width", [80, 200])

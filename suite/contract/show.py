@@ -16,6 +16,7 @@ from suite.reduction.registry import default_settings
 from suite.terminal import ManualProgress
 
 SIGN = {"holds": "ok", "skipped": "–", "fails": "FAIL"}
+EACH = "backbones on which each check holds"
 WIDE = 105  # columns that one method's matrix takes
 WORDS = {"holds": "hold", "fails": "fail", "skipped": "skipped"}
 
@@ -46,19 +47,19 @@ def show(results: Sequence[Result], console: Console) -> None:
 
 
 def matrix(results: Sequence[Result], narrow: bool = False) -> Table:
-    """A row for each backbone, and a column for each check of one method, or for each of several methods."""
+    """A column for each check, and a row for each backbone of one method, or for each of several methods."""
     methods = list(dict.fromkeys(result.method for result in results))
     single = len(methods) == 1
-    columns = [check for check in CHECKS if any(result.check == check for result in results)] if single else methods
-    table = Table(box=box.SIMPLE, padding=0, title=_labelled(methods[0]) if single else None, title_justify="left")
-    table.add_column("backbone")
+    rows = {name: name for name in MATRIX} if single else {name: _labelled(name) for name in methods}
+    table = Table(box=box.SIMPLE, padding=0, title=_labelled(methods[0]) if single else EACH, title_justify="left")
+    table.add_column("backbone" if single else "method")
+    columns = [check for check in CHECKS if any(result.check == check for result in results)]
     for column in columns:
-        name = column if single else _labelled(column).replace(" ", "\n")
-        table.add_column(name, justify="right", width=len(SIGN["fails"]) if narrow else None, overflow="fold")
-    for backbone in MATRIX:
-        here = [result for result in results if result.backbone == backbone]
-        found = [[result.status for result in here if column in (result.check, result.method)] for column in columns]
-        table.add_row(backbone, *map(_one_check if single else _all_checks, found))
+        table.add_column(column, justify="right", width=len(SIGN["fails"]) if narrow else None, overflow="fold")
+    for row, label in rows.items():
+        here = [result for result in results if row in (result.backbone, result.method)]
+        found = [[result.status for result in here if result.check == column] for column in columns]
+        table.add_row(label, *map(_one_check if single else _all_checks, found))
     return table
 
 
@@ -74,7 +75,7 @@ def _all_checks(found: Sequence[str]) -> str:
     if "fails" in found:
         return SIGN["fails"]
     applied = [status for status in found if status != "skipped"]
-    return f"{len(applied)} ok" if applied else "skip"
+    return str(len(applied)) if applied else SIGN["skipped"]
 
 
 def _grouped(results: Iterable[Result]) -> Iterator[tuple[str, str]]:
