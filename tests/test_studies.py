@@ -102,6 +102,12 @@ SAME_PLACE = [  # other ways to the last row or the schedule
         "  - nune\n",
     ),  # and not empty
     ("11: schedules.0", "finetune: {", "finetune: {curriculum: official, "),
+    (
+        "13: methods.0",
+        STUDY[STUDY.index("finetune") : STUDY.index("  - {method: cropr")],
+        "finetune: {epochs: 2, learning_rate: 1.0e-3, curriculum: linear}\nschedules:\n  - removed: [4, 4, 0, 0]\n"
+        "methods:\n  - sit\n  - random\n",
+    ),  # which has weights for one number of tokens
     *(
         ("11: schedules.0", "removed: [4, 4, 0, 0]", rule)
         for rule in (

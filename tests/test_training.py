@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from suite.data.dataset import DataSet, Examples, Split
 from suite.reduction.model import ReducedModel, reduce
+from suite.reduction.registry import modules
 from suite.tasks.classification.recipe import ClassificationRecipe
 from suite.tasks.classification.train import predicted, train, training_loss
 from suite.tasks.loop import TrainingFailed, clip, to_input
@@ -70,7 +71,7 @@ def trained(model: ReducedModel, seed: int = 0, recipe: ClassificationRecipe = R
     return list(train(model, Training(DATA, recipe, seed)))
 
 
-@pytest.mark.parametrize("method", KINDS)
+@pytest.mark.parametrize("method", sorted(modules()))
 def test_loss_falls(method: str) -> None:
     """Five epochs on forty scenes take a fifth off the loss of the first, or more, whatever the method."""
     epochs = trained(fresh(method), recipe=RECIPE.model_copy(update={"epochs": 5}))
