@@ -59,8 +59,8 @@ class Strict(BaseModel):
             if key not in cls.model_fields:
                 hint = suggest(str(key), cls.model_fields) if cls.model_fields else "no keys are valid here"
                 raise PydanticCustomError("at_key", "unknown key; {hint}", {"key": key, "hint": hint})
-            items = item if isinstance(item, list) else [item]
-            if cls.model_fields[key].annotation is not bool and any(isinstance(part, bool) for part in items):
+            items, annotation = item if isinstance(item, list) else [item], cls.model_fields[key].annotation
+            if bool not in (annotation, *get_args(annotation)) and any(isinstance(part, bool) for part in items):
                 context = {"key": key, "found": str(item)}
                 message = "expected a number or text, found {found}; a text such as no or on is written in quotes"
                 raise PydanticCustomError("at_key", message, context)

@@ -85,6 +85,17 @@ def test_raw_and_averaged_weights_lie_in_one_file(content: Any, raw: str, averag
         assert {float(x) for tensor in read.weights.values() for x in tensor.flatten()} == {value}
 
 
+@pytest.mark.parametrize(("flag", "taken"), [(True, "model_ema"), (False, "model"), (None, "model"), (1, "model")])
+def test_a_file_says_which_weights_are_better(flag: Any, taken: str) -> None:
+    """Averaged ones are taken where its `ema_best` is true and nobody asks for others, and that is said."""
+    content = {"model": RAW, "model_ema": EMA, "ema_best": flag}
+    found, asked = Checkpoint.read(content), Checkpoint.read(content, "model")
+    assert (found.chosen, asked.chosen) == (taken, "model")
+    assert ("model_ema, better by its ema_best (the file has model too; choose" in found.said) == (flag is True)
+    assert asked.said == "model (the file has model_ema too)"
+    assert Checkpoint.read({"model": RAW, "ema_best": True}).said == "model"
+
+
 DEEP: dict[str, Any] = {"callbacks": {"a": {"b": {"c": {"EMA": {"weights": EMA}}}}}}
 LIST = list(EMA.values())
 

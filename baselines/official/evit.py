@@ -57,7 +57,7 @@ class EViT(Layout):
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
         backbone = plain_vit(_resized(checkpoint, options), options)
         patches, depth = math.prod(backbone.patch_embed.grid_size), checkpoint.depth
-        removed, singles = _counts(patches, _rates(options, depth), _tokens(options, depth), options.fuse_token)
+        removed, singles = counts(patches, _rates(options, depth), _tokens(options, depth), options.fuse_token)
         settings = {"action": "fuse" if options.fuse_token else "prune", "fuse_single": singles}
         return reduce(backbone, "evit", removed, settings)
 
@@ -95,7 +95,7 @@ def _tokens(options: EViTOptions, depth: int) -> tuple[int | None, ...]:
     return tokens
 
 
-def _counts(
+def counts(
     patches: int, rates: tuple[float, ...], tokens: tuple[int | None, ...], fuse: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """By how much the sequence gets shorter in each block, and the blocks that fuse a single patch."""

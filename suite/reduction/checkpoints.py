@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.errors import UserError
-from suite.reduction.weight_sets import CHOICE, TOP, chosen, hidden, weight_sets
+from suite.reduction.weight_sets import BEST, CHOICE, TOP, better, chosen, hidden, weight_sets
 from suite.reduction.weights_file import open_file
 
 Source = str | Path | Mapping[str, Any]
@@ -33,6 +33,7 @@ class Checkpoint:
         prefix: what all names began with, and begin with no more.
         hidden: where it has averaged weights that cannot be chosen.
         asked: whether somebody chose them.
+        flagged: whether the file itself says that they, averaged ones, are the better ones.
     """
 
     name: str
@@ -43,12 +44,14 @@ class Checkpoint:
     prefix: str = ""
     hidden: tuple[str, ...] = ()
     asked: bool = False
+    flagged: bool = False
 
     @classmethod
     def read(cls, source: Source, asked: str | None = None) -> Checkpoint:
         """Read a file (of torch or safetensors), or take a state dict, possibly inside what a training script saved.
 
-        `asked`: which of several weights in it; by default raw ones before averaged ones.
+        `asked`: which of several weights in it; by default raw ones before averaged ones, unless the
+        file says that those are better.
 
         UserError if the file is missing, broken, holds code, or has no weights in it, or not those.
         """
@@ -69,14 +72,15 @@ class Checkpoint:
                 f"{name} has no tensors in it, neither at the top nor under a key; "
                 f"it has {', '.join(map(str, list(content)[:5])) or 'nothing'}"
             )
-        which = chosen(sets, asked, name)
+        best = better(content, sets) if asked is None else None
+        which = chosen(sets, asked or best, name)
         weights, prefix = sets.pop(which)
         _refuse_unusable(name, weights)
         stored = content.get("args", {})
         arguments = vars(stored) if isinstance(stored, argparse.Namespace) else stored
         floats = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
         known = dict(arguments) if isinstance(arguments, Mapping) else {}
-        return cls(name, floats, known, which, tuple(sets), prefix, unseen, asked is not None)
+        return cls(name, floats, known, which, tuple(sets), prefix, unseen, asked is not None, best is not None)
 
     def __contains__(self, key: str) -> bool:
         return key in self.weights
@@ -95,6 +99,7 @@ class Checkpoint:
     def said(self) -> str:
         """Which weights of the file were taken, for readers; empty where there is no other choice and no prefix."""
         which = [self.chosen] if self.others or self.hidden or self.chosen != TOP else []
+        which += [f"better by its {BEST}"] if self.flagged else []
         taken = [f"without the prefix {self.prefix} of all names"] if self.prefix else []
         cure = "" if self.asked else f"; choose with {CHOICE}"
         others = [f"the file has {', '.join(self.others)} too{cure}"] if self.others else []

@@ -7,7 +7,7 @@ longer names (`ema_model.norm.bias` beside `model.norm.bias`, `ema_norm_bias` be
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from suite.errors import UserError, suggest
 
 TOP, AVERAGE = "top", "averaged"  # weights outside of any key; averaged ones among raw ones
+BEST = "ema_best"  # whether averaged weights are the better ones (github JoakimHaurum/TokenReduction)
 HOLDERS = ("model", "state_dict", "model_state_dict", "module", "net", TOP)  # raw weights, the most usual first
 _WORDS = r"(ema|swa|avg|averaged?)s?\d*"
 AVERAGED = re.compile(
@@ -61,6 +62,12 @@ def _has_weights(content: Any, depth: int = 0) -> bool:
     if isinstance(content, Mapping):
         content = list(content.values())
     return isinstance(content, list | tuple) and depth < FATHOMED and any(_has_weights(x, depth + 1) for x in content)
+
+
+def better(content: Mapping[Any, Any], sets: Iterable[str]) -> str | None:
+    """The averaged weights, if the file itself says that they are better than the raw ones."""
+    averaged = [name for name in sets if AVERAGED.search(name)]
+    return averaged[0] if content.get(BEST) is True and averaged else None
 
 
 def chosen(sets: Mapping[str, Any], asked: str | None, where: str) -> str:

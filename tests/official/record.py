@@ -1,6 +1,7 @@
 """Run the official implementations on small random weights, and keep the numbers that they give.
 
-Usage: record.py --cropr FOLDER --evit FOLDER --tome FOLDER --idlevit FOLDER [--mae FOLDER] [--out FOLDER]
+Usage: record.py --cropr FOLDER --evit FOLDER --tome FOLDER --idlevit FOLDER [--mae FOLDER]
+       [--token-reduction FOLDER] [--dynamicvit FOLDER] [--out FOLDER] [--only WORD]
 
 Each folder is a checkout of the official repository (SOURCES below); a method without one is left out. The
 checkouts have equally named modules, so each layout is recorded in a process of its own.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import token_reduction
 import torch
 from torch import nn
 
@@ -36,6 +38,8 @@ SOURCES = {
     "evit": ("https://github.com/youweiliang/evit", "5ca95a7cf4a8637193284895c5bc0dd9dc365982"),
     "tome": ("https://github.com/facebookresearch/ToMe", "af95e4b1befa172dadccd8c81e223b10090f9579"),
     "idlevit": ("https://github.com/Ackesnal/IdleViT", "d46c1c2d9fc28eb044b0690fc9d53d35c0629d0d"),
+    "token-reduction": ("https://github.com/JoakimHaurum/TokenReduction", "88fe07ebbc5ffbf3a36814526577f1a8576e048d"),
+    "dynamicvit": ("https://github.com/raoyongming/DynamicViT", "1322e626d1e9eca18cc150569908fb4af29e15f7"),
 }
 SEED, IMAGES_SEED, TEACHER_SEED = 1, 2, 3
 IMAGES, HEADS, PATCH = 4, 4, 4
@@ -59,6 +63,7 @@ class Case:
     stored: str | None = None
     evaluate: Callable[[nn.Module, torch.Tensor], torch.Tensor] = lambda model, pixels: model(pixels)
     train: Callable[[nn.Module, torch.Tensor], dict[str, Any]] | None = None
+    more: Callable[[nn.Module, torch.Tensor], dict[str, Any]] | None = None
 
 
 # Token Cropr, classification
@@ -379,6 +384,21 @@ def idlevit_cases(_: Path | None) -> Iterator[Case]:
         yield Case(f"idlevit-{name}", "idlevit", options, build, train=train)
 
 
+# TokenReduction
+
+
+def token_reduction_cases(_: Path | None) -> Iterator[Case]:
+    """The ten methods of one code base."""
+    for fields in token_reduction.cases(_load):
+        yield Case(layout="token-reduction", **fields)
+
+
+def dynamicvit_cases(_: Path | None) -> Iterator[Case]:
+    """One of them in its own repository, whose weights have the same names."""
+    for fields in token_reduction.dynamicvit_cases():
+        yield Case(layout="token-reduction", **fields)
+
+
 # Recording
 
 LAYOUTS: dict[str, tuple[str, str, Callable[[Path | None], Iterator[Case]]]] = {
@@ -388,6 +408,8 @@ LAYOUTS: dict[str, tuple[str, str, Callable[[Path | None], Iterator[Case]]]] = {
     "tome": ("tome", "", tome_cases),
     "tome-mae": ("tome", "", tome_mae_cases),
     "idlevit": ("idlevit", "", idlevit_cases),
+    "token-reduction": ("token-reduction", "", token_reduction_cases),
+    "dynamicvit": ("dynamicvit", "", dynamicvit_cases),
 }
 
 
@@ -412,7 +434,7 @@ def _is_stable(case: Case, logits: torch.Tensor, pixels: torch.Tensor) -> bool:
 
 
 @torch.no_grad()
-def run(case: Case) -> dict[str, Any]:
+def run(case: Case, repository: str) -> dict[str, Any]:
     """Everything that the case's file holds."""
     import timm
 
@@ -428,7 +450,7 @@ def run(case: Case) -> dict[str, Any]:
         raise ValueError(f"{case.name}: not finite, or near ties between tokens whatever the images")
     result = {
         "layout": case.layout,
-        "source": dict(zip(("repository", "commit"), SOURCES[LAYOUTS[case.layout][0]], strict=True)),
+        "source": dict(zip(("repository", "commit"), SOURCES[repository], strict=True)),
         "versions": {"torch": torch.__version__.split("+")[0], "timm": timm.__version__},
         "options": case.options,
         "image": image,
@@ -437,6 +459,8 @@ def run(case: Case) -> dict[str, Any]:
     if case.stored is not None:
         result["stored"] = case.stored
     result["logits"] = logits.tolist()
+    if case.more is not None:
+        result |= case.more(model, pixels)
     if case.train is not None:
         result["training"] = case.train(model, pixels)
     return result | {"shapes": shapes}
@@ -451,7 +475,7 @@ def _text(value: Any, indent: str = "") -> str:
     return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
-def record(layout: str, folder: Path, out: Path, mae: Path | None) -> None:
+def record(layout: str, folder: Path, out: Path, mae: Path | None, only: str) -> None:
     """Write one file for each case of a layout."""
     root = Path(__file__).resolve().parents[2]
     sys.path.insert(0, str(root))
@@ -459,11 +483,11 @@ def record(layout: str, folder: Path, out: Path, mae: Path | None) -> None:
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # the official code is older than the libraries, which say so
-    _, subfolder, cases = LAYOUTS[layout]
+    repository, subfolder, cases = LAYOUTS[layout]
     sys.path.insert(0, str(folder / subfolder))
-    for case in cases(mae):
+    for case in (case for case in cases(mae) if only in case.name):
         with contextlib.redirect_stdout(io.StringIO()):  # official models announce themselves
-            result = run(case)
+            result = run(case, repository)
         (out / f"{case.name}.json").write_text(_text(result) + "\n")
         sys.stderr.write(f"recorded {case.name}\n")
 
@@ -475,14 +499,17 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, help=" at ".join(source))
     parser.add_argument("--mae", type=Path, help="https://github.com/facebookresearch/mae (default: an equal model)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="default: beside this script")
+    parser.add_argument("--only", default="", metavar="WORD", help="cases whose names have it (default: all)")
     chosen = parser.parse_args()
-    folders = {name: getattr(chosen, name) for name in SOURCES if getattr(chosen, name) is not None}
+    given = {name: getattr(chosen, name.replace("-", "_")) for name in SOURCES}
+    folders = {name: folder for name, folder in given.items() if folder is not None}
     if not folders:
         parser.error("give at least one folder")
     for layout, (name, _, _) in LAYOUTS.items():
         if name in folders:
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-                fresh.submit(record, layout, folders[name].resolve(), chosen.out.resolve(), chosen.mae).result()
+                out = chosen.out.resolve()
+                fresh.submit(record, layout, folders[name].resolve(), out, chosen.mae, chosen.only).result()
 
 
 if __name__ == "__main__":
