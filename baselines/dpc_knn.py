@@ -12,7 +12,8 @@ As published:
 - DeiT, 0.7 (`--keep_rate 0.7 --reduction_loc 3 6 9`): `{stages: 0.7, first: 3, length: 3}`.
 
 Departures:
-1. No noise of 1e-6 is added to densities; it only decides between equal ones.
+1. No noise of 1e-6 is added to densities; of equal ones (with k = 2 those of all mutual nearest neighbours) the first
+   patch counts as denser.
 2. Patches are merged after a block; officially before the next, which is the same but for the first block.
 3. TCFormer also has a convolution before the clustering, and its scores weigh attention; the comparison has neither.
 4. Where fewer than k patches are left, all of them count; officially that fails.
@@ -64,7 +65,8 @@ def clusters(x: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
     """Centres, (B, count), of patches, (B, N, D), and for each patch the place of its own among them, (B, N)."""
     distance = torch.cdist(x.float(), x.float()) / x.shape[2] ** 0.5
     density = distance.topk(min(neighbours, x.shape[1]), largest=False).values.square().mean(-1).neg().exp()
-    is_denser = density.unsqueeze(1) > density.unsqueeze(2)
+    rank = density.argsort(descending=True, stable=True).argsort()
+    is_denser = rank.unsqueeze(1) < rank.unsqueeze(2)
     farthest = distance.amax((1, 2), keepdim=True)
     delta = torch.where(is_denser, distance, farthest).amin(-1)
     centres = (density * delta).topk(count).indices

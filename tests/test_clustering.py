@@ -12,6 +12,7 @@ from backbones import BACKBONES, PATCHES, WIDTH, build, draw_images
 from test_oracles import assert_near, reduced
 from torch import Tensor
 
+from baselines.dpc_knn import clusters
 from baselines.k_medoids import cheapest, far_apart, nearest
 from baselines.tofu import preserving_norms
 from suite.methods import attend, feed_forward
@@ -81,6 +82,14 @@ def test_repeated_patches_leave_no_cluster_empty() -> None:
     assert owner.tolist() == [[0, 1, 2, 2, 2]]
     assert cheapest(torch.tensor([[5.0, 4.0, 3.0, 2.0, 1.0]]), owner, 3).tolist() == [[0, 1, 4]]
     assert far_apart(distance, 2, 5).tolist() == [[2, 4, 0, 1, 3]]
+
+
+def test_equally_dense_patches_are_not_all_centres() -> None:
+    """Of pairs that are each other's only neighbours, one patch is a centre, as with the official noise."""
+    x = torch.tensor([[[place + step] for place in (0.0, 20.0, 50.0, 90.0) for step in (0.0, 1.0)]])
+    centres, owner = clusters(x, 4, neighbours=2)
+    assert sorted(centre // 2 for centre in centres[0].tolist()) == [0, 1, 2, 3]
+    assert owner[0, ::2].tolist() == owner[0, 1::2].tolist()
 
 
 @pytest.mark.parametrize("equal_weight", [False, True])
