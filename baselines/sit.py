@@ -81,7 +81,8 @@ class Reverse(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         restored: Tensor = self.mlp1(self.norm1(x).transpose(1, 2)).transpose(1, 2)
-        return restored + self.mlp2(self.norm2(restored))
+        residual: Tensor = self.mlp2(self.norm2(restored))
+        return restored + residual
 
 
 class SiT(MixingMethod):
