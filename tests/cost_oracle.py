@@ -108,6 +108,7 @@ class Oracle:
             "KMedoids": Added(n * n * d + attention * learned),
             "PatchMerger": Added(2 * k * n * d, normed=n),
             "Sinkhorn": Added(2 * k * n * d),
+            "DynamicViT": Added(n * (d * d + d * (d // 2) + (d // 2) * (d // 4) + d // 4 * 2), normed=n),
             "SiT": Added(n * hidden * (d + k) + k * n * d, normed=n),
         }
 

@@ -120,6 +120,7 @@ BUGS: dict[str, tuple[str, set[str], dict[str, str]]] = {
     "merges_without_weights": ("positions", set(MATRIX), {}),
     "keeps_a_patch_twice": ("positions", set(MATRIX), {"kept": "two tokens claim one place of the grid"}),
     "changes_weights_in_evaluation": ("keys", set(MATRIX), {}),
+    "masks_with_a_logarithm": ("kept", set(MATRIX), {"gradients": "that of a logarithm is not finite at 0"}),
 }
 
 
@@ -188,6 +189,14 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
     "masks in training and says so": (
         "",
         "",
+        "masks_in_training = True",
+        """stays = torch.zeros_like(score).scatter(1, keep, 1.0)
+        return tokens if not count else tokens.mask(stays) if self.training else tokens.select(keep)""",
+        "",
+    ),
+    "masks none in training": (
+        "kept",
+        "it says that it masks patches in training, and masks none; use Tokens.mask",
         "masks_in_training = True",
         "return tokens if self.training else tokens.select(keep)",
         "",

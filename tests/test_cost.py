@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -193,7 +194,7 @@ def test_the_counter_equals_the_formula(name: str, method: str, task: str) -> No
         try:
             model = deployed(name, method, fusion)
         except ValueError as error:
-            assert "fusion needs removed patches to be stashed" in str(error)  # noqa: PT017
+            assert re.search("fusion (needs|learns from) removed patches", str(error))  # noqa: PT017
             continue
         if task == "segmentation" and name == "deit distilled":
             assert parts(model, True) == Oracle(model, True).parts()

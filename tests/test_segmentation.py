@@ -74,7 +74,7 @@ def preprocessed(model: ReducedModel, data: SegmentationData, indices: list[int]
 
 
 TRAINED = [  # with the size of the images, which are padded where they are smaller than the model takes
-    *((method, "vit", (32, 32)) for method in ("cropr", "evit", "idlevit", "tome")),
+    *((method, "vit", (32, 32)) for method in ("cropr", "dynamicvit", "evit", "idlevit", "tome")),
     *(("variance", backbone, (29, 27)) for backbone in ("vit without class token", "dinov3", "eva02", "eva post-norm")),
     ("variance", "vit not square", (30, 18)),
 ]

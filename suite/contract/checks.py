@@ -77,7 +77,7 @@ def check_gradients(case: Case) -> None:
     """Gradients reach what should learn and nothing else.
 
     The main loss reaches each weight of the backbone that it reaches in the untouched model; the auxiliary loss none,
-    unless the method says so; and one of them reaches each weight of the method.
+    unless the method says so; and one of them reaches each weight of the method. All are finite.
     """
     timm, model = case.timm().train(), case.model(EVERYWHERE).train()
     if type(model.method).auxiliary_loss is Method.auxiliary_loss and case.settings.removal_stage() == "post":
@@ -97,6 +97,11 @@ def check_gradients(case: Case) -> None:
             )
         model.backbone.zero_grad(set_to_none=True)
     nn.functional.cross_entropy(outputs.logits, LABELS).backward()
+    broken = [
+        key for key, weight in model.named_parameters() if weight.grad is not None and not weight.grad.isfinite().all()
+    ]
+    if broken:
+        raise Broken(f"gradients of {_listed(broken)} are not finite")
     missed = [key for key in reached if key not in _reached(model.backbone)]
     if missed:
         raise Broken(f"the main loss does not reach {_listed(missed)} of the backbone")

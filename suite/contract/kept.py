@@ -2,7 +2,7 @@
 
 Patches leave in one block only. From there on the model must be timm's own blocks on the whole grid, where the keys
 of all removed patches are masked. A rotary table that is gathered wrongly shows here, and a part of the block that is
-left out only where patches leave.
+left out only where patches leave. The same holds in training, where a method only masks patches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from suite.contract.case import EVERYWHERE, ONCE, Broken, Case, Inapplicable, distance, require_near
 from suite.measure.tokens import count_tokens
-from suite.reduction.blocks import TimmModule
+from suite.reduction.blocks import POST_NORM, TimmModule
 from suite.reduction.model import ReducedModel
 from suite.reduction.tokens import Tokens
 
@@ -32,7 +32,7 @@ def check_kept(case: Case) -> None:
     """The block where patches leave, and all later ones, are timm's own, with removed patches masked.
 
     Once tokens carry sizes, the log-size of each is added to its logits as a key (ToMe, section 3). Where patches idle,
-    every block is compared by itself.
+    every block is compared by itself. Where a method masks patches in training, the same must hold there.
     """
     if case.settings.reduces in REASONS:
         raise Inapplicable(REASONS[case.settings.reduces])
@@ -47,6 +47,8 @@ def check_kept(case: Case) -> None:
         tables = _tables(model.backbone, images)
         _check_leaving(model, steps, tables[WHERE], attending, case)
         _check_later(model, steps, tables)
+        if case.settings.masks_in_training:
+            _check_masked(case.model(ONCE, fusion).train(), images, tables)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,34 @@ def _check_later(model: ReducedModel, steps: list[Tokens], tables: list[Tensor |
         grid = grid.run(model.backbone.blocks[layer], tables[layer])
     expected = grid.at(_spread(last, patches).places)
     require_near(last.x, expected, "kept tokens after the last block, against timm's blocks with the others masked,")
+
+
+def _check_masked(model: ReducedModel, images: Tensor, tables: list[Tensor | None]) -> None:
+    """In training, patches that are not masked compute as if the others had left; these may rejoin as they were.
+
+    Blocks that do not normalise what attends get smaller weights, or logits would be so large that the eps of
+    `Projection.masked` shows.
+    """
+    for block in model.backbone.blocks:
+        for parameter in block.attn.parameters() if type(block) in POST_NORM else ():
+            parameter.mul_(0.3)
+    steps = list(model.steps(images))
+    start, last = steps[WHERE], steps[-1]
+    if start.policy is None or not (start.policy <= 0).any():
+        raise Broken("it says that it masks patches in training, and masks none; use Tokens.mask")
+    whole = _spread(start, steps[0].count)
+    hidden = torch.zeros_like(whole.bias).scatter(1, whole.places, pad(start.policy <= 0, (start.prefix, 0)).float())
+    grid = replace(whole, bias=whole.bias.masked_fill(hidden > 0, MASKED))
+    for layer in range(WHERE + 1, len(steps)):
+        if layer == len(steps) - 1 and last.policy is None:
+            grid = replace(whole, x=torch.where(hidden.unsqueeze(-1) > 0, whole.x, grid.x))
+        grid = grid.run(model.backbone.blocks[layer], tables[layer])
+    seen = (grid.bias > MASKED).gather(1, grid.places)
+    expected = grid.at(_spread(last, steps[0].count).places)
+    what = (
+        "patches that are not masked, after the last block in training, against timm's blocks with the others masked,"
+    )
+    require_near(last.x[seen], expected[seen], what)
 
 
 def _check_idling(model: ReducedModel, steps: list[Tokens], tables: list[Tensor | None]) -> None:

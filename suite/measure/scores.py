@@ -176,7 +176,8 @@ def _heads(model: ReducedModel, at: Shown, layers: list[int]) -> dict[str, float
     if at.target is None:
         return {}
     model.method.train()
-    batches = [[*model.tokens(images, track=True).auxiliary] for images in at.images.split(BATCH)]
+    runs = [model.tokens(images, track=True) for images in at.images.split(BATCH)]
+    batches = [[one for one in tokens.auxiliary if one.dim() == 3] for tokens in runs]
     facts: dict[str, float] = {}
     for layer, parts in zip(layers, zip(*batches, strict=True), strict=False):
         prediction = torch.cat(parts)

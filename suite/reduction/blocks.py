@@ -116,26 +116,30 @@ def attend(
 
     Pass the `projection` of all tokens if it is known already; without it only those that attend are projected.
     Returns the tokens that took part, and the projection they attended with. Once tokens carry sizes, attention is
-    proportional to them (ToMe, section 3) unless `proportional` is off.
+    proportional to them (ToMe, section 3) unless `proportional` is off; see `Projection.masked` for tokens with a
+    policy.
     """
     if keep is not None:
         projection = None if projection is None else projection.select(tokens.with_prefix(keep))
         tokens = tokens.select(keep)
     projection = project(block, tokens) if projection is None else projection
     attention = block.attn
-    bias = projection.bias if proportional else None
-    y = F.scaled_dot_product_attention(
-        projection.query,
-        projection.key,
-        projection.value,
-        attn_mask=None if bias is None else bias.expand(-1, -1, projection.query.shape[2], -1),
-        dropout_p=attention.attn_drop.p if attention.training else 0.0,
-    )
+    used = projection if proportional else replace(projection, bias=None)
+    y = _weighted_values(used, tokens.policy, attention.attn_drop.p if attention.training else 0.0)
     y = attention.norm(y.transpose(1, 2).flatten(2))
     if projection.gate is not None:
         y = y * projection.gate
     y = attention.proj_drop(attention.proj(y))
     return replace(tokens, x=tokens.x + block.drop_path1(_attention_branch(block, y))), projection
+
+
+def _weighted_values(projection: Projection, policy: Tensor | None, dropout: float) -> Tensor:
+    """Sums of values by attention, (B, H, P+N, d); a policy, (B, N), masks patches."""
+    if policy is not None:
+        return projection.masked(policy, dropout)
+    query, bias = projection.query, projection.bias
+    mask = None if bias is None else bias.expand(-1, -1, query.shape[2], -1)
+    return F.scaled_dot_product_attention(query, projection.key, projection.value, mask, dropout)
 
 
 def feed_forward(block: TimmModule, tokens: Tokens) -> Tokens:
@@ -155,11 +159,23 @@ def run(block: TimmModule, tokens: Tokens) -> Tokens:
 
 
 def finish(model: TimmModule, tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """Final norm, pooling and head: logits, (B, classes), and the feature, (B, D), that the head reads.
+    """Final norm, pooling and head: logits, (B, classes), and the feature, (B, D), that the head reads."""
+    return read(model, normed(model, tokens))
 
-    Average pooling weighs merged tokens by their size; everything else is timm's own head.
+
+def normed(model: TimmModule, tokens: Tokens) -> Tokens:
+    """Tokens after the final norm."""
+    return replace(tokens, x=model.norm(tokens.x))
+
+
+def read(model: TimmModule, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """What `finish` returns, of tokens after the final norm.
+
+    Average pooling weighs merged tokens by their size and skips masked ones; everything else is timm's own head.
+
+    ValueError for masked tokens under another pooling that reads patches.
     """
-    x = model.norm(tokens.x)
+    x = tokens.x
     if type(model) is VisionTransformerDistilled:  # two heads, whose features timm averages
         return model.forward_head(x), model.forward_head(x, pre_logits=True)
     feature = _pool(model, x, tokens)
@@ -167,11 +183,17 @@ def finish(model: TimmModule, tokens: Tokens) -> tuple[Tensor, Tensor]:
 
 
 def _pool(model: TimmModule, x: Tensor, tokens: Tokens) -> Tensor:
-    if tokens.size is None or model.global_pool != "avg":
+    size, policy = tokens.size, tokens.policy
+    if policy is not None and model.global_pool not in ("avg", "token"):
+        raise ValueError(f"global_pool {model.global_pool!r} would read masked patches; use 'avg' or 'token'")
+    seen = policy if size is None else size if policy is None else size * policy
+    if seen is None or model.global_pool != "avg":
         return model.forward_head(x, pre_logits=True)  # type: ignore[no-any-return]
     with_prefix = type(model) is not Eva and model.pool_include_prefix
-    size = F.pad(tokens.size, (tokens.prefix, 0), value=1.0 if with_prefix else 0.0)
-    pooled = torch.einsum("bt,btd->bd", (size / size.sum(1, keepdim=True)).to(x.dtype), x)
+    weight = F.pad(seen, (tokens.prefix, 0), value=1.0 if with_prefix else 0.0)
+    total = weight.sum(1, keepdim=True)
+    total = total if policy is None else total.clamp(min=1)  # an image may have nothing left
+    pooled = torch.einsum("bt,btd->bd", (weight / total).to(x.dtype), x)
     return model.head_drop(model.fc_norm(pooled))  # type: ignore[no-any-return]
 
 

@@ -87,6 +87,10 @@ class Method(nn.Module):
         """Run block number `layer` on `tokens` and remove what the method removes there."""
         return blocks.run(block, tokens)
 
+    def observe_last(self, tokens: Tokens) -> Tokens:
+        """Look at all tokens after the final norm, while a classifier trains; a place for auxiliary outputs."""
+        return tokens
+
     def auxiliary_loss(self, auxiliary: Sequence[Tensor], target: Tensor, criterion: Criterion) -> Tensor | None:
         """Loss on the outputs in `Tokens.auxiliary`, or None; `criterion` and `target` are the task's."""
         return None
@@ -116,6 +120,13 @@ class Observed(Method):
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
         tokens = blocks.run(block, tokens)
+        return tokens.with_auxiliary(tokens.patches)
+
+
+class ObservedLast(Method):
+    """The unpruned model as a teacher whose one auxiliary output is the patches after the final norm, (B, N0, D)."""
+
+    def observe_last(self, tokens: Tokens) -> Tokens:
         return tokens.with_auxiliary(tokens.patches)
 
 

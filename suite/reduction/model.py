@@ -64,8 +64,8 @@ class ReducedModel(nn.Module):
 
     def outputs(self, images: Tensor) -> Output:
         """Logits together with the feature they were read from and the outputs that only training needs."""
-        tokens = self.tokens(images)
-        return Output(*blocks.finish(self.backbone, tokens), tokens.auxiliary)
+        tokens = self.method.observe_last(blocks.normed(self.backbone, self.tokens(images)))
+        return Output(*blocks.read(self.backbone, tokens), tokens.auxiliary)
 
     def dense(self, images: Tensor) -> Tensor:
         """Normalised features of every original patch, (B, N0, D), from the token that represents it."""
@@ -84,7 +84,7 @@ class ReducedModel(nn.Module):
             predicted = blank.to(tokens.stashed_logits.dtype).scatter(1, rows, tokens.stashed_logits)
         if self.method.context.fusion in ("concatenation", "logits"):
             tokens = tokens.rejoin()
-        tokens = replace(tokens, x=self.backbone.norm(tokens.x))
+        tokens = blocks.normed(self.backbone, tokens)
         features = tokens.dense()
         if isinstance(self.fusion, CrossAttention):
             features = torch.where(is_kept.unsqueeze(-1), features, self.fusion(tokens.x))

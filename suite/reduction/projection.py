@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from suite.reduction.tokens import take
@@ -45,14 +47,33 @@ class Projection:
 
     def received(self) -> Tensor:
         """Attention that each patch receives from all tokens, mean over heads, (B, N)."""
-        logits = self.query @ self.key.transpose(-2, -1) * self.scale
-        logits = logits if self.bias is None else logits + self.bias
-        return logits.softmax(-1).sum(2).mean(1)[:, self.prefix :]
+        return self._logits().softmax(-1).sum(2).mean(1)[:, self.prefix :]
+
+    def masked(self, policy: Tensor, dropout: float = 0.0, eps: float = 1e-6) -> Tensor:
+        """Sums of values by attention, (B, H, T, d), in which patches of `policy`, (B, N), 0 count for themselves only.
+
+        y_i = sum_j a_ij v_j, a_ij = (e_ij m_ij + eps / T) / (sum_k e_ik m_ik + eps), where e_ij = exp(l_ij - max_k
+        l_ik), m_ij is the policy of j, and m_ii = 1 (DynamicViT, arXiv 2106.02034, section 3.3, and its code). It is
+        a product, because a logarithm of the policy on the logits has no finite gradient at 0. Here e and eps are
+        divided by sum_k e_ik, so that a softmax does most of it; the largest of its weights is one over that sum.
+        """
+        weight = self._logits().softmax(-1, dtype=torch.float32)
+        eps_i = eps * weight.amax(-1, keepdim=True)
+        seen, count = F.pad(policy, (self.prefix, 0), value=1.0), weight.shape[-1]
+        itself = torch.eye(count, dtype=torch.bool, device=seen.device)
+        weight = weight * torch.where(itself, 1.0, seen[:, None, None])
+        some = F.dropout(weight, dropout).to(self.value.dtype) @ self.value
+        every = eps_i / count * self.value.sum(2, keepdim=True)
+        return ((some + every) / (weight.sum(-1, keepdim=True) + eps_i)).to(self.value.dtype)
 
     def mean_logits(self) -> Tensor:
         """Mean over heads of the scaled logits of all tokens on all tokens, (B, P+N, P+N), without biases."""
         query, key = (x.transpose(1, 2).flatten(2) for x in (self.query, self.key))
         return (query * (self.scale / self.query.shape[1])) @ key.transpose(1, 2)
+
+    def _logits(self) -> Tensor:
+        logits = self.query @ self.key.transpose(-2, -1) * self.scale
+        return logits if self.bias is None else logits + self.bias
 
     def _class_products(self) -> Tensor:
         return self.query[:, :, :1] @ self.key.transpose(-2, -1)

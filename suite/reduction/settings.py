@@ -9,6 +9,7 @@ from suite.strict import Strict
 Fusion = Literal["none", "last-layer", "concatenation", "logits", "cross-attention"]
 FUSIONS: dict[str, Fusion] = {name: name for name in get_args(Fusion)}
 STASHING: tuple[Fusion, ...] = ("last-layer", "concatenation", "logits")  # these need removed patches as they were
+UNMASKABLE: tuple[Fusion, ...] = ("logits", "cross-attention")  # these learn from removed patches apart from the others
 Stage = Literal["pre", "mid", "post"]  # the block, its attention and its MLP, the block
 
 
@@ -61,6 +62,11 @@ class MethodSettings(Strict):
             raise ValueError(
                 f"{fusion} fusion needs removed patches to be stashed, but this method {self.verb()} them; "
                 "use fusion: none"
+            )
+        if fusion in UNMASKABLE and self.masks_in_training:
+            raise ValueError(
+                f"{fusion} fusion learns from removed patches, but this method only masks them in training; "
+                "use fusion: none, last-layer or concatenation"
             )
         if fusion != "last-layer":
             return

@@ -27,6 +27,8 @@ class Tokens:
         position: index of each patch in that grid, row by row, (B, N); -1 for a fused token. None before the first
             removal.
         size: number of patches merged into each token, (B, N). None until something was merged.
+        policy: which patches others see, 1, or not, 0, (B, N); training may mask where evaluation removes. None
+            while all are seen.
         rotary: rotary table of the current block, (N0, d) or (H, N0, d), sines then cosines. None without rotary.
         representative: for each original patch the index of the token that represents it now, (B, N0). None if unused.
         stashed: removed patches that will rejoin, (B, S, D), with the features they had when removed.
@@ -42,6 +44,7 @@ class Tokens:
     tracked: bool = False
     position: Tensor | None = None
     size: Tensor | None = None
+    policy: Tensor | None = None
     rotary: Tensor | None = None
     representative: Tensor | None = None
     stashed: Tensor | None = None
@@ -74,6 +77,7 @@ class Tokens:
             x=take(self.x, self.with_prefix(keep)),
             position=self.where.gather(1, keep) if self.tracked else None,
             size=None if self.size is None else self.size.gather(1, keep),
+            policy=None if self.policy is None else self.policy.gather(1, keep),
             representative=None if self.representative is None else self._nearest(self.representative, keep),
         )
 
@@ -93,15 +97,26 @@ class Tokens:
         """Add predictions, (B, R, classes), for the patches stashed last."""
         return replace(self, stashed_logits=_join(self.stashed_logits, logits))
 
+    def mask(self, policy: Tensor) -> Tokens:
+        """Keep all patches, but let others see only those with `policy`, (B, N), 1 and not 0.
+
+        The nearest patch that is seen represents one that is not.
+        """
+        owner = self.representative
+        return replace(
+            self, policy=policy, representative=None if owner is None else self._nearest_seen(policy).gather(1, owner)
+        )
+
     def rejoin(self) -> Tokens:
-        """Append all stashed patches (Cropr's last-layer fusion); without any, do nothing."""
-        if self.stashed is None:
+        """Append all stashed patches (Cropr's last-layer fusion) and unmask masked ones; without any, do nothing."""
+        if self.stashed is None and self.policy is None:
             return self
+        x = self.x if self.stashed is None else torch.cat([self.x, self.stashed], 1)
         position = _join(self.position, self.stashed_position)
-        x = torch.cat([self.x, self.stashed], 1)
-        tokens = replace(self, x=x, position=position, stashed=None, stashed_position=None)
-        if self.representative is None or position is None:
+        tokens = replace(self, x=x, position=position, policy=None, stashed=None, stashed_position=None)
+        if self.representative is None:
             return tokens
+        position = tokens.where
         index = torch.arange(position.shape[1], device=position.device).expand_as(position)
         return replace(tokens, representative=torch.zeros_like(self.representative).scatter(1, position, index))
 
@@ -203,13 +218,23 @@ class Tokens:
     def _nearest(self, representative: Tensor, keep: Tensor) -> Tensor:
         """Representatives after keeping only the patches `keep`: of a removed one the kept one nearest in the grid."""
         position, count = self.where, self.count
-        gone = others(keep, count)
-        place = torch.stack([position // self.grid[1], position % self.grid[1]], 2).to(torch.float32)
+        gone, place = others(keep, count), self._places()
         unplaced = (position.gather(1, keep) < 0).unsqueeze(1) * 1e6  # a fused token has no place
         between = take(place, gone).unsqueeze(2) - take(place, keep).unsqueeze(1)
         target = (between.square().sum(-1) + unplaced).argmin(-1)
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
         return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, target).gather(1, representative)
+
+    def _nearest_seen(self, policy: Tensor) -> Tensor:
+        """Of each patch the one nearest in the grid that others see by `policy`, itself if they do, (B, N)."""
+        place = self._places()[: 1 if self.position is None else None]  # before the first removal all are alike
+        between = place.unsqueeze(2) - place.unsqueeze(1)
+        return (between.square().sum(-1) + 1e6 * (policy <= 0).unsqueeze(1)).argmin(-1)
+
+    def _places(self) -> Tensor:
+        """Row and column of each patch, (B, N, 2)."""
+        position, columns = self.where, self.grid[1]
+        return torch.stack([position // columns, position % columns], 2).to(torch.float32)
 
 
 def others(keep: Tensor, count: int) -> Tensor:
