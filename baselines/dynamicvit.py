@@ -13,8 +13,8 @@ Distillation, from the unpruned model: v KL(logits || teacher's) + v MSE(patches
 over those that stay.
 
 As published:
-- DeiT-S, 0.7 (`--base_rate 0.7`): `{stages: 0.7, first: 3, length: 3}`, `distillation_weight: 0.5`, and a recipe of which
-  `learning_rate` is a hundredth of `method_learning_rate`.
+- DeiT-S, 0.7 (`--base_rate 0.7`): `{stages: 0.7, first: 3, length: 3}`, `distillation_weight: 0.5`, and a recipe whose
+  `learning_rate` is a hundredth of its `method_learning_rate`.
 
 Departures:
 1. Distillation is off by default, so that all methods learn from the same labels; officially v is 0.5.
