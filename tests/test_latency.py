@@ -61,17 +61,19 @@ class Machine:
 
     def __init__(self, time: Time, noise: float, seed: int = 0) -> None:
         self.time, self.noise, self.draw = time, noise, random.Random(seed)  # noqa: S311
-        self.passes, self.races = 0, list[tuple[bool, list[str]]]()
+        self.rounds, self.races = 0.0, list[tuple[bool, list[str]]]()
+        self.models = 1
 
     def race(self, schedules: Mapping[str, Schedule], full: bool) -> Timing:
         self.races.append((full, sorted(schedules)))
         times = {UNPRUNED: 1.0} | {name: self.time(schedule) for name, schedule in schedules.items()}
+        self.models = len(times)
         runs: dict[str, Run] = {name: lambda mean=mean: self.taken(mean) for name, mean in times.items()}  # type: ignore[misc]
         return race(runs, Told(), 20 if full else 5, 1, threads=None)
 
     def taken(self, mean: float) -> float:
-        self.passes += 1
-        drift = 1 + 0.3 * math.sin(self.passes / 200)
+        self.rounds += 1 / self.models
+        drift = 1 + 0.3 * math.sin(self.rounds / 25)
         return mean * drift * math.exp(self.draw.gauss(0, self.noise))
 
 
