@@ -108,7 +108,7 @@ def _check_leaving(
 ) -> None:
     """The tokens that leave the block where patches are removed have gone through all of the block.
 
-    If fewer than all tokens attend there, the removed ones may be masked. Merged and fused tokens and padding are excused.
+    If fewer than all tokens attend there, the removed ones may be masked. Merged and fused ones and padding are excused.
     """
     block, before, after = model.backbone.blocks[WHERE], steps[WHERE - 1], steps[WHERE]
     patches = before.count
