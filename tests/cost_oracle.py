@@ -29,6 +29,8 @@ from suite.measure.count import MISSING, Macs
 POST_NORM = ("ResPostBlock", "EvaBlockPostNorm")
 IDLING = ("IdleViT", "EvoViT")
 STASHING = ("last-layer", "concatenation", "logits")
+SIZED = ("ToMe", "PiToMe")  # merged tokens count by size
+BEFORE_MLP = (*SIZED, "ToFu")
 
 
 class Added(NamedTuple):
@@ -66,7 +68,7 @@ class Oracle:
         if self.method in IDLING:
             active = self.prefix + before - sum(self.counts[:layer])
             return active, active, self.prefix + before
-        stage = "mid" if self.method in ("ToMe", "ToFu") else getattr(self.settings, "stage", "post")
+        stage = "mid" if self.method in BEFORE_MLP else getattr(self.settings, "stage", "post")
         after = before - self.counts[layer]
         attending, mlp = after if stage == "pre" else before, before if stage == "post" else after
         return self.prefix + attending, self.prefix + mlp, self.prefix + after
@@ -90,7 +92,8 @@ class Oracle:
             return Added(in_a * (patches - in_a) * query // block.attn.num_heads if count else 0)
         if not count and layer not in getattr(self.settings, "fuse_single", ()):
             return Added()
-        if self.method in (merging := self._of_all_patches(patches, patches - count, every * every * query)):
+        one_head = query // block.attn.num_heads
+        if self.method in (merging := self._of_all_patches(patches, patches - count, every * every * query, one_head)):
             return merging[self.method]
         reads = self.method in ("EViT", "AttentionTopK")
         scores = every * (query if reads else self.width if self.method == "Cropr" else 0)
@@ -99,13 +102,14 @@ class Oracle:
         own = every if self.method == "Cropr" and self.settings.pre_norm else 0
         return Added(scores + fused, every if reads and self.settings.stage == "pre" else 0, own)
 
-    def _of_all_patches(self, n: int, k: int, attention: int) -> dict[str, Added]:
-        """Of methods that look at all N patches to leave K tokens; `attention` is a product Q K^T."""
+    def _of_all_patches(self, n: int, k: int, attention: int, one_head: int) -> dict[str, Added]:
+        """Of methods that look at all N patches to leave K tokens; `attention` is a product Q K^T of all heads."""
         d, hidden = self.width, int(self.width * getattr(self.settings, "hidden_ratio", 0))
         learned = not getattr(self.settings, "equal_weight", False)
         return {
             "DPCKNN": Added(n * n * d + n * d * learned),
             "KMedoids": Added(n * n * d + attention * learned),
+            "PiToMe": Added(n * n * one_head),
             "PatchMerger": Added(2 * k * n * d, normed=n),
             "Sinkhorn": Added(2 * k * n * d),
             "DynamicViT": Added(n * (d * d + d * (d // 2) + (d // 2) * (d // 4) + d // 4 * 2), normed=n),
@@ -148,7 +152,7 @@ class Oracle:
         if self.dense:
             return self.patches * self.width * classes
         heads = 2 if type(self.backbone).__name__ == "VisionTransformerDistilled" else 1
-        sizes = self.method == "ToMe" and any(self.counts) and self.settings.weighted_pooling
+        sizes = self.method in SIZED and any(self.counts) and self.settings.weighted_pooling
         pooled = last * self.width if sizes and self.backbone.global_pool == "avg" else 0
         return heads * self.width * classes + pooled
 
