@@ -29,7 +29,7 @@ from suite.measure.count import MISSING, Macs
 POST_NORM = ("ResPostBlock", "EvaBlockPostNorm")
 IDLING = ("IdleViT", "EvoViT")
 STASHING = ("last-layer", "concatenation", "logits")
-SIZED = ("ToMe", "PiToMe")  # merged tokens count by size
+SIZED = ("ToMe", "PiToMe", "ATC")  # merged tokens count by size
 BEFORE_MLP = (*SIZED, "ToFu")
 
 
@@ -110,6 +110,7 @@ class Oracle:
             "DPCKNN": Added(n * n * d + n * d * learned),
             "KMedoids": Added(n * n * d + attention * learned),
             "PiToMe": Added(n * n * one_head),
+            "ATC": Added(n * n * one_head + sum(2 * left for left in range(k - 1, n - 1))),
             "PatchMerger": Added(2 * k * n * d, normed=n),
             "Sinkhorn": Added(2 * k * n * d),
             "DynamicViT": Added(n * (d * d + d * (d // 2) + (d // 2) * (d // 4) + d // 4 * 2), normed=n),

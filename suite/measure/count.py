@@ -192,6 +192,7 @@ class _Watched(Method):
         self.place = INPUT
         self.leaving: list[int] = []
         self.stated: dict[str, int] = {}
+        self.states = type(method).uncounted_macs is not Method.uncounted_macs
 
     def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
         self.place = f"block {layer}"
@@ -228,7 +229,7 @@ class _Attribution(TorchFunctionMode):
         name, macs = type(self.method.method).__name__, self.macs.copy()
         for place, stated in self.method.stated.items():
             operator = self.unknown.get(place)
-            if operator and not stated:
+            if operator and not self.method.states:
                 raise UserError(
                     f"{place}: torch cannot count the operator {operator}; {name}.uncounted_macs must state its "
                     "multiply-accumulates, or torch.utils.flop_counter.register_flop_formula how to count it"
