@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from suite.measure.count import MISSING, Macs
+from suite.measure.calls import MISSING
+from suite.measure.count import Macs
 
 POST_NORM = ("ResPostBlock", "EvaBlockPostNorm")
 IDLING = ("IdleViT", "EvoViT")

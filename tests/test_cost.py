@@ -7,17 +7,20 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from backbones import BACKBONES, WIDTH, build, draw_images
 from cost_oracle import Oracle, count_macs
 from timm.layers import RmsNorm
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.errors import UserError
+from suite.measure.calls import FREE, RULES, by_torch, call
 from suite.measure.count import MLP, OUTPUT, PROJECTION, Count, Macs, Part, count, total
 from suite.measure.tokens import TokenCounts, count_tokens, expected_tokens
 from suite.reduction.backbone import create_backbone
@@ -241,6 +244,64 @@ def test_weights_change_no_count(name: str) -> None:
     assert count(backbone) == count(deployed(name, "none"))
     assert backbone.training
     assert all(torch.equal(value, before[key]) for key, value in backbone.state_dict().items())
+
+
+def _meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.empty(*shape, device="meta", dtype=dtype)
+
+
+X, MATRIX, VECTOR = _meta(2, 5, 8), _meta(3, 8), _meta(8)
+QUERY, KEY = _meta(2, 4, 5, 8), _meta(2, 4, 7, 8)
+CALLS = [
+    (F.linear, (X, MATRIX, _meta(3))),
+    (F.linear, (VECTOR, MATRIX)),
+    (F.layer_norm, (X, (8,), VECTOR, VECTOR)),
+    (F.layer_norm, (X.transpose(0, 1), (8,))),
+    (F.scaled_dot_product_attention, (QUERY, KEY, KEY, _meta(2, 1, 1, 7))),
+    (F.scaled_dot_product_attention, (QUERY, KEY, _meta(2, 4, 7, 6))),
+    (F.gelu, (X.transpose(1, 2),)),
+    (F.dropout, (X, 0.5, False)),
+    (F.normalize, (X,)),
+    (Tensor.square, (X,)),
+    (Tensor.add, (X, _meta(5, 1))),
+    (Tensor.add, (_meta(4, dtype=torch.int64), 0.5)),
+    (Tensor.sub, (_meta(4, dtype=torch.float16), _meta(4))),
+    (Tensor.mul, (X, 2)),
+    (Tensor.mul, (VECTOR, X)),
+    (Tensor.div, (_meta(4, dtype=torch.int64), 2)),
+]
+
+
+@pytest.mark.parametrize(("func", "args"), CALLS)
+def test_rules_find_what_torch_does(func: Any, args: tuple[Any, ...]) -> None:
+    """Shape, type, operations; whatever is given stays what it was."""
+    with torch.inference_mode():
+        own, torchs = call(func, args, {}), by_torch(func, args, {})
+    assert own[1:] == torchs[1:]
+    assert (own.result.shape, own.result.dtype) == (torchs.result.shape, torchs.result.dtype)
+    assert own.result.is_meta
+    assert all(own.result is not one for one in args)
+
+
+def test_rules_are_all_tried_and_refuse_what_torch_refuses() -> None:
+    """A product of other widths, or a sum of other lengths, is an error on the meta device too."""
+    assert {func for func, _ in CALLS} == set(RULES)
+    assert not FREE & set(RULES)
+    for func, args in ((F.linear, (X, _meta(3, 7))), (Tensor.add, (X, _meta(3)))):
+        with pytest.raises(RuntimeError):
+            call(func, args, {})
+    here = torch.ones(2, 8)
+    assert torch.equal(call(F.linear, (here, torch.ones(3, 8)), {}).result, torch.full((2, 3), 8.0))
+
+
+def test_a_backbone_without_weights_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Because to copy it takes longer than to count; one with weights, or of training, is."""
+    copied = list[bool]()
+    monkeypatch.setattr(type(on_meta("vit")), "__deepcopy__", lambda self, memo: copied.append(True), raising=False)
+    found = count(deployed("vit", "tome"))
+    assert not copied
+    monkeypatch.undo()
+    assert found == count(reduce(build("vit"), "tome", REMOVED).deploy())
 
 
 @pytest.mark.parametrize("dense", [False, True])

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,16 @@ from suite.reduction.backbone import create_backbone
 from suite.reduction.model import reduce
 from suite.report.statistics.intervals import Mean, share
 from suite.study.cells import Cell, Job, Result
+from suite.study.configuration import Configuration
 from suite.study.load import load
+from suite.study.schema import Backbone
 from suite.study.store import Record
 
 # isort: split
 import timm
 from timm.data import create_transform
 
+AUGREG = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 CLASSES, EACH, DEPTH = 3, 4, 6
 SIZES = {"img_size": 32, "patch_size": 4, "embed_dim": 48, "depth": DEPTH, "num_heads": 4}
 STUDY: dict[str, Any] = {
@@ -73,6 +77,38 @@ class Swap(Method):
             self.swapped = True
             tokens = replace(tokens, x=tokens.x[[1, 0, 2, 3, 4]])
         return tokens
+'''
+FAIL = '''"""Fails on images of 32 pixels."""
+from suite.methods import ScoringMethod, ScoringSettings
+
+class Settings(ScoringSettings):
+    """None."""
+
+class Fail(ScoringMethod):
+    """Keeps nothing."""
+
+    def score(self, tokens, projection, layer):
+        if tokens.x.device.type != "meta" and self.context.schedule.patches == 64:
+            raise RuntimeError("stumbled over a token")
+        return tokens.patches.norm(dim=-1)
+'''
+TRAINED = '''"""Keeps what running statistics of its training put first."""
+import torch
+from suite.methods import ScoringMethod, ScoringSettings
+
+class Settings(ScoringSettings):
+    """None."""
+
+class Trained(ScoringMethod):
+    """Keeps the patches that are nearest to a mean."""
+
+    def __init__(self, context, settings):
+        super().__init__(context, settings)
+        self.register_buffer("mean", torch.zeros(context.width))
+        self.register_buffer("steps", torch.zeros(2))
+
+    def score(self, tokens, projection, layer):
+        return -(tokens.patches - self.mean).norm(dim=-1)
 '''
 STOP = '''"""Stops the process, once."""
 import os
@@ -185,6 +221,13 @@ def test_draws_depend_on_the_seed_alone(folder: Path) -> None:
     assert ran(other)["repetitions"]["cosine_feature"] != first["cosine_feature"]
 
 
+def test_a_method_that_fails_is_planned(folder: Path) -> None:
+    """As one that may draw; its cells fail and say why."""
+    (folder / "fail.py").write_text(FAIL.replace("== 64", "< 64"))
+    cells = expand(study(methods=[{"method": "./fail.py"}], seeds=[0, 1], smaller_images=False))
+    assert [cell.row for cell in cells] == ["none", "fail", "fail"]
+
+
 def test_a_method_that_needs_training_is_skipped(folder: Path) -> None:
     """And runs where the file brings its weights."""
     cells = expand(study(methods=["cropr"], smaller_images=False))
@@ -196,6 +239,17 @@ def test_a_method_that_needs_training_is_skipped(folder: Path) -> None:
     torch.save(model.state_dict(), "all.pth")
     cells = expand(study(methods=["cropr"], start="all.pth", smaller_images=False))
     assert [ran(cell)["status"] for cell in cells] == ["done", "done"]
+
+
+def test_buffers_of_a_method_are_brought_too(folder: Path) -> None:
+    """Running statistics count as weights of training, where the file has them; others stay as they are made."""
+    (folder / "trained.py").write_text(TRAINED)
+    state = {f"backbone.{name}": x for name, x in backbone().state_dict().items()}
+    torch.save(state | {"method.mean": torch.full((SIZES["embed_dim"],), 3.0)}, "all.pth")
+    cells = expand(study(methods=[{"method": "./trained.py"}], start="all.pth", smaller_images=False))
+    model = models.reduced(cells[1].identity, cells[1].places)
+    assert model.method.mean.tolist() == [3.0] * SIZES["embed_dim"]
+    assert model.method.steps.tolist() == [0.0] * 2
 
 
 def test_a_schedule_that_a_row_cannot_have(folder: Path) -> None:
@@ -296,6 +350,10 @@ def test_photographs_count_once(folder: Path) -> None:
     assert len(set(data.groups_of(data.labelled()))) == EACH // 2
     with pytest.raises(UserError, match=r"'\(x\)' is not found in a/0-0.png and 11 more"):
         study(data=about | {"groups": "(x)"}).data.check()
+    nameless = replace(data.labelled(), names=lambda: [("all", 12)])
+    with pytest.raises(UserError, match="have no names of their own"):
+        data.groups_of(nameless)
+    assert len(study().data.groups_of(nameless)) == CLASSES * EACH
 
 
 def test_a_share_has_wilsons_interval() -> None:
@@ -656,6 +714,9 @@ def test_what_a_study_cannot_say(folder: Path) -> None:
         ({"methods": [{"method": "random", "fusion": "logits"}]}, r"methods.0.fusion: classification does not read"),
         ({"data": STUDY["data"] | {"groups": "abc"}}, r"data.groups: a group in \( \)"),
         ({"finetune": {"epochs": 1}}, r"finetune: unknown value"),
+        ({"data": STUDY["data"] | {"labels": False, "order": "text"}}, r"data: .* without classes; leave out order"),
+        ({"models": [{"backbone": {"name": "resnet50"}, "start": "a.pth"}]}, r"models.0.backbone: .* is not supported"),
+        ({"classes": 0, "data": STUDY["data"] | {"labels": False}, "models": [other]}, r"models: features of other"),
         ({"models": [other | {"name": "none"}]}, r"models.0: 'none' is what tables call another row"),
         ({"models": [other | {"name": "random"}]}, r"models.0: 'random' is what tables call another row"),
         ({"models": [other | {"name": "a\tb"}]}, r"models.0: .* is no name of a row"),
@@ -693,6 +754,104 @@ def test_one_method_on_a_file_of_weights(folder: Path) -> None:
         refused = here(folder, *more)
         assert refused.returncode == 2
         assert message in refused.stderr
+
+
+def test_what_one_method_on_one_model_cannot_be(folder: Path) -> None:
+    """Said in a sentence: classes of a model without a head, and outputs that are not finite."""
+    state = backbone().state_dict()
+    torch.save({name: x for name, x in state.items() if "head" not in name}, "headless.pth")
+    state["head.weight"][:] = 3e38
+    torch.save(state, "broken.pth")
+    options = [word for name, value in SIZES.items() for word in ("--option", f"{name}={value}")]
+    words = ("--data", "data", "--backbone", "vit_tiny_patch16_224", *options, "--method", "tome")
+    rule = ("--schedule", "{removed: [8, 8, 8, 8, 0, 0]}")
+    refused = here(folder, "evaluate", "--checkpoint", "headless.pth", *words, *rule)
+    assert (refused.returncode, "add --no-labels" in refused.stderr) == (2, True)
+    refused = here(folder, "choose", "headless.pth", *words, "--drop", "1")
+    assert (refused.returncode, "add --no-labels" in refused.stderr) == (2, True)
+    refused = here(folder, "evaluate", "--checkpoint", "broken.pth", *words, *rule)
+    assert (refused.returncode, refused.stderr) == (2, "error: none: kl of image 0 is not finite\n")
+
+
+def test_weights_whose_images_are_normalised_otherwise(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning names those that timm knows; how images are prepared is said in any case."""
+    other = {"name": "large", "backbone": STUDY["backbone"], "start": f"timm/{AUGREG}"}
+    planned = study(models=[other], smaller_images=False)
+    check_inputs(planned, expand(planned), console := Console(record=True, width=200))
+    assert "prepared at 32 pixels, crop 0.875, normalisation imagenet" in console.export_text()
+    assert f"timm/{AUGREG} takes images of mean (0.5, 0.5, 0.5)" in capsys.readouterr().err
+    planned = study(models=[other], smaller_images=False, data=STUDY["data"] | {"normalisation": "inception"})
+    check_inputs(planned, expand(planned), Console(quiet=True))
+    assert capsys.readouterr().err == ""
+
+
+def test_plan_says_how_long_and_validate_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first finished cell on; broken images are named before anything runs."""
+    monkeypatch.setattr(execution, "cores", lambda: 1)
+    study(budgets=[], schedules=[{"removed": [8, 8, 8, 8, 0, 0]}], smaller_images=False, speed={"batch_size": 2})
+    loaded, record = load("trial.yaml"), Record()
+    assert "0 of 3 cells finished; how long the other 2 take is not known" in here(folder, "plan", "trial.yaml").stdout
+    cell = expand(loaded.study)[0]
+    record.add(cell, {"status": "done", "seconds": 7200.0, "provenance": {}, "metrics": {}, "units": {}})
+    said = here(folder, "plan", "trial.yaml").stdout
+    assert "1 of 3 cells finished; the others about 2.0 h on" in said
+    assert said.endswith("; and 1 timings\n")
+    assert "12 images of " in here(folder, "validate", "trial.yaml", "--read").stdout
+    (folder / "data").unlink()
+    (folder / "data/a").mkdir(parents=True)
+    (folder / "data/a/torn.png").write_bytes(b"torn")
+    study(data=STUDY["data"] | {"labels": False})
+    refused = here(folder, "validate", "trial.yaml", "--read")
+    assert (refused.returncode, "torn.png cannot be read" in refused.stderr) == (2, True)
+
+
+def test_a_plan_builds_each_backbone_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is removed of it, because planning took minutes otherwise."""
+    built, build = list[Backbone](), Configuration.build_backbone
+
+    def counted(self: Configuration, device: str = "meta") -> Any:
+        built.append(self.backbone)
+        return build(self, device)
+
+    monkeypatch.setattr(Configuration, "build_backbone", counted)
+    own = {"backbone": {"name": "vit_tiny_patch16_224", "options": SIZES | {"mlp_ratio": 3}}}
+    rules = [{"name": str(count), "removed": [count] * 4 + [0, 0]} for count in range(1, 5)]
+    expand(study(methods=["random", "tome", "evit"], budgets=[0.8, 0.6], schedules=rules, **own))
+    assert len(built) == len({one.model_dump_json() for one in built}) <= 1 + 7
+
+
+def test_a_choice_among_what_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is named and ends the command with 1; without the unpruned model nothing is chosen."""
+    monkeypatch.setattr(execute, "time_cell", _by_cost)
+    (folder / "fail.py").write_text(FAIL)
+    options = [word for name, value in SIZES.items() for word in ("--option", f"{name}={value}")]
+    words = ("choose", "weights.pth", "--data", "data", "--backbone", "vit_tiny_patch16_224", *options)
+    words += ("--method", "variance", "--method", "./fail.py", "--drop", "90")
+    done = here(folder, *words)
+    assert done.returncode == 1, done.stderr
+    assert "Chosen: " in done.stdout
+    assert "Failed, and not compared: fail [0.9 of MACs (full)], " in done.stdout
+    assert "stumbled over a token" in done.stdout.split("Failed, and not compared")[1]
+    (unpruned,) = [cell for cell in expand(load("choose-weights.yaml").study) if cell.schedule == UNPRUNED]
+    Record().cell_file(unpruned.cell_id).unlink()
+    monkeypatch.setattr(execute, "_scores", lambda *_: 1 / 0)
+    refused = here(folder, *words)
+    assert refused.returncode == 2
+    assert "nothing can be compared with the unpruned model\n" in refused.stderr
+    assert "Failed, and not compared: none, fail [0.9 of MACs (full)], " in refused.stderr
+    assert "ZeroDivisionError: division by zero" in refused.stderr
+
+
+def test_what_failed_is_named_once(folder: Path) -> None:
+    """By its reason, a failed timing too; what was skipped did not fail."""
+    lines = [_timed_line("none", None), _timed_line("good", 1.5), _timed_line("late", None)]
+    lines += [replace(_timed_line(name, None), status="failed", reason="shaken") for name in ("one", "two")]
+    lines += [replace(_timed_line("cropr", None), status="skipped", reason="needs training")]
+    lines[2] = replace(lines[2], speed_timing_warnings="out of memory")
+    assert choose.failed(lines) == [
+        "Failed, and not compared: late [late]: not timed; out of memory",
+        "Failed, and not compared: one [one], two [two]: shaken",
+    ]
 
 
 @pytest.mark.slow
@@ -758,7 +917,7 @@ def test_code_of_a_choice(folder: Path) -> None:
 
 def test_code_of_a_choice_with_weights_of_timm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asks timm for the weights of the tag, by the study's options; the model is that of the cell."""
-    tag, asked, create = "vit_tiny_patch16_224.augreg_in21k_ft_in1k", list[Any](), timm.create_model
+    tag, asked, create = AUGREG, list[Any](), timm.create_model
 
     def untrained(name: str, *, pretrained: bool, **options: Any) -> Any:
         asked.append((name, pretrained))
@@ -802,6 +961,10 @@ def test_the_choice_is_as_wanted(folder: Path) -> None:
     assert (only.line.row, only.second, only.tie) == ("fastest", None, "")
     with pytest.raises(UserError, match=r"the least drop is 0\.\d+ points, the most speed 3\.00x"):
         choose.best(tried, scores, 0.01, None)
+    twice = [line("fastest", 3.0), replace(line("fast", 3.0), speed_cell="fastest"), line("slow", 1.2)]
+    second = choose.best(twice, scores, 50.0, None).second
+    assert second is not None
+    assert second.row == "slow", "two schedules of one model are one candidate"
     slower = [line("slow", 0.9)]
     assert choose.best([*slower, *tried[1:]], scores, None, 1.0).line.row == "fast"
     for drop, speedup in ((5.0, None), (None, 1.0)):
@@ -832,7 +995,7 @@ def _timed_line(name: str, speed: float | None, score: float = 0) -> Line:
     """A row of this name, timed and scored."""
     ends = (None, None) if speed is None else (speed - 0.1, speed + 0.1)
     found = {"correct": Found((score, None, None), None, {})}
-    return Line(name, name, name, "", "none", "", speed, *ends, "", "", "done", "", 1.0, 1.0, 50, 50, found)
+    return Line(name, name, name, "", "none", "", speed, *ends, "", name, "done", "", 1.0, 1.0, 50, 50, found)
 
 
 def test_the_front_has_what_nothing_beats() -> None:

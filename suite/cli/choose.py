@@ -32,7 +32,6 @@ def choose(
     ] = None,
 ) -> None:
     """Choose a method and setting for a model, images and a device: scored untrained, timed side by side."""
-    from suite.cli.studies import run
     from suite.kinds.off_the_shelf import choose as choice
     from suite.kinds.off_the_shelf import one
     from suite.study.load import load
@@ -47,5 +46,20 @@ def choose(
     choice.write(path, about, device, batch_size, method or ())
     if export is not None:
         export.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before anything is run
-    run(str(path), in_process=True)
+    code = _run(path)
     choice.decide(load(str(path)), drop, speedup, export, plain())
+    if code:
+        raise typer.Exit(code)
+
+
+def _run(path: Path) -> int:
+    """Run a study; returns 1 where cells failed. An interrupt ends the command."""
+    from suite.cli.studies import run
+
+    try:
+        run(str(path), in_process=True)
+    except typer.Exit as ended:
+        if ended.exit_code != 1:
+            raise
+        return 1
+    return 0

@@ -15,10 +15,9 @@ ToMe, EViT and timm fit to the last digit only so. It knows no RMSNorm, so that 
 from __future__ import annotations
 
 import copy
-import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,9 +26,9 @@ from torch import Tensor, nn
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from suite.errors import UserError
+from suite.measure.calls import call
 from suite.measure.tokens import TokenCounts, token_counters
 from suite.reduction.fusion import CrossAttention
 from suite.reduction.method import Method
@@ -50,9 +49,6 @@ BY_PARAMETER = {  # place (None: the block that runs) and part of a product, by 
     r"fusion\.heads\.": (FUSION, HEADS),
     r"fusion\.": (FUSION, CROSS),
 }
-FUSED_ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-LAYER_NORM = torch.ops.aten.native_layer_norm
-PER_VALUE, WITHOUT_WEIGHTS = 5, 4  # operations
 
 
 class Macs(NamedTuple):
@@ -96,32 +92,6 @@ class Count:
         return plain | {f"{name}_with_norms": macs + self.norms for name, macs in plain.items()}
 
 
-def _fused_on_cpu(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: Any) -> int:
-    """Fill a gap: torch has no formula for the fused attention kernel of the CPU."""
-    flops: int = sdpa_flop_count(query, key, value)
-    return flops
-
-
-def _matrix_vector(matrix: Sequence[int], _vector: Sequence[int], *_: Any, **__: Any) -> int:
-    """Fill a gap: torch has no formula for the product of a matrix and a vector, such as Cropr's scores of an image."""
-    return 2 * math.prod(matrix)
-
-
-def _distances(first: Sequence[int], second: Sequence[int], *_: Any, **__: Any) -> int:
-    """Fill a gap: torch has no formula for distances of all to all, which are a matrix product and little more."""
-    return 2 * math.prod(first) * second[-2]
-
-
-def _layer_norm(x: Sequence[int], _normalized: Sequence[int], weight: Sequence[int] | None, *_: Any, **__: Any) -> int:
-    """Operations of a LayerNorm as fvcore counts them."""
-    return math.prod(x) * (WITHOUT_WEIGHTS if weight is None else PER_VALUE)
-
-
-DISTANCES = (torch.ops.aten.cdist, torch.ops.aten._cdist_forward, torch.ops.aten._euclidean_dist)  # whichever is called
-MISSING = {FUSED_ON_CPU: _fused_on_cpu, torch.ops.aten.mv: _matrix_vector} | dict.fromkeys(DISTANCES, _distances)
-NORMS = {LAYER_NORM: _layer_norm}
-
-
 def total(parts: Iterable[Part]) -> Macs:
     """The sum of parts in both conventions."""
     entries = list(parts)
@@ -160,21 +130,22 @@ def count(model: nn.Module, read_out: ReadOut = itself, *, training: bool = Fals
     """
     reduced = _on_meta(model, training)
     reduced.method = watched = _Watched(reduced.method)
-    counter = FlopCounterMode(display=False, custom_mapping=MISSING | NORMS)
-    attribution = _Attribution(reduced, watched, counter)
-    with token_counters(reduced) as (attention, mlp), counter, attribution:
+    attribution = _Attribution(reduced, watched)
+    with token_counters(reduced) as (attention, mlp), attribution:
         read_out(reduced)(_image(reduced))
     parts = attribution.parts()
     tokens = TokenCounts(tuple(attention), tuple(mlp), tuple(watched.leaving))
-    return Count(tokens, parts, counter.flop_counts["Global"][LAYER_NORM])
+    return Count(tokens, parts, attribution.norms)
 
 
 def _on_meta(model: nn.Module, training: bool) -> ReducedModel:
-    """A copy on the meta device, deployed or in training; no weight is copied."""
+    """A copy on the meta device, deployed or in training; no weight is copied, nor a backbone that is there already."""
     reduced = model if isinstance(model, ReducedModel) else unpruned(model)
     tensors: list[Tensor] = [*reduced.parameters(), *reduced.buffers()]
-    without_weights = {id(tensor): _shape_of(tensor) for tensor in tensors}
-    copied = copy.deepcopy(reduced, without_weights)
+    known: dict[int, Any] = {id(tensor): _shape_of(tensor) for tensor in tensors if not tensor.is_meta}
+    if not (known or training or reduced.backbone.training):
+        known[id(reduced.backbone)] = reduced.backbone
+    copied = copy.deepcopy(reduced, known)
     return copied.train() if training else copied.deploy()
 
 
@@ -203,25 +174,25 @@ class _Watched(Method):
 
 
 class _Attribution(TorchFunctionMode):
-    """Attributes what a counter counts during each call of a torch function to the part that made the call."""
+    """Attributes what each call of a torch function computes to the part that made the call."""
 
-    def __init__(self, model: ReducedModel, method: _Watched, counter: FlopCounterMode) -> None:
+    def __init__(self, model: ReducedModel, method: _Watched) -> None:
         super().__init__()
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
         self.fuses = isinstance(model.fusion, CrossAttention)
-        self.method, self.counter = method, counter
+        self.method = method
+        self.norms = 0
         self.macs: Counter[tuple[str, str]] = Counter()
         self.unknown: dict[str, str] = {}  # by place, an operator that the counter does not know
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        before = self._flops()
-        result = func(*args, **(kwargs or {}))
-        flops = self._flops() - before
-        if flops:
-            self.macs[self._part(func, args)] += flops // 2
+        made = call(func, args, kwargs or {})
+        self.norms += made.norms
+        if made.flops:
+            self.macs[self._part(func, args)] += made.flops // 2
         elif isinstance(func, OpOverload | OpOverloadPacket) and not str(func).startswith("aten."):
             self.unknown[self.method.place] = str(func)
-        return result
+        return made.result
 
     def parts(self) -> tuple[Part, ...]:
         """What was counted, and what the method stated besides."""
@@ -241,9 +212,6 @@ class _Attribution(TorchFunctionMode):
             if stated:
                 macs[place, METHOD] += stated
         return tuple(sorted((Part(*key, number) for key, number in macs.items()), key=_position))
-
-    def _flops(self) -> int:
-        return self.counter.get_total_flops() - self.counter.flop_counts["Global"][LAYER_NORM]
 
     def _part(self, func: Any, args: Any) -> tuple[str, str]:
         here = self.method.place

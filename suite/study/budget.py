@@ -11,6 +11,7 @@ from suite.errors import UserError
 from suite.measure.count import count
 from suite.measure.strength import TOLERANCE, Choice, Strengths, choices
 from suite.measure.tokens import expected_tokens
+from suite.reduction.blocks import TimmModule
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class
@@ -72,7 +73,7 @@ def _strengths(model: str, budget: Budget, multiple_of: int | None) -> Strengths
 
 def strengths_of(model: Configuration, budget: Budget, multiple_of: int | None) -> Strengths:
     """All settings of a method's strength parameter, with what each uses of what the budget is about; as `meet`."""
-    backbone, read_out = model.build_backbone(), model.read_out
+    backbone, read_out = shared_backbone(model), model.read_out
     settings = settings_class(model.method)(**model.settings)
     rows, columns = backbone.patch_embed.grid_size
     rounded = (
@@ -90,10 +91,20 @@ def strengths_of(model: Configuration, budget: Budget, multiple_of: int | None) 
     return Strengths(found, cost)
 
 
+def shared_backbone(model: Configuration) -> TimmModule:
+    """A configuration's backbone without weights, which models of all methods share, because to build it is dear."""
+    return _backbone(model.unpruned().model_dump_json())
+
+
+@functools.lru_cache(maxsize=4)
+def _backbone(unpruned: str) -> TimmModule:
+    return Configuration.model_validate_json(unpruned).build_backbone()
+
+
 @functools.cache
 def _whole(unpruned: str, budget: Budget) -> float:
     model = Configuration.model_validate_json(unpruned)
-    return used(budget, model.build(), model.read_out)
+    return used(budget, model.build(backbone=shared_backbone(model)), model.read_out)
 
 
 def attempt(model: Configuration, solve: Callable[[], Result]) -> Result | str:

@@ -10,7 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from suite.measure.count import METHOD, PER_VALUE, Count, Macs, Part, count, total
+from suite.measure.calls import PER_VALUE
+from suite.measure.count import METHOD, Count, Macs, Part, count, total
 from suite.measure.tokens import unexpected_tokens
 from suite.reduction.model import ReducedModel
 from suite.study.configuration import Configuration

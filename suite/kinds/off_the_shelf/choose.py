@@ -92,7 +92,7 @@ def decide(loaded: Loaded, drop: float | None, speedup: float | None, export: Pa
         console: to show it on.
 
     Raises:
-        UserError: if no candidate is as wanted.
+        UserError: if no candidate is as wanted, or none could be compared.
     """
     study, found = loaded.study, lines(RESULTS / loaded.name)
     cells, chief = [cell for cell in expand(study) if not cell.alone], headline(found)
@@ -100,16 +100,29 @@ def decide(loaded: Loaded, drop: float | None, speedup: float | None, export: Pa
     entries = {cell.cell_id: entry for cell in cells if (entry := record.finished(cell))}
     values = values_of(cells, entries, study.data.groups_of(study.data.labelled()))
     scores = points_of(values, chief)
-    tried = [line for line in found if line.speed is not None and key_of(line) in scores]
+    tried, failures = [line for line in found if line.speed is not None and key_of(line) in scores], failed(found)
+    if not tried or (UNPRUNED, UNPRUNED) not in scores:
+        raise UserError("\n".join(["nothing can be compared with the unpruned model", *failures]))
     draw_speeds(RESULTS / loaded.name, found, picture := RESULTS / loaded.name / "pareto.png")
     show(_front(loaded.name, found, tried, chief), console)
     chosen = best(tried, scores, drop, speedup)
     cell = next(cell for cell in cells if (cell.schedule, cell.row) == key_of(chosen.line))
-    for text in (*_said(chosen, chief), f"Picture: {picture}", "", *code(study, cell)):
+    for text in (*_said(chosen, chief), *failures, f"Picture: {picture}", "", *code(study, cell)):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     if export:
         for path in exported(cell, export):
             console.print(f"wrote {path}", soft_wrap=True, highlight=False)
+
+
+def failed(found: Sequence[Line]) -> list[str]:
+    """A sentence for each reason why rows were not scored, or not timed; what was skipped is none."""
+    reasons: dict[str, list[str]] = {}
+    for line in found:
+        if line.status == "failed":
+            reasons.setdefault(line.reason, []).append(line.label)
+        elif line.status == "done" and line.row != UNPRUNED and line.speed is None:
+            reasons.setdefault(f"not timed; {line.speed_timing_warnings}", []).append(line.label)
+    return [f"Failed, and not compared: {', '.join(labels)}: {reason}" for reason, labels in reasons.items()]
 
 
 def points_of(values: dict[Key, Scores], chief: str) -> dict[Key, NDArray[np.float64]]:
@@ -149,7 +162,8 @@ def best(
             "nothing that was tried is as wanted: of what is faster than the unpruned model the least drop is "
             f"{least:.2f} points, the most speed {most:.2f}x; ask for less, or name other methods with --method"
         )
-    first, second = fits[0], fits[1] if len(fits) > 1 else None
+    first = fits[0]
+    second = next((line for line in fits if line.speed_cell != first.speed_cell), None)
     tie = "" if second is None else _tie(first, second, losses, by_speed=drop is not None)
     lost = losses[key_of(first)]
     return Choice(first, second, float(lost.mean()), mean(lost.tolist()), tie)

@@ -121,9 +121,10 @@ def under(
 ) -> ReducedModel:
     """A backbone with its weights under a method, deployed, whose own weights the file must bring; as `reduced`."""
     model = reduce(backbone, method, removed, settings, fusion).deploy()
-    own = {name: tensor for name, tensor in model.named_parameters() if not name.startswith(BACKBONE)}
-    brought = {name: file.weights[name] for name in own if name in file.weights}
-    if missing := sorted(own.keys() - {name for name, x in brought.items() if x.shape == own[name].shape}):
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(BACKBONE)}
+    brought = {name: x for name in own if (x := file.weights.get(name)) is not None and x.shape == own[name].shape}
+    trained = {name for name, _ in model.named_parameters()}
+    if missing := sorted((own.keys() & trained) - brought.keys()):
         count = sum(own[name].numel() for name in missing)
         raise NeedsTraining(
             f"{Path(method).stem} needs training: {count} weights of its own, such as {missing[0]}, are not in "

@@ -66,13 +66,16 @@ def modelled(
     with explained():
         known = Backbone(name=name, options=backbone[1])
         said: dict[str, Any] = {"size": known.size().image[0]}
+    classes = _classes(starts.file_of(start), weights)
+    if not classes and data.get("labels", True):
+        raise UserError(f"{start} has no head that would say a class; add --no-labels, and features are compared")
     said |= {} if how is None else {"crop": how.crop_pct, "normalisation": _normalisation(tag, how)}
     return {
         "question": "",
         "kind": "off-the-shelf",
         "data": said | dict(data),
         "backbone": {"name": name, "options": backbone[1]},
-        "classes": _classes(starts.file_of(start), weights),
+        "classes": classes,
         "start": start,
         "start_weights": weights,
         "threads": cores(),
@@ -160,7 +163,10 @@ def compare(study: OffTheShelfStudy, console: Console) -> list[Line]:
     with ManualProgress(console, len(cells), text="models") as bar:
         for number, cell in enumerate(cells):
             progress = functools.partial(_reach, bar, number, len(cells))
-            result = run_cell(Job(cell.identity, None, progress, cell.places))
+            try:
+                result = run_cell(Job(cell.identity, None, progress, cell.places))
+            except FloatingPointError as error:
+                raise UserError(f"{cell.row}: {error}") from error
             if result["status"] != "done":
                 raise UserError(f"{cell.row}: {result['reason']}")
             entries[cell.cell_id] = cast(Entry, result)

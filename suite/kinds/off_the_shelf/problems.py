@@ -34,6 +34,7 @@ def problems(study: OffTheShelfStudy) -> Iterator[Problem]:
     if size.image != (study.data.size, study.data.size):
         message = f"the backbone takes {by(size.image)} pixels; say as much here, or another img_size in its options"
         yield ("data", "size"), message
+    yield from _others(study)
     unread = list(_unread(study))
     yield from unread or _impossible(study, size)
 
@@ -64,6 +65,16 @@ def _names(study: OffTheShelfStudy) -> Iterator[Problem]:
             yield ("schedules", index), f"{name_of(rule)!r} is what tables call no schedule; name it otherwise"
     if len(study.rules) < len(study.budgets) + len(study.schedules):
         yield ("schedules",), "two of them, or one and a budget, have one name; give them names of their own"
+
+
+def _others(study: OffTheShelfStudy) -> Iterator[Problem]:
+    for index, other in enumerate(study.models):
+        try:
+            other.backbone.size()
+        except UserError as error:
+            yield ("models", index, "backbone"), str(error)
+    if study.models and not study.classes and not study.data.neighbours:
+        yield ("models",), "features of other models are not compared, and without a head (classes: 0) nothing else is"
 
 
 def _unread(study: OffTheShelfStudy) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from suite.data.preparation import statistics
 from suite.errors import UserError
 from suite.host import cores
 from suite.kinds.off_the_shelf import models
@@ -14,6 +15,7 @@ from suite.kinds.off_the_shelf.cells import OTHERS, different, expand
 from suite.kinds.off_the_shelf.record import export
 from suite.kinds.off_the_shelf.schema import OffTheShelfStudy
 from suite.kinds.training import start
+from suite.kinds.training.estimate import duration
 from suite.kinds.training.runner import CellQueue, scheduler
 from suite.kinds.training.study import refuse
 from suite.official.evaluate import check_device
@@ -24,7 +26,7 @@ from suite.study.kind import Loaded
 from suite.study.load import RESULTS, argument_of
 from suite.study.provenance import provenance
 from suite.study.store import Record
-from suite.terminal import ManualProgress
+from suite.terminal import ManualProgress, warn
 
 
 def missing(study: OffTheShelfStudy) -> list[str]:
@@ -50,6 +52,25 @@ def plan(loaded: Loaded) -> list[dict[str, Any]]:
     return found
 
 
+def estimate(loaded: Loaded) -> str:
+    """What is left of a study in hours, as soon as a cell has finished."""
+    cells, record = different(loaded.study), Record()
+    left = [cell for cell in cells if record.finished(cell) is None]
+    return f"{len(cells) - len(left)} of {len(cells)} cells finished{_duration(loaded, cells, left, cores())}"
+
+
+def _duration(loaded: Loaded, cells: Sequence[Cell], left: Sequence[Cell], at_once: int) -> str:
+    scored, timings = [cell for cell in left if not cell.alone], sum(cell.alone for cell in left)
+    said = duration(loaded.name, [cell for cell in cells if not cell.alone], scored, at_once)
+    return said + (f"; and {timings} timings" if timings else "")
+
+
+def read(loaded: Loaded, console: Console) -> None:
+    """Read all images and weights once; UserError for what is missing or cannot be used."""
+    refuse(missing(loaded.study))
+    check_inputs(loaded.study, expand(loaded.study), console)
+
+
 def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     """Run a study's unfinished cells, each kept the moment it ends, and export `results/<study>/`.
 
@@ -67,7 +88,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     cells, once = expand(study), different(study)
     left = [cell for cell in once if record.finished(cell) is None]
     found = f"{loaded.name}: {len(once)} cells, {len(once) - len(left)} finished, {len(left)} to run"
-    console.print(found, soft_wrap=True)
+    console.print(found + _duration(loaded, once, left, 1 if alone else cores()), soft_wrap=True)
     with record.locked():
         if left:
             check_inputs(study, cells, console)
@@ -101,10 +122,26 @@ def check_inputs(study: OffTheShelfStudy, cells: Sequence[Cell], console: Consol
     model = models.whole(unpruned.identity, unpruned.places)
     if study.data.labels and not study.data.neighbours:
         study.data.check_outputs(model.backbone.num_classes)
+    _warn_of_other_images(study)
     with ManualProgress(console, text="reading the images") as bar:
         lines = study.data.check(bar.reach)
-    for line in lines:
+    how = study.data.cropping
+    prepared = f"prepared at {how.size} pixels, crop {how.crop:g}, normalisation {how.normalisation}"
+    for line in (*lines, prepared):
         console.print(f"data: {line}", soft_wrap=True, highlight=False)
+
+
+def _warn_of_other_images(study: OffTheShelfStudy) -> None:
+    """Say which weights of timm take images that are normalised in another way than here."""
+    normalisation = study.data.normalisation
+    own = statistics(normalisation)
+    for place in dict.fromkeys([study.start, *(other.start for other in study.models)]):
+        known = start.known(place)
+        if known and (tuple(known.mean), tuple(known.std)) != (own["mean"], own["std"]):
+            warn(
+                f"{place} takes images of mean {tuple(known.mean)} and deviation {tuple(known.std)}, and these are "
+                f"normalised as {normalisation}'s, as data.normalisation has it"
+            )
 
 
 def _check_others(cells: Sequence[Cell]) -> None:

@@ -74,6 +74,13 @@ class Pictures(Images):
             raise ValueError("neighbours vote for classes; leave out labels: false")
         return self
 
+    @model_validator(mode="after")
+    def _no_classes_unread(self) -> Pictures:
+        unread = [name for name in ("classes", "order", "torchvision") if getattr(self, name) is not None]
+        if unread and not self.labels:
+            raise ValueError(f"labels: false takes images of a folder without classes; leave out {', '.join(unread)}")
+        return self
+
     @property
     def targets(self) -> dict[str, int]:
         return super().targets if self.labels else {}
@@ -130,9 +137,11 @@ class Pictures(Images):
         """What each image belongs to: by default to itself alone.
 
         Raises:
-            UserError: for a name that the pattern does not fit.
+            UserError: for a name that the pattern does not fit, or images without names of their own.
         """
         names = [name for name, _ in found.names()]
+        if self.groups is not None and len(names) != len(found):
+            raise UserError(f"data.groups: the images of {found.where} have no names of their own; leave it out")
         if self.groups is None:
             return names if len(names) == len(found) else [str(number) for number in range(len(found))]
         matches = {name: re.search(self.groups, name) for name in names}

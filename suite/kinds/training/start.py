@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ def file_of(start: Path) -> Path:
     return next((Path(path) for path in found if isinstance(path, str)), start)
 
 
+def known(start: Path) -> Any:
+    """What timm says of weights that are named by its tag; None for a file."""
+    tag = _tag(start)
+    return None if tag is None else _known(tag)
+
+
 def missing(start: Path, backbone: str) -> str:
     """What to fetch and where to put it, in one sentence; empty if the file is there."""
     if file_of(start).is_file():
@@ -33,7 +40,7 @@ def missing(start: Path, backbone: str) -> str:
             "name the file that has them"
         )
     if (known := _known(tag)) is None:
-        return f"start: timm has no weights {tag!r}; {suggest(tag, _timm().list_pretrained())}"
+        return f"start: timm has no weights {tag!r}; {suggest(tag, _pretrained())}"
     source = f"huggingface.co/{known.hf_hub_id}: {FILES[0]}" + (f", or {known.url}" if known.url else "")
     return (
         f"start: {start} is not in Hugging Face's cache on this machine; fetch it where there is a network ({source}), "
@@ -49,7 +56,13 @@ def _tag(start: Path) -> str | None:
 
 def _known(tag: str) -> Any:
     """What timm says of the weights of a tag; None for one that it does not know."""
-    return _timm().get_pretrained_cfg(tag) if tag in _timm().list_pretrained() else None
+    return _timm().get_pretrained_cfg(tag) if tag in _pretrained() else None
+
+
+@functools.cache
+def _pretrained() -> list[str]:
+    """Tags of all weights that timm knows."""
+    return list(_timm().list_pretrained())
 
 
 def _timm() -> Any:
