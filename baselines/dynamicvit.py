@@ -9,12 +9,13 @@ highest pi_keep stay. In training all do, and D_s = D_{s-1} * Gumbel-softmax(log
 the soft one, says which ones later blocks see (`Projection.masked`): any number of an image.
 
 Ratio loss: w mean_s mean_images (mean_n D_s - rho_s)^2, where rho_s is the share of patches that the schedule leaves.
-Distillation, from the unpruned model: v KL(logits || teacher's) + v MSE(patches, teacher's), after the final norm and
+Distillation, from the unpruned model: v KL(teacher || student) on logits, and v MSE on patches after the final norm,
 over those that stay.
 
 As published:
 - DeiT-S, 0.7 (`--base_rate 0.7`): `{stages: 0.7, first: 3, length: 3}`, `distillation_weight: 0.5`, and a recipe whose
-  `learning_rate` is a hundredth of its `method_learning_rate`.
+  `learning_rate` is a hundredth of its `method_learning_rate`, officially 1e-3.
+- DeiT-B, 0.7 (`--base_rate 0.7 --drop_path 0.2 --ratio_weight 5.0`): the same with `ratio_weight: 5`.
 
 Departures:
 1. Distillation is off by default, so that all methods learn from the same labels; officially v is 0.5.
