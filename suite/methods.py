@@ -26,7 +26,7 @@ from suite.reduction.mixing import MixingMethod, MixingSettings
 from suite.reduction.projection import Projection
 from suite.reduction.schedule import Schedule
 from suite.reduction.scoring import ScoringMethod, split
-from suite.reduction.settings import Fusion, MethodSettings, ScoringSettings, Stage
+from suite.reduction.settings import Fusion, MethodSettings, Place, ScoringSettings, Stage
 from suite.reduction.tokens import Tokens, others, take
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Observed",
     "ObservedLast",
     "Output",
+    "Place",
     "Projection",
     "Schedule",
     "ScoringMethod",

@@ -67,7 +67,7 @@ class Oracle:
         if self.method in IDLING:
             active = self.prefix + before - sum(self.counts[:layer])
             return active, active, self.prefix + before
-        stage = "mid" if self.method in ("ToMe", "ToFu") else getattr(self.settings, "stage", "post")
+        stage = {"ToMe": "mid", "ToFu": "mid", "ATS": "pre"}.get(self.method, getattr(self.settings, "stage", "post"))
         after = before - self.counts[layer]
         attending, mlp = after if stage == "pre" else before, before if stage == "post" else after
         return self.prefix + attending, self.prefix + mlp, self.prefix + after
@@ -91,6 +91,8 @@ class Oracle:
             return Added(in_a * (patches - in_a) * query // block.attn.num_heads if count else 0)
         if not count and layer not in getattr(self.settings, "fuse_single", ()):
             return Added()
+        if self.method == "ATS":  # the class token's attention, zeros included; those that leave are keys all the same
+            return Added(every * query * block.attn.num_heads, count)
         if self.method in (merging := self._of_all_patches(patches, patches - count, every * every * query)):
             return merging[self.method]
         reads = self.method in ("EViT", "AttentionTopK")
@@ -130,7 +132,8 @@ class Oracle:
             query, key, gate = widths(block.attn)
             gated = type(block.mlp).__name__ != "Mlp"
             yield place, "queries, keys, values", (attending + added.projected) * self.width * (query + 2 * key + gate)
-            yield place, "attention products", 2 * attending**2 * query
+            keys = attending + (added.projected if self.method == "ATS" else 0)
+            yield place, "attention products", 2 * attending * keys * query
             yield place, "output projection", attending * query * self.width
             yield place, "MLP", mlp * self.width * block.mlp.fc2.in_features * (3 if gated else 2)
             yield place, "method", added.macs
@@ -149,7 +152,8 @@ class Oracle:
         if self.dense:
             return self.patches * self.width * classes
         heads = 2 if type(self.backbone).__name__ == "VisionTransformerDistilled" else 1
-        sizes = self.method == "ToMe" and any(self.counts) and self.settings.weighted_pooling
+        sizes = self.method in ("ToMe", "ATS") and any(self.counts) and getattr(self.settings, "weighted_pooling", True)
+        sizes = sizes and (self.method, self.fusion) != ("ATS", "last-layer")
         pooled = last * self.width if sizes and self.backbone.global_pool == "avg" else 0
         return heads * self.width * classes + pooled
 

@@ -121,6 +121,7 @@ BUGS: dict[str, tuple[str, set[str], dict[str, str]]] = {
     "merges_without_weights": ("positions", set(MATRIX), {}),
     "keeps_a_patch_twice": ("positions", set(MATRIX), {"kept": "two tokens claim one place of the grid"}),
     "changes_weights_in_evaluation": ("keys", set(MATRIX), {}),
+    "padding_attends": ("batch", set(MATRIX), {"kept": "where patches leave, timm's blocks have all others masked"}),
     "masks_with_a_logarithm": ("kept", set(MATRIX), {"gradients": "that of a logarithm is not finite at 0"}),
 }
 
@@ -180,6 +181,7 @@ class Buggy(Method):
     {rest}
 '''
 GOOD = "return tokens.select(keep) if count else tokens"
+PADDED = "return tokens.without(score < score.mean(1, keepdim=True)).select(keep) if count else tokens"
 PARAMETER = """def __init__(self, context, settings):
         super().__init__(context, settings)
         self.weight = nn.Parameter(torch.ones(context.width))
@@ -200,6 +202,18 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
         "it says that it masks patches in training, and masks none; use Tokens.mask",
         "masks_in_training = True",
         "return tokens if self.training else tokens.select(keep)",
+        "",
+    ),
+    "pads and says so": ("", "", "is_adaptive = True", PADDED, ""),
+    "pads and does not say so": ("tokens", "Settings.is_adaptive must say whether it pads images", "", PADDED, ""),
+    "says that it pads and does not": ("tokens", "Settings.is_adaptive must say", "is_adaptive = True", GOOD, ""),
+    "lets padding represent": (
+        "positions",
+        r"after block 0, \d+ original patches are represented by padding",
+        "is_adaptive = True",
+        """tokens = tokens.select(keep) if count else tokens
+        size = torch.ones(tokens.where.shape).index_fill(1, torch.tensor([5]), 0)
+        return replace(tokens, size=size, padded=True)""",
         "",
     ),
     "claims to reduce nothing": (

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from suite.cli.app import app
 from suite.errors import UserError
 from suite.measure.calls import FREE, RULES, by_torch, call
-from suite.measure.count import MLP, OUTPUT, PROJECTION, Count, Macs, Part, count, total
+from suite.measure.count import MLP, OUTPUT, PRODUCTS, PROJECTION, Count, Macs, Part, count, total
 from suite.measure.tokens import TokenCounts, count_tokens, expected_tokens
 from suite.reduction.backbone import create_backbone
 from suite.reduction.model import ReducedModel, reduce
@@ -120,10 +120,14 @@ def test_what_each_method_adds_by_hand() -> None:
         "idlevit": 0,  # nothing is idle yet
         "cropr": 65 * 48,
         "attention-topk": 65 * 48,
+        "ats": 65 * 48 * 4,
         "evit": 65 * 48 + 10 * 48,  # 10 patches become the fused token
         "tome": 32 * 32 * 12,
     }
     assert {method: added[method] for method in expected} == expected
+    sampled = parts(deployed("vit", "ats"))
+    assert sampled["block 0", PROJECTION] == 65 * 48 * 3 * 48  # of those that leave too
+    assert sampled["block 0", PRODUCTS] == 2 * 56 * 65 * 48
     idle = parts(deployed("vit", "idlevit"))
     assert idle["block 1", "method"] == (48 + 48 + 65) * 48  # the class token's query, folded keys, and scores
     assert idle["block 1", PROJECTION] == 56 * 48 * 3 * 48
@@ -159,6 +163,7 @@ TOKENS = {  # of a schedule (9, 8, 8, 0), class token included
 @pytest.mark.parametrize(
     ("method", "places"),
     [
+        ("ats", "LEAVING LEAVING LEAVING"),
         ("attention-topk", "ENTERING ENTERING LEAVING"),
         ("cropr", "ENTERING ENTERING LEAVING"),
         ("evit", "ENTERING LEAVING LEAVING"),
@@ -190,7 +195,7 @@ RUNS = [
 @pytest.mark.parametrize(("name", "method", "task"), RUNS)
 def test_the_counter_equals_the_formula(name: str, method: str, task: str) -> None:
     """On every backbone, of every method, with every fusion that it can have, by class and by pixel."""
-    if name in NO_CLASS_TOKEN and method in ("attention-topk", "evit", "idlevit"):
+    if name in NO_CLASS_TOKEN and method in ("ats", "attention-topk", "evit", "idlevit"):
         pytest.skip("needs a class token")
     counted = 0
     for fusion in TASKS[task]:
@@ -305,7 +310,7 @@ def test_a_backbone_without_weights_is_not_copied(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("method", ["cropr", "evit", "idlevit", "none", "tome"])
+@pytest.mark.parametrize("method", ["ats", "cropr", "evit", "idlevit", "none", "tome"])
 def test_a_model_that_runs_costs_as_much(method: str, dense: bool) -> None:
     """`count_macs` and `count_tokens` say the same of images that run through it; it need not be deployed."""
     model = reduce(build("vit"), method, REMOVED).train()

@@ -182,6 +182,18 @@ def of_rows(cells: list[Cell], *rows: str) -> list[Cell]:
     return [cell for cell in cells if cell.row in rows]
 
 
+def test_what_images_take_without_padding(folder: Path) -> None:
+    """Where a method keeps different numbers of patches, the mean stands beside what is paid."""
+    cells = expand(
+        study(budgets=[], schedules=[{"name": "few", "removed": [24, 0, 0, 0, 0, 0]}], methods=["ats", "random"])
+    )
+    found = {cell.row: ran(cell)["metrics"] for cell in of_rows(cells, "ats", "random")}
+    assert found["ats"]["tokens_mlp"] == 41
+    assert 1 < found["ats"]["tokens_unpadded"] < 41
+    assert found["ats"]["macs_full_unpadded"] < found["ats"]["macs_full"]
+    assert not any("unpadded" in metric for metric in found["random"])
+
+
 def test_nothing_removed_is_perfect(folder: Path) -> None:
     """Of every method, fusion and image, to the bit of logits; of the unpruned model too."""
     nothing = [{"name": "nothing", "removed": [0] * DEPTH}]

@@ -41,6 +41,8 @@ def check_schedule(case: Case) -> None:
         counts = _keeps_to_schedule(model, case.images(), "" if fusion == "none" else FUSION)
         _trains_on_as_many(model.train(), case.images(), counts)
         model.eval()
+        if any(tokens.padded for tokens in model.steps(case.images())) != case.settings.is_adaptive:
+            raise Broken("Settings.is_adaptive must say whether it pads images that keep fewer patches than others")
         if case.settings.reduces == "idles" and len(set(counts.leaving)) > 1:
             raise Broken(f"it declares that it idles, but tokens leave the sequence: {list(counts.leaving)}")
         changes = distance(seeded(model, case.images()), seeded(case.model(), case.images())) > 1e-5

@@ -108,7 +108,7 @@ def _check_leaving(
 ) -> None:
     """The tokens that leave the block where patches are removed have gone through all of the block.
 
-    If fewer than all tokens attend there, the removed ones may be masked. Merged and fused tokens are excused.
+    If fewer than all tokens attend there, the removed ones may be masked. Merged, fused and padding ones are excused.
     """
     block, before, after = model.backbone.blocks[WHERE], steps[WHERE - 1], steps[WHERE]
     patches = before.count
@@ -118,7 +118,7 @@ def _check_leaving(
         return
     expected = [full.run(block, table)]
     if attending[WHERE : WHERE + 1] != (before.x.shape[1],):
-        if not alone.all():
+        if not (alone[:, after.prefix :] | (False if after.absent is None else after.absent)).all():
             return  # merged before they attend: these keys cannot be known here
         expected.append(replace(full, bias=grid.bias).run(block, table))
     found, alike = after.x[alone], [option.at(grid.places.clamp(max=full.x.shape[1] - 1))[alone] for option in expected]
@@ -132,12 +132,24 @@ def _check_later(model: ReducedModel, steps: list[Tokens], tables: list[Tensor |
     start, last, patches = steps[WHERE], steps[-1], steps[0].count
     grid = _spread(start, patches)
     for layer in range(WHERE + 1, len(steps)):
-        if layer == len(steps) - 1 and start.stashed is not None and start.stashed_position is not None:
-            places = start.stashed_position + start.prefix
-            grid = grid.put(start.stashed, places, torch.zeros(places.shape))
+        if layer == len(steps) - 1:
+            grid = _rejoined(grid, start)
         grid = grid.run(model.backbone.blocks[layer], tables[layer])
     expected = grid.at(_spread(last, patches).places)
     require_near(last.x, expected, "kept tokens after the last block, against timm's blocks with the others masked,")
+
+
+def _rejoined(grid: Grid, start: Tokens) -> Grid:
+    """Also what was stashed, as it was then, and what stayed as padding."""
+    if start.stashed is None or start.stashed_position is None:
+        return grid
+    places = start.stashed_position + start.prefix
+    grid = grid.put(start.stashed, places, torch.zeros(places.shape))
+    if start.absent is None:
+        return grid
+    places = start.where + start.prefix
+    x = torch.where(start.absent.unsqueeze(-1), start.patches, grid.at(places))
+    return grid.put(x, places, torch.zeros(places.shape))
 
 
 def _check_masked(model: ReducedModel, images: Tensor, tables: list[Tensor | None]) -> None:

@@ -93,9 +93,12 @@ def _check_representatives(tokens: Tokens, embedded: Tensor, layer: int) -> None
         )
     position = tokens.where
     itself = representative.gather(1, position.clamp(min=0)) == torch.arange(tokens.count)
-    wrong = int((~itself & (position >= 0)).sum())
+    absent = torch.zeros_like(itself) if tokens.absent is None else tokens.absent
+    wrong = int((~itself & (position >= 0) & ~absent).sum())
     if wrong:
         raise Broken(f"after block {layer}, {wrong} kept patches are represented by another token")
+    if wrong := int(absent.gather(1, representative).sum()):
+        raise Broken(f"after block {layer}, {wrong} original patches are represented by padding")
     if tokens.size is None:
         return
     total = float(tokens.size.sum(1).max())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from suite.measure.watched import left_after, presence
 from suite.reduction.model import ReducedModel
@@ -14,6 +15,12 @@ from suite.tasks.loop import pad_to, to_input
 from suite.tasks.task import Task
 
 EXAMPLES = 3  # images of the validation set, the first ones
+
+
+def as_read(model: ReducedModel, image: np.ndarray[Any, Any], normalisation: str) -> Tensor:
+    """An image, (3, height, width), 0 to 255, padded to the size that the model takes, (1, 3, height, width)."""
+    pixels = to_input(torch.from_numpy(image.copy())[None], normalisation)
+    return pad_to(model.backbone.patch_embed.img_size, pixels)
 
 
 @torch.no_grad()
@@ -34,8 +41,7 @@ def example(
     left, computed, predictions, patches = list[Any](), list[list[str]](), list[Any](), list[Any]()
     side = model.backbone.patch_embed.patch_size
     for seed, image in enumerate(images):
-        pixels = to_input(torch.from_numpy(image.copy())[None], normalisation)
-        padded = pad_to(model.backbone.patch_embed.img_size, pixels)
+        padded = as_read(model, image, normalisation)
         patches.append([-(-pixels // part) for pixels, part in zip(image.shape[1:], side, strict=True)])
         torch.manual_seed(seed)  # what a random method draws is drawn twice, and anew for each image
         present = presence(model, padded)

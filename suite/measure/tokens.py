@@ -70,6 +70,7 @@ def expected_tokens(model: ReducedModel) -> TokenCounts:
         entering[-1] = leaving[-1] = schedule.patches
     places = {
         "pre": (leaving, leaving, leaving),
+        "within": (leaving, leaving, leaving),
         "mid": (entering, leaving, leaving),
         "post": (entering, entering, leaving),
     }

@@ -114,10 +114,10 @@ def attend(
 ) -> tuple[Tokens, Projection]:
     """Attention residual of a block, among all tokens or only the prefix and the patches `keep`, (B, K).
 
-    Pass the `projection` of all tokens if it is known already; without it only those that attend are projected.
-    Returns the tokens that took part, and the projection they attended with. Once tokens carry sizes, attention is
-    proportional to them (ToMe, section 3) unless `proportional` is off; see `Projection.masked` for tokens with a
-    policy.
+    Pass the `projection` of all tokens if it is known already; without it only those that attend are projected. With
+    `Projection.asked_by` they attend to more tokens than themselves. Returns the tokens that took part, and the
+    projection they attended with. Once tokens carry sizes, attention is proportional to them (ToMe, section 3) unless
+    `proportional` is off; of size 0, padding is no key. See `Projection.masked` for tokens with a policy.
     """
     if keep is not None:
         projection = None if projection is None else projection.select(tokens.with_prefix(keep))
@@ -171,9 +171,9 @@ def normed(model: TimmModule, tokens: Tokens) -> Tokens:
 def read(model: TimmModule, tokens: Tokens) -> tuple[Tensor, Tensor]:
     """What `finish` returns, of tokens after the final norm.
 
-    Average pooling weighs merged tokens by their size and skips masked ones; everything else is timm's own head.
+    Average pooling weighs tokens by their size and skips padding and masked ones; everything else is timm's own head.
 
-    ValueError for masked tokens under another pooling that reads patches.
+    ValueError for padding or masked tokens under another pooling that reads patches.
     """
     x = tokens.x
     if type(model) is VisionTransformerDistilled:  # two heads, whose features timm averages
@@ -184,8 +184,9 @@ def read(model: TimmModule, tokens: Tokens) -> tuple[Tensor, Tensor]:
 
 def _pool(model: TimmModule, x: Tensor, tokens: Tokens) -> Tensor:
     size, policy = tokens.size, tokens.policy
-    if policy is not None and model.global_pool not in ("avg", "token"):
-        raise ValueError(f"global_pool {model.global_pool!r} would read masked patches; use 'avg' or 'token'")
+    if (policy is not None or tokens.padded) and model.global_pool not in ("avg", "token"):
+        what = "padding" if policy is None else "masked patches"
+        raise ValueError(f"global_pool {model.global_pool!r} would read {what}; use 'avg' or 'token'")
     seen = policy if size is None else size if policy is None else size * policy
     if seen is None or model.global_pool != "avg":
         return model.forward_head(x, pre_logits=True)  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from suite.reduction.method import Context, initialise
 from suite.reduction.tokens import Tokens
@@ -53,13 +53,15 @@ class CrossAttention(nn.Module):
         self.key, self.value = nn.Linear(context.width, context.width), nn.Linear(context.width, context.width)
         self.output = nn.Linear(context.width, context.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Features of every original patch, (B, N0, D), from normalised tokens, (B, P+N, D)."""
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Features of every original patch, (B, N0, D), from normalised tokens."""
+        x, absent = tokens.x, tokens.absent
+        mask = None if absent is None else pad(~absent, (tokens.prefix, 0), value=True)[:, None, None]
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in (self.queries.expand(x.shape[0], -1, -1), self.key(x), self.value(x))
         )
-        seen = scaled_dot_product_attention(query, key, value)
+        seen = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.output(seen.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 

@@ -87,7 +87,7 @@ class ReducedModel(nn.Module):
         tokens = blocks.normed(self.backbone, tokens)
         features = tokens.dense()
         if isinstance(self.fusion, CrossAttention):
-            features = torch.where(is_kept.unsqueeze(-1), features, self.fusion(tokens.x))
+            features = torch.where(is_kept.unsqueeze(-1), features, self.fusion(tokens))
         return Dense(features, is_kept, predicted, tokens.auxiliary)
 
     def tokens(self, images: Tensor, track: bool = False) -> Tokens:

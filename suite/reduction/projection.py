@@ -18,7 +18,8 @@ class Projection:
     Attributes:
         query, key, value: (B, H, P+N, d), normalised and rotated as the block does.
         gate: factor on the attention output, (B, P+N, H*d), or None.
-        bias: added to the logits of each key, (B, 1, 1, P+N): log of the token's size; None while all sizes are 1.
+        bias: added to the logits of each key, (B, 1, 1, P+N): log of the token's size, minus infinity for padding; None
+            while all sizes are 1.
         scale: factor on the logits.
         prefix: P.
     """
@@ -44,6 +45,18 @@ class Projection:
         logits = self._class_products() * self.scale
         logits = logits if self.bias is None else logits + self.bias
         return logits.softmax(-1).mean(1)[:, 0, self.prefix :]
+
+    def class_rows(self) -> Tensor:
+        """The class token's attention to the patches in each head, (B, H, N).
+
+        Keys of heads lie side by side in memory, and a product for each head would copy them; so the query of each is
+        filled up with zeros for the others.
+        """
+        own = torch.eye(self.query.shape[1], dtype=self.query.dtype, device=self.query.device)
+        query = (self.query[:, :, :1] * own.unsqueeze(-1)).flatten(2)
+        logits = query @ self.key.transpose(1, 2).flatten(2).transpose(1, 2) * self.scale
+        logits = logits if self.bias is None else logits + self.bias[:, 0]
+        return logits.softmax(-1)[:, :, self.prefix :]
 
     def received(self) -> Tensor:
         """Attention that each patch receives from all tokens, mean over heads, (B, N)."""
@@ -80,17 +93,20 @@ class Projection:
 
     def select(self, tokens: Tensor) -> Projection:
         """Keep the tokens `tokens`, (B, K), counted with the prefix."""
-
-        def pick(x: Tensor) -> Tensor:
-            rows = take(x.transpose(1, 2).flatten(2), tokens)  # whole rows: heads side by side
-            heads: Tensor = rows.unflatten(2, (x.shape[1], -1))
-            return heads.transpose(1, 2)
-
         return replace(
-            self,
-            query=pick(self.query),
-            key=pick(self.key),
-            value=pick(self.value),
-            gate=None if self.gate is None else take(self.gate, tokens),
+            self.asked_by(tokens),
+            key=_rows(self.key, tokens),
+            value=_rows(self.value, tokens),
             bias=None if self.bias is None else self.bias.gather(3, tokens[:, None, None]),
         )
+
+    def asked_by(self, tokens: Tensor) -> Projection:
+        """Queries of the tokens `tokens`, (B, K), counted with the prefix, only; keys and values of all."""
+        gate = None if self.gate is None else take(self.gate, tokens)
+        return replace(self, query=_rows(self.query, tokens), gate=gate)
+
+
+def _rows(x: Tensor, tokens: Tensor) -> Tensor:
+    """Tokens `tokens`, (B, K), of x, (B, H, T, d): whole rows, with heads side by side."""
+    rows: Tensor = take(x.transpose(1, 2).flatten(2), tokens).unflatten(2, (x.shape[1], -1))
+    return rows.transpose(1, 2)

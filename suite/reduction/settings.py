@@ -11,6 +11,7 @@ FUSIONS: dict[str, Fusion] = {name: name for name in get_args(Fusion)}
 STASHING: tuple[Fusion, ...] = ("last-layer", "concatenation", "logits")  # these need removed patches as they were
 UNMASKABLE: tuple[Fusion, ...] = ("logits", "cross-attention")  # these learn from removed patches apart from the others
 Stage = Literal["pre", "mid", "post"]  # the block, its attention and its MLP, the block
+Place = Literal[Stage, "within"]  # its attention, where those that stay attend to all
 
 
 class MethodSettings(Strict):
@@ -21,8 +22,9 @@ class MethodSettings(Strict):
     `needs`: what the backbone must have ("class token"). `auxiliary_trains_backbone`: gradients of the auxiliary loss
     are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training`: all tokens stay in
     the sequence while training, and only evaluation removes them. `has_fixed_counts`: how many patches leave is a shape
-    of its weights, so that no curriculum can change it. `strength_parameter`: that of its paper, which `suite budget`
-    searches.
+    of its weights, so that no curriculum can change it. `is_adaptive`: images keep different numbers of patches; the
+    schedule leaves room for the most, and the rest is padding, see `Tokens.without`. `strength_parameter`: that of its
+    paper, which `suite budget` searches.
     """
 
     version: ClassVar[int] = 1
@@ -31,6 +33,7 @@ class MethodSettings(Strict):
     auxiliary_trains_backbone: ClassVar[bool] = False
     masks_in_training: ClassVar[bool] = False
     has_fixed_counts: ClassVar[bool] = False
+    is_adaptive: ClassVar[bool] = False
     strength_parameter: ClassVar[Literal["patches", "merges", "keep_rate", "stages"]] = "patches"
 
     def can_stash(self) -> bool:
@@ -41,7 +44,7 @@ class MethodSettings(Strict):
         """Verb for what happens to removed patches, for messages."""
         return self.reduces
 
-    def removal_stage(self) -> Stage:
+    def removal_stage(self) -> Place:
         """Where in a block patches are removed; ignored for an idling method."""
         return "mid"
 

@@ -26,7 +26,8 @@ class Tokens:
         tracked: whether `position` is kept; only if rotary tables, `representative` or a map reads it.
         position: index of each patch in that grid, row by row, (B, N); -1 for a fused token. None before the first
             removal.
-        size: number of patches merged into each token, (B, N). None until something was merged.
+        size: number of patches merged into each token, (B, N); 0 for padding. None until there is either.
+        padded: whether images may keep different numbers of patches, those with fewer being padded.
         policy: which patches others see, 1, or not, 0, (B, N); training may mask where evaluation removes. None
             while all are seen.
         rotary: rotary table of the current block, (N0, d) or (H, N0, d), sines then cosines. None without rotary.
@@ -44,6 +45,7 @@ class Tokens:
     tracked: bool = False
     position: Tensor | None = None
     size: Tensor | None = None
+    padded: bool = False
     policy: Tensor | None = None
     rotary: Tensor | None = None
     representative: Tensor | None = None
@@ -70,6 +72,17 @@ class Tokens:
             return self.position
         return torch.arange(self.count, device=self.x.device).expand(self.x.shape[0], -1)
 
+    @property
+    def absent(self) -> Tensor | None:
+        """Which patches are padding, (B, N); None where none is."""
+        return self.size == 0 if self.padded and self.size is not None else None
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each image without padding, prefix included, (B,)."""
+        whole = torch.full((self.x.shape[0],), self.x.shape[1], device=self.x.device)
+        return whole if self.absent is None else whole - self.absent.sum(1)
+
     def select(self, keep: Tensor) -> Tokens:
         """Keep the patches `keep`, (B, K), in that order; the nearest kept patch represents a removed one."""
         return replace(
@@ -80,6 +93,17 @@ class Tokens:
             policy=None if self.policy is None else self.policy.gather(1, keep),
             representative=None if self.representative is None else self._nearest(self.representative, keep),
         )
+
+    def without(self, gone: Tensor) -> Tokens:
+        """Remove the patches where `gone`, (B, N), is true: they stay as padding, of size 0, that holds what they were.
+
+        The nearest patch that is no padding represents each. `select` then shortens the sequence by some of them.
+        """
+        size = (self.x.new_ones(gone.shape) if self.size is None else self.size).masked_fill(gone, 0)
+        padded = replace(self, size=size, padded=True)
+        if self.representative is None or self.stashed is not None:  # `rejoin` makes representatives anew
+            return padded
+        return replace(padded, representative=self._nearest_seen(size).gather(1, self.representative))
 
     def stash(self, keep: Tensor, gone: Tensor) -> Tokens:
         """Keep the patches `keep`, (B, K); stash the patches `gone`, (B, R), until `rejoin`."""
@@ -108,12 +132,16 @@ class Tokens:
         )
 
     def rejoin(self) -> Tokens:
-        """Append all stashed patches (Cropr's last-layer fusion) and unmask masked ones; without any, do nothing."""
+        """Append all stashed patches (Cropr's last-layer fusion) and unmask masked ones; without any, do nothing.
+
+        Padding is there again as it is.
+        """
         if self.stashed is None and self.policy is None:
             return self
         x = self.x if self.stashed is None else torch.cat([self.x, self.stashed], 1)
         position = _join(self.position, self.stashed_position)
         tokens = replace(self, x=x, position=position, policy=None, stashed=None, stashed_position=None)
+        tokens = replace(tokens, size=None, padded=False) if self.padded else tokens
         if self.representative is None:
             return tokens
         position = tokens.where
@@ -205,7 +233,8 @@ class Tokens:
             raise ValueError("these tokens have no positions; embed with track=True")
         first = self.grid[0] * self.grid[1]
         mask = torch.zeros(self.x.shape[0], first + 1, dtype=torch.bool, device=self.x.device)
-        return mask.scatter(1, self.where % (first + 1), value=True)[:, :-1]
+        where = self.where if self.absent is None else self.where.masked_fill(self.absent, -1)
+        return mask.scatter(1, where % (first + 1), value=True)[:, :-1]
 
     def _reassign(self, keep: Tensor, gone: Tensor, target: Tensor) -> Tensor | None:
         """Representatives after keeping the patches `keep` and joining the patches `gone` to the tokens `target`."""
@@ -219,14 +248,15 @@ class Tokens:
         """Representatives after keeping only the patches `keep`: of a removed one the kept one nearest in the grid."""
         position, count = self.where, self.count
         gone, place = others(keep, count), self._places()
-        unplaced = (position.gather(1, keep) < 0).unsqueeze(1) * 1e6  # a fused token has no place
+        unplaced = position < 0 if self.absent is None else self.absent  # a fused token has no place
+        unplaced = unplaced.gather(1, keep).unsqueeze(1) * 1e6
         between = take(place, gone).unsqueeze(2) - take(place, keep).unsqueeze(1)
         target = (between.square().sum(-1) + unplaced).argmin(-1)
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
         return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, target).gather(1, representative)
 
     def _nearest_seen(self, policy: Tensor) -> Tensor:
-        """Of each patch the one nearest in the grid that others see by `policy`, itself if they do, (B, N)."""
+        """Of each patch the one nearest in the grid with a `policy` above 0, itself if its own is, (B, N)."""
         place = self._places()[: 1 if self.position is None else None]  # before the first removal all are alike
         between = place.unsqueeze(2) - place.unsqueeze(1)
         return (between.square().sum(-1) + 1e6 * (policy <= 0).unsqueeze(1)).argmin(-1)

@@ -15,7 +15,12 @@ from suite.reduction.registry import load, method_class, modules, settings_class
 from suite.reduction.schedule import Schedule
 from suite.reduction.settings import MethodSettings, fusions_of
 
-PLACES = {"pre": "before the block", "mid": "between attention and MLP", "post": "after the block"}
+PLACES = {
+    "pre": "before the block",
+    "within": "within the attention, where those that stay attend to all",
+    "mid": "between attention and MLP",
+    "post": "after the block",
+}
 EXAMPLE = Schedule(64, (9, 8, 0, 0))
 KNOBS = {
     "patches": "patches that leave a block",

@@ -28,7 +28,8 @@ from suite.kinds.off_the_shelf.scores import (
     resized,
 )
 from suite.kinds.speed.cell import time_cell
-from suite.measure.count import count
+from suite.measure.count import Count, count
+from suite.measure.padding import unpadded
 from suite.measure.tokens import check_tokens
 from suite.reduction.backbone import create_backbone
 from suite.reduction.method import UnmetNeed
@@ -59,20 +60,33 @@ def run_cell(job: Job) -> Result:
         model = models.reduced(identity, job.places)
     except UnmetNeed as unmet:
         return {"status": "skipped", "reason": str(unmet)}
-    result = _costs(model) | {"status": "done", "reason": ""}
-    scores = _scores(model.to(identity["device"]), job)
+    counted = count(model)
+    result = _costs(model, counted) | {"status": "done", "reason": ""}
+    model.to(identity["device"])
+    if model.method.settings.is_adaptive:
+        _add_unpadded(result, model, job, counted)
+    scores = _scores(model, job)
     result["metrics"] |= {name: sum(values) / len(values) for name, values in scores.items()}
     result["units"] |= {name: METRICS[name].recorded for name in scores}
     result |= {"repetitions": scores, "seconds": time.perf_counter() - began}
     return result | {"origin": {"device": device_name(identity["device"])}}
 
 
-def _costs(model: ReducedModel) -> Result:
-    counted = count(model)
+def _costs(model: ReducedModel, counted: Count) -> Result:
     check_tokens(model, counted.tokens)
     fewest = float(min(counted.tokens.mlp))
     metrics = {"macs_full": float(counted.macs.full), "macs_linear": float(counted.macs.linear), "tokens_mlp": fewest}
     return {"metrics": metrics, "units": dict(UNITS)}
+
+
+def _add_unpadded(result: Result, model: ReducedModel, job: Job, counted: Count) -> None:
+    """Tokens that leave the block that fewest leave, and multiply-accumulates, of the first batch without padding."""
+    images, _ = next(iter(_batches(job.identity, data_of(job.identity, job.places))))
+    read = resized(images.to(job.identity["device"]), tuple(model.backbone.patch_embed.img_size))
+    found = unpadded(model, [read], counted)
+    metrics = {"tokens_unpadded": min(found.tokens), "macs_full_unpadded": found.macs.full}
+    result["metrics"] |= metrics
+    result["units"] |= {"tokens_unpadded": "tokens", "macs_full_unpadded": "MACs"}
 
 
 def _scores(model: ReducedModel, job: Job) -> dict[str, list[float]]:

@@ -26,6 +26,7 @@ KNOWN = {  # besides the scores of tasks
     OWN_RATE,
     *OF_TRAINING,
     *("macs_linear", "tokens_attention", "tokens_mlp"),
+    *("macs_full_unpadded", "macs_linear_unpadded", "tokens_unpadded"),
     *("batch_size", "seconds", "seconds_unpruned", "memory_bytes", "memory_bytes_unpruned"),
     *("tokens_leaving", "speed_ratio_eager", "others_cores", "own_share", "page_faults", "round_drift", "timed_share"),
 }

@@ -19,8 +19,9 @@ from suite.kinds.training.checks import DURATION, MEMORY, OWN_RATE, RATE, TRAINI
 from suite.kinds.training.identity import Identity
 from suite.kinds.training.kept import keep
 from suite.measure import numerics
-from suite.measure.count import count
-from suite.measure.examples import EXAMPLES, example
+from suite.measure.count import Count, count
+from suite.measure.examples import EXAMPLES, as_read, example
+from suite.measure.padding import IMAGES, Unpadded, unpadded
 from suite.measure.scores import probe
 from suite.measure.tokens import check_tokens
 from suite.reduction.backbone import create_backbone, fitted
@@ -103,11 +104,13 @@ def run_accuracy(job: Job, identity: Identity) -> Result:
     result, own = _train(model, job, identity), identity.training.method_learning_rate
     if own is not None and len(list(model.parameters())) > len(list(model.backbone.parameters())):
         result["metrics"][OWN_RATE], result["units"][OWN_RATE] = own, "1"
-    _add_costs(result, model.cpu(), task)
-    data = identity.data_set(job.places)
-    images, _ = task.examples(data, EXAMPLES)
+    counted = _add_costs(result, model.cpu(), task)
+    data, adaptive = identity.data_set(job.places), model.method.settings.is_adaptive
+    images, _ = task.examples(data, IMAGES if adaptive else EXAMPLES)
     normalisation = data.cropping.normalisation if data.cropping else "inception"
-    result["details"]["example"] = example(model, images, task, normalisation)
+    result["details"]["example"] = example(model, images[:EXAMPLES], task, normalisation)
+    if adaptive:
+        _add_unpadded(result, unpadded(model, (as_read(model, image, normalisation) for image in images), counted))
     return result
 
 
@@ -206,7 +209,7 @@ def _is_kept(keep: str, scores: Sequence[float], recipe: TrainingRecipe) -> bool
     )
 
 
-def _add_costs(result: Result, model: ReducedModel, task: Task) -> None:
+def _add_costs(result: Result, model: ReducedModel, task: Task) -> Count:
     training = float(_training_macs(model, task))
     model.deploy()
     counted = count(model, task.read_out)
@@ -218,6 +221,14 @@ def _add_costs(result: Result, model: ReducedModel, task: Task) -> None:
     result["units"] |= {"tokens_fewest": "tokens", **dict.fromkeys(macs, "MACs")}
     result["units"] |= dict.fromkeys(metrics, "tokens")
     result["repetitions"] = {name: list(counts) for name, counts in metrics.items()}
+    return counted
+
+
+def _add_unpadded(result: Result, found: Unpadded) -> None:
+    macs = {f"macs_{name}_unpadded": value for name, value in found.macs._asdict().items()}
+    result["metrics"] |= macs
+    result["units"] |= {"tokens_unpadded": "tokens", **dict.fromkeys(macs, "MACs")}
+    result["repetitions"]["tokens_unpadded"] = list(found.tokens)
 
 
 def _training_macs(model: ReducedModel, task: Task) -> float:
