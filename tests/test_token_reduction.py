@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from test_official import CASES, assert_equal, case_of, load, options_of, save, weights_of
-from torch import Tensor
+from test_official import CASES, LIMIT, assert_equal, case_of, load, options_of, save, weights_of
+from torch import Tensor, nn
 
 from suite import official
 from suite.errors import UserError
 from suite.kinds.official.weights import images
 from suite.measure.tokens import count_tokens
+from suite.reduction.model import reduce
+from suite.tasks.classification.train import training_loss
 
 NAMES = [name for name in CASES if name.startswith("token-reduction-")]
-LEARN = {"dpcknn", "patchmerger", "sit", "sinkhorn"}  # methods with weights of their own
+DYNAMICVIT = [name for name in NAMES if name.startswith("token-reduction-dyvit-")]
+WHOLE = [f"token-reduction-dyvit-{rate}" for rate in (0.25, 0.5)]  # where shares are of whole patches
+LEARN = {"dpcknn", "patchmerger", "sit", "sinkhorn", "dyvit"}  # methods with weights of their own
 COUNTED = {"patchmerger", "sit", "sinkhorn"}  # whose weights say how many tokens stay
 
 
@@ -28,9 +32,13 @@ def pixels_of(case: dict[str, Any]) -> Tensor:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_has_the_official_tokens(name: str) -> None:
-    """As many enter each MLP."""
+    """As many enter each MLP; of ATS, which pads images to another length here, as many are no padding."""
     case = case_of(name)
-    assert list(count_tokens(load(case), pixels_of(case)).mlp) == case["tokens"]
+    model, pixels = load(case), pixels_of(case)
+    if "tokens_of_images" in case:
+        assert [tokens.lengths.tolist() for tokens in model.steps(pixels)] == case["tokens_of_images"]
+    else:
+        assert list(count_tokens(model, pixels).mlp) == case["tokens"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,6 +94,64 @@ def test_every_option_matters(name: str, option: str, other: Any) -> None:
     assert (logits - torch.tensor(case["logits"])).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("dynamicvit-")])
+def test_dynamicvits_own_checkpoints_say_their_rate(name: str, tmp_path: Path) -> None:
+    """Its training script saves a base rate."""
+    case = case_of(name)
+    arguments = argparse.Namespace(base_rate=case["options"]["keep_rate"], model="deit-s")
+    path = save(tmp_path, {"model": weights_of(case["shapes"], case["seed"]), "args": arguments})
+    released = official.resolve(path, heads=4, reduction_loc=case["options"]["reduction_loc"])
+    assert released.origin["keep_rate"] == "checkpoint"
+    with torch.no_grad():
+        assert_equal(released.model(pixels_of(case)), case["logits"])
+    assert list(count_tokens(released.model, pixels_of(case)).mlp) == case["tokens"]
+
+
+def trained(case: dict[str, Any]) -> tuple[Any, Any]:
+    """The model in training mode as officially, and its teacher."""
+    removed = load(case).method.counts
+    model = reduce(load(case).backbone, "dynamicvit", removed, {"distillation_weight": 0.5})
+    model.method.load_state_dict(load(case).method.state_dict())
+    teacher = model.unpruned()
+    teacher.backbone.load_state_dict(weights_of(**case["training"]["teacher"]))
+    return model.requires_grad_(True).train(), teacher
+
+
+@pytest.mark.parametrize("name", DYNAMICVIT)
+def test_dynamicvit_decides_as_officially(name: str) -> None:
+    """While it trains, of the same random numbers: which patches stay, logits, and each part of the loss."""
+    case = case_of(name)
+    (model, teacher), recorded, pixels = trained(case), case["training"], pixels_of(case)
+    torch.manual_seed(recorded["draws_seed"])
+    with torch.no_grad():
+        output, reference = model.outputs(pixels), teacher.outputs(pixels)
+    for kept, expected in zip(output.auxiliary[:-1], recorded["kept"], strict=True):
+        assert kept.int().tolist() == expected
+    assert_equal(output.logits, recorded["logits"])
+    if name in WHOLE:
+        ratio = model.method.auxiliary_loss(output.auxiliary, torch.tensor([0]), nn.CrossEntropyLoss())
+        assert ratio.item() == pytest.approx(2 * recorded["ratio"], rel=LIMIT)
+    distilled = model.method.distillation_loss(output, reference)
+    assert distilled.item() == pytest.approx(0.5 * (recorded["kl"] + recorded["token_mse"]), rel=LIMIT)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_dynamicvit_learns_as_officially(name: str) -> None:
+    """The whole loss before each of five updates of all weights by AdamW."""
+    case = case_of(name)
+    (model, teacher), recorded, pixels = trained(case), case["training"], pixels_of(case)
+    optimizer, losses = torch.optim.AdamW(model.parameters(), recorded["rate"], weight_decay=0.05), []
+    for _ in recorded["losses"]:
+        torch.manual_seed(recorded["draws_seed"])
+        loss = training_loss(model, pixels, torch.arange(len(pixels)), nn.CrossEntropyLoss(), teacher)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses == pytest.approx(recorded["losses"], rel=1e-4)
+    assert losses[-1] < 0.9 * losses[0]
+
+
 def test_dpcknn_without_scores_weighs_equally() -> None:
     """Its weights say so, as long as nobody says otherwise."""
     case = case_of("token-reduction-dpcknn-equal-weight")
@@ -112,7 +178,7 @@ def test_the_better_weights_are_those_that_the_file_says(tmp_path: Path) -> None
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("kmedoids-0.7", {"method": None}, "method: this option is required; give method"),
-    ("kmedoids-0.7", {"method": "heuristic"}, "method: unknown value 'heuristic'; valid: dpcknn, evit, kmedoids"),
+    ("kmedoids-0.7", {"method": "heuristic"}, "method: unknown value 'heuristic'; valid: ats, dpcknn, dyvit, evit, kmedoids"),
     ("kmedoids-0.7", {"keep_rate": None}, "the weights do not say how many patches stay; give keep_rate"),
     ("kmedoids-0.7", {"keep_rate": 1.2}, "a keep_rate must be above 0 and at most 1"),
     ("kmedoids-0.7", {"keep_rate": [40.5, 20, 10]}, "several values of keep_rate are counts of patches, found"),
@@ -135,6 +201,10 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("kmedoids-0.7", {"method": "sit", "keep_rate": None}, "have 0 modules that reduce, but reduction_loc names 3"),
     ("sinkhorn-0.7", {"method": "kmedoids"}, "the weights are of another method than kmedoids: they have 0.v"),
     ("sinkhorn-0.7", {"method": "patchmerger"}, "the weights are of another method than patchmerger: they have 0.v"),
+    ("ats-0.7", {"keep_rate": 1.0}, "there is a sample point for each patch that enters block 1; give a lower"),
+    ("ats-each-stage", {"keep_rate": [41, 42]}, "block 2 should keep 42 of 40 patches"),
+    ("ats-0.7", {"equal_weight": True}, "ats has no equal_weight; leave it out"),
+    ("dyvit-0.7", {"keep_rate": [0.7, 0.5, 1.5]}, "a keep_rate must be above 0 and at most 1, found shares of"),
 ]
 
 

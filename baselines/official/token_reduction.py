@@ -2,11 +2,13 @@
 
 github JoakimHaurum/TokenReduction (88fe07e), arXiv 2308.04657. Stage s keeps floor(rate ** (s + 1) * first patches).
 Most methods reduce the residual stream before a block, which is after the one before it here; so none can before the
-first. Top-k and EViT take shares of 14 x 14 patches, whatever there are.
+first. Top-k and EViT take shares of 14 x 14 patches, whatever there are. DynamicViT's own DeiT (github
+raoyongming/DynamicViT, 1322e62) has the same names and counts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,6 +38,7 @@ class Official:
         has_fixed_counts: whether that tensor has a row for each token that stays.
         inside: whether it reduces inside a block, instead of before it.
         several: what several rates are.
+        samples: whether a count is one more than that of sample points, of which the last is left out.
         first: shares are of so many patches, whatever there are.
     """
 
@@ -48,6 +51,7 @@ class Official:
     inside: bool = False
     several: Literal["shares", "counts"] = "counts"
     first: int | None = None
+    samples: bool = False
 
 
 MEDOIDS = {"cluster_iters": "iterations", "equal_weight": "equal_weight", "first_medoid": "first_medoid"}
@@ -59,6 +63,8 @@ METHODS = {
     "patchmerger": Official("patchmerger", modules="mixers", tensor="queries", has_fixed_counts=True),
     "sit": Official("sit", modules="mixers", tensor="weight.3.weight", has_fixed_counts=True),
     "sinkhorn": Official("sinkhorn", TRANSPORT, modules="mixers", tensor="v", has_fixed_counts=True),
+    "dyvit": Official("dynamicvit", modules="predictors", tensor="out_conv.4.weight", several="shares"),
+    "ats": Official("ats", settings={"reading": "comparison"}, inside=True, samples=True),
     "topk": Official("attention-topk", settings={"stage": "mid"}, inside=True, several="shares", first=196),
     "evit": Official("evit", settings={"action": "fuse"}, inside=True, several="shares", first=196),
     "tome": Official("tome", inside=True),
@@ -75,14 +81,14 @@ class TokenReduction(Layout):
     class options(Options):  # noqa: N801
         """The official arguments; `method` is what the names of models begin with, blocks count from 0.
 
-        `keep_rate`: one for all stages, or one for each of `reduction_loc`: shares of the first patches for topk and
-        evit, counts for the others. Left out, it is read off the weights of patchmerger, sit and sinkhorn.
+        `keep_rate`: one for all stages, or one for each of `reduction_loc`: shares of the first patches for dyvit, topk
+        and evit, counts for the others. Left out, it is read off the weights of patchmerger, sit and sinkhorn.
         `cluster_iters`: of kmedoids and sinkhorn, 3. `equal_weight`: of kmedoids, false, and dpcknn, as in the weights.
         `k_neighbors`: of dpcknn, 5. `sinkhorn_eps`: 1. `first_medoid`: of kmedoids with equal weights, the first patch;
         officially a random one.
         """
 
-        method: Literal["kmedoids", "dpcknn", "patchmerger", "sit", "sinkhorn", "topk", "evit", "tome"]
+        method: Literal["kmedoids", "dpcknn", "patchmerger", "sit", "sinkhorn", "dyvit", "ats", "topk", "evit", "tome"]
         reduction_loc: tuple[int, ...] = (3, 6, 9)
         keep_rate: float | tuple[float, ...] | None = None
         cluster_iters: int | None = None
@@ -98,6 +104,8 @@ class TokenReduction(Layout):
 
     def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
         arguments = checkpoint.arguments
+        if "base_rate" in arguments and _own(checkpoint):  # of DynamicViT's own repository
+            return {"method": "dyvit", "keep_rate": arguments["base_rate"]}
         if "reduction_loc" not in arguments:
             return {}
         same = {name: arguments.get(name) for name in ("reduction_loc", "keep_rate", *OWN)}
@@ -115,12 +123,8 @@ class TokenReduction(Layout):
         blocks, patches = _blocks(official, options.reduction_loc, checkpoint.depth), backbone.patch_embed.num_patches
         _check(options.method, own, len(blocks))
         kept = _kept(official, options.keep_rate, len(blocks), patches, own)
-        asked = tuple(dict(zip(blocks, kept, strict=True)).get(block) for block in range(checkpoint.depth))
-        settings = _settings(official, options, bool(own))
-        removed, singles = counts(patches, (1.0,) * checkpoint.depth, asked, settings.get("action") == "fuse")
-        removed = clamped(patches, removed).removed if official.method == "tome" else removed
-        settings |= {"fuse_single": singles} if singles else {}
-        model = reduce(backbone, official.method, removed, settings)
+        removed, places = _schedule(official, dict(zip(blocks, kept, strict=True)), patches, checkpoint.depth)
+        model = reduce(backbone, official.method, removed, _settings(official, options, bool(own)) | places)
         renamed = {_renamed(key, official, blocks): value for key, value in own.items()}
         Checkpoint(checkpoint.name, renamed, {}).load_into(model.method)
         return model
@@ -180,7 +184,30 @@ def _kept(
 def _shares(official: Official, shares: Sequence[float], patches: int) -> list[int]:
     if not all(0 < share <= 1 for share in shares):
         raise ValueError(f"a keep_rate must be above 0 and at most 1, found shares of {list(shares)}")
-    return [patches if share == 1 else int(share * (official.first or patches)) for share in shares]
+    kept = [patches if share == 1 else int(share * (official.first or patches)) for share in shares]
+    return [count + official.samples for count in kept]
+
+
+def _schedule(
+    official: Official, kept: dict[int, int], patches: int, depth: int
+) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Patches removed in each block, of what stays in some; and settings that name blocks."""
+    highest = tuple(block for block, count in kept.items() if official.samples and _points(count) == count)
+    asked = [kept.get(block) for block in range(depth)]
+    if official.samples:
+        asked = [count and _points(count) for count in asked]
+    removed, singles = counts(patches, (1.0,) * depth, tuple(asked), official.settings.get("action") == "fuse")
+    idle = [block for block in kept if official.samples and not removed[block]]
+    if idle:
+        raise ValueError(f"there is a sample point for each patch that enters block {idle[0]}; give a lower keep_rate")
+    named = {"fuse_single": singles, "with_highest": highest}
+    removed = clamped(patches, removed).removed if official.method == "tome" else removed
+    return removed, {name: blocks for name, blocks in named.items() if blocks}
+
+
+def _points(count: int) -> int:
+    """Of `count` sample points those that are there: without the last, where rounding errors do not keep it."""
+    return math.ceil(((2 * count - 1) / (2 * count) - 1 / (2 * count)) / (2 / (2 * count)))
 
 
 def _settings(official: Official, options: Any, has_weights: bool) -> dict[str, Any]:

@@ -248,10 +248,9 @@ class Tokens:
         """Representatives after keeping only the patches `keep`: of a removed one the kept one nearest in the grid."""
         position, count = self.where, self.count
         gone, place = others(keep, count), self._places()
-        unplaced = position < 0 if self.absent is None else self.absent  # a fused token has no place
-        unplaced = unplaced.gather(1, keep).unsqueeze(1) * 1e6
+        unplaced = position < 0 if self.absent is None else (position < 0) | self.absent  # a fused token has no place
         between = take(place, gone).unsqueeze(2) - take(place, keep).unsqueeze(1)
-        target = (between.square().sum(-1) + unplaced).argmin(-1)
+        target = (between.square().sum(-1) + 1e6 * unplaced.gather(1, keep).unsqueeze(1)).argmin(-1)
         itself = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
         return torch.zeros_like(position).scatter(1, keep, itself).scatter(1, gone, target).gather(1, representative)
 
