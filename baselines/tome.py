@@ -24,41 +24,27 @@ Departures:
 6. LayerScale and query/key norms act as in the backbone; the official patch drops them on current timm.
 """
 
-from dataclasses import replace
-
 import torch
 
-from suite.methods import Literal, Method, MethodSettings, Tensor, Tokens, attend, feed_forward, nn
+from suite.methods import Literal, MergingMethod, MergingSettings, Tensor, nn
 
 
-class Settings(MethodSettings):
+class Settings(MergingSettings):
     """`proportional_attention` is on for supervised ViTs and off for MAE checkpoints in the official code.
 
     `weighted_pooling` and `order`: see the departures.
     """
 
-    strength_parameter = "merges"
-    reduces = "merges"
-    proportional_attention: bool = True
-    weighted_pooling: bool = True
     order: Literal["kept", "by similarity"] = "kept"
 
 
-class ToMe(Method):
+class ToMe(MergingMethod):
     """Bipartite soft matching on keys, merge weighted by size."""
 
     settings: Settings
 
-    def forward_block(self, block: nn.Module, tokens: Tokens, layer: int) -> Tokens:
-        tokens, projection = attend(block, tokens, proportional=self.settings.proportional_attention)
-        if self.counts[layer]:
-            in_order = self.settings.order == "kept"
-            groups = bipartite_matching(projection.keys(), tokens.prefix, self.counts[layer], in_order)
-            tokens = tokens.merge(*groups)
-        tokens = feed_forward(block, tokens)
-        if layer == self.context.depth - 1 and not self.settings.weighted_pooling:
-            return replace(tokens, size=None)
-        return tokens
+    def groups(self, keys: Tensor, prefix: int, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        return bipartite_matching(keys, prefix, self.counts[layer], self.settings.order == "kept")
 
 
 @torch.no_grad()

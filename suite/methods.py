@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from suite.reduction.blocks import attend, class_logits, feed_forward, project, run
+from suite.reduction.merging import MergingMethod, MergingSettings
 from suite.reduction.method import (
     Context,
     Criterion,
@@ -37,6 +38,8 @@ __all__ = [
     "Field",
     "Fusion",
     "Literal",
+    "MergingMethod",
+    "MergingSettings",
     "Method",
     "MethodSettings",
     "MixingMethod",

@@ -30,6 +30,8 @@ from suite.measure.count import Macs
 POST_NORM = ("ResPostBlock", "EvaBlockPostNorm")
 IDLING = ("IdleViT", "EvoViT")
 STASHING = ("last-layer", "concatenation", "logits")
+SIZED = ("ToMe", "PiToMe")  # merged tokens count by size
+BEFORE_MLP = (*SIZED, "ToFu")
 
 
 class Added(NamedTuple):
@@ -67,7 +69,8 @@ class Oracle:
         if self.method in IDLING:
             active = self.prefix + before - sum(self.counts[:layer])
             return active, active, self.prefix + before
-        stage = {"ToMe": "mid", "ToFu": "mid", "ATS": "pre"}.get(self.method, getattr(self.settings, "stage", "post"))
+        stage = "mid" if self.method in BEFORE_MLP else "pre" if self.method == "ATS" else "post"
+        stage = getattr(self.settings, "stage", stage)
         after = before - self.counts[layer]
         attending, mlp = after if stage == "pre" else before, before if stage == "post" else after
         return self.prefix + attending, self.prefix + mlp, self.prefix + after
@@ -93,7 +96,8 @@ class Oracle:
             return Added()
         if self.method == "ATS":  # the class token's attention, zeros included; those that leave are keys all the same
             return Added(every * query * block.attn.num_heads, count)
-        if self.method in (merging := self._of_all_patches(patches, patches - count, every * every * query)):
+        one_head = query // block.attn.num_heads
+        if self.method in (merging := self._of_all_patches(patches, patches - count, every * every * query, one_head)):
             return merging[self.method]
         reads = self.method in ("EViT", "AttentionTopK")
         scores = every * (query if reads else self.width if self.method == "Cropr" else 0)
@@ -102,13 +106,14 @@ class Oracle:
         own = every if self.method == "Cropr" and self.settings.pre_norm else 0
         return Added(scores + fused, every if reads and self.settings.stage == "pre" else 0, own)
 
-    def _of_all_patches(self, n: int, k: int, attention: int) -> dict[str, Added]:
-        """Of methods that look at all N patches to leave K tokens; `attention` is a product Q K^T."""
+    def _of_all_patches(self, n: int, k: int, attention: int, one_head: int) -> dict[str, Added]:
+        """Of methods that look at all N patches to leave K tokens; `attention` is a product Q K^T of all heads."""
         d, hidden = self.width, int(self.width * getattr(self.settings, "hidden_ratio", 0))
         learned = not getattr(self.settings, "equal_weight", False)
         return {
             "DPCKNN": Added(n * n * d + n * d * learned),
             "KMedoids": Added(n * n * d + attention * learned),
+            "PiToMe": Added(n * n * one_head),
             "PatchMerger": Added(2 * k * n * d, normed=n),
             "Sinkhorn": Added(2 * k * n * d),
             "DynamicViT": Added(n * (d * d + d * (d // 2) + (d // 2) * (d // 4) + d // 4 * 2), normed=n),
@@ -152,8 +157,10 @@ class Oracle:
         if self.dense:
             return self.patches * self.width * classes
         heads = 2 if type(self.backbone).__name__ == "VisionTransformerDistilled" else 1
-        sizes = self.method in ("ToMe", "ATS") and any(self.counts) and getattr(self.settings, "weighted_pooling", True)
-        sizes = sizes and (self.method, self.fusion) != ("ATS", "last-layer")
+        sizes = any(self.counts) and (
+            (self.method in SIZED and self.settings.weighted_pooling)
+            or (self.method == "ATS" and self.fusion != "last-layer")
+        )
         pooled = last * self.width if sizes and self.backbone.global_pool == "avg" else 0
         return heads * self.width * classes + pooled
 

@@ -352,6 +352,13 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
         return tokens.merge(keep, gone, gone * 0) if count else tokens
 """,
     ),
+    "says that it forgets sizes": (
+        "kept",
+        "kept tokens after the last block, against timm's blocks with the others masked, are off",
+        'reduces = "merges"; attends_by_size = lambda self: False',
+        "return tokens.merge(keep, gone, gone * 0) if count else tokens",
+        "",
+    ),
     "idles and changes": (
         "kept",
         "tokens that are not idle in block 1, against timm's block, are off by",

@@ -178,7 +178,11 @@ def test_the_better_weights_are_those_that_the_file_says(tmp_path: Path) -> None
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("kmedoids-0.7", {"method": None}, "method: this option is required; give method"),
-    ("kmedoids-0.7", {"method": "heuristic"}, "method: unknown value 'heuristic'; valid: ats, dpcknn, dyvit, evit, kmedoids"),
+    (
+        "kmedoids-0.7",
+        {"method": "heuristic"},
+        "method: unknown value 'heuristic'; valid: ats, dpcknn, dyvit, evit, kmedoids",
+    ),
     ("kmedoids-0.7", {"keep_rate": None}, "the weights do not say how many patches stay; give keep_rate"),
     ("kmedoids-0.7", {"keep_rate": 1.2}, "a keep_rate must be above 0 and at most 1"),
     ("kmedoids-0.7", {"keep_rate": [40.5, 20, 10]}, "several values of keep_rate are counts of patches, found"),

@@ -31,8 +31,9 @@ REASONS = {
 def check_kept(case: Case) -> None:
     """The block where patches leave, and all later ones, are timm's own, with removed patches masked.
 
-    Once tokens carry sizes, the log-size of each is added to its logits as a key (ToMe, section 3). Where patches idle,
-    every block is compared by itself. Where a method masks patches in training, the same must hold there.
+    Once tokens carry sizes, the log-size of each is added to its logits as a key (ToMe, section 3), unless the method
+    says that it attends to all alike. Where patches idle, every block is compared by itself. Where a method masks
+    patches in training, the same must hold there.
     """
     if case.settings.reduces in REASONS:
         raise Inapplicable(REASONS[case.settings.reduces])
@@ -46,7 +47,8 @@ def check_kept(case: Case) -> None:
         steps = list(model.steps(images, track=True))
         tables = _tables(model.backbone, images)
         _check_leaving(model, steps, tables[WHERE], attending, case)
-        _check_later(model, steps, tables)
+        sized = case.settings.attends_by_size()
+        _check_later(model, steps if sized else [replace(tokens, size=None) for tokens in steps], tables)
         if case.settings.masks_in_training:
             _check_masked(case.model(ONCE, fusion).train(), images, tables)
 

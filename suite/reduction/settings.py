@@ -48,6 +48,10 @@ class MethodSettings(Strict):
         """Where in a block patches are removed; ignored for an idling method."""
         return "mid"
 
+    def attends_by_size(self) -> bool:
+        """Whether a merged token counts in later attention by its size."""
+        return True
+
     def learns_from_teacher(self) -> bool:
         """Whether training also needs the outputs of the unpruned model that the weights started from."""
         return False

@@ -1,0 +1,54 @@
+"""Methods that merge on the weights of plain ViTs: PiToMe.
+
+Such weights say nothing about merges, so all that the official code asks for is given as options.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+
+from baselines.official._vit import not_plain, plain_vit, without_class_token
+from suite.official import Layout, Options
+from suite.reduction.checkpoints import Checkpoint
+from suite.reduction.model import ReducedModel, reduce
+
+
+class Plain(Layout):
+    """Plain ViT weights with a class token, and no arguments that a file of them would hold."""
+
+    def why_not(self, checkpoint: Checkpoint) -> str | None:
+        return not_plain(checkpoint) or without_class_token(checkpoint)
+
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        return {}
+
+
+class PiToMe(Plain):
+    """DeiT, or MAE's fine-tuned ViT, off the shelf."""
+
+    name = "pitome"
+    source = "github hchautran/PiToMe (550b5de)"
+
+    class options(Options):  # noqa: N801
+        """`ratio`: share of the patches that stay in each block. `patch`: "deit" or "mae"; mae where there is fc_norm.
+
+        The two differ in which half of the blocks pairs all patches.
+        """
+
+        ratio: float = Field(ge=0.5, le=1)
+        patch: Literal["deit", "mae"] | None = None
+
+    def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
+        average = "fc_norm.weight" in checkpoint
+        backbone = plain_vit(checkpoint, options, global_pool="avg" if average else "token")
+        patch = options.patch or ("mae" if average else "deit")
+        removed, left = [], math.prod(backbone.patch_embed.grid_size)
+        for _ in range(checkpoint.depth):
+            removed.append(math.floor(left - left * options.ratio))
+            left -= removed[-1]
+        return reduce(
+            backbone, "pitome", tuple(removed), {"pairs_all": "first half" if patch == "deit" else "second half"}
+        )

@@ -1,0 +1,92 @@
+"""Cases of PiToMe; see `record.py`.
+
+It was written for timm 0.4; install 0.4.12 without its dependencies into a folder of its own, on PYTHONPATH.
+"""
+
+import functools
+import sys
+import types
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+
+SMALL = {"patch_size": 4, "embed_dim": 48, "num_heads": 4, "num_classes": 10}
+
+
+def fields(
+    name: str, options: dict[str, Any], build: Callable[[], nn.Module], run: Callable[..., torch.Tensor], size: int
+) -> dict[str, Any]:
+    """Fields of `record.Case`; `run` gives the logits of a model and pixels."""
+    return {
+        "name": name,
+        "options": {"heads": SMALL["num_heads"], **options},
+        "build": build,
+        "size": (size, size),
+        "evaluate": run,
+        "more": functools.partial(_tokens, run),
+    }
+
+
+def _tokens(run: Callable[..., torch.Tensor], model: nn.Module, pixels: torch.Tensor) -> dict[str, Any]:
+    """Tokens that enter each MLP."""
+    counts: list[int] = []
+    hooks = [
+        block.mlp.register_forward_pre_hook(lambda _module, inputs: counts.append(inputs[0].shape[1]))
+        for block in model.blocks
+    ]
+    run(model, pixels)
+    for hook in hooks:
+        hook.remove()
+    return {"tokens": counts}
+
+
+def _unread(*packages: str) -> None:
+    """Packages of the checkout whose own files are not run: they import what is not needed here."""
+    for package in packages:
+        sys.modules[package] = types.ModuleType(package)
+        found = (folder + "/" + package.replace(".", "/") for folder in sys.path)
+        sys.modules[package].__path__ = list(found)
+
+
+# PiToMe
+
+
+def pitome_cases(mae_class: type[nn.Module]) -> Iterator[dict[str, Any]]:
+    """Its patches of DeiT and of MAE."""
+    for name, patch, ratio, size, depth in (
+        ("deit-0.9", "deit", 0.9, 32, 5),
+        ("deit-0.7", "deit", 0.7, 32, 4),
+        ("deit-0.5", "deit", 0.5, 32, 4),
+        ("deit-1", "deit", 1.0, 32, 3),
+        ("deit-odd-patches", "deit", 0.85, 20, 5),
+        ("deit-depth-12", "deit", 0.925, 32, 12),
+        ("mae-0.9-average-pool", "mae", 0.9, 32, 5),
+        ("mae-0.7-average-pool", "mae", 0.7, 32, 4),
+        ("mae-0.7-token-pool", "mae", 0.7, 32, 4),
+    ):
+        backbone = functools.partial(_vit, mae_class if patch == "mae" else None, "average" in name)
+        build = functools.partial(_pitome, patch, ratio, functools.partial(backbone, img_size=size, depth=depth))
+        yield fields(f"pitome-{name}", {"patch": patch, "ratio": ratio}, build, _pitome_logits, size)
+
+
+def _vit(mae_class: type[nn.Module] | None, average: bool, **sizes: Any) -> nn.Module:
+    norm = functools.partial(nn.LayerNorm, eps=1e-6)
+    if mae_class is None:
+        return import_module("timm.models.vision_transformer").VisionTransformer(norm_layer=norm, **SMALL, **sizes)
+    return mae_class(global_pool=average, norm_layer=norm, qkv_bias=True, **SMALL, **sizes)
+
+
+def _pitome(patch: str, ratio: float, backbone: Callable[[], nn.Module]) -> nn.Module:
+    _unread("algo", "algo.pitome", "algo.pitome.patch")
+    model = backbone()
+    import_module(f"algo.pitome.patch.{patch}").apply_patch(model)
+    model.ratio = ratio
+    return model
+
+
+def _pitome_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = model(pixels, return_flop=False)
+    return logits

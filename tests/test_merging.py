@@ -1,0 +1,67 @@
+"""Methods that choose which patches merge, again in loops over one image."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from backbones import draw_images
+from test_oracles import assert_near, reduced
+from torch import Tensor
+
+from suite.methods import attend, feed_forward
+from suite.reduction.model import ReducedModel
+from suite.reduction.projection import Projection
+from suite.reduction.tokens import Tokens
+
+REMOVED = (9, 8, 0, 0)
+Partition = dict[int, list[int]]  # which patches each one that stays is made of, by where it was
+
+
+def before_and_after(model: ReducedModel, layer: int = 1) -> tuple[Tokens, Projection, Tokens]:
+    """Tokens between attention and MLP of a block, what they attended with, and what leaves the block."""
+    steps = list(model.steps(draw_images(model.backbone), track=True))
+    block = model.backbone.blocks[layer]
+    proportional = model.method.settings.attends_by_size()
+    return *attend(block, steps[layer - 1], proportional=proportional), steps[layer]
+
+
+def cosines(x: Tensor) -> list[list[float]]:
+    """Of all rows with all, (N, D), in double precision."""
+    unit = [row / row.norm() for row in x.double()]
+    return [[float(one @ other) for other in unit] for one in unit]
+
+
+def assert_merged(model: ReducedModel, before: Tokens, after: Tokens, image: int, groups: Partition) -> None:
+    """What leaves is what the block's MLP makes of the means, weighted by size, of these groups."""
+    size = torch.ones(before.count) if before.size is None else before.size[image]
+    x = torch.stack([(size[of, None] * before.patches[image, of]).sum(0) / size[of].sum() for of in groups.values()])
+    expected = feed_forward(model.backbone.blocks[1], Tokens(x[None], 0, before.grid)).x[0]
+    found = [int((after.where[image] == before.where[image, place]).nonzero()) for place in groups]
+    assert sorted(found) == list(range(after.count))
+    assert_near(after.patches[image, found], expected)
+    assert after.size is not None
+    assert after.size[image, found].tolist() == [float(size[of].sum()) for of in groups.values()]
+
+
+@pytest.mark.parametrize("pairs_all", ["first half", "second half"])
+@torch.no_grad()
+def test_pitome_equals_loops(pairs_all: str) -> None:
+    """Patches of high energy, in turn into A and B; of all, or of twice as many as leave, the best proposals merge."""
+    model = reduced("vit", "pitome", REMOVED, pairs_all=pairs_all, margin=0.6)
+    before, projection, after = before_and_after(model)
+    for image in range(2):
+        between = cosines(projection.key[image, :, before.prefix :].mean(0))
+        past = [[cosine - 0.6 * (1 - 1 / 4) for cosine in row] for row in between]
+        energy = [sum(x if x > 0 else math.exp(x) - 1 for x in row) for row in past]
+        order = sorted(range(before.count), key=lambda i: -energy[i])
+        if pairs_all == "second half":
+            order = order[:16]
+        in_a, in_b = order[::2], order[1::2]
+        partner = {a: max(in_b, key=lambda b: between[a][b]) for a in in_a}
+        sources = sorted(in_a, key=lambda a: -between[a][partner[a]])[:8]
+        groups = {i: [i] for i in range(before.count) if i not in sources}
+        for source in sources:
+            groups[partner[source]].append(source)
+        assert_merged(model, before, after, image, groups)

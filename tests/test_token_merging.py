@@ -1,0 +1,76 @@
+"""Checkpoints of methods that merge: how many tokens each block gets, and that every option matters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from test_official import CASES, assert_equal, case_of, load, options_of, weights_of
+from torch import Tensor
+
+from suite import official
+from suite.errors import UserError
+from suite.kinds.official.weights import images
+from suite.measure.tokens import count_tokens
+
+LAYOUTS = ("pitome",)
+NAMES = [name for name in CASES if case_of(name)["layout"] in LAYOUTS]
+
+
+def pixels_of(case: dict[str, Any]) -> Tensor:
+    """The case's images."""
+    return torch.from_numpy(images(**case["image"]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_has_the_official_tokens(name: str) -> None:
+    """As many enter each MLP."""
+    case = case_of(name)
+    assert list(count_tokens(load(case), pixels_of(case)).mlp) == case["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("pitome-deit-0.9", ("patch",)),
+        ("pitome-mae-0.9-average-pool", ("patch",)),
+    ],
+)
+def test_what_is_left_out_is_read_off_the_weights(name: str, left_out: tuple[str, ...]) -> None:
+    """The same logits without it."""
+    case = case_of(name)
+    options = {key: value for key, value in options_of(case).items() if key not in left_out}
+    with torch.no_grad():
+        model = official.load(weights_of(case["shapes"], case["seed"]), case["layout"], **options)
+        assert_equal(model(pixels_of(case)), case["logits"])
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "other"),
+    [
+        ("pitome-deit-0.9", "patch", "mae"),
+        ("pitome-mae-0.7-token-pool", "patch", "deit"),
+        ("pitome-deit-0.9", "ratio", 0.8),
+    ],
+)
+def test_every_option_matters(name: str, option: str, other: Any) -> None:
+    """Another value gives other logits than the official code with this one."""
+    case = case_of(name)
+    with torch.no_grad():
+        logits = load(case, **{option: other})(pixels_of(case))
+    assert (logits - torch.tensor(case["logits"])).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "sentence"),
+    [
+        ("pitome-deit-0.9", {"ratio": 0.4}, "ratio: must be at least 0.5, found 0.4"),
+        ("pitome-deit-0.9", {"patch": "clip"}, "patch: unknown value 'clip'"),
+    ],
+)
+def test_what_is_refused(name: str, wrong: dict[str, Any], sentence: str) -> None:
+    """In a sentence that names the option."""
+    case = case_of(name)
+    with pytest.raises(UserError, match=sentence):
+        load(case, **wrong)
