@@ -37,6 +37,7 @@ PLAYED: dict[str, dict[str, str]] = {  # other processors, by the instruction se
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 IN_TWO_PROCESSES = ["-n", "2"]
+OF_WHOLE_FILES = ["--dist", "loadfile"]  # which share what they need
 
 
 @nox.session(python=False)
@@ -108,7 +109,7 @@ def reproduction(session: nox.Session) -> None:
 @nox.session(python=False, requires=["install"])
 def tests(session: nox.Session) -> None:
     """Run the tests in two processes of one thread each; further arguments go to pytest."""
-    session.run(str(BIN / "pytest"), *IN_TWO_PROCESSES, *session.posargs, env=ONE_THREAD)
+    session.run(str(BIN / "pytest"), *IN_TWO_PROCESSES, *OF_WHOLE_FILES, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(name="tests-slow", python=False, requires=["install"])

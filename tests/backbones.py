@@ -33,6 +33,7 @@ def _gated(**options: object) -> nn.Module:
     return model
 
 
+FEW = ("vit", "dinov3", "eva02")  # one for each kind of attention: fused, fused and rotary, unfused and rotary
 BACKBONES: dict[str, Callable[..., nn.Module]] = MATRIX | {
     "vit with registers, average": partial(vit, reg_tokens=4, global_pool="avg", pool_include_prefix=True),
     "vit not square": partial(vit, img_size=(32, 20)),

@@ -30,7 +30,7 @@ from suite.measure.count import Macs
 POST_NORM = ("ResPostBlock", "EvaBlockPostNorm")
 IDLING = ("IdleViT", "EvoViT")
 STASHING = ("last-layer", "concatenation", "logits")
-SIZED = ("ToMe", "PiToMe")  # merged tokens count by size
+SIZED = ("ToMe", "PiToMe", "ATC")  # merged tokens count by size
 BEFORE_MLP = (*SIZED, "ToFu")
 
 
@@ -114,6 +114,7 @@ class Oracle:
             "DPCKNN": Added(n * n * d + n * d * learned),
             "KMedoids": Added(n * n * d + attention * learned),
             "PiToMe": Added(n * n * one_head),
+            "ATC": Added(n * n * one_head),
             "PatchMerger": Added(2 * k * n * d, normed=n),
             "Sinkhorn": Added(2 * k * n * d),
             "DynamicViT": Added(n * (d * d + d * (d // 2) + (d // 2) * (d // 4) + d // 4 * 2), normed=n),

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch._inductor.config
 from _pytest.mark import ParameterSet
+from backbones import FEW
 from rich.console import Console
 
 from suite.cli import app as cli
@@ -27,7 +28,6 @@ METHODS = sorted(modules())
 PLANTED = Path(__file__).parent / "planted"
 QUICK = [check for check in CHECKS if check not in SLOW]
 RECORDED = json.loads((Path(__file__).parent / "method_versions.json").read_text())
-FEW = ("vit", "dinov3", "eva02")  # one for each kind of attention: fused, fused and rotary, unfused and rotary
 COMPILED = "cropr", "vit", "compile"  # of what has not changed, the one that is compiled in the tests that are not slow
 
 

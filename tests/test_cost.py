@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from backbones import BACKBONES, WIDTH, build, draw_images
+from backbones import BACKBONES, FEW, WIDTH, build, draw_images
 from cost_oracle import Oracle, count_macs
 from timm.layers import RmsNorm
 from torch import Tensor, nn
@@ -32,7 +32,6 @@ from suite.tasks.segmentation.pixels import PixelModel
 from suite.tasks.task import itself
 
 METHODS = sorted(modules())
-FEW = ("vit", "eva02")
 KINDS = ("cropr", "evit", "idlevit", "tome")  # all that add multiply-accumulates, but for a score by attention
 REMOVED = (9, 8, 0, 0)
 TASKS = {

@@ -257,6 +257,7 @@ def test_training_in_half_precision(dtype: torch.dtype) -> None:
         assert all(policy.dtype == torch.float32 for policy in model.outputs(images).auxiliary)
 
 
+@pytest.mark.slow
 def test_training_is_one_graph() -> None:
     """With a teacher, and with the losses of the eager model."""
     model = dynamicvit("vit", EARLY, distillation_weight=0.5)

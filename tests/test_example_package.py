@@ -59,6 +59,7 @@ def test_everything_is_found(there: Path) -> None:
     assert "parameters" in found["kinds of study"]
 
 
+@pytest.mark.slow
 def test_a_study_of_another_task_data_set_and_method(ran: Path) -> None:
     """Trained, timed, tabulated, drawn, reported and traced without a line of ours changed."""
     rows = {row["row"]: row for row in table(ran, "counting")}

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from backbones import draw_images
+from sklearn.cluster import AgglomerativeClustering
 from test_oracles import assert_near, reduced
 from torch import Tensor
 
@@ -65,3 +66,28 @@ def test_pitome_equals_loops(pairs_all: str) -> None:
         for source in sources:
             groups[partner[source]].append(source)
         assert_merged(model, before, after, image, groups)
+
+
+@pytest.mark.parametrize("linkage", ["average", "complete", "single"])
+@torch.no_grad()
+def test_atc_equals_agglomerative_clustering(linkage: str) -> None:
+    """That of scikit-learn, one image at a time: of all patches, and of those that are means by then."""
+    model = reduced("vit", "atc", (9, 30, 0, 0), linkage=linkage)
+    before, projection, after = before_and_after(model)
+    for image in range(2):
+        distance = 1 - torch.tensor(cosines(projection.key[image, :, before.prefix :].mean(0)))
+        clustering = AgglomerativeClustering(before.count - 30, metric="precomputed", linkage=linkage)
+        labels = clustering.fit_predict(distance.numpy()).tolist()
+        clusters = [[i for i, found in enumerate(labels) if found == label] for label in set(labels)]
+        assert max(map(len, clusters)) > 2
+        assert_merged(model, before, after, image, {cluster[0]: cluster for cluster in clusters})
+
+
+def test_atc_forgets_sizes() -> None:
+    """Then every token of a block weighs as much as any other in its merge, and nothing is left of sizes after it."""
+    model = reduced("vit", "atc", REMOVED, keeps_size=False)
+    assert all(tokens.size is None for tokens in model.steps(draw_images(model.backbone)))
+    again = reduced("vit", "atc", REMOVED)
+    images = draw_images(model.backbone)
+    with torch.no_grad():
+        assert (model(images) - again(images)).abs().max() > 1e-4

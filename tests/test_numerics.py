@@ -34,8 +34,14 @@ def digest(task: str, level: str, folder: Path) -> dict[str, Any]:
     return dict(json.loads(found.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("task", ["classification", "segmentation"])
-@pytest.mark.parametrize("level", ["portable", pytest.param("compatible", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("level", "task"),
+    [
+        ("portable", "classification"),
+        pytest.param("portable", "segmentation", marks=pytest.mark.slow),
+        *(pytest.param("compatible", task, marks=pytest.mark.slow) for task in ("classification", "segmentation")),
+    ],
+)
 def test_weights_are_those_that_such_a_machine_gave_before(task: str, level: str, tmp_path: Path) -> None:
     """Known are machines that were seen, by processor and versions; of any other nothing is claimed."""
     found = digest(task, level, tmp_path)

@@ -133,6 +133,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Resumed:
     return Resumed(folder, environment, sockets, refused, kept, done.stdout)
 
 
+@pytest.mark.slow
 def test_kill_9_and_resume(resumed: Resumed) -> None:
     """Nothing finished is lost or done twice, in the record and in MLflow."""
     assert len(resumed.kept) == 3
@@ -146,18 +147,21 @@ def test_kill_9_and_resume(resumed: Resumed) -> None:
     assert all("acc1_last/median" in run.data.metrics for run in runs(resumed.folder, "'row'"))
 
 
+@pytest.mark.slow
 def test_sockets_are_on_loopback_only(resumed: Resumed) -> None:
     """Of the driver and of all that it started."""
     assert len(resumed.sockets) > 3
     assert {address for address, _ in resumed.sockets} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
+@pytest.mark.slow
 def test_two_drivers_do_not_share_a_folder(resumed: Resumed) -> None:
     """The second run says so and ends with code 2."""
     assert resumed.refused.returncode == 2
     assert "another run is at work" in resumed.refused.stderr
 
 
+@pytest.mark.slow
 def test_a_cell_has_the_same_bits_in_this_process(resumed: Resumed, tmp_path: Path) -> None:
     """All but times: metrics, curves, tokens and examples of the base and of cells that start from it."""
     write(tmp_path, methods=["none", "cropr"], seeds=[0], speed=None)

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from backbones import BACKBONES, DEPTH, WIDTH, build, draw_images
+from backbones import BACKBONES, DEPTH, FEW, WIDTH, build, draw_images
 from torch import nn
 
 import suite.torchvision_operators  # noqa: F401  (before timm, see there)
@@ -21,6 +21,11 @@ from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import modules
 
 METHODS = sorted(modules())
+RUNS = [
+    pytest.param(name, method, marks=[pytest.mark.slow] * (name not in FEW and method not in ("none", "cropr")))
+    for name in BACKBONES
+    for method in METHODS
+]
 
 
 class LookAlike(Block):
@@ -36,9 +41,8 @@ def reduced(backbone: nn.Module, method: str, removed: tuple[int, ...] | None = 
 
 
 @pytest.mark.parametrize("mode", ["evaluation", "training"])
-@pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("method", METHODS)
-def test_removing_nothing_is_the_timm_model(method: str, name: str, mode: str) -> None:
+@pytest.mark.parametrize(("name", "method"), RUNS)
+def test_removing_nothing_is_the_timm_model(name: str, method: str, mode: str) -> None:
     """Logits, and in training gradients too, agree as timm's."""
     backbone = build(name)
     model = reduced(copy.deepcopy(backbone), method)

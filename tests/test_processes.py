@@ -97,6 +97,7 @@ def waiting(job: Job) -> Result:
     return {}
 
 
+@pytest.mark.slow
 def test_what_fails_in_one_process_ends_all(tmp_path: Path) -> None:
     """With its own reason, not that of those who waited for it."""
     with pytest.raises(Exception, match=r"TrainingFailed: the loss became nan\n*$"):
@@ -104,6 +105,7 @@ def test_what_fails_in_one_process_ends_all(tmp_path: Path) -> None:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_this_process_alone_ends_all(tmp_path: Path) -> None:
     """As from a supervisor: nothing is left behind that trains on, and nothing is waited for."""
     job = Job({}, None, lambda _: os.kill(os.getpid(), signal.SIGINT), {"scratch": str(tmp_path)})

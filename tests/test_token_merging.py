@@ -14,7 +14,7 @@ from suite.errors import UserError
 from suite.kinds.official.weights import images
 from suite.measure.tokens import count_tokens
 
-LAYOUTS = ("pitome",)
+LAYOUTS = ("pitome", "atc")
 NAMES = [name for name in CASES if case_of(name)["layout"] in LAYOUTS]
 
 
@@ -34,6 +34,8 @@ def test_every_block_has_the_official_tokens(name: str) -> None:
     ("name", "left_out"),
     [
         ("pitome-deit-0.9", ("patch",)),
+        ("atc-timm-average", ("patch", "linkage", "r_sched")),
+        ("atc-mae-average-pool", ("patch", "linkage", "r_sched")),
         ("pitome-mae-0.9-average-pool", ("patch",)),
     ],
 )
@@ -52,6 +54,11 @@ def test_what_is_left_out_is_read_off_the_weights(name: str, left_out: tuple[str
         ("pitome-deit-0.9", "patch", "mae"),
         ("pitome-mae-0.7-token-pool", "patch", "deit"),
         ("pitome-deit-0.9", "ratio", 0.8),
+        ("atc-timm-average", "r", 11),
+        ("atc-timm-average", "r_sched", "decrease"),
+        ("atc-timm-average", "linkage", "complete"),
+        ("atc-timm-average", "linkage", "single"),
+        ("atc-mae-average-pool", "patch", "timm"),
     ],
 )
 def test_every_option_matters(name: str, option: str, other: Any) -> None:
@@ -67,6 +74,8 @@ def test_every_option_matters(name: str, option: str, other: Any) -> None:
     [
         ("pitome-deit-0.9", {"ratio": 0.4}, "ratio: must be at least 0.5, found 0.4"),
         ("pitome-deit-0.9", {"patch": "clip"}, "patch: unknown value 'clip'"),
+        ("atc-timm-average", {"r": -1}, "r: must be at least 0, found -1"),
+        ("atc-timm-average", {"linkage": "ward"}, "linkage: unknown value 'ward'"),
     ],
 )
 def test_what_is_refused(name: str, wrong: dict[str, Any], sentence: str) -> None:

@@ -181,7 +181,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "kmedoids-0.7",
         {"method": "heuristic"},
-        "method: unknown value 'heuristic'; valid: ats, dpcknn, dyvit, evit, kmedoids",
+        "method: unknown value 'heuristic'; valid: atc, ats, dpcknn, dyvit, evit, kmedoids",
     ),
     ("kmedoids-0.7", {"keep_rate": None}, "the weights do not say how many patches stay; give keep_rate"),
     ("kmedoids-0.7", {"keep_rate": 1.2}, "a keep_rate must be above 0 and at most 1"),

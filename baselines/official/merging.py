@@ -1,4 +1,4 @@
-"""Methods that merge on the weights of plain ViTs: PiToMe.
+"""Methods that merge on the weights of plain ViTs: PiToMe, ATC.
 
 Such weights say nothing about merges, so all that the official code asks for is given as options.
 """
@@ -14,6 +14,9 @@ from baselines.official._vit import not_plain, plain_vit, without_class_token
 from suite.official import Layout, Options
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.model import ReducedModel, reduce
+from suite.reduction.schedule import linear
+
+MOST = 1_000_000  # patches, more than there are
 
 
 class Plain(Layout):
@@ -52,3 +55,33 @@ class PiToMe(Plain):
         return reduce(
             backbone, "pitome", tuple(removed), {"pairs_all": "first half" if patch == "deit" else "second half"}
         )
+
+
+class ATC(Plain):
+    """DeiT, or MAE's fine-tuned ViT, off the shelf; trained ones are of the layout token-reduction."""
+
+    name = "atc"
+    source = "github JoakimHaurum/ATC (227c94b)"
+
+    class options(Options):  # noqa: N801
+        """`r`: tokens that leave each block, of which the class token is counted as one, so that r - 1 patches merge.
+
+        `r_sched`: "decrease" is ToMe's decreasing schedule. `patch`: "timm" or "mae", where attention is not
+        proportional and average pooling counts sizes; mae where there is fc_norm.
+        """
+
+        r: int = Field(ge=0, le=MOST // 100)
+        r_sched: Literal["constant", "decrease"] = "constant"
+        linkage: Literal["average", "complete", "single"] = "average"
+        patch: Literal["timm", "mae"] | None = None
+
+    def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
+        average = "fc_norm.weight" in checkpoint
+        backbone = plain_vit(checkpoint, options, global_pool="avg" if average else "token")
+        is_mae = (options.patch or ("mae" if average else "timm")) == "mae"
+        removed, left = [], math.prod(backbone.patch_embed.grid_size)
+        for count in linear(MOST, checkpoint.depth, options.r, -1.0 if options.r_sched == "decrease" else 0.0).removed:
+            removed.append(max(min(count, left) - 1, 0))
+            left -= removed[-1]
+        settings = {"linkage": options.linkage, "proportional_attention": not is_mae, "weighted_pooling": is_mae}
+        return reduce(backbone, "atc", tuple(removed), settings)

@@ -3,7 +3,7 @@
 github JoakimHaurum/TokenReduction (88fe07e), arXiv 2308.04657. Stage s keeps floor(rate ** (s + 1) * first patches).
 Most methods reduce the residual stream before a block, which is after the one before it here; so none can before the
 first. Top-k and EViT take shares of 14 x 14 patches, whatever there are. DynamicViT's own DeiT (github
-raoyongming/DynamicViT, 1322e62) has the same names and counts.
+raoyongming/DynamicViT, 1322e62) has the same names and counts, and so has ATC (github JoakimHaurum/ATC, 227c94b).
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Official:
 
 MEDOIDS = {"cluster_iters": "iterations", "equal_weight": "equal_weight", "first_medoid": "first_medoid"}
 DENSITY = {"k_neighbors": "neighbours", "equal_weight": "equal_weight"}
+CLUSTERS = {"linkage": "linkage", "proportional_attn": "keeps_size"}
 TRANSPORT = {"sinkhorn_eps": "eps", "cluster_iters": "iterations"}
 METHODS = {
     "kmedoids": Official("k-medoids", MEDOIDS),
@@ -68,8 +69,9 @@ METHODS = {
     "topk": Official("attention-topk", settings={"stage": "mid"}, inside=True, several="shares", first=196),
     "evit": Official("evit", settings={"action": "fuse"}, inside=True, several="shares", first=196),
     "tome": Official("tome", inside=True),
+    "atc": Official("atc", CLUSTERS, {"keeps_size": False, "weighted_pooling": False}, inside=True),
 }
-OWN = ("cluster_iters", "k_neighbors", "equal_weight", "sinkhorn_eps", "first_medoid")
+OWN = ("cluster_iters", "k_neighbors", "equal_weight", "sinkhorn_eps", "first_medoid", "linkage", "proportional_attn")
 
 
 class TokenReduction(Layout):
@@ -85,10 +87,12 @@ class TokenReduction(Layout):
         and evit, counts for the others. Left out, it is read off the weights of patchmerger, sit and sinkhorn.
         `cluster_iters`: of kmedoids and sinkhorn, 3. `equal_weight`: of kmedoids, false, and dpcknn, as in the weights.
         `k_neighbors`: of dpcknn, 5. `sinkhorn_eps`: 1. `first_medoid`: of kmedoids with equal weights, the first patch;
-        officially a random one.
+        officially a random one. `linkage`: of atc, average; `proportional_attn`: of atc, false.
         """
 
-        method: Literal["kmedoids", "dpcknn", "patchmerger", "sit", "sinkhorn", "dyvit", "ats", "topk", "evit", "tome"]
+        method: Literal[
+            "kmedoids", "dpcknn", "patchmerger", "sit", "sinkhorn", "dyvit", "ats", "topk", "evit", "tome", "atc"
+        ]
         reduction_loc: tuple[int, ...] = (3, 6, 9)
         keep_rate: float | tuple[float, ...] | None = None
         cluster_iters: int | None = None
@@ -96,6 +100,8 @@ class TokenReduction(Layout):
         equal_weight: bool | None = None
         sinkhorn_eps: float | None = None
         first_medoid: int | None = None
+        linkage: Literal["average", "complete", "single"] | None = None
+        proportional_attn: bool | None = None
 
     def why_not(self, checkpoint: Checkpoint) -> str | None:
         plain = _plain(checkpoint)
@@ -108,7 +114,8 @@ class TokenReduction(Layout):
             return {"method": "dyvit", "keep_rate": arguments["base_rate"]}
         if "reduction_loc" not in arguments:
             return {}
-        same = {name: arguments.get(name) for name in ("reduction_loc", "keep_rate", *OWN)}
+        same = {name: arguments.get(name) for name in ("reduction_loc", *OWN)}
+        same["keep_rate"] = arguments.get("keep_rate", arguments.get("reduction_ratio"))  # as ATC calls it
         return same | {"method": str(arguments.get("model", "")).partition("_")[0] or None}
 
     def defaults(self, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Run the official implementations on small random weights, and keep the numbers that they give.
 
 Usage: record.py --cropr FOLDER --evit FOLDER --tome FOLDER --idlevit FOLDER [--mae FOLDER]
-       [--token-reduction FOLDER] [--dynamicvit FOLDER] [--pitome FOLDER] [--out FOLDER] [--only WORD]
+       [--token-reduction FOLDER] [--dynamicvit FOLDER] [--pitome FOLDER] [--atc FOLDER] [--out FOLDER] [--only WORD]
 
 Each folder is a checkout of the official repository (SOURCES below); a method without one is left out. The
 checkouts have equally named modules, so each layout is recorded in a process of its own.
@@ -41,6 +41,7 @@ SOURCES = {
     "idlevit": ("https://github.com/Ackesnal/IdleViT", "d46c1c2d9fc28eb044b0690fc9d53d35c0629d0d"),
     "token-reduction": ("https://github.com/JoakimHaurum/TokenReduction", "88fe07ebbc5ffbf3a36814526577f1a8576e048d"),
     "dynamicvit": ("https://github.com/raoyongming/DynamicViT", "1322e626d1e9eca18cc150569908fb4af29e15f7"),
+    "atc": ("https://github.com/JoakimHaurum/ATC", "227c94b584df323b94dd79e8ddbb88b1587eeb8e"),
     "pitome": ("https://github.com/hchautran/PiToMe", "550b5deed94aadfeac28bfbe381d87e672044a40"),
 }
 SEED, IMAGES_SEED, TEACHER_SEED = 1, 2, 3
@@ -410,6 +411,14 @@ def pitome_cases(mae: Path | None) -> Iterator[Case]:
         yield Case(layout="pitome", **fields)
 
 
+def atc_cases(mae: Path | None) -> Iterator[Case]:
+    """ATC's patches of timm's ViT and MAE, and DeiT trained with it."""
+    for fields in token_merging.atc_cases(_mae_class(mae)):
+        yield Case(layout="atc", **fields)
+    for fields in token_merging.trained_atc_cases():
+        yield Case(layout="token-reduction", **fields)
+
+
 # Recording
 
 LAYOUTS: dict[str, tuple[str, str, Callable[[Path | None], Iterator[Case]]]] = {
@@ -422,6 +431,7 @@ LAYOUTS: dict[str, tuple[str, str, Callable[[Path | None], Iterator[Case]]]] = {
     "token-reduction": ("token-reduction", "", token_reduction_cases),
     "dynamicvit": ("dynamicvit", "", dynamicvit_cases),
     "pitome": ("pitome", "", pitome_cases),
+    "atc": ("atc", "", atc_cases),
 }
 
 

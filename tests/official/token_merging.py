@@ -1,11 +1,12 @@
-"""Cases of PiToMe; see `record.py`.
+"""Cases of PiToMe and ATC; see `record.py`.
 
-It was written for timm 0.4; install 0.4.12 without its dependencies into a folder of its own, on PYTHONPATH.
+PiToMe was written for timm 0.4; install 0.4.12 without its dependencies into a folder of its own, on PYTHONPATH.
 """
 
 import functools
 import sys
 import types
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
@@ -90,3 +91,61 @@ def _pitome(patch: str, ratio: float, backbone: Callable[[], nn.Module]) -> nn.M
 def _pitome_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     logits: torch.Tensor = model(pixels, return_flop=False)
     return logits
+
+
+# ATC
+
+LINKAGES = ("average", "complete", "single")
+
+
+def atc_cases(mae_class: type[nn.Module]) -> Iterator[dict[str, Any]]:
+    """Its patches of timm's ViT and of MAE, off the shelf."""
+    for name, patch, changed, size, depth in (
+        *((f"timm-{linkage}", "timm", {"r": 12, "linkage": linkage}, 32, 4) for linkage in LINKAGES),
+        ("timm-decrease", "timm", {"r": 12, "r_sched": "decrease"}, 32, 5),
+        ("timm-r-1", "timm", {"r": 1}, 32, 3),
+        ("timm-to-one-patch", "timm", {"r": 20}, 20, 2),
+        ("mae-average-pool", "mae", {"r": 12}, 32, 4),
+        ("mae-token-pool", "mae", {"r": 12, "linkage": "complete"}, 32, 4),
+    ):
+        options = {"r_sched": "constant", "linkage": "average"} | changed
+        backbone = functools.partial(_vit, mae_class if patch == "mae" else None, "average" in name)
+        build = functools.partial(_atc, patch, options, functools.partial(backbone, img_size=size, depth=depth))
+        yield fields(f"atc-{name}", {"patch": patch} | options, build, _atc_logits, size)
+
+
+def _atc(patch: str, options: dict[str, Any], backbone: Callable[[], nn.Module]) -> nn.Module:
+    _unread("SSLBackbone_setup", "SSLBackbone_setup.token_reduc", "SSLBackbone_setup.token_reduc.patch")
+    model = backbone()
+    import_module(f"SSLBackbone_setup.token_reduc.patch.{patch}").apply_patch(model, "atc", options["linkage"])
+    model.r = (options["r"], -1) if options["r_sched"] == "decrease" else options["r"]
+    return model
+
+
+def _atc_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    torch.set_default_dtype(pixels.dtype)  # of the zeros into which it merges
+    logits: torch.Tensor = model(pixels)
+    torch.set_default_dtype(torch.float32)
+    return logits.flatten(1)
+
+
+def trained_atc_cases() -> Iterator[dict[str, Any]]:
+    """DeiT trained with it; fields of `record.Case` for the layout token-reduction."""
+    for name, locations, rate, changed in (
+        *((linkage, (1, 2, 3), 0.7, {"linkage": linkage, "proportional_attn": True}) for linkage in LINKAGES),
+        ("forgets-sizes", (1, 2, 3), 0.5, {}),
+        ("deit", (3, 6, 9), 0.9, {"proportional_attn": True}),
+        ("each-stage", (1, 2), [41, 10], {"linkage": "complete"}),
+    ):
+        options = {"linkage": "average", "proportional_attn": False, "reduction_loc": list(locations)} | changed
+        build = functools.partial(_trained_atc, options, rate, 12 if name == "deit" else locations[-1] + 1)
+        yield fields(
+            f"token-reduction-atc-{name}", {"method": "atc", "keep_rate": rate} | options, build, _atc_logits, 32
+        )
+
+
+def _trained_atc(options: dict[str, Any], rate: float | list[int], depth: int) -> nn.Module:
+    arguments = Namespace(**options, reduction_ratio=rate if isinstance(rate, list) else [rate])
+    kind = import_module("ATC_setup.models.atc").AgglomerativeClusteringVisionTransformer
+    model: nn.Module = kind(img_size=32, depth=depth, args=arguments, **SMALL)
+    return model
