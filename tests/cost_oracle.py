@@ -30,7 +30,7 @@ from suite.measure.count import Macs
 POST_NORM = ("ResPostBlock", "EvaBlockPostNorm")
 IDLING = ("IdleViT", "EvoViT")
 STASHING = ("last-layer", "concatenation", "logits")
-SIZED = ("ToMe", "PiToMe", "ATC")  # merged tokens count by size
+SIZED = ("ToMe", "PiToMe", "ATC", "DiffRate")  # merged tokens count by size
 BEFORE_MLP = (*SIZED, "ToFu")
 
 
@@ -115,6 +115,7 @@ class Oracle:
             "KMedoids": Added(n * n * d + attention * learned),
             "PiToMe": Added(n * n * one_head),
             "ATC": Added(n * n * one_head),
+            "DiffRate": Added(attention // (self.prefix + n) + (n - k + 1) // 2 * k * d),
             "PatchMerger": Added(2 * k * n * d, normed=n),
             "Sinkhorn": Added(2 * k * n * d),
             "DynamicViT": Added(n * (d * d + d * (d // 2) + (d // 2) * (d // 4) + d // 4 * 2), normed=n),
@@ -159,7 +160,7 @@ class Oracle:
             return self.patches * self.width * classes
         heads = 2 if type(self.backbone).__name__ == "VisionTransformerDistilled" else 1
         sizes = any(self.counts) and (
-            (self.method in SIZED and self.settings.weighted_pooling)
+            (self.method in SIZED and getattr(self.settings, "weighted_pooling", True))
             or (self.method == "ATS" and self.fusion != "last-layer")
         )
         pooled = last * self.width if sizes and self.backbone.global_pool == "avg" else 0

@@ -91,3 +91,38 @@ def test_atc_forgets_sizes() -> None:
     images = draw_images(model.backbone)
     with torch.no_grad():
         assert (model(images) - again(images)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("merged", [(9, 0, 0, 0), (0, 8, 0, 0), (3, 5, 0, 0), None])
+@torch.no_grad()
+def test_diffrate_equals_loops(merged: tuple[int, ...] | None) -> None:
+    """The last patches leave by attention, those before them join the most alike, and sizes grow by the cosine."""
+    model = reduced("vit", "diffrate", REMOVED, merged=merged)
+    before, projection, after = before_and_after(model)
+    merges = 4 if merged is None else merged[1]
+    for image in range(2):
+        attention, size = projection.class_row()[image].tolist(), torch.ones(before.count)
+        size = size if before.size is None else before.size[image]
+        order = sorted(range(before.count), key=lambda i: -attention[i])[: before.count - 8 + merges]
+        keep, sources = order[: before.count - 8], order[before.count - 8 :]
+        between, x = cosines(before.patches[image]), before.patches[image].clone()
+        total = size.clone()
+        for source in sources:
+            partner = max(keep, key=lambda i: between[source][i])
+            total[partner] += size[source] * between[source][partner]
+        for place in keep:
+            joining = [source for source in sources if max(keep, key=lambda i: between[source][i]) == place]
+            x[place] = before.patches[image, [place, *joining]].mean(0)
+        expected = feed_forward(model.backbone.blocks[1], Tokens(x[keep][None], 0, before.grid)).x[0]
+        found = [int((after.where[image] == before.where[image, place]).nonzero()) for place in keep]
+        assert_near(after.patches[image, found], expected)
+        assert after.size is not None or (merges == 0 and before.size is None)
+        if after.size is not None:
+            assert_near(after.size[image, found], total[keep])
+
+
+@pytest.mark.parametrize("merged", [(9, 8, 0), (9, 9, 0, 0), (-1, 8, 0, 0)])
+def test_diffrate_merges_no_more_than_leave(merged: tuple[int, ...]) -> None:
+    """And says of each block how many do."""
+    with pytest.raises(ValueError, match=r"merged must say for each of 4 blocks .* at most \[9, 8, 0, 0\]; found"):
+        reduced("vit", "diffrate", REMOVED, merged=merged)

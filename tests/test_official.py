@@ -379,7 +379,11 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path, share: float) -> None
 EVIT, CROPR, TOME, IDLE = "evit-fuse-0.7", "cropr-llf", "tome-r-4", "idlevit-9-layers-0.7"
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     (EVIT, {"layout": "evti"}, "there is no layout 'evti'; did you mean evit?"),
-    (EVIT, {"layout": None}, "fits the layouts cropr, evit, idlevit, pitome, atc, token-reduction, tome, .* name one"),
+    (
+        EVIT,
+        {"layout": None},
+        "fits the layouts cropr, evit, idlevit, pitome, atc, diffrate, token-reduction, tome, .* name one",
+    ),
     (EVIT, {"layout": "cropr-segmentation"}, "layout cropr-segmentation does not fit: the state dict has no .*q_proj"),
     (CROPR, {"layout": "evit"}, "layout evit does not fit: .* has cropr.0.* it fits cropr"),
     (EVIT, {"heads": None}, "width 48, which does not say the number of heads; give heads"),

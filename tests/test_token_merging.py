@@ -14,7 +14,7 @@ from suite.errors import UserError
 from suite.kinds.official.weights import images
 from suite.measure.tokens import count_tokens
 
-LAYOUTS = ("pitome", "atc")
+LAYOUTS = ("pitome", "atc", "diffrate")
 NAMES = [name for name in CASES if case_of(name)["layout"] in LAYOUTS]
 
 
@@ -59,6 +59,8 @@ def test_what_is_left_out_is_read_off_the_weights(name: str, left_out: tuple[str
         ("atc-timm-average", "linkage", "complete"),
         ("atc-timm-average", "linkage", "single"),
         ("atc-mae-average-pool", "patch", "timm"),
+        ("diffrate-deit", "prune_kept_num", [65, 49, 40, 30]),
+        ("diffrate-deit", "merge_kept_num", [65, 44, 32, 21]),
     ],
 )
 def test_every_option_matters(name: str, option: str, other: Any) -> None:
@@ -76,6 +78,12 @@ def test_every_option_matters(name: str, option: str, other: Any) -> None:
         ("pitome-deit-0.9", {"patch": "clip"}, "patch: unknown value 'clip'"),
         ("atc-timm-average", {"r": -1}, "r: must be at least 0, found -1"),
         ("atc-timm-average", {"linkage": "ward"}, "linkage: unknown value 'ward'"),
+        (
+            "diffrate-deit",
+            {"prune_kept_num": [65, 50]},
+            "prune_kept_num must be a count of tokens .* for each of 4 blocks",
+        ),
+        ("diffrate-deit", {"merge_kept_num": [65, 44, 33, 1]}, "merge_kept_num must be a count of tokens from 2 on"),
     ],
 )
 def test_what_is_refused(name: str, wrong: dict[str, Any], sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Methods that merge on the weights of plain ViTs: PiToMe, ATC.
+"""Methods that merge on the weights of plain ViTs: PiToMe, ATC, DiffRate.
 
 Such weights say nothing about merges, so all that the official code asks for is given as options.
 """
@@ -85,3 +85,36 @@ class ATC(Plain):
             left -= removed[-1]
         settings = {"linkage": options.linkage, "proportional_attention": not is_mae, "weighted_pooling": is_mae}
         return reduce(backbone, "atc", tuple(removed), settings)
+
+
+class DiffRate(Plain):
+    """DeiT, or MAE's fine-tuned ViT, off the shelf or fine-tuned."""
+
+    name = "diffrate"
+    source = "github OpenGVLab/DiffRate (91ae3e3)"
+
+    class options(Options):  # noqa: N801
+        """Tokens that stay after pruning and after merging in each block, class token included.
+
+        They are what the official compression_rate.json says; of both counts the smaller one stays, as officially.
+        """
+
+        prune_kept_num: tuple[int, ...]
+        merge_kept_num: tuple[int, ...]
+
+    def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
+        average = "fc_norm.weight" in checkpoint
+        backbone = plain_vit(checkpoint, options, global_pool="avg" if average else "token")
+        for name in ("prune_kept_num", "merge_kept_num"):
+            if len(counts := getattr(options, name)) != checkpoint.depth or min(counts) < 2:
+                raise ValueError(
+                    f"{name} must be a count of tokens from 2 on for each of {checkpoint.depth} blocks, found "
+                    f"{list(counts)}"
+                )
+        removed, merged, left = [], [], 1 + math.prod(backbone.patch_embed.grid_size)
+        for pruned, joined in zip(options.prune_kept_num, options.merge_kept_num, strict=True):
+            staying = min(left, pruned)
+            merged.append(max(staying - joined, 0))
+            removed.append(left - staying + merged[-1])
+            left -= removed[-1]
+        return reduce(backbone, "diffrate", tuple(removed), {"merged": tuple(merged)})

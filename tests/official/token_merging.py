@@ -1,6 +1,6 @@
-"""Cases of PiToMe and ATC; see `record.py`.
+"""Cases of PiToMe, ATC and DiffRate; see `record.py`.
 
-PiToMe was written for timm 0.4; install 0.4.12 without its dependencies into a folder of its own, on PYTHONPATH.
+PiToMe and DiffRate were written for timm 0.4; install 0.4.12 without its dependencies into a folder of its own, on PYTHONPATH.
 """
 
 import functools
@@ -148,4 +148,39 @@ def _trained_atc(options: dict[str, Any], rate: float | list[int], depth: int) -
     arguments = Namespace(**options, reduction_ratio=rate if isinstance(rate, list) else [rate])
     kind = import_module("ATC_setup.models.atc").AgglomerativeClusteringVisionTransformer
     model: nn.Module = kind(img_size=32, depth=depth, args=arguments, **SMALL)
+    return model
+
+
+# DiffRate
+
+
+def diffrate_cases(mae_class: type[nn.Module]) -> Iterator[dict[str, Any]]:
+    """Its patches of DeiT and of MAE."""
+    twelve = [65, 60, 52, 47, 41, 36, 32, 26, 22, 18, 13, 3], [65, 56, 49, 42, 38, 34, 28, 24, 20, 15, 11, 3]
+    for name, pruned, merged, size in (
+        ("deit", [65, 50, 40, 30], [65, 44, 33, 21], 32),
+        ("deit-prunes", [60, 50, 40, 30], [65, 65, 65, 65], 32),
+        ("deit-merges", [65, 65, 65, 65], [58, 50, 41, 9], 32),
+        ("deit-more-than-there-are", [65, 30, 50, 20], [65, 40, 25, 24], 32),
+        ("deit-to-one-patch", [26, 9, 2], [20, 5, 2], 20),
+        ("deit-depth-12", *twelve, 32),
+        ("mae-average-pool", [65, 50, 40, 30], [65, 44, 33, 21], 32),
+        ("mae-token-pool", [65, 50, 40, 30], [65, 44, 33, 21], 32),
+    ):
+        patch = name.partition("-")[0]
+        backbone = functools.partial(_vit, mae_class if patch == "mae" else None, "average" in name)
+        backbone = functools.partial(backbone, img_size=size, depth=len(pruned))
+        options = {"prune_kept_num": pruned, "merge_kept_num": merged}
+        build = functools.partial(_diffrate, patch, options, backbone)
+        yield fields(f"diffrate-{name}", options, build, _pitome_logits, size)
+
+
+def _diffrate(patch: str, options: dict[str, Any], backbone: Callable[[], nn.Module]) -> nn.Module:
+    _unread("DiffRate.patch")
+    model = backbone()
+    import_module(f"DiffRate.patch.{patch}").apply_patch(model)
+    model.set_kept_num(options["prune_kept_num"], options["merge_kept_num"])
+    for block in model.blocks:
+        del block.prune_ddp.kept_token_candidate, block.prune_ddp.selected_probability
+        del block.merge_ddp.kept_token_candidate, block.merge_ddp.selected_probability
     return model
