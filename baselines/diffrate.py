@@ -36,14 +36,11 @@ class Settings(MethodSettings):
 
     def check(self, schedule: Schedule, fusion: Fusion) -> None:
         super().check(schedule, fusion)
-        most = schedule.removed
-        if self.merged is not None and (
-            len(self.merged) != len(most)
-            or not all(0 <= m <= count for m, count in zip(self.merged, most, strict=True))
-        ):
+        most, merged = schedule.removed, schedule.removed if self.merged is None else self.merged
+        if len(merged) != len(most) or not all(0 <= one <= count for one, count in zip(merged, most, strict=True)):
             raise ValueError(
                 f"merged must say for each of {len(most)} blocks how many of the patches that leave it merge, at most "
-                f"{list(most)}; found {list(self.merged)}"
+                f"{list(most)}; found {list(merged)}"
             )
 
 

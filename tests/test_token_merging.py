@@ -81,7 +81,7 @@ def test_every_option_matters(name: str, option: str, other: Any) -> None:
         (
             "diffrate-deit",
             {"prune_kept_num": [65, 50]},
-            "prune_kept_num must be a count of tokens .* for each of 4 blocks",
+            "prune_kept_num must be a count .* for each of 4 blocks",
         ),
         ("diffrate-deit", {"merge_kept_num": [65, 44, 33, 1]}, "merge_kept_num must be a count of tokens from 2 on"),
     ],

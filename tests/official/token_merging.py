@@ -1,6 +1,7 @@
 """Cases of PiToMe, ATC and DiffRate; see `record.py`.
 
-PiToMe and DiffRate were written for timm 0.4; install 0.4.12 without its dependencies into a folder of its own, on PYTHONPATH.
+PiToMe and DiffRate were written for timm 0.4; install 0.4.12 without its dependencies into a folder of its own, on
+PYTHONPATH.
 """
 
 import functools
