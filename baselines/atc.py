@@ -23,6 +23,7 @@ Departures:
 5. All prefix tokens are protected; officially a distillation token makes the code fail.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -85,7 +86,7 @@ def agglomerated(distance: Tensor, merges: int, linkage: str) -> Tensor:
 
 
 FAR = 1e6
-LINKAGES = {
+LINKAGES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "average": lambda one, other, share: one.lerp(other, share.unsqueeze(1)),
     "complete": lambda one, other, _: one.maximum(other),
     "single": lambda one, other, _: one.minimum(other),

@@ -40,8 +40,9 @@ from suite.measure.speed import Timing
 from suite.measure.timing_options import TimingOptions
 from suite.official import load
 from suite.official.evaluate import loader, open_for
+from suite.reduction.attention import TimmModule
 from suite.reduction.backbone import sizes
-from suite.reduction.blocks import TimmModule, check_supported
+from suite.reduction.blocks import check_supported
 from suite.reduction.model import ReducedModel
 from suite.reduction.model import reduce as _reduce
 from suite.reduction.schedule import Schedule
@@ -280,8 +281,7 @@ def _backbone(model: nn.Module) -> TimmModule:
 
 
 def _image_size(model: nn.Module) -> tuple[int, int]:
-    height, width = _backbone(model).patch_embed.img_size
-    return height, width
+    return tuple(_backbone(model).patch_embed.img_size)  # type: ignore[return-value]
 
 
 def _deployed(model: nn.Module) -> nn.Module:

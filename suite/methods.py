@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from suite.reduction.blocks import attend, class_logits, feed_forward, project, run
+from suite.reduction.blocks import attend, attend_by, attention_map, class_logits, feed_forward, project, run
 from suite.reduction.merging import MergingMethod, MergingSettings
 from suite.reduction.method import (
     Context,
@@ -57,6 +57,8 @@ __all__ = [
     "Tokens",
     "UnmetNeed",
     "attend",
+    "attend_by",
+    "attention_map",
     "class_logits",
     "feed_forward",
     "initialise",

@@ -30,8 +30,9 @@ from suite.measure.count import Macs
 POST_NORM = ("ResPostBlock", "EvaBlockPostNorm")
 IDLING = ("IdleViT", "EvoViT")
 STASHING = ("last-layer", "concatenation", "logits")
-SIZED = ("ToMe", "PiToMe", "ATC", "DiffRate")  # merged tokens count by size
+SIZED = ("ToMe", "PiToMe", "ATC", "DiffRate", "MCTF")  # merged tokens count by size
 BEFORE_MLP = (*SIZED, "ToFu")
+BEFORE_ATTENTION = ("ATS", "MCTF")
 
 
 class Added(NamedTuple):
@@ -69,7 +70,7 @@ class Oracle:
         if self.method in IDLING:
             active = self.prefix + before - sum(self.counts[:layer])
             return active, active, self.prefix + before
-        stage = "mid" if self.method in BEFORE_MLP else "pre" if self.method == "ATS" else "post"
+        stage = "pre" if self.method in BEFORE_ATTENTION else "mid" if self.method in BEFORE_MLP else "post"
         stage = getattr(self.settings, "stage", stage)
         after = before - self.counts[layer]
         attending, mlp = after if stage == "pre" else before, before if stage == "post" else after
@@ -94,6 +95,11 @@ class Oracle:
             return Added(in_a * (patches - in_a) * query // block.attn.num_heads if count else 0)
         if not count and layer not in getattr(self.settings, "fuse_single", ()):
             return Added()
+        if self.method == "MCTF":  # both products of the attention are not fused
+            in_a, left = len(range(self.prefix % 2, patches, 2)), every - count
+            macs = in_a * (patches - in_a) * self.width + (every**2 + left**2) * query
+            macs += 0 if block.attn.qkv is None else self._ahead(block, every, left)
+            return Added(macs, count, 0 if type(block).__name__ in POST_NORM else left)
         if self.method == "ATS":  # the class token's attention, zeros included; those that leave are keys all the same
             return Added(every * query * block.attn.num_heads, count)
         one_head = query // block.attn.num_heads
@@ -105,6 +111,11 @@ class Oracle:
         fused = (count + 1) * self.width if fuses else 0  # to scale a single patch is no matrix product
         own = every if self.method == "Cropr" and self.settings.pre_norm else 0
         return Added(scores + fused, every if reads and self.settings.stage == "pre" else 0, own)
+
+    def _ahead(self, block: Any, every: int, merged: int) -> int:
+        """Projections of MCTF: queries and keys of all tokens, and values of those that are left."""
+        query, key, _ = widths(block.attn)
+        return self.width * (every * (query + key) + merged * key)
 
     def _of_all_patches(self, n: int, k: int, attention: int, one_head: int) -> dict[str, Added]:
         """Of methods that look at all N patches to leave K tokens; `attention` is a product Q K^T of all heads."""
@@ -138,9 +149,19 @@ class Oracle:
             place, added, (attending, mlp, _) = f"block {layer}", self.added(layer), self.tokens(layer)
             query, key, gate = widths(block.attn)
             gated = type(block.mlp).__name__ != "Mlp"
-            yield place, "queries, keys, values", (attending + added.projected) * self.width * (query + 2 * key + gate)
-            keys = attending + (added.projected if self.method == "ATS" else 0)
-            yield place, "attention products", 2 * attending * keys * query
+            projected, ahead = attending + added.projected, self.method == "MCTF" and bool(self.counts[layer])
+            if not ahead:
+                yield place, "queries, keys, values", projected * self.width * (query + 2 * key + gate)
+            elif block.attn.qkv is None:
+                yield (
+                    place,
+                    "queries, keys, values",
+                    self._ahead(block, projected, attending) + attending * self.width * gate,
+                )
+            else:  # a part of a joint projection is the method's
+                yield place, "queries, keys, values", attending * self.width * gate
+            keys = projected if self.method == "ATS" else attending
+            yield place, "attention products", 0 if ahead else 2 * attending * keys * query
             yield place, "output projection", attending * query * self.width
             yield place, "MLP", mlp * self.width * block.mlp.fc2.in_features * (3 if gated else 2)
             yield place, "method", added.macs

@@ -359,6 +359,16 @@ SNIPPETS: dict[str, tuple[str, str, str, str, str]] = {
         "return tokens.merge(keep, gone, gone * 0) if count else tokens",
         "",
     ),
+    "has means that lie outside": (
+        "positions",
+        "merged tokens after block 0, against a mean of the patches they represent, are off",
+        'reduces = "merges"; means_by_size = False',
+        """if not count:
+            return tokens
+        tokens = tokens.merge(keep, gone, gone * 0)
+        return tokens.with_patches(torch.where(tokens.size.unsqueeze(-1) > 1, 3 * tokens.patches, tokens.patches))""",
+        "",
+    ),
     "idles and changes": (
         "kept",
         "tokens that are not idle in block 1, against timm's block, are off by",

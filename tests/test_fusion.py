@@ -100,7 +100,7 @@ def test_cross_attention_reads_removed_patches_off_the_others(name: str) -> None
 @torch.no_grad()
 def test_every_method_is_dense(method: str, fusion: str) -> None:
     """Each patch has features under every fusion; what a method cannot do is refused with its name and what it does."""
-    merges, mixes = ("tome", "tofu", "dpc-knn", "pitome", "atc", "diffrate"), ("patchmerger", "sit", "sinkhorn")
+    merges, mixes = ("tome", "tofu", "dpc-knn", "pitome", "atc", "diffrate", "mctf"), ("patchmerger", "sit", "sinkhorn")
     does = (
         {"idlevit": "idles", "evo-vit": "idles", "evit": "fuses"}
         | dict.fromkeys(merges, "merges")

@@ -382,7 +382,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         EVIT,
         {"layout": None},
-        "fits the layouts cropr, evit, idlevit, pitome, atc, diffrate, token-.*, tome, .* name one",
+        "fits the layouts cropr, evit, idlevit, pitome, atc, diffrate, mctf, token-.*, tome, .* name one",
     ),
     (EVIT, {"layout": "cropr-segmentation"}, "layout cropr-segmentation does not fit: the state dict has no .*q_proj"),
     (CROPR, {"layout": "evit"}, "layout evit does not fit: .* has cropr.0.* it fits cropr"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_official import CASES, assert_equal, case_of, load, options_of, weights_of
+from test_official import CASES, assert_equal, case_of, load, options_of, save, weights_of
 from torch import Tensor
 
 from suite import official
@@ -14,7 +16,7 @@ from suite.errors import UserError
 from suite.kinds.official.weights import images
 from suite.measure.tokens import count_tokens
 
-LAYOUTS = ("pitome", "atc", "diffrate")
+LAYOUTS = ("pitome", "atc", "diffrate", "mctf")
 NAMES = [name for name in CASES if case_of(name)["layout"] in LAYOUTS]
 
 
@@ -34,6 +36,7 @@ def test_every_block_has_the_official_tokens(name: str) -> None:
     ("name", "left_out"),
     [
         ("pitome-deit-0.9", ("patch",)),
+        ("mctf-r-12", ("tau_sim", "tau_info", "tau_size", "bidirection")),
         ("atc-timm-average", ("patch", "linkage", "r_sched")),
         ("atc-mae-average-pool", ("patch", "linkage", "r_sched")),
         ("pitome-mae-0.9-average-pool", ("patch",)),
@@ -61,6 +64,12 @@ def test_what_is_left_out_is_read_off_the_weights(name: str, left_out: tuple[str
         ("atc-mae-average-pool", "patch", "timm"),
         ("diffrate-deit", "prune_kept_num", [65, 49, 40, 30]),
         ("diffrate-deit", "merge_kept_num", [65, 44, 32, 21]),
+        ("mctf-r-12", "r", 11),
+        ("mctf-r-12", "activate_layer", [1, 2]),
+        ("mctf-r-12", "tau_sim", 30),
+        ("mctf-r-12", "tau_info", 2),
+        ("mctf-r-12", "tau_size", 1),
+        ("mctf-r-12", "bidirection", False),
     ],
 )
 def test_every_option_matters(name: str, option: str, other: Any) -> None:
@@ -83,6 +92,7 @@ def test_every_option_matters(name: str, option: str, other: Any) -> None:
             {"prune_kept_num": [65, 50]},
             "prune_kept_num must be a count .* for each of 4 blocks",
         ),
+        ("mctf-r-12", {"r": -1}, "r: must be at least 0.0, found -1"),
         ("diffrate-deit", {"merge_kept_num": [65, 44, 33, 1]}, "merge_kept_num must be a count of tokens from 2 on"),
     ],
 )
@@ -91,3 +101,17 @@ def test_what_is_refused(name: str, wrong: dict[str, Any], sentence: str) -> Non
     case = case_of(name)
     with pytest.raises(UserError, match=sentence):
         load(case, **wrong)
+
+
+def test_mctf_says_its_own_options(tmp_path: Path) -> None:
+    """Its training script saves them; another attention or pooling than that of the published models is refused."""
+    case = case_of("mctf-one-way")
+    kind = [12, 0, 0, 1, 1, 1, 20, 40, 0, 1, 0]
+    arguments = {"mctf_type": kind, "activate_layer": [1, 2, 3]}
+    state = {"model": weights_of(case["shapes"], case["seed"]), "args": argparse.Namespace(**arguments)}
+    with torch.no_grad():
+        assert_equal(official.load(save(tmp_path, state), "mctf", heads=4)(pixels_of(case)), case["logits"])
+    arguments["mctf_type"] = [*kind[:9], 3, 0]
+    state["args"] = argparse.Namespace(**arguments)
+    with pytest.raises(UserError, match=r"mctf_type .* has another attention or pooling than this layout"):
+        official.load(save(tmp_path, state), "mctf", heads=4)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from baselines.official._vit import heads_of, lacking, not_plain, plain_vit, sizes_of, without_class_token
 from suite.official import Layout, Options
-from suite.reduction.blocks import TimmModule
+from suite.reduction.attention import TimmModule
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import Output
 from suite.reduction.model import ReducedModel, reduce

@@ -1,4 +1,4 @@
-"""Methods that merge on the weights of plain ViTs: PiToMe, ATC, DiffRate.
+"""Methods that merge on the weights of plain ViTs: PiToMe, ATC, DiffRate, MCTF.
 
 Such weights say nothing about merges, so all that the official code asks for is given as options.
 """
@@ -118,3 +118,43 @@ class DiffRate(Plain):
             removed.append(left - staying + merged[-1])
             left -= removed[-1]
         return reduce(backbone, "diffrate", tuple(removed), {"merged": tuple(merged)})
+
+
+class MCTF(Plain):
+    """DeiT trained with MCTF, or off the shelf."""
+
+    name = "mctf"
+    source = "github mlvlab/MCTF (2004da0)"
+
+    class options(Options):  # noqa: N801
+        """`r`: merges in each block of `activate_layer`, or below 1 the share of its patches; at least 10 tokens stay.
+
+        The others are the official `mctf_type`; its one_step_ahead and its pooling by attention and size are fixed.
+        """
+
+        r: float = Field(ge=0)
+        activate_layer: tuple[int, ...] = (3, 6, 9)
+        tau_sim: float = 1
+        tau_info: float = 20
+        tau_size: float = 40
+        bidirection: bool = True
+
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        kind, arguments = checkpoint.arguments.get("mctf_type"), checkpoint.arguments
+        if not kind:
+            return {}
+        if list(kind[3:5]) != [1, 1] or kind[9] != 1:
+            raise ValueError(f"mctf_type {list(kind)} has another attention or pooling than this layout: 1, 1 and 1")
+        r, _, _, _, _, *tau, bidirection = kind[:9]
+        found = {"r": r, "bidirection": bool(bidirection), "activate_layer": arguments.get("activate_layer")}
+        return found | dict(zip(("tau_sim", "tau_info", "tau_size"), tau, strict=True))
+
+    def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
+        backbone = plain_vit(checkpoint, options)
+        removed, left = [], math.prod(backbone.patch_embed.grid_size)
+        for block in range(checkpoint.depth):
+            r = min(options.r, left + 1 - 10) if block in options.activate_layer else 0
+            removed.append(max(min(int(left * r) if r < 1 else int(r), left // 2), 0))
+            left -= removed[-1]
+        names = {"tau_sim": "similarity", "tau_info": "information", "tau_size": "size", "bidirection": "both_ways"}
+        return reduce(backbone, "mctf", tuple(removed), {new: getattr(options, old) for old, new in names.items()})

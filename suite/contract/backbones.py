@@ -15,7 +15,8 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva
 from timm.models.vision_transformer import ResPostBlock, VisionTransformer
 
-from suite.reduction.blocks import POST_NORM, TimmModule
+from suite.reduction.attention import TimmModule
+from suite.reduction.blocks import POST_NORM
 
 CLASSES = 10
 DEPTH = 4

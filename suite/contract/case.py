@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.contract.backbones import HEADS, MATRIX, PATCHES, SIDE, scramble
-from suite.reduction.blocks import TimmModule
+from suite.reduction.attention import TimmModule
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce
 from suite.reduction.registry import default_settings

@@ -15,7 +15,8 @@ from torch.nn.functional import pad
 
 from suite.contract.case import EVERYWHERE, ONCE, Broken, Case, Inapplicable, distance, require_near
 from suite.measure.tokens import count_tokens
-from suite.reduction.blocks import POST_NORM, TimmModule
+from suite.reduction.attention import TimmModule
+from suite.reduction.blocks import POST_NORM
 from suite.reduction.model import ReducedModel
 from suite.reduction.tokens import Tokens
 

@@ -42,7 +42,7 @@ def check_positions(case: Case) -> None:
                     f"after block {layer}, {wrong} of {tokens.where.numel()} patches are not what was embedded at the "
                     "position that they claim"
                 )
-            _check_representatives(tokens, embedded, layer)
+            _check_representatives(tokens, embedded, layer, case.settings.means_by_size)
 
 
 def _silent(case: Case) -> list[ReducedModel]:
@@ -76,8 +76,10 @@ def _is_what_it_claims(case: Case, tokens: Tokens, embedded: Tensor) -> Tensor:
     return (off <= allowed * claimed.abs().max()) | ~case.alone(tokens)
 
 
-def _check_representatives(tokens: Tokens, embedded: Tensor, layer: int) -> None:
+def _check_representatives(tokens: Tokens, embedded: Tensor, layer: int, by_size: bool) -> None:
     """Each original patch has a representative; a kept one is its own; a merged token the mean of those it stands for.
+
+    By weights of the method's own, it lies between them.
 
     `embedded` are the original patches, (B, N0, D).
     """
@@ -110,7 +112,12 @@ def _check_representatives(tokens: Tokens, embedded: Tensor, layer: int) -> None
     wrong = int((members.sum(1) != tokens.size).sum())
     if wrong:
         raise Broken(f"after block {layer}, {wrong} tokens have another size than the number of patches they represent")
-    means = torch.einsum("bij,bid->bjd", members, embedded) / tokens.size.unsqueeze(-1)
+    if by_size:
+        what, expected = "the mean of", torch.einsum("bij,bid->bjd", members, embedded) / tokens.size.unsqueeze(-1)
+    else:
+        alone, each, far = members.bool().unsqueeze(-1), embedded.unsqueeze(2), float("inf")
+        least, largest = torch.where(alone, each, far).amin(1), torch.where(alone, each, -far).amax(1)
+        what, expected = "a mean of", tokens.patches.clamp(least, largest)
     require_near(
-        tokens.patches, means, f"merged tokens after block {layer}, against the mean of the patches they represent,"
+        tokens.patches, expected, f"merged tokens after block {layer}, against {what} the patches they represent,"
     )

@@ -10,7 +10,7 @@ from suite.errors import UserError, suggest
 from suite.study.configuration import Configuration
 
 if TYPE_CHECKING:
-    from suite.reduction.blocks import TimmModule
+    from suite.reduction.attention import TimmModule
     from suite.reduction.model import ReducedModel
 
 Value = tuple[int | float, ...]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from suite.errors import UserError, describe
 from suite.measure.clock import Run
 from suite.measure.profile import observe
-from suite.reduction.blocks import PROJECT, TimmModule
+from suite.reduction.attention import PROJECT, TimmModule
 
 GRAPH_WARMUP = 3  # passes before a CUDA graph is captured, so that lazy initialisation is over
 SETTLING = 2  # passes after the first compiled one, in which a compiler that guessed wrong compiles again

@@ -124,8 +124,8 @@ def load(checkpoint: Source, layout: str | None = None, *, weights: str | None =
 
     Args:
         checkpoint: a file of torch or safetensors, which is read without running code from it, or a state dict.
-        layout: cropr, cropr-segmentation, evit, idlevit, tome, tome-mae, pitome, atc, diffrate or token-reduction;
-            may be left out where only one fits.
+        layout: cropr, cropr-segmentation, evit, idlevit, tome, tome-mae, pitome, atc, diffrate, mctf or
+            token-reduction; may be left out where only one fits.
         weights: which of several in the file, such as `model_ema`; by default the raw ones, with a warning.
         options: what the weights do not show, such as `keep_rate` or `r`; see docs/checkpoints.md.
 

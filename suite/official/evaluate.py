@@ -19,7 +19,7 @@ from suite.measure.accuracy import Accuracy, accuracy
 from suite.measure.count import Macs, count
 from suite.measure.tokens import TokenCounts, check_tokens
 from suite.official import Released
-from suite.reduction.blocks import TimmModule
+from suite.reduction.attention import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.terminal import ManualProgress, track
 

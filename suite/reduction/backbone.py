@@ -15,7 +15,8 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 import timm
 
 from suite.errors import UserError, suggest
-from suite.reduction.blocks import TimmModule, check_supported
+from suite.reduction.attention import TimmModule
+from suite.reduction.blocks import check_supported
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.hugging_face import as_timm
 from suite.reduction.size import Size, by

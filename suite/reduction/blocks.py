@@ -1,4 +1,4 @@
-"""The only file that depends on timm's internals: a transformer block, split into functions.
+"""Depends on timm's internals, as only it and attention.py do: a transformer block, split into functions.
 
 `embed`, `project`, `attend`, `feed_forward`, `run` and `finish` together equal timm's forward bit for bit, and
 tokens can be removed between any two of them. Tables are keyed by the exact type of a block or attention;
@@ -7,7 +7,6 @@ other types are refused by name, because similar blocks share attribute names an
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,20 +17,26 @@ from torch import Tensor, nn
 import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 
 # isort: split
-from timm.layers import Attention, AttentionRope, apply_rot_embed_cat
 from timm.models.deit import VisionTransformerDistilled
-from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
+from timm.models.eva import Eva, EvaBlock, EvaBlockPostNorm
 from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
 
+from suite.reduction.attention import (
+    PROJECT,
+    TimmModule,
+    folds_keys,
+    for_queries,
+    gate_of,
+    placed,
+    query_and_key,
+    some_projected,
+)
 from suite.reduction.projection import Projection
 from suite.reduction.tokens import Tokens
-
-TimmModule = Any  # a timm backbone, block or attention; timm declares few types
 
 BACKBONES = (VisionTransformer, VisionTransformerDistilled, Eva)
 PRE_NORM = (Block, EvaBlock)
 POST_NORM = (ResPostBlock, EvaBlockPostNorm)
-ROTARY = (EvaAttention, AttentionRope)
 
 
 def check_supported(model: TimmModule) -> None:
@@ -66,26 +71,18 @@ def embed(model: TimmModule, images: Tensor, track: bool = False) -> tuple[Token
 
 def project(block: TimmModule, tokens: Tokens) -> Projection:
     """Queries, keys and values of all tokens, without attending."""
-    attention = block.attn
-    x = tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
+    attention, x = block.attn, _input(block, tokens)
     query, key, value = PROJECT[type(attention)](attention, x)
-    query, key = attention.q_norm(query), attention.k_norm(key)
-    if tokens.rotary is not None and type(attention) in ROTARY:
-        table = _rotation(tokens)
-        query = _rotate(query, table, tokens.prefix, attention.rotate_half).type_as(value)
-        key = _rotate(key, table, tokens.prefix, attention.rotate_half).type_as(value)
-    if type(attention) is AttentionRope and attention.num_kv_groups > 1:
-        key = key.repeat_interleave(attention.num_kv_groups, dim=1)
-        value = value.repeat_interleave(attention.num_kv_groups, dim=1)
-    gate = None if attention.gate is None else attention.gate(x).sigmoid()
+    query, key = placed(attention, tokens, query, key)
+    value, gate = for_queries(attention, value), gate_of(attention, x)
     return Projection(query, key, value, gate, _log_size(tokens), attention.scale, tokens.prefix)
 
 
-def folds_keys(attention: TimmModule, rotary: bool) -> bool:
-    """Whether keys are nothing but a linear map of the tokens: not normalised, rotated or shared by queries."""
-    plain = type(attention.k_norm) is nn.Identity and not (rotary and type(attention) in ROTARY)
-    query, _, key = _query_and_key(attention)
-    return plain and query.shape == key.shape
+def attention_map(block: TimmModule, tokens: Tokens) -> Tensor:
+    """Attention of all tokens to all, (B, H, P+N, P+N), without projecting values."""
+    query, key = placed(block.attn, tokens, *some_projected(block.attn, _input(block, tokens), 0, 2))
+    none = query.new_empty(0)
+    return Projection(query, key, none, None, _log_size(tokens), block.attn.scale, tokens.prefix).attention()
 
 
 def class_logits(
@@ -97,8 +94,8 @@ def class_logits(
     D^2 + N D products instead of N D^2. These logits lack the scale and what is equal for all patches of an image.
     """
     if projection is None and folds_keys(block.attn, tokens.rotary is not None):
-        x = tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
-        query, bias, key = _query_and_key(block.attn)
+        x = _input(block, tokens)
+        query, bias, key = query_and_key(block.attn)
         folded = F.linear(x[:, 0], query, bias) @ key
         return (x @ folded.unsqueeze(-1))[:, tokens.prefix :, 0], None
     projection = project(block, tokens) if projection is None else projection
@@ -123,14 +120,30 @@ def attend(
         projection = None if projection is None else projection.select(tokens.with_prefix(keep))
         tokens = tokens.select(keep)
     projection = project(block, tokens) if projection is None else projection
-    attention = block.attn
     used = projection if proportional else replace(projection, bias=None)
-    y = _weighted_values(used, tokens.policy, attention.attn_drop.p if attention.training else 0.0)
+    y = _weighted_values(used, tokens.policy, _dropout(block.attn))
+    return _added(block, tokens, y, projection.gate), projection
+
+
+def attend_by(block: TimmModule, tokens: Tokens, weight: Tensor) -> Tokens:
+    """Attention residual of a block by attention that is known, (B, H, P+N, P+N); only values are projected."""
+    attention, x = block.attn, _input(block, tokens)
+    (value,) = some_projected(attention, x, 2, 3)
+    y = F.dropout(weight, _dropout(attention)) @ for_queries(attention, value)
+    return _added(block, tokens, y, gate_of(attention, x))
+
+
+def _added(block: TimmModule, tokens: Tokens, y: Tensor, gate: Tensor | None) -> Tokens:
+    """Tokens with sums of values, (B, H, P+N, d), as the residual."""
+    attention = block.attn
     y = attention.norm(y.transpose(1, 2).flatten(2))
-    if projection.gate is not None:
-        y = y * projection.gate
+    y = y if gate is None else y * gate
     y = attention.proj_drop(attention.proj(y))
-    return replace(tokens, x=tokens.x + block.drop_path1(_attention_branch(block, y))), projection
+    return replace(tokens, x=tokens.x + block.drop_path1(_attention_branch(block, y)))
+
+
+def _dropout(attention: TimmModule) -> float:
+    return attention.attn_drop.p if attention.training else 0.0
 
 
 def _weighted_values(projection: Projection, policy: Tensor | None, dropout: float) -> Tensor:
@@ -214,65 +227,9 @@ def _mlp_branch(block: TimmModule, y: Tensor) -> Tensor:
     return block.norm2(y)  # type: ignore[no-any-return]
 
 
-def _joint(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One projection for query, key and value; EVA keeps the biases apart and has none for the key."""
-    if type(attention) is EvaAttention and attention.q_bias is not None:
-        bias = torch.cat((attention.q_bias, attention.k_bias, attention.v_bias))
-        separate = attention.qkv_bias_separate
-        joint = attention.qkv(x) + bias if separate else F.linear(x, attention.qkv.weight, bias)
-    else:
-        joint = attention.qkv(x)
-    query, key, value = joint.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-    return query, key, value
-
-
-def _separate(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Three projections; grouped-query attention has fewer key and value heads."""
-    query, key, value = (
-        part(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-        for part in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
-    return query, key, value
-
-
-def _query_and_key(attention: TimmModule) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Weight and bias of the query projection, and weight of the key projection."""
-    if attention.qkv is None:
-        return attention.q_proj.weight, attention.q_proj.bias, attention.k_proj.weight
-    query, key, _ = attention.qkv.weight.chunk(3)
-    if type(attention) is EvaAttention:
-        return query, attention.q_bias, key
-    return query, None if attention.qkv.bias is None else attention.qkv.bias.chunk(3)[0], key
-
-
-def _joint_or_separate(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return (_separate if attention.qkv is None else _joint)(attention, x)
-
-
-PROJECT: dict[Any, Callable[[TimmModule, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
-    Attention: _joint,
-    EvaAttention: _joint_or_separate,
-    AttentionRope: _joint_or_separate,
-}
-
-
-def _rotation(tokens: Tokens) -> Tensor:
-    """Rotary table of the tokens where they are now, broadcastable to (B, H, N, d)."""
-    table, position = tokens.rotary, tokens.position
-    assert table is not None
-    if position is None:
-        return table
-    half = table.shape[-1] // 2
-    identity = torch.cat([table.new_zeros(*table.shape[:-2], 1, half), table.new_ones(*table.shape[:-2], 1, half)], -1)
-    table = torch.cat([table, identity], -2)  # position -1 is the last row: a fused token is not rotated
-    if table.dim() == 2:
-        return table[position].unsqueeze(1)
-    return table[:, position].transpose(0, 1)
-
-
-def _rotate(x: Tensor, table: Tensor, prefix: int, half: bool) -> Tensor:
-    rotated: Tensor = apply_rot_embed_cat(x[:, :, prefix:], table, half=half)
-    return torch.cat([x[:, :, :prefix], rotated], dim=2)
+def _input(block: TimmModule, tokens: Tokens) -> Tensor:
+    """What a block's attention reads."""
+    return tokens.x if type(block) in POST_NORM else block.norm1(tokens.x)
 
 
 def _log_size(tokens: Tokens) -> Tensor | None:

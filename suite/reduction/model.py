@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from suite.errors import named
 from suite.reduction import blocks
+from suite.reduction.attention import TimmModule
 from suite.reduction.fusion import CrossAttention, ExitHeads, build_fusion
 from suite.reduction.method import Context, Method, Output
 from suite.reduction.registry import build_method
@@ -47,7 +48,7 @@ class ReducedModel(nn.Module):
     """
 
     class_names: tuple[str, ...] = ()
-    backbone: blocks.TimmModule
+    backbone: TimmModule
     method: Method
 
     def __init__(self, backbone: nn.Module, method: Method) -> None:
@@ -128,7 +129,7 @@ class ReducedModel(nn.Module):
 
 
 def reduce(
-    backbone: blocks.TimmModule,
+    backbone: TimmModule,
     name: str,
     removed: tuple[int, ...] | None = None,
     settings: dict[str, Any] | None = None,
@@ -144,13 +145,13 @@ def reduce(
     return ReducedModel(backbone, build_method(name, context, settings or {}))
 
 
-def unpruned(backbone: blocks.TimmModule) -> ReducedModel:
+def unpruned(backbone: TimmModule) -> ReducedModel:
     """The backbone itself, which every block runs unchanged; TypeError for a backbone that is not supported."""
     blocks.check_supported(backbone)
     return ReducedModel(backbone, Method(_context(backbone, None, "none"), MethodSettings()))
 
 
-def _context(backbone: blocks.TimmModule, removed: tuple[int, ...] | None, fusion: Fusion) -> Context:
+def _context(backbone: TimmModule, removed: tuple[int, ...] | None, fusion: Fusion) -> Context:
     grid = backbone.patch_embed.grid_size
     depth = len(backbone.blocks)
     schedule = Schedule(grid[0] * grid[1], (0,) * depth if removed is None else removed)

@@ -58,9 +58,13 @@ class Projection:
         logits = logits if self.bias is None else logits + self.bias[:, 0]
         return logits.softmax(-1)[:, :, self.prefix :]
 
+    def attention(self) -> Tensor:
+        """Of all tokens to all, (B, H, P+N, P+N)."""
+        return self._logits().softmax(-1)
+
     def received(self) -> Tensor:
         """Attention that each patch receives from all tokens, mean over heads, (B, N)."""
-        return self._logits().softmax(-1).sum(2).mean(1)[:, self.prefix :]
+        return self.attention().sum(2).mean(1)[:, self.prefix :]
 
     def masked(self, policy: Tensor, dropout: float = 0.0, eps: float = 1e-6) -> Tensor:
         """Sums of values by attention, (B, H, T, d), in which patches of `policy`, (B, N), 0 count for themselves only.

@@ -23,8 +23,9 @@ class MethodSettings(Strict):
     are meant to reach the backbone, as in a token cut loss or a distillation. `masks_in_training`: all tokens stay in
     the sequence while training, and only evaluation removes them. `has_fixed_counts`: how many patches leave is a shape
     of its weights, so that no curriculum can change it. `is_adaptive`: images keep different numbers of patches; the
-    schedule leaves room for the most, and the rest is padding, see `Tokens.without`. `strength_parameter`: that of its
-    paper, which `suite budget` searches.
+    schedule leaves room for the most, and the rest is padding, see `Tokens.without`. `means_by_size`: merged
+    tokens with sizes are means by them, or by weights of the method's own. `strength_parameter`: that of its paper,
+    which `suite budget` searches.
     """
 
     version: ClassVar[int] = 1
@@ -34,6 +35,7 @@ class MethodSettings(Strict):
     masks_in_training: ClassVar[bool] = False
     has_fixed_counts: ClassVar[bool] = False
     is_adaptive: ClassVar[bool] = False
+    means_by_size: ClassVar[bool] = True
     strength_parameter: ClassVar[Literal["patches", "merges", "keep_rate", "stages"]] = "patches"
 
     def can_stash(self) -> bool:

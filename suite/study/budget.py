@@ -11,7 +11,7 @@ from suite.errors import UserError
 from suite.measure.count import count
 from suite.measure.strength import TOLERANCE, Choice, Strengths, choices
 from suite.measure.tokens import expected_tokens
-from suite.reduction.blocks import TimmModule
+from suite.reduction.attention import TimmModule
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel
 from suite.reduction.registry import settings_class

@@ -16,7 +16,7 @@ from suite.tasks.task import TaskName, task
 if TYPE_CHECKING:
     from torch import nn
 
-    from suite.reduction.blocks import TimmModule
+    from suite.reduction.attention import TimmModule
     from suite.reduction.model import ReducedModel
 
 

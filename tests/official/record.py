@@ -2,7 +2,7 @@
 
 Usage: record.py --cropr FOLDER --evit FOLDER --tome FOLDER --idlevit FOLDER [--mae FOLDER]
        [--token-reduction FOLDER] [--dynamicvit FOLDER] [--pitome FOLDER] [--atc FOLDER] [--diffrate FOLDER]
-       [--out FOLDER] [--only WORD]
+       [--mctf FOLDER] [--out FOLDER] [--only WORD]
 
 Each folder is a checkout of the official repository (SOURCES below); a method without one is left out. The
 checkouts have equally named modules, so each layout is recorded in a process of its own.
@@ -44,6 +44,7 @@ SOURCES = {
     "dynamicvit": ("https://github.com/raoyongming/DynamicViT", "1322e626d1e9eca18cc150569908fb4af29e15f7"),
     "atc": ("https://github.com/JoakimHaurum/ATC", "227c94b584df323b94dd79e8ddbb88b1587eeb8e"),
     "diffrate": ("https://github.com/OpenGVLab/DiffRate", "91ae3e376e9c3f9f1e69f580fd902b61de5dfe0e"),
+    "mctf": ("https://github.com/mlvlab/MCTF", "2004da0cad3231fa74cbd60b6042b0bd133aacde"),
     "pitome": ("https://github.com/hchautran/PiToMe", "550b5deed94aadfeac28bfbe381d87e672044a40"),
 }
 SEED, IMAGES_SEED, TEACHER_SEED = 1, 2, 3
@@ -419,6 +420,12 @@ def diffrate_cases(mae: Path | None) -> Iterator[Case]:
         yield Case(layout="diffrate", **fields)
 
 
+def mctf_cases(_: Path | None) -> Iterator[Case]:
+    """MCTF's DeiT."""
+    for fields in token_merging.mctf_cases():
+        yield Case(layout="mctf", **fields)
+
+
 def atc_cases(mae: Path | None) -> Iterator[Case]:
     """ATC's patches of timm's ViT and MAE, and DeiT trained with it."""
     for fields in token_merging.atc_cases(_mae_class(mae)):
@@ -440,6 +447,7 @@ LAYOUTS: dict[str, tuple[str, str, Callable[[Path | None], Iterator[Case]]]] = {
     "dynamicvit": ("dynamicvit", "", dynamicvit_cases),
     "pitome": ("pitome", "", pitome_cases),
     "atc": ("atc", "", atc_cases),
+    "mctf": ("mctf", "", mctf_cases),
     "diffrate": ("diffrate", "", diffrate_cases),
 }
 

@@ -1,7 +1,6 @@
-"""Cases of PiToMe, ATC and DiffRate; see `record.py`.
+"""Cases of PiToMe, ATC, DiffRate and MCTF; see `record.py`.
 
-PiToMe and DiffRate were written for timm 0.4; install 0.4.12 without its dependencies into a folder of its own, on
-PYTHONPATH.
+All but ATC were written for timm 0.4; install 0.4.12 without its dependencies into a folder of its own, on PYTHONPATH.
 """
 
 import functools
@@ -184,4 +183,36 @@ def _diffrate(patch: str, options: dict[str, Any], backbone: Callable[[], nn.Mod
     for block in model.blocks:
         del block.prune_ddp.kept_token_candidate, block.prune_ddp.selected_probability
         del block.merge_ddp.kept_token_candidate, block.merge_ddp.selected_probability
+    return model
+
+
+# MCTF
+
+
+def mctf_cases() -> Iterator[dict[str, Any]]:
+    """Its DeiT, with counts and shares."""
+    for name, changed, size, depth in (
+        ("r-12", {"r": 12, "activate_layer": [1, 2, 3]}, 32, 4),
+        ("share", {"r": 0.35}, 32, 10),
+        ("odd", {"r": 7, "activate_layer": [0, 1]}, 32, 2),
+        ("half", {"r": 0.5, "activate_layer": [1]}, 20, 2),
+        ("to-ten-tokens", {"r": 12, "activate_layer": [0, 1, 2, 3]}, 20, 4),
+        ("one-way", {"r": 12, "activate_layer": [1, 2, 3], "bidirection": False}, 32, 4),
+        ("only-similarity", {"r": 12, "activate_layer": [1, 2, 3], "tau_info": 0, "tau_size": 0}, 32, 4),
+        ("no-similarity", {"r": 12, "activate_layer": [1, 2, 3], "tau_sim": 0}, 32, 4),
+        ("other-taus", {"r": 12, "activate_layer": [1, 2, 3], "tau_sim": 0.5, "tau_info": 2, "tau_size": 3}, 32, 4),
+    ):
+        plain = {"activate_layer": [3, 6, 9], "tau_sim": 1, "tau_info": 20, "tau_size": 40, "bidirection": True}
+        options = plain | changed
+        yield fields(f"mctf-{name}", options, functools.partial(_mctf, options, size, depth), _atc_logits, size)
+
+
+def _mctf(options: dict[str, Any], size: int, depth: int) -> nn.Module:
+    taus = [options[name] for name in ("tau_sim", "tau_info", "tau_size")]
+    kind = [options["r"], 0, 0, 1, 1, *taus, int(options["bidirection"]), 1, 0]
+    given = {"mctf_type": kind, "activate_layer": options["activate_layer"], "task_type": [1, 0, 0, 0]}
+    norm = functools.partial(nn.LayerNorm, eps=1e-6)
+    model: nn.Module = import_module("models.deit").VisionTransformer(
+        input_size=size, depth=depth, norm_layer=norm, use_mctf=True, **SMALL, **given
+    )
     return model

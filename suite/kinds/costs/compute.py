@@ -11,7 +11,7 @@ from suite.kinds.costs.figures import RECORD, Cost, Line, choose, lines, read_pu
 from suite.kinds.costs.schema import CostRow, CostStudy
 from suite.measure.count import count
 from suite.measure.tokens import unexpected_tokens
-from suite.reduction.blocks import TimmModule
+from suite.reduction.attention import TimmModule
 from suite.reduction.model import ReducedModel
 from suite.study.kind import Loaded
 from suite.study.load import RESULTS

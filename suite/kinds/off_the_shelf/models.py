@@ -14,8 +14,8 @@ from suite.errors import UserError
 from suite.kinds.off_the_shelf.cells import at_size
 from suite.kinds.off_the_shelf.scores import Decode
 from suite.kinds.training.cells import known_weights, which_weights
+from suite.reduction.attention import TimmModule
 from suite.reduction.backbone import create_backbone, fitted, on_meta
-from suite.reduction.blocks import TimmModule
 from suite.reduction.checkpoints import Checkpoint
 from suite.reduction.method import UnmetNeed
 from suite.reduction.model import ReducedModel, reduce, unpruned

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from suite.data.dataset import DataSet
-    from suite.reduction.blocks import TimmModule
+    from suite.reduction.attention import TimmModule
     from suite.reduction.model import ReducedModel
 
 

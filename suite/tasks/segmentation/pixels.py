@@ -13,7 +13,7 @@ import suite.torchvision_operators  # noqa: F401  (before timm, see there)
 # isort: split
 from timm.models.deit import VisionTransformerDistilled
 
-from suite.reduction.blocks import TimmModule
+from suite.reduction.attention import TimmModule
 from suite.reduction.method import Output
 from suite.reduction.model import ReducedModel
 from suite.tasks.loop import pad_to
