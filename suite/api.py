@@ -281,7 +281,7 @@ def _backbone(model: nn.Module) -> TimmModule:
 
 
 def _image_size(model: nn.Module) -> tuple[int, int]:
-    return tuple(_backbone(model).patch_embed.img_size)  # type: ignore[return-value]
+    return tuple(_backbone(model).patch_embed.img_size)
 
 
 def _deployed(model: nn.Module) -> nn.Module:

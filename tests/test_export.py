@@ -382,9 +382,11 @@ def test_the_matrix_has_every_method_on_every_backbone() -> None:
         assert [case.method for case in planned if case.backbone == backbone and case.fusion == "none"][:1] == names[:1]
         assert {case.method for case in planned if case.backbone == backbone} == set(names)
     fused = {case.method for case in planned if case.task == "classification" and case.fusion == "last-layer"}
-    assert fused == {"attention-topk", "cropr", "dynamicvit", "k-medoids", "non-salient", "random", "variance"}
+    assert fused == {"ats", "attention-topk", "cropr", "dynamicvit", "k-medoids", "non-salient", "random", "variance"}
     dense = {case.method for case in planned if case.task == "segmentation"}
-    assert dense == {"cropr", "dpc-knn", "evit", "non-salient", "tofu", "tome"}
+    assert dense == {
+        *("atc", "cropr", "diffrate", "dpc-knn", "evit", "mctf", "non-salient", "pitome", "tofu", "tome"),
+    }
     assert [case.method for case in cases(names, quick=True)] == names
     assert set(BACKBONES) == {*MEASURED, TINY}
 
