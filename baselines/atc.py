@@ -50,8 +50,9 @@ class ATC(MergingMethod):
 
     @torch.no_grad()
     def groups(self, keys: Tensor, prefix: int, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-        unit = nn.functional.normalize(keys.float(), dim=-1)
-        first = agglomerated(1 - unit @ unit.transpose(1, 2), self.counts[layer], self.settings.linkage)
+        with torch.autocast("cpu" if keys.is_meta else keys.device.type, enabled=False):  # near ties decide
+            unit = nn.functional.normalize(keys.float(), dim=-1)
+            first = agglomerated(1 - unit @ unit.transpose(1, 2), self.counts[layer], self.settings.linkage)
         place = torch.arange(keys.shape[1], device=keys.device)
         leads = first == place
         keep = (place + len(place) * ~leads).topk(len(place) - self.counts[layer], largest=False).indices
@@ -67,7 +68,8 @@ def agglomerated(distance: Tensor, merges: int, linkage: str) -> Tensor:
     """
     batch, count, _ = distance.shape
     images, every = torch.arange(batch, device=distance.device), torch.arange(count, device=distance.device)
-    distance = distance.masked_fill(every == every.unsqueeze(1), FAR)
+    far = distance.new_full((), FAR)  # made once: a number would be copied to a GPU in each step
+    distance = torch.where(every == every.unsqueeze(1), far, distance)
     first, size = every.expand(batch, -1), distance.new_ones(batch, count)
     for _ in range(merges):
         low = distance.amin(2).argmin(1)  # of the nearest pair, as both triangles are alike
@@ -77,9 +79,9 @@ def agglomerated(distance: Tensor, merges: int, linkage: str) -> Tensor:
         joined = LINKAGES[linkage](one, distance[images, high], sizes[1] / (sizes[0] + sizes[1]))
         distance[images, low] = joined
         distance[images, :, low] = joined
-        distance[images, high] = FAR
-        distance[images, :, high] = FAR
-        distance[images, low, low] = FAR
+        distance[images, high] = far
+        distance[images, :, high] = far
+        distance[images, low, low] = far
         size[images, low] = sizes[0] + sizes[1]
         first = torch.where(first == high.unsqueeze(1), low.unsqueeze(1), first)
     return first

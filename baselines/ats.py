@@ -25,7 +25,8 @@ Departures:
 4. Nearest is exact, where the comparison's distances are off by up to 3e-4 in single precision; of equal values, which
    take patches without significance, the last may be sampled instead of the first.
 5. Attention is as in the block, before dropout; the official code adds 1e-6 to it, as DynamicViT does.
-6. All prefix tokens stay; officially there is only the class token.
+6. Of an image in which no patch is significant the first K stay; officially that is not a number.
+7. All prefix tokens stay; officially there is only the class token.
 """
 
 import torch

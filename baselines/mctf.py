@@ -7,11 +7,11 @@ A block first computes its attention among all tokens, and merges before it atte
 the weight of a pair is ((cos + 1) / 2)^(1 / t1) (u_a u_b)^(1 / t2) (s_a s_b)^(1 / t3), with the cosine of features, u
 one over the mean attention received and s one over the size, both in shares of the largest. Half of the merges go from
 A into B, the others from B into what is left of A. A merged token is the mean weighted by attention received times
-size, and so is its row of the attention, whose columns add up; values are projected anew.
+size, and so is its row of the attention, whose columns add up; values are projected anew. Weights carry no gradient.
 
 As published:
 - DeiT-S, r = 16 (`--mctf_type [16,0,0,1,1,1,20,40,1,1,0]`): `{constant: 16, blocks: 1-11, clamp: true}`.
-- DeiT-S, fast (0.35 in blocks 3, 6 and 9): `{stages: 0.65, first: 3, length: 3}`, which rounds otherwise.
+- DeiT-S, fast (`--mctf_type [0.35,...] --activate_layer [3,6,9]`): `{keep_rate: 0.65, blocks: "3,6,9"}`.
 
 Departures:
 1. The consistency loss between two numbers of merges is not here.
@@ -19,6 +19,7 @@ Departures:
 3. All prefix tokens are protected, and average pooling weighs by size; officially there is only the class token, which
    the head reads.
 4. A merged token has the place of the last patch into which it was merged.
+5. A patch that gets no attention at all counts as getting the least positive; officially it is not a number.
 """
 
 from dataclasses import replace
@@ -67,12 +68,11 @@ class MCTF(Method):
         if not count:
             return run(block, tokens)
         weight = attention_map(block, tokens)
-        received = weight.mean((1, 2))
+        received = weight.detach().mean((1, 2)).clamp(min=torch.finfo(weight.dtype).tiny)
         size = tokens.x.new_ones(tokens.patches.shape[:2]) if tokens.size is None else tokens.size
-        keep, place = self.groups(tokens, received.detach(), size, count)
+        keep, place = self.groups(tokens, received, size, count)
         share = received[:, tokens.prefix :] * size
-        total = share.new_zeros(keep.shape).scatter_add(1, place, share.detach())  # without a gradient, as officially
-        share = share / total.gather(1, place)
+        share = share / share.new_zeros(keep.shape).scatter_add(1, place, share).gather(1, place)
         merged, weight = pooled(tokens, share, keep, place), pooled_map(weight, share, keep.shape[1], place)
         merged = replace(merged, size=torch.zeros_like(size[:, count:]).scatter_add(1, place, size))
         return feed_forward(block, attend_by(block, merged, weight))

@@ -594,10 +594,10 @@ def test_bad_names_are_refused_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     for arguments, message in {
         (str(tmp_path),): "is a folder; a method is one file, name it",
-        ("missing.py",): "missing.py does not exist; give a method's file, or one of attention-topk",
+        ("missing.py",): "missing.py does not exist; give a method's file, or one of atc",
         ("tomee",): "unknown method 'tomee'; did you mean tome?",
         ("none", "croppr"): "unknown method 'croppr'; did you mean cropr?",
-        ("",): "unknown method ''; valid: attention-topk",
+        ("",): "unknown method ''; valid: atc",
     }.items():
         assert check_method(monkeypatch, *arguments) == 2
         said = capsys.readouterr()

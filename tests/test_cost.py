@@ -276,22 +276,56 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("func", "args"), CALLS)
-def test_rules_find_what_torch_does(func: Any, args: tuple[Any, ...]) -> None:
-    """Shape, type, operations; whatever is given stays what it was."""
+KEYWORDS: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = [
+    (F.linear, (X,), {"weight": MATRIX, "bias": _meta(3)}),
+    (F.linear, (X, MATRIX), {"bias": None}),
+    (F.layer_norm, (X,), {"normalized_shape": (8,)}),
+    (F.layer_norm, (X, (8,)), {"weight": VECTOR}),
+    (F.gelu, (), {"input": X}),
+    (F.normalize, (), {"input": X, "dim": -1}),
+    (F.scaled_dot_product_attention, (QUERY,), {"key": KEY, "value": KEY}),
+]
+
+
+@pytest.mark.parametrize(("func", "args", "kwargs"), [*((*one, {}) for one in CALLS), *KEYWORDS])
+def test_rules_find_what_torch_does(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Shape, type, operations, however arguments are given; these stay what they were."""
     with torch.inference_mode():
-        own, torchs = call(func, args, {}), by_torch(func, args, {})
+        own, torchs = call(func, args, kwargs), by_torch(func, args, kwargs)
     assert own[1:] == torchs[1:]
     assert (own.result.shape, own.result.dtype) == (torchs.result.shape, torchs.result.dtype)
     assert own.result.is_meta
-    assert all(own.result is not one for one in args)
+    assert all(own.result is not one for one in (*args, *kwargs.values()))
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "macs"),
+    [
+        (torch.dot, (_meta(8), _meta(8)), 8),
+        (torch.vdot, (_meta(8), _meta(8)), 8),
+        (torch.mv, (_meta(3, 8), _meta(8)), 24),
+        (torch.addmv, (_meta(3), _meta(3, 8), _meta(8)), 24),
+        (torch.addbmm, (_meta(3, 5), _meta(4, 3, 8), _meta(4, 8, 5)), 480),
+    ],
+)
+def test_products_that_torch_has_no_formula_for(func: Any, args: tuple[Any, ...], macs: int) -> None:
+    """By hand."""
+    assert call(func, args, {}).flops == 2 * macs
 
 
 def test_rules_are_all_tried_and_refuse_what_torch_refuses() -> None:
     """A product of other widths, or a sum of other lengths, is an error on the meta device too."""
     assert {func for func, _ in CALLS} == set(RULES)
     assert not FREE & set(RULES)
-    for func, args in ((F.linear, (X, _meta(3, 7))), (Tensor.add, (X, _meta(3)))):
+    refused: list[tuple[Any, tuple[Any, ...]]] = [
+        (F.linear, (X, _meta(3, 7))),
+        (F.linear, (X, MATRIX, _meta(4))),
+        (F.layer_norm, (X, (7,))),
+        (F.layer_norm, (X, (8,), _meta(7))),
+        (F.scaled_dot_product_attention, (QUERY, _meta(2, 4, 7, 5), _meta(2, 4, 7, 5))),
+        (Tensor.add, (X, _meta(3))),
+    ]
+    for func, args in refused:
         with pytest.raises(RuntimeError):
             call(func, args, {})
     here = torch.ones(2, 8)

@@ -209,7 +209,8 @@ def test_cards_say_how_to_write_what_was_published() -> None:
         text = cards.card(name, ROOT / "results")
         published = text.split("As published:")[1].split("Departures:")[0]
         for rule in re.findall(r"`(\{[^`]*\})`", published):
-            ScheduleRule.model_validate(yaml.safe_load(rule.replace("\n", " "))).resolve(1024, 24)
+            said = ScheduleRule.model_validate(yaml.safe_load(rule.replace("\n", " ")))
+            said.resolve(1024, 12 if "removed:" in rule else 24)  # lists of counts are those of DeiT-S
         own = re.findall(r"`(\w+):", published)
         known = {*settings_class(name).model_fields, "fusion"}
         assert {key for key in own if key not in known} == set(), name

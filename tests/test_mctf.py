@@ -35,7 +35,7 @@ def targets(tokens: Sequence, received: Tensor, prefix: int, count: int, setting
         unusual, small = received.min() / received, 1 / tokens.size
         found = 1.0
         if settings.similarity:
-            cosine = F.cosine_similarity(tokens.x[a], tokens.x[b], dim=0).item()
+            cosine = F.cosine_similarity(tokens.x[a].detach(), tokens.x[b].detach(), dim=0).item()
             found *= ((cosine + 1) / 2) ** (1 / settings.similarity)
         if settings.information:
             found *= float(unusual[a] * unusual[b]) ** (1 / settings.information)
@@ -59,7 +59,7 @@ def targets(tokens: Sequence, received: Tensor, prefix: int, count: int, setting
 
 def merged(tokens: Sequence, weight: Tensor, target: Targets, order: list[int]) -> tuple[Sequence, Tensor]:
     """Tokens in that order, and attention (H, T, T) between them, after the merges."""
-    received = weight.mean((0, 1))
+    received = weight.mean((0, 1)).detach()
     groups = {i: [i, *(source for source in target if target[source] == i)] for i in order}
     columns = torch.stack([weight[:, :, group].sum(2) for group in groups.values()], 2)
 
@@ -82,7 +82,7 @@ def mctf_again(model: nn.Module, image: Tensor, settings: Any) -> Sequence:
         logits = query @ key.transpose(1, 2) + tokens.size.log()
         if count:
             weight = logits.softmax(-1)
-            found = targets(tokens, weight.mean((0, 1)), model.num_prefix_tokens, count, settings)
+            found = targets(tokens, weight.detach().mean((0, 1)), model.num_prefix_tokens, count, settings)
             tokens, weight = merged(tokens, weight, *found)
             logits, value = weight.log(), project(block, tokens, table)[2]
         x = tokens.x + attended(block, logits, value)
@@ -121,3 +121,23 @@ def test_attention_that_is_known_is_that_of_the_block(name: str) -> None:
         placed = tokens if table is None else type(tokens)(tokens.x, tokens.prefix, tokens.grid, rotary=table)
         expected, _ = attend(block, placed)
         assert_near(attend_by(block, placed, attention_map(block, placed)).x, expected.x)
+
+
+def test_weights_carry_no_gradient() -> None:
+    """Officially neither what is merged nor by which weights does; the attention that is merged has one, of course."""
+    model = reduced("vit", "mctf", REMOVED).requires_grad_(True)
+    image, weight = draw_images(model.backbone)[:1], model.backbone.blocks[0].attn.qkv.weight
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(model(image).square().sum(), weight)
+        again = read_out(model.backbone, mctf_again(model.backbone, image[0], model.method.settings))
+        (expected,) = torch.autograd.grad(again.square().sum(), weight)
+    assert_near(found, expected, 1e-4)
+
+
+@torch.no_grad()
+def test_attention_that_is_almost_hard_is_finite() -> None:
+    """Some patches then get none."""
+    model = reduced("vit", "mctf", REMOVED)
+    for block in model.backbone.blocks:
+        block.attn.qkv.weight *= 50
+    assert model(draw_images(model.backbone)).isfinite().all()

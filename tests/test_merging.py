@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from sklearn.cluster import AgglomerativeClustering
 from test_oracles import assert_near, reduced
 from torch import Tensor
 
+from baselines.atc import agglomerated
 from suite.methods import attend, feed_forward
 from suite.reduction.model import ReducedModel
 from suite.reduction.projection import Projection
@@ -126,3 +128,22 @@ def test_diffrate_merges_no_more_than_leave(merged: tuple[int, ...]) -> None:
     """And says of each block how many do."""
     with pytest.raises(ValueError, match=r"merged must say for each of 4 blocks .* at most \[9, 8, 0, 0\]; found"):
         reduced("vit", "diffrate", REMOVED, merged=merged)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.no_grad()
+def test_atc_clusters_in_single_precision(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under autocast too, where few digits would make ties of distances."""
+    model = reduced("vit", "atc", (40, 0, 0, 0))
+    images = draw_images(model.backbone)
+    module, found = sys.modules[type(model.method).__module__], list[Tensor]()
+
+    def watched(distance: Tensor, merges: int, linkage: str) -> Tensor:
+        found.append(distance)
+        return agglomerated(distance, merges, linkage)
+
+    monkeypatch.setattr(module, "agglomerated", watched)
+    with torch.autocast("cpu", dtype):
+        assert model(images).isfinite().all()
+    assert [one.dtype for one in found] == [torch.float32]
+    assert found[0].unique().numel() > 0.9 * found[0].numel() / 2

@@ -802,12 +802,12 @@ def test_plan_says_how_long_and_validate_reads(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(execution, "cores", lambda: 1)
     study(budgets=[], schedules=[{"removed": [8, 8, 8, 8, 0, 0]}], smaller_images=False, speed={"batch_size": 2})
     loaded, record = load("trial.yaml"), Record()
-    assert "0 of 3 cells finished; how long the other 2 take is not known" in here(folder, "plan", "trial.yaml").stdout
+    assert "0 of 3 cells finished; how long the other 3 take is not known" in here(folder, "plan", "trial.yaml").stdout
     cell = expand(loaded.study)[0]
     record.add(cell, {"status": "done", "seconds": 7200.0, "provenance": {}, "metrics": {}, "units": {}})
     said = here(folder, "plan", "trial.yaml").stdout
     assert "1 of 3 cells finished; the others about 2.0 h on" in said
-    assert said.endswith("; and 1 timings\n")
+    assert said.endswith(", and 1 timings\n")
     assert "12 images of " in here(folder, "validate", "trial.yaml", "--read").stdout
     (folder / "data").unlink()
     (folder / "data/a").mkdir(parents=True)
@@ -855,14 +855,17 @@ def test_a_choice_among_what_is_there(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_failed_is_named_once(folder: Path) -> None:
-    """By its reason, a failed timing too; what was skipped did not fail."""
+    """By its reason; a failed or unreliable timing too, and what was skipped."""
     lines = [_timed_line("none", None), _timed_line("good", 1.5), _timed_line("late", None)]
     lines += [replace(_timed_line(name, None), status="failed", reason="shaken") for name in ("one", "two")]
     lines += [replace(_timed_line("cropr", None), status="skipped", reason="needs training")]
+    lines += [replace(_timed_line("noisy", 1.4), speed_timing_warnings="others were busy")]
     lines[2] = replace(lines[2], speed_timing_warnings="out of memory")
-    assert choose.failed(lines) == [
+    assert choose.missed(lines) == [
         "Failed, and not compared: late [late]: not timed; out of memory",
         "Failed, and not compared: one [one], two [two]: shaken",
+        "Skipped, and not compared: cropr [cropr]: needs training",
+        "Timed unreliably, and not on the front: noisy [noisy]: others were busy",
     ]
 
 
@@ -971,8 +974,12 @@ def test_the_choice_is_as_wanted(folder: Path) -> None:
     assert (sure.line.row, sure.tie) == ("slow", "")
     only = choose.best(tried, scores, None, 2.0)
     assert (only.line.row, only.second, only.tie) == ("fastest", None, "")
-    with pytest.raises(UserError, match=r"the least drop is 0\.\d+ points, the most speed 3\.00x"):
+    with pytest.raises(
+        UserError, match=r"the least drop is 0\.\d+ points, the most speed 3\.00x; allow a larger --drop"
+    ):
         choose.best(tried, scores, 0.01, None)
+    with pytest.raises(UserError, match="ask for a smaller --speedup"):
+        choose.best(tried, scores, None, 4.0)
     twice = [line("fastest", 3.0), replace(line("fast", 3.0), speed_cell="fastest"), line("slow", 1.2)]
     second = choose.best(twice, scores, 50.0, None).second
     assert second is not None
@@ -1014,8 +1021,24 @@ def test_the_front_has_what_nothing_beats() -> None:
     """The unpruned model beats what is slower and no better, and stands there, as the first."""
     speeds = {"none": (None, 0.8), "worse": (0.9, 0.7), "better": (0.8, 0.9), "fast": (2.0, 0.5), "slow": (1.5, 0.5)}
     found = [_timed_line(name, *both) for name, both in speeds.items()]
+    found.append(replace(_timed_line("noisy", 1.9, 0.9), speed_timing_warnings="others were busy"))
     (block,) = choose._front("trial", found, found[1:], "correct").blocks
     assert [row.values["row"] for row in block.rows] == ["better", "none", "fast"]
+
+
+def test_another_model_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although both files of weights are called alike; the same model on the same images goes on in its own."""
+    monkeypatch.chdir(tmp_path)
+    abouts = [
+        {"start": Path(folder, "best.pth"), "data": {"source": data}, "threads": 1}
+        for folder, data in (("a", "x"), ("b", "x"), ("a", "y"))
+    ]
+    for _ in range(2):
+        paths = [choose.free("best", about) for about in abouts[:1]]
+        for about in abouts:
+            choose.write(path := choose.free("best", about), about, "cpu", 8, ())
+            paths.append(path)
+        assert [path.name for path in paths[1:]] == ["choose-best.yaml", "choose-best-2.yaml", "choose-best-3.yaml"]
 
 
 def test_a_study_that_was_edited_is_kept(tmp_path: Path) -> None:

@@ -69,8 +69,7 @@ def test_what_fits(lines: dict[str, Line]) -> None:
         assert {name for name in computed if name.startswith(source)} <= fits
     assert {"cropr-eva02-r40", "cropr-coco"} <= fits
     assert {lines[name].verdict for name in computed - fits} == {"off"}
-    predictors = [f"dynamicvit-{name}" for name in ("t1-deit-s-rho-0.9", "t1-deit-s-rho-0.8", "readme-deit-b-rho-0.7")]
-    assert computed - fits == {"cropr-eva02-at-once", "idlevit-abstract", *predictors}
+    assert computed - fits == {"cropr-eva02-at-once", "idlevit-abstract"}
     assert all(lines[name].note for name in lines.keys() - fits)
 
 
@@ -142,24 +141,12 @@ def test_readings_with_norms_are_what_fvcore_says(
 
 
 def test_dynamicvit_prints_figures_cut_after_one_decimal(lines: dict[str, Line]) -> None:
-    """Its predictors, three linear layers and one before them on each patch of each stage, explain what is off.
-
-    D to D, D to D/2, D/2 to D/4 and D/4 to 2 (github raoyongming/DynamicViT, `PredictorLG`), where patches are counted
-    before each cut.
-    """
-    widths = {"deit-256": 256, "deit-s": 384, "deit-b": 768}
-    checked = 0
-    for name, found in lines.items():
-        if not name.startswith("dynamicvit") or found.verdict == "not computed" or "rho" not in name:
-            continue
-        width = next(width for key, width in widths.items() if f"-{key}-" in name)
-        rate = float(name.split("rho-")[1])
-        layers = width**2 + width**2 // 2 + width**2 // 8 + width // 2
-        patches = sum(math.floor(196 * rate**stage) for stage in range(3))
-        with_predictors = found.cost.full / 1e9 + layers * patches / 1e9
-        assert math.floor(10 * with_predictors) / 10 == float(found.figure.value), name
-        checked += 1
-    assert checked == 6
+    """Not rounded: most would then be off."""
+    own = {name: found for name, found in lines.items() if name.startswith("dynamicvit") and found.cut}
+    assert len(own) == 6
+    for name, found in own.items():
+        assert math.floor(found.cost.full / 1e8) / 10 == float(found.figure.value), name
+        assert (replace(found, cut=False).verdict == "fits") == name.endswith("rho-0.9"), name
 
 
 def test_the_committed_record_is_this(lines: dict[str, Line]) -> None:

@@ -115,3 +115,17 @@ def test_mctf_says_its_own_options(tmp_path: Path) -> None:
     state["args"] = argparse.Namespace(**arguments)
     with pytest.raises(UserError, match=r"mctf_type .* has another attention or pooling than this layout"):
         official.load(save(tmp_path, state), "mctf", heads=4)
+
+
+def test_atcs_own_checkpoints_of_mae_say_their_options(tmp_path: Path) -> None:
+    """Its fine-tuning saves them; one with ToMe's merges is another layout's."""
+    case = case_of("atc-mae-average-pool")
+    arguments = {"r_count": 12, "r_sched": "constant", "linkage": "average", "merge_fn": "atc"}
+    state = {"model": weights_of(case["shapes"], case["seed"]), "args": argparse.Namespace(**arguments)}
+    with torch.no_grad():
+        assert_equal(official.load(save(tmp_path, state), "atc", heads=4)(pixels_of(case)), case["logits"])
+    state["args"].linkage = "complete"
+    assert official.load(save(tmp_path, state), "atc", heads=4).method.settings.linkage == "complete"
+    state["args"].merge_fn = "tome"
+    with pytest.raises(UserError, match="the weights were trained with tome; give layout tome-mae"):
+        official.load(save(tmp_path, state), "atc", heads=4)

@@ -1,6 +1,6 @@
 """Methods that merge on the weights of plain ViTs: PiToMe, ATC, DiffRate, MCTF.
 
-Such weights say nothing about merges, so all that the official code asks for is given as options.
+Such weights say little or nothing about merges, so what the official code asks for is given as options.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST = 1_000_000  # patches, more than there are
 
 
 class Plain(Layout):
-    """Plain ViT weights with a class token, and no arguments that a file of them would hold."""
+    """Plain ViT weights with a class token; a file of them says nothing of merges, unless a subclass knows better."""
 
     def why_not(self, checkpoint: Checkpoint) -> str | None:
         return not_plain(checkpoint) or without_class_token(checkpoint)
@@ -58,7 +58,7 @@ class PiToMe(Plain):
 
 
 class ATC(Plain):
-    """DeiT, or MAE's fine-tuned ViT, off the shelf; trained ones are of the layout token-reduction."""
+    """DeiT off the shelf, or MAE's ViT, off the shelf or fine-tuned; DeiT trained with ATC is of token-reduction."""
 
     name = "atc"
     source = "github JoakimHaurum/ATC (227c94b)"
@@ -74,6 +74,14 @@ class ATC(Plain):
         r_sched: Literal["constant", "decrease"] = "constant"
         linkage: Literal["average", "complete", "single"] = "average"
         patch: Literal["timm", "mae"] | None = None
+
+    def from_args(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        arguments = checkpoint.arguments
+        if "r_count" not in arguments:  # of MAE's fine-tuning
+            return {}
+        if arguments.get("merge_fn", "atc") != "atc":
+            raise ValueError(f"the weights were trained with {arguments['merge_fn']}; give layout tome-mae for tome")
+        return {"r": arguments["r_count"]} | {name: arguments.get(name) for name in ("r_sched", "linkage")}
 
     def build(self, checkpoint: Checkpoint, options: Any) -> ReducedModel:
         average = "fc_norm.weight" in checkpoint

@@ -42,7 +42,7 @@ def choose(
     timms = options.pairs(option or [], "--option", "img_size=384")
     about = one.modelled(model, None, (backbone, timms), pictures)
     name = model.name.partition(".")[0] if model.parts[:-1] == ("timm",) else model.stem
-    path = Path(f"choose-{name}.yaml")
+    path = choice.free(name, about)
     choice.write(path, about, device, batch_size, method or ())
     if export is not None:
         export.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before anything is run

@@ -34,8 +34,9 @@ def call(func: Any, args: Any, kwargs: Any) -> Call:
     """Call a torch function; what it makes has the right shape and type, and on the meta device that is all it has."""
     if func in FREE or isinstance(func, MethodWrapperType):  # which reads an attribute, such as a shape
         return Call(func(*args, **kwargs))
-    on_meta = all(one.is_meta for one in args if isinstance(one, Tensor))
-    return (on_meta and func in RULES and RULES[func](*args, **kwargs)) or by_torch(func, args, kwargs)
+    tensors = [one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)]
+    ruled = func in RULES and all(one.is_meta for one in tensors)
+    return (ruled and RULES[func](*args, **kwargs)) or by_torch(func, args, kwargs)
 
 
 def by_torch(func: Any, args: Any, kwargs: Any) -> Call:
@@ -55,8 +56,13 @@ def _fused_on_cpu(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: Any)
 
 
 def _matrix_vector(matrix: Sequence[int], _vector: Sequence[int], *_: Any, **__: Any) -> int:
-    """Fill a gap: torch has no formula for the product of a matrix and a vector, such as Cropr's scores of an image."""
+    """Fill a gap: torch has no formula for the product of a matrix or vector with a vector."""
     return 2 * math.prod(matrix)
+
+
+def _added(_to: Sequence[int], first: Sequence[int], second: Sequence[int], *_: Any, **__: Any) -> int:
+    """Fill a gap: the same with a sum, of a matrix and a vector or of a batch of matrices each."""
+    return 2 * math.prod(first) * (second[-1] if len(second) > 1 else 1)
 
 
 def _norm(x: Sequence[int], _normalized: Sequence[int], weight: Sequence[int] | None, *_: Any, **__: Any) -> int:
@@ -70,26 +76,46 @@ def _distances(first: Sequence[int], second: Sequence[int], *_: Any, **__: Any) 
 
 
 DISTANCES = (torch.ops.aten.cdist, torch.ops.aten._cdist_forward, torch.ops.aten._euclidean_dist)  # whichever is called
-MISSING = {FUSED_ON_CPU: _fused_on_cpu, torch.ops.aten.mv: _matrix_vector} | dict.fromkeys(DISTANCES, _distances)
+MISSING = {
+    FUSED_ON_CPU: _fused_on_cpu,
+    **dict.fromkeys((torch.ops.aten.mv, torch.ops.aten.dot, torch.ops.aten.vdot), _matrix_vector),
+    **dict.fromkeys((torch.ops.aten.addmv, torch.ops.aten.addbmm), _added),
+    **dict.fromkeys(DISTANCES, _distances),
+}
 NORMS = {LAYER_NORM: _norm}
 
 
-def _alike(x: Tensor, *_: Any, **__: Any) -> Call:
-    return Call(x.detach() if x.is_contiguous() else x.new_empty(x.shape))
-
-
-def _layer_norm(x: Tensor, normalized: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Call:
-    return Call(_alike(x).result, 0, _norm(x.shape, normalized, None if weight is None else weight.shape))
-
-
-def _linear(x: Tensor, weight: Tensor, _bias: Tensor | None = None) -> Call | None:
-    if x.shape[-1] != weight.shape[-1]:
+def _alike(input: Tensor, *_: Any, **__: Any) -> Call | None:  # noqa: A002  (torch's names: they may be keywords)
+    if not input.is_floating_point():
         return None
-    return Call(x.new_empty(*x.shape[:-1], *weight.shape[:-1]), 2 * x.numel() * math.prod(weight.shape[:-1]))
+    return Call(input.detach() if input.is_contiguous() else input.new_empty(input.shape))
+
+
+def _layer_norm(
+    input: Tensor,  # noqa: A002
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *_: Any,
+    **__: Any,
+) -> Call | None:
+    own, made = tuple(normalized_shape), _alike(input)
+    fits = own == input.shape[-len(own) :] and all(part is None or part.shape == own for part in (weight, bias))
+    if made is None or not fits:
+        return None
+    return Call(made.result, 0, _norm(input.shape, own, None if weight is None else weight.shape))
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Call | None:  # noqa: A002
+    if input.shape[-1] != weight.shape[-1] or (bias is not None and bias.shape != weight.shape[:-1]):
+        return None
+    shape = *input.shape[:-1], *weight.shape[:-1]
+    return Call(input.new_empty(shape), 2 * input.numel() * math.prod(weight.shape[:-1]))
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Call | None:
-    if query.ndim != 4 or key.shape != value.shape or query.shape[:2] != key.shape[:2]:
+    alike = key.shape == value.shape and query.shape[:2] == key.shape[:2] and query.shape[-1] == key.shape[-1]
+    if query.ndim != 4 or not alike:
         return None
     return Call(query.new_empty(query.shape), _fused_on_cpu(query.shape, key.shape, value.shape))
 

@@ -189,7 +189,7 @@ class _Attribution(TorchFunctionMode):
         made = call(func, args, kwargs or {})
         self.norms += made.norms
         if made.flops:
-            self.macs[self._part(func, args)] += made.flops // 2
+            self.macs[self._part(func, (*args, *(kwargs or {}).values()))] += made.flops // 2
         elif isinstance(func, OpOverload | OpOverloadPacket) and not str(func).startswith("aten."):
             self.unknown[self.method.place] = str(func)
         return made.result

@@ -78,7 +78,7 @@ def compute(study: CostStudy, watch: Watch = iter) -> list[Line]:
         row = rows[figure.id]
         if isinstance(row, CostRow):
             stated = row.convention or ""
-            found.append(Line(figure, study.tolerance, row.note, row.model, stated, *costs[row.model]))
+            found.append(Line(figure, study.tolerance, row.note, row.model, stated, *costs[row.model], cut=row.cut))
         else:
             found.append(Line(figure, study.tolerance, row.note))
     return choose(found)

@@ -24,7 +24,7 @@ RECORD = "figures.csv"
 COSTS = ("macs_full", "macs_linear", "norm_operations")
 COLUMNS = (
     *FIELDS,
-    *("tolerance_percent", "computed_as", "convention", *COSTS, *(f"unpruned_{name}" for name in COSTS), "note"),
+    *("tolerance_percent", "computed_as", "convention", *COSTS, *(f"unpruned_{name}" for name in COSTS), "note", "cut"),
 )
 
 
@@ -53,6 +53,7 @@ class Line:
         convention: in which its source must have counted, or empty.
         cost, unpruned: of that model and of the unpruned one; None where the figure is excluded.
         read_as: the reading that was taken, a key of `readings`, see `choose`.
+        cut: whether its source cuts digits instead of rounding.
     """
 
     figure: Number
@@ -63,6 +64,7 @@ class Line:
     cost: Cost | None = None
     unpruned: Cost | None = None
     read_as: str = ""
+    cut: bool = False
 
     def readings(self) -> dict[str, float]:
         """The cost in the figure's unit, in each way that the convention allows, the plainest first; none if excluded.
@@ -89,8 +91,9 @@ class Line:
         return (value - published) * (1 if self.figure.unit == "%" else 100 / published)
 
     def fits(self, value: float) -> bool:
-        """Whether a computed cost rounds to the printed figure."""
-        return abs(value - float(self.figure.value)) <= half_a_unit(self.figure.value)
+        """Whether a computed cost rounds, or is cut, to the printed figure."""
+        half = half_a_unit(self.figure.value)
+        return abs(value - float(self.figure.value) - half * self.cut) <= half
 
     @property
     def verdict(self) -> str:
@@ -163,7 +166,7 @@ def lines(folder: Path) -> list[Line]:
 def _fields(line: Line) -> dict[str, object]:
     figure = [getattr(line.figure, name) for name in FIELDS]
     costs = [*(line.cost or [""] * 3), *(line.unpruned or [""] * 3)]
-    values = [*figure, line.tolerance, line.computed_as, line.convention, *costs, line.note]
+    values = [*figure, line.tolerance, line.computed_as, line.convention, *costs, line.note, "cut" if line.cut else ""]
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -177,6 +180,7 @@ def _line(row: Mapping[str, str]) -> Line:
         convention=row["convention"],
         cost=_cost(row, ""),
         unpruned=_cost(row, "unpruned_"),
+        cut=row["cut"] == "cut",
     )
 
 

@@ -26,6 +26,7 @@ COUNTED = (
     "by torch, each matrix product and convolution of one image, while the deployed model runs without weights; in "
     "linear without the two products of the attention (suite/measure/count.py)"
 )
+HALF = "half a unit of the last printed digit"
 CHOSEN = "the convention, and MACs or FLOPs, in which most figures of the same source fit"
 
 
@@ -43,7 +44,7 @@ def _columns() -> Iterator[Column]:
     how = "fits if the computed figure rounds to what is printed; near if it does not, but is within the tolerance"
     yield Column("verdict", "verdict", align="left", fields=("verdict",), how=how)
     yield from recorded("also_fits", how="other readings that round to what is printed")
-    yield from recorded("computed_as", "note", how="as the study says")
+    yield from recorded("computed_as", "note", "cut", how="as the study says")
     yield Column("note number", "note", align="left", how="as the study says")
 
 
@@ -66,7 +67,8 @@ def _explanations(lines: Sequence[Line]) -> list[Note]:
     return [
         Note(
             f"{count['fits']} of {len(lines)} published figures fit, {count['near']} are near, {count['off']} are off, "
-            f"{count['not computed']} are not computed. Fits: the computed figure rounds to the printed one; near: it "
+            f"{count['not computed']} are not computed. Fits: the computed figure rounds to the printed one, "
+            f"or is cut to it where its source cuts; near: it "
             f"does not, but is within {lines[0].tolerance:g} %."
         ),
         Note(
@@ -88,8 +90,9 @@ def published(loaded: Loaded, rows: Sequence[Mapping[str, Any]]) -> Iterator[Tab
     if [(row["id"], row["value"], row["unit"]) for row in rows] != [(one.id, one.value, one.unit) for one in figures]:
         raise UserError(f"{RESULTS / name} was not made from {path}; make it again with: suite run {name}")
     for figure, row in zip(figures, rows, strict=True):
-        more = {"where": figure.where.partition(", ")[2], "tolerance": f"{half_a_unit(figure.value):.6g}"}
-        more |= {"tolerance_from": "half a unit of the last printed digit"}
+        share, why = (2, "a unit of the last printed digit, which is cut") if row["cut"] else (1, HALF)
+        more = {"where": figure.where.partition(", ")[2], "tolerance": f"{share * half_a_unit(figure.value):.6g}"}
+        more |= {"tolerance_from": why}
         if row["read_as"]:
             number = figure.model_copy(update=more | {"command": f"suite run {name}"})
             remark = ". ".join(filter(None, (f"read as {row['read_as']}", row["note"])))
@@ -129,6 +132,7 @@ def _computed(line: Line) -> dict[str, Any]:
         "read_as": line.read_as,
         "deviation": line.deviation(taken),
         "also_fits": "; ".join(also),
+        "cut": "cut" if line.cut else "",
     }
 
 

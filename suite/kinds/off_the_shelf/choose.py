@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from suite.study.kind import Loaded
 from suite.study.load import RESULTS
 from suite.study.store import Record
 
-METHODS = ("random", "variance", "attention-topk", "evit", "tome", "idlevit")  # that need no training
+METHODS = ("random", "variance", "attention-topk", "evit", "tome", "idlevit")  # by default: they need no training
 BUDGETS = (0.9, 0.8, 0.7, 0.6, 0.5)
 SHOWN = ("row", "share", "gain", "speed", *METRICS)
 Key = tuple[str, str]  # schedule and row
@@ -76,6 +77,17 @@ def write(path: Path, about: dict[str, Any], device: str, batch_size: int, metho
     path.write_bytes(_marked(yaml.safe_dump(plain, sort_keys=False).encode()))
 
 
+def free(name: str, about: dict[str, Any]) -> Path:
+    """A file that is not there, or was written for the same model and images, so that results of others stay."""
+    wanted = json.loads(json.dumps([about["start"], about["data"]], default=str))
+    for number in itertools.count(1):
+        path = Path(f"choose-{name}-{number}.yaml" if number > 1 else f"choose-{name}.yaml")
+        said = yaml.safe_load(path.read_bytes()) if path.exists() else {}
+        if not isinstance(said, dict) or [said.get("start", wanted[0]), said.get("data", wanted[1])] == wanted:
+            return path
+    raise AssertionError
+
+
 def _marked(content: bytes) -> bytes:
     """A study under a line that tells whether it was edited."""
     return f"# Written by suite choose; SHA-256 of the rest: {hashlib.sha256(content).hexdigest()}\n".encode() + content
@@ -100,12 +112,16 @@ def decide(loaded: Loaded, drop: float | None, speedup: float | None, export: Pa
     entries = {cell.cell_id: entry for cell in cells if (entry := record.finished(cell))}
     values = values_of(cells, entries, study.data.groups_of(study.data.labelled()))
     scores = points_of(values, chief)
-    tried, failures = [line for line in found if line.speed is not None and key_of(line) in scores], failed(found)
+    tried, failures = [line for line in found if line.speed is not None and key_of(line) in scores], missed(found)
+    (picture := RESULTS / loaded.name / "pareto.png").unlink(missing_ok=True)
     if not tried or (UNPRUNED, UNPRUNED) not in scores:
         raise UserError("\n".join(["nothing can be compared with the unpruned model", *failures]))
-    draw_speeds(RESULTS / loaded.name, found, picture := RESULTS / loaded.name / "pareto.png")
+    draw_speeds(RESULTS / loaded.name, found, picture)
     show(_front(loaded.name, found, tried, chief), console)
-    chosen = best(tried, scores, drop, speedup)
+    try:
+        chosen = best(tried, scores, drop, speedup)
+    except UserError as error:
+        raise UserError("\n".join([str(error), *failures])) from error
     cell = next(cell for cell in cells if (cell.schedule, cell.row) == key_of(chosen.line))
     for text in (*_said(chosen, chief), *failures, f"Picture: {picture}", "", *code(study, cell)):
         console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -114,15 +130,18 @@ def decide(loaded: Loaded, drop: float | None, speedup: float | None, export: Pa
             console.print(f"wrote {path}", soft_wrap=True, highlight=False)
 
 
-def failed(found: Sequence[Line]) -> list[str]:
-    """A sentence for each reason why rows were not scored, or not timed; what was skipped is none."""
-    reasons: dict[str, list[str]] = {}
+def missed(found: Sequence[Line]) -> list[str]:
+    """A sentence for each reason why rows were not scored, not timed, or not timed reliably."""
+    reasons: dict[tuple[str, str], list[str]] = {}
     for line in found:
-        if line.status == "failed":
-            reasons.setdefault(line.reason, []).append(line.label)
-        elif line.status == "done" and line.row != UNPRUNED and line.speed is None:
-            reasons.setdefault(f"not timed; {line.speed_timing_warnings}", []).append(line.label)
-    return [f"Failed, and not compared: {', '.join(labels)}: {reason}" for reason, labels in reasons.items()]
+        own, warned = line.row != UNPRUNED, line.speed_timing_warnings
+        if line.status != "done":
+            reasons.setdefault((f"{line.status.capitalize()}, and not compared", line.reason), []).append(line.label)
+        elif own and line.speed is None:
+            reasons.setdefault(("Failed, and not compared", f"not timed; {warned}"), []).append(line.label)
+        elif own and warned:
+            reasons.setdefault(("Timed unreliably, and not on the front", warned), []).append(line.label)
+    return [f"{what}: {', '.join(labels)}: {reason}" for (what, reason), labels in reasons.items()]
 
 
 def points_of(values: dict[Key, Scores], chief: str) -> dict[Key, NDArray[np.float64]]:
@@ -158,9 +177,10 @@ def best(
     if not fits:
         least = min(losses[key_of(line)].mean() for line in tried)
         most = max(line.speed or 0 for line in tried)
+        cure = "allow a larger --drop" if drop is not None else "ask for a smaller --speedup"
         raise UserError(
             "nothing that was tried is as wanted: of what is faster than the unpruned model the least drop is "
-            f"{least:.2f} points, the most speed {most:.2f}x; ask for less, or name other methods with --method"
+            f"{least:.2f} points, the most speed {most:.2f}x; {cure}, or name other methods with --method"
         )
     first = fits[0]
     second = next((line for line in fits if line.speed_cell != first.speed_cell), None)
@@ -203,6 +223,8 @@ def _said(chosen: Choice, chief: str) -> Iterator[str]:
     yield f"Chosen: {line.label}: {line.speed:.2f}x as fast, {metric.heading} {points} against the unpruned model."
     if line.speed_timing_warnings:
         yield f"Its timing is unreliable: {line.speed_timing_warnings}."
+    if line.row == "random":
+        yield "It draws which patches stay: the interval is over images, of one draw."
     if chosen.second:
         yield f"Next: {chosen.second.label}" + (f"; {chosen.tie}." if chosen.tie else ".")
 

@@ -84,8 +84,7 @@ def draw_speeds(folder: Path, lines: Sequence[Line], path: Path) -> None:
     with canvas(path, size=size, records=[folder / "loyalty.csv"]) as (figure, axes):
         for number, row in enumerate(rows):
             _marks(axes[0, 0], [line for line in timed if _series(line) == row], number, len(rows), chief)
-        sure = [line for line in timed if not line.speed_timing_warnings]
-        front = front_of(sure, chief)
+        front = front_of(timed, chief)
         speeds, scores = [speed_of(line) or 0 for line in front], [_score(line, chief) for line in front]
         axes[0, 0].step(speeds, scores, where="post", color="0.4", linestyle="--", zorder=0, label="Pareto front")
         unit = f", {METRICS[chief].unit}" if METRICS[chief].unit != "1" else ""
@@ -103,8 +102,9 @@ def _marks(axes: Axes, own: Sequence[Line], number: int, of: int, chief: str) ->
 
 
 def front_of(timed: Sequence[Line], chief: str) -> list[Line]:
-    """Those that no other beats in speed and score, the fastest first."""
-    return [timed[at] for at in pareto_front([(-(speed_of(line) or 0), _score(line, chief)) for line in timed])]
+    """Those that no other beats in speed and score, the fastest first; no unreliable timing is on it."""
+    sure = [line for line in timed if not line.speed_timing_warnings]
+    return [sure[at] for at in pareto_front([(-(speed_of(line) or 0), _score(line, chief)) for line in sure])]
 
 
 def speed_of(line: Line) -> float | None:

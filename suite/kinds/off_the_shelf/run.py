@@ -56,13 +56,7 @@ def estimate(loaded: Loaded) -> str:
     """What is left of a study in hours, as soon as a cell has finished."""
     cells, record = different(loaded.study), Record()
     left = [cell for cell in cells if record.finished(cell) is None]
-    return f"{len(cells) - len(left)} of {len(cells)} cells finished{_duration(loaded, cells, left, cores())}"
-
-
-def _duration(loaded: Loaded, cells: Sequence[Cell], left: Sequence[Cell], at_once: int) -> str:
-    scored, timings = [cell for cell in left if not cell.alone], sum(cell.alone for cell in left)
-    said = duration(loaded.name, [cell for cell in cells if not cell.alone], scored, at_once)
-    return said + (f"; and {timings} timings" if timings else "")
+    return f"{len(cells) - len(left)} of {len(cells)} cells finished{duration(loaded.name, cells, left, cores())}"
 
 
 def read(loaded: Loaded, console: Console) -> None:
@@ -88,7 +82,7 @@ def run(loaded: Loaded, console: Console, alone: bool = False) -> int:
     cells, once = expand(study), different(study)
     left = [cell for cell in once if record.finished(cell) is None]
     found = f"{loaded.name}: {len(once)} cells, {len(once) - len(left)} finished, {len(left)} to run"
-    console.print(found + _duration(loaded, once, left, 1 if alone else cores()), soft_wrap=True)
+    console.print(found + duration(loaded.name, once, left, 1 if alone else cores()), soft_wrap=True)
     with record.locked():
         if left:
             check_inputs(study, cells, console)
