@@ -595,7 +595,7 @@ def test_bad_names_are_refused_in_one_sentence(
     for arguments, message in {
         (str(tmp_path),): "is a folder; a method is one file, name it",
         ("missing.py",): "missing.py does not exist; give a method's file, or one of atc",
-        ("tomee",): "unknown method 'tomee'; did you mean tome?",
+        ("tomee",): "unknown method 'tomee'; did you mean tome or pitome?",
         ("none", "croppr"): "unknown method 'croppr'; did you mean cropr?",
         ("",): "unknown method ''; valid: atc",
     }.items():
