@@ -16,9 +16,10 @@ NAMED = 8  # figures; more are counted
 def facts(folder: Path, lines: Sequence[Line]) -> Facts:
     """The facts of a study of costs with these lines."""
     computed, fits, near, off = _computed(lines), _of(lines, "fits"), _of(lines, "near"), _of(lines, "off")
+    how = "round, or are cut," if any(line.cut for line in lines) else "round"
     close = f", {len(near)} more are within {lines[0].tolerance:g} %" if near else ""
     headline = (
-        f"{len(fits)} of {len(computed)} computed figures round to what is printed{close}, {len(off)} deviate; "
+        f"{len(fits)} of {len(computed)} computed figures {how} to what is printed{close}, {len(off)} deviate; "
         f"{len(lines) - len(computed)} of all {len(lines)} are not computed."
     )
     if not computed:
