@@ -491,6 +491,7 @@ def test_every_check_is_failed_by_something() -> None:
     assert failing - {""} == set(CHECKS) - {"inductor"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # else it skips where it is the first
 def test_inductor_fails_as_compile_does(tmp_path: Path) -> None:
     """A graph break is found there too, before anything is compiled."""
@@ -640,6 +641,7 @@ def test_the_readmes_method_keeps_the_contract(
     assert "checks: 109 hold, 0 fail, 1 skipped" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_without_a_name_all_methods_are_checked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

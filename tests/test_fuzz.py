@@ -3,7 +3,7 @@
 import pytest
 from fuzz import PROPERTIES, fuzz
 
-SLOW = ("record", "cell")
+SLOW = ("record", "cell", "study")
 
 
 @pytest.mark.parametrize(

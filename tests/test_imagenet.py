@@ -25,6 +25,7 @@ from suite.study.load import load
 from timm.data import auto_augment
 
 
+@pytest.mark.slow
 def test_the_papers_study_runs_at_reduced_width(tmp_path: Path) -> None:
     """Every row through data, weights, recipe, scores and costs; each is a model of its own, whose weights are kept."""
     write_images(tmp_path / "imagenet")

@@ -646,7 +646,8 @@ def test_the_committed_study_has_the_schedules_of_the_paper(committed: list[Meas
             assert other in (None, removed_of(one)[row.name])
 
 
-@pytest.mark.parametrize("large", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("large", [False, True])
 def test_every_row_of_the_committed_study_runs_in_half_precision(committed: list[Measurement], large: bool) -> None:
     """As on a GPU; on narrow backbones, whose weights all rows share; slow where images are large."""
     torch.manual_seed(0)
