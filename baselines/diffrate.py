@@ -65,7 +65,7 @@ def joined(tokens: Tokens, merges: int) -> Tokens:
     place = torch.arange(tokens.count, device=tokens.x.device).expand(len(tokens.x), -1)
     keep, source = place[:, :-merges], place[:, -merges:]
     cosine, destination = _nearest(tokens.patches.detach(), merges)
-    size = tokens.x.new_ones(place.shape) if tokens.size is None else tokens.size
+    size = tokens.sizes
     total = size[:, :-merges].scatter_add(1, destination, size[:, -merges:] * cosine).clamp(min=1e-6)
     kept, sources = tokens.absorb(keep, source, destination), tokens.patches[:, -merges:]
     index = destination.unsqueeze(-1).expand_as(sources)

@@ -69,8 +69,8 @@ class MCTF(Method):
             return run(block, tokens)
         weight = attention_map(block, tokens)
         received = weight.detach().mean((1, 2)).clamp(min=torch.finfo(weight.dtype).tiny)
-        size = tokens.x.new_ones(tokens.patches.shape[:2]) if tokens.size is None else tokens.size
-        keep, place = self.groups(tokens, received, size, count)
+        size = tokens.sizes
+        keep, place = self.groups(tokens, received, count)
         share = received[:, tokens.prefix :] * size
         share = share / share.new_zeros(keep.shape).scatter_add(1, place, share).gather(1, place)
         merged, weight = pooled(tokens, share, keep, place), pooled_map(weight, share, keep.shape[1], place)
@@ -78,11 +78,11 @@ class MCTF(Method):
         return feed_forward(block, attend_by(block, merged, weight))
 
     @torch.no_grad()
-    def groups(self, tokens: Tokens, received: Tensor, size: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def groups(self, tokens: Tokens, received: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Patches that stay, (B, K), in official order, and the place among them to which each patch goes, (B, N)."""
         a, b = slice(tokens.prefix % 2, None, 2), slice(1 - tokens.prefix % 2, None, 2)
-        weight, back = self.pairs(tokens, received, size, a, b), count - count // 2 if self.settings.both_ways else 0
-        every = torch.arange(tokens.count, device=size.device).expand(len(size), -1)
+        weight, back = self.pairs(tokens, received, a, b), count - count // 2 if self.settings.both_ways else 0
+        every = torch.arange(tokens.count, device=received.device).expand(len(received), -1)
         in_a, in_b = every[:, a], every[:, b]
         best, partner = weight.max(2)
         order = best.argsort(1, descending=True)
@@ -97,7 +97,7 @@ class MCTF(Method):
         keep = torch.cat([in_a.gather(1, rest), staying], 1)
         return keep, torch.zeros_like(owner).scatter(1, keep, every[:, : keep.shape[1]]).gather(1, owner)
 
-    def pairs(self, tokens: Tokens, received: Tensor, size: Tensor, a: slice, b: slice) -> Tensor:
+    def pairs(self, tokens: Tokens, received: Tensor, a: slice, b: slice) -> Tensor:
         """Weights of all pairs of patches of A and B, (B, N_A, N_B)."""
         settings, unit = self.settings, nn.functional.normalize(tokens.patches, dim=-1)
         unusual = received.amin(1, keepdim=True) / received[:, tokens.prefix :]
@@ -105,7 +105,7 @@ class MCTF(Method):
         if settings.similarity:
             cosine = unit[:, a] @ unit[:, b].transpose(1, 2)
             weight = ((cosine + 1) / 2).clamp(min=0) ** (1 / settings.similarity)
-        for each, power in ((unusual, settings.information), (1 / size, settings.size)):
+        for each, power in ((unusual, settings.information), (1 / tokens.sizes, settings.size)):
             between = each[:, a].unsqueeze(2) * each[:, b].unsqueeze(1)
             weight = weight * between ** (1 / power if power else 0)
         return weight

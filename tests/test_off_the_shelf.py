@@ -1034,11 +1034,15 @@ def test_another_model_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest
         for folder, data in (("a", "x"), ("b", "x"), ("a", "y"))
     ]
     for _ in range(2):
-        paths = [choose.free("best", about) for about in abouts[:1]]
+        paths = list[Path]()
         for about in abouts:
             choose.write(path := choose.free("best", about), about, "cpu", 8, ())
             paths.append(path)
-        assert [path.name for path in paths[1:]] == ["choose-best.yaml", "choose-best-2.yaml", "choose-best-3.yaml"]
+        assert [path.name for path in paths] == ["choose-best.yaml", "choose-best-2.yaml", "choose-best-3.yaml"]
+    for content in (b"a: [", b"\xff", b"text", b"question: mine"):
+        Path("choose-own.yaml").write_bytes(content)
+        with pytest.raises(UserError, match=r"choose-own\.yaml was edited, or suite choose did not write it"):
+            choose.write(choose.free("own", abouts[0]), abouts[0], "cpu", 8, ())
 
 
 def test_a_study_that_was_edited_is_kept(tmp_path: Path) -> None:

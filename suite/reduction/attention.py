@@ -40,14 +40,8 @@ def _joint(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return query, key, value
 
 
-def _separate(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Three projections; grouped-query attention has fewer key and value heads."""
-    query, key, value = some_projected(attention, x, 0, 3)
-    return query, key, value
-
-
 def some_projected(attention: TimmModule, x: Tensor, first: int, end: int) -> tuple[Tensor, ...]:
-    """Of query, key and value those from `first` to before `end`."""
+    """Of query, key and value those from `first` to before `end`; grouped queries have fewer keys and values."""
     if attention.qkv is None:
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)[first:end]
         return tuple(part(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2) for part in parts)
@@ -69,11 +63,11 @@ def query_and_key(attention: TimmModule) -> tuple[Tensor, Tensor | None, Tensor]
     return query, None if attention.qkv.bias is None else attention.qkv.bias.chunk(3)[0], key
 
 
-def _joint_or_separate(attention: TimmModule, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return (_separate if attention.qkv is None else _joint)(attention, x)
+def _joint_or_separate(attention: TimmModule, x: Tensor) -> tuple[Tensor, ...]:
+    return some_projected(attention, x, 0, 3) if attention.qkv is None else _joint(attention, x)
 
 
-PROJECT: dict[Any, Callable[[TimmModule, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
+PROJECT: dict[Any, Callable[[TimmModule, Tensor], tuple[Tensor, ...]]] = {
     Attention: _joint,
     EvaAttention: _joint_or_separate,
     AttentionRope: _joint_or_separate,

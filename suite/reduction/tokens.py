@@ -73,6 +73,11 @@ class Tokens:
         return torch.arange(self.count, device=self.x.device).expand(self.x.shape[0], -1)
 
     @property
+    def sizes(self) -> Tensor:
+        """Size of each patch, (B, N): 1 while there are none."""
+        return self.x.new_ones(self.x.shape[0], self.count) if self.size is None else self.size
+
+    @property
     def absent(self) -> Tensor | None:
         """Which patches are padding, (B, N); None where none is."""
         return self.size == 0 if self.padded and self.size is not None else None
@@ -99,7 +104,7 @@ class Tokens:
 
         The nearest patch that is no padding represents each. `select` then shortens the sequence by some of them.
         """
-        size = (self.x.new_ones(gone.shape) if self.size is None else self.size).masked_fill(gone, 0)
+        size = self.sizes.masked_fill(gone, 0)
         padded = replace(self, size=size, padded=True)
         if self.representative is None or self.stashed is not None:  # `rejoin` makes representatives anew
             return padded
@@ -170,7 +175,7 @@ class Tokens:
         `keep`, (B, K), is the new order of the kept patches; `destination` indexes into `keep`. The result is the mean
         weighted by size, at its destination's position.
         """
-        size = self.x.new_ones(self.x.shape[0], self.count) if self.size is None else self.size
+        size = self.sizes
         kept, weight = self.absorb(keep, source, destination), size.gather(1, keep)
         source_weight = size.gather(1, source)
         total = weight.scatter_add(1, destination, source_weight)

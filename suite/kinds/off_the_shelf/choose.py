@@ -80,12 +80,17 @@ def write(path: Path, about: dict[str, Any], device: str, batch_size: int, metho
 def free(name: str, about: dict[str, Any]) -> Path:
     """A file that is not there, or was written for the same model and images, so that results of others stay."""
     wanted = json.loads(json.dumps([about["start"], about["data"]], default=str))
-    for number in itertools.count(1):
-        path = Path(f"choose-{name}-{number}.yaml" if number > 1 else f"choose-{name}.yaml")
-        said = yaml.safe_load(path.read_bytes()) if path.exists() else {}
-        if not isinstance(said, dict) or [said.get("start", wanted[0]), said.get("data", wanted[1])] == wanted:
-            return path
-    raise AssertionError
+    paths = (Path(f"choose-{name}{'' if number == 1 else f'-{number}'}.yaml") for number in itertools.count(1))
+    return next(path for path in paths if not path.exists() or _about(path) in (None, wanted))
+
+
+def _about(path: Path) -> list[Any] | None:
+    """Model and images of a study that was written here; None of another file, which `write` refuses."""
+    try:
+        said = yaml.safe_load(path.read_bytes())
+        return [said["start"], said["data"]]
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        return None
 
 
 def _marked(content: bytes) -> bytes:
